@@ -22,6 +22,8 @@
 
 /* Written by the backend, before it enters XenbusStateInitWait. */
 #define VIRTIO_GRANT_KEY_VERSION "virtio-grant-version"
+/* Written by the backend, "1": it understands VIRTIO_GRANT_BUS_ADD_POOL. */
+#define VIRTIO_GRANT_KEY_FEATURE_POOL "feature-pool"
 /* Written by the backend when it gives up: one sentence for the user. */
 #define VIRTIO_GRANT_KEY_ERROR "virtio-grant-error"
 /* Written by the frontend, before it enters XenbusStateInitialised. It also
@@ -104,6 +106,7 @@ enum virtio_msg_bus_id {
 	VIRTIO_MSG_BUS_PING = 0x03,
 	/* From 0x80 on: this bus's own (virtio-msg, "Bus Specific Messages"). */
 	VIRTIO_GRANT_BUS_SET_VQ_CHANNEL = 0x80,
+	VIRTIO_GRANT_BUS_ADD_POOL = 0x81,
 };
 
 struct virtio_msg_device_info_resp {
@@ -179,6 +182,17 @@ struct virtio_grant_vq_channel {
 
 struct virtio_grant_vq_channel_resp {
 	unsigned int index;
+	unsigned int error; /* 0, or a positive Linux errno */
+};
+
+/* VIRTIO_GRANT_BUS_ADD_POOL */
+struct virtio_grant_pool {
+	unsigned int first_ref; /* references are consecutive */
+	unsigned int pages;
+};
+
+struct virtio_grant_pool_resp {
+	unsigned int first_ref;
 	unsigned int error; /* 0, or a positive Linux errno */
 };
 

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * guestmem.h - one view of a guest's memory, whatever the port
+ *
+ * A *guest address* is what the driver wrote into a ring: a grant reference and
+ * an offset (virtio-grant), or a guest-physical address (vhost-user, IOREQ).
+ * Which of the two is settled by the port that made the struct vg_mem, never
+ * guessed from the address. Nothing outside a port's code turns one into a
+ * pointer; every access is checked when it is made.
+ *
+ * Three ways in, by cost:
+ *
+ *  direct  a pointer, where the range is mapped anyway (vhost-user regions, the
+ *          virtio-grant pool). Free.
+ *  copy    many small ranges at once: one hypercall for grants.
+ *  map     for what stays: rings.
+ *
+ * A struct vg_batch gathers copies, so that a whole turn of a ring costs one
+ * hypercall. Data (as against headers) goes through struct vg_data, which gives
+ * the caller host iovecs and hides whether they are guest memory or a bounce
+ * buffer that a copy fills or empties.
+ */
+#ifndef VG_GUESTMEM_H
+#define VG_GUESTMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct vg_mem;
+struct vg_chain;
+
+/* Seen from the guest: what it gives us to read, what it gives us to fill. */
+enum vg_dir { VG_FROM_GUEST, VG_TO_GUEST };
+
+struct vg_copy {
+	uint64_t addr; /* guest address */
+	void *host; /* only read from when dir is VG_TO_GUEST */
+	uint32_t len; /* bytes; the range may cross pages */
+	enum vg_dir dir;
+	int *error; /* where this copy's own result goes when it fails: negative errno */
+};
+
+/* A range mapped until vg_mem_unmap(). */
+struct vg_map {
+	void *ptr; /* the range's first byte */
+	size_t len; /* bytes */
+	void *base; /* the port's own */
+	size_t pages; /* the port's own */
+};
+
+struct vg_mem_stats {
+	uint64_t copies; /* calls of ops->copy: one hypercall each, for grants */
+	uint64_t copied_bytes;
+	uint64_t maps;
+	uint64_t unmaps;
+	uint64_t direct; /* ranges that needed neither */
+};
+
+struct vg_mem_ops {
+	/* A pointer to the whole range, valid until the next vg_loop turn at least and for as long
+	 * as a chain that holds it is not completed; NULL when there is none. NULL op: never. */
+	void *(*direct)(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir);
+	/* All of @n, each with its own result; 0, or the first error. */
+	int (*copy)(struct vg_mem *mem, struct vg_copy *ops, unsigned n);
+	/* Read-write. 0, or negative errno with nothing mapped. */
+	int (*map)(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out);
+	void (*unmap)(struct vg_mem *mem, struct vg_map *map);
+};
+
+struct vg_bounce;
+
+struct vg_mem {
+	const struct vg_mem_ops *ops;
+	struct vg_bounce *bounce; /* where ops->direct can fail: vg_bounce_new() */
+	struct vg_mem_stats stats;
+};
+
+/** vg_mem_direct - a pointer to the whole range, or NULL (then copy) */
+void *vg_mem_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir);
+
+/** vg_mem_map - map @len > 0 bytes for long, read-write. Return: 0, or negative errno. */
+int vg_mem_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out);
+
+/** vg_mem_unmap - undo vg_mem_map(); a map that is all zero is left alone; zeroes @map */
+void vg_mem_unmap(struct vg_mem *mem, struct vg_map *map);
+
+/* ---- batches ------------------------------------------------------------ */
+
+#define VG_BATCH_MAX 512 /* copies a batch holds before it runs by itself */
+
+struct vg_batch {
+	struct vg_mem *mem;
+	unsigned n;
+	int error; /* first error since vg_batch_init() or the last vg_batch_run() */
+	struct vg_copy ops[VG_BATCH_MAX];
+};
+
+void vg_batch_init(struct vg_batch *b, struct vg_mem *mem);
+
+/**
+ * vg_batch_add - queue one copy, or do it now where memory is direct
+ * @error: set to a negative errno when this copy fails, else left alone; may be NULL
+ *
+ * The result is there after vg_batch_run(). When the batch is full it runs first.
+ */
+void vg_batch_add(struct vg_batch *b, uint64_t addr, void *host, uint32_t len, enum vg_dir dir,
+		  int *error);
+
+/** vg_batch_run - do what is queued. Return: 0, or the first error since the last run. */
+int vg_batch_run(struct vg_batch *b);
+
+/**
+ * vg_chain_read - queue copying @len bytes at @off of a chain's device-readable part to @dst
+ *
+ * A failing copy sets @c->error. Return: 0, or -EINVAL when the part is shorter than off + len
+ * (nothing is queued).
+ */
+int vg_chain_read(struct vg_batch *b, struct vg_chain *c, size_t off, void *dst, size_t len);
+
+/**
+ * vg_chain_write - queue copying @src to @off of a chain's device-writable part
+ *
+ * @src must live until vg_batch_run(). Errors as vg_chain_read().
+ */
+int vg_chain_write(struct vg_batch *b, struct vg_chain *c, size_t off, const void *src, size_t len);
+
+/* ---- data --------------------------------------------------------------- */
+
+/*
+ * Data of one chain as host iovecs. Life: begin, (FROM_GUEST: vg_batch_run),
+ * I/O on iov, finish (TO_GUEST), vg_batch_run, end.
+ */
+struct vg_data {
+	struct iovec *iov; /* vg_data_begin() to vg_data_end() */
+	unsigned niov;
+	size_t len; /* bytes */
+	enum vg_dir dir;
+	/* private */
+	struct vg_mem *mem;
+	struct vg_chain *chain;
+	size_t off;
+	void *bounce; /* NULL: iov is guest memory */
+	struct iovec inl[4];
+};
+
+/**
+ * vg_data_begin - make @len bytes at @off of one part of @c available
+ * @dir: VG_FROM_GUEST: the device-readable part, else the device-writable
+ *
+ * Return: 0; -EINVAL when the part is too short; -ENOBUFS when bounce memory is used up for now (try
+ * again when another chain has completed); -ENOMEM. @d needs vg_data_end() only after 0.
+ */
+int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enum vg_dir dir,
+		  size_t off, size_t len);
+
+/** vg_data_finish - queue what takes the first @len bytes to the guest; nothing to do when direct
+ * or VG_FROM_GUEST */
+void vg_data_finish(struct vg_data *d, struct vg_batch *b, size_t len);
+
+/** vg_data_end - give bounce memory and iovecs back; after vg_batch_run() */
+void vg_data_end(struct vg_data *d);
+
+/**
+ * vg_bounce_new - page-aligned buffers for data that is copied
+ * @limit: bytes that may be out at once, over all sizes
+ *
+ * Return: NULL when out of memory. Free with vg_bounce_free(), when nothing is out.
+ */
+struct vg_bounce *vg_bounce_new(size_t limit);
+void vg_bounce_free(struct vg_bounce *b);
+
+/* ---- guest-physical regions (vhost-user, unit tests) -------------------- */
+
+struct vg_region {
+	uint64_t guest_addr;
+	uint64_t size; /* bytes */
+	uint8_t *host;
+	bool read_only;
+};
+
+#define VG_MAX_REGIONS 509 /* QEMU's own limit for memory slots of a vhost-user device */
+
+struct vg_regions {
+	struct vg_mem mem;
+	unsigned n;
+	struct vg_region r[VG_MAX_REGIONS]; /* sorted by guest_addr, disjoint */
+};
+
+/** vg_regions_init - an empty view, all of it direct */
+void vg_regions_init(struct vg_regions *rs);
+
+/**
+ * vg_regions_add - add memory
+ *
+ * Return: 0; -EINVAL when it is empty or wraps; -EEXIST when it overlaps another; -ENOSPC.
+ */
+int vg_regions_add(struct vg_regions *rs, const struct vg_region *r);
+
+/** vg_regions_del - remove the region that is exactly @guest_addr, @size. Return: 0 or -ENOENT. */
+int vg_regions_del(struct vg_regions *rs, uint64_t guest_addr, uint64_t size);
+
+#endif /* VG_GUESTMEM_H */

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * loop.h - the one wait point of a thread: an io_uring
+ *
+ * Disk I/O, file descriptors that become readable, and timers all complete
+ * here. Nothing else in a thread may block. A turn of the loop submits what was
+ * queued, waits for at least one completion, calls each completion's `done`,
+ * and then the functions deferred during the turn, once each: this is where
+ * devices batch what one turn completed (one grant-copy hypercall, one used
+ * index, one notification).
+ *
+ * Not thread-safe: a loop belongs to the thread that made it.
+ */
+#ifndef VG_LOOP_H
+#define VG_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct vg_loop;
+
+/* One operation under way. Embed it; it must live until done() is called. */
+struct vg_io {
+	/* @res: what the system call would return: >= 0, or negative errno. */
+	void (*done)(struct vg_io *io, int res);
+};
+
+/* A file descriptor watched for readability until unwatched. */
+struct vg_watch {
+	struct vg_io io; /* private */
+	struct vg_loop *loop; /* private */
+	int fd; /* private */
+	bool active; /* private */
+	/* @events: POLLIN, POLLHUP, POLLERR. May unwatch itself. */
+	void (*ready)(struct vg_watch *w, unsigned events);
+};
+
+/* A one-shot timer. */
+struct vg_timer {
+	struct vg_io io; /* private */
+	struct vg_loop *loop; /* private */
+	struct {
+		int64_t sec;
+		long long nsec;
+	} ts; /* private: struct __kernel_timespec */
+	bool active; /* private */
+	bool rearm; /* private: started again while a cancel was under way */
+	int64_t rearm_ns; /* private */
+	void (*expired)(struct vg_timer *t);
+};
+
+/* A function to call at the end of this turn; queued at most once a turn. */
+struct vg_deferred {
+	struct vg_deferred *next; /* private */
+	bool queued; /* private */
+	void (*run)(struct vg_deferred *d);
+};
+
+/**
+ * vg_loop_new - make a loop
+ * @entries: submission entries, 1 to 4096; rounded up to a power of two. More operations than
+ *           that can be in flight: a full submission queue is submitted at once.
+ * @out: the loop, to be freed with vg_loop_free()
+ *
+ * Return: 0, or negative errno (-EPERM: io_uring is disabled by sysctl kernel.io_uring_disabled).
+ */
+int vg_loop_new(unsigned entries, struct vg_loop **out);
+
+/** vg_loop_free - close the loop; operations in flight are cancelled without their done() */
+void vg_loop_free(struct vg_loop *loop);
+
+/** vg_loop_run - turn until vg_loop_stop(). Return: 0, or negative errno of the ring itself. */
+int vg_loop_run(struct vg_loop *loop);
+
+/**
+ * vg_loop_turn - one turn
+ * @wait: wait for a completion when none is there
+ *
+ * Return: how many completions were handled, or negative errno.
+ */
+int vg_loop_turn(struct vg_loop *loop, bool wait);
+
+/** vg_loop_stop - make vg_loop_run() return after this turn */
+void vg_loop_stop(struct vg_loop *loop);
+
+/* Queue an operation; @io->done is called from a later turn, never from here. Buffers and iovecs
+ * must live until then. @offset in bytes. */
+void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		   unsigned niov, uint64_t offset);
+/* @rw_flags: RWF_* of pwritev2(2), e.g. RWF_DSYNC for write-through. */
+void vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		    unsigned niov, uint64_t offset, int rw_flags);
+void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd);
+/* @mode: FALLOC_FL_* of fallocate(2). */
+void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
+		       uint64_t len);
+
+/** vg_loop_watch - call @w->ready whenever @fd is readable (level: until it was drained) */
+void vg_loop_watch(struct vg_loop *loop, struct vg_watch *w, int fd);
+
+/** vg_loop_unwatch - no ready() after this; waits for nothing; @w may be freed on return */
+void vg_loop_unwatch(struct vg_watch *w);
+
+/** vg_loop_timer - (re)start @t, to expire in @ns nanoseconds */
+void vg_loop_timer(struct vg_loop *loop, struct vg_timer *t, int64_t ns);
+
+/** vg_loop_timer_stop - no expired() after this; @t may be freed on return */
+void vg_loop_timer_stop(struct vg_timer *t);
+
+/** vg_loop_defer - call @d->run once at the end of this turn */
+void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d);
+
+/** vg_now_ns - CLOCK_MONOTONIC in nanoseconds */
+int64_t vg_now_ns(void);
+
+#endif /* VG_LOOP_H */

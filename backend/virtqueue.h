@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtqueue.h - the device side of a virtqueue, split or packed
+ *
+ * VIRTIO 1.3 sections 2.6 to 2.8. The device takes *chains* (what the driver
+ * made available), does its work, and gives each back with the number of bytes
+ * it wrote. Five verbs:
+ *
+ *   pop    take up to n available chains, indirect tables resolved and checked
+ *   push   one chain is done (not yet visible to the driver)
+ *   flush  publish what was pushed; says whether to notify the driver
+ *   rearm  ask for notifications again; says whether chains came meanwhile
+ *   stop   where the ring stands, so that another can go on
+ *
+ * Everything that the driver wrote is copied once, then checked, then used. A
+ * driver that breaks the rules makes pop return -EPROTO (the ring) or -EFAULT
+ * (memory that is not there); the queue then yields nothing more until it is
+ * started again, and vq->fault says why in words.
+ *
+ * In-flight record. With one, a successor of a killed process carries on: it
+ * sees again every chain that was popped and not published, in the order in
+ * which they were popped, and none that was published. The record has the
+ * layout of vhost-user's in-flight region (QEMU docs/interop/vhost-user.rst,
+ * "Inflight I/O tracking"), so that the same code serves a vhost-user
+ * front-end's region and the file that a virtio-grant worker keeps.
+ */
+#ifndef VG_VIRTQUEUE_H
+#define VG_VIRTQUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/guestmem.h"
+#include "backend/log.h"
+
+#define VG_VQ_SIZE_MAX 32768u /* VIRTIO 1.3, 2.7 and 2.8.10.1 */
+
+struct vg_seg {
+	uint64_t addr; /* guest address */
+	uint32_t len; /* bytes, > 0 */
+};
+
+struct vg_chain {
+	uint16_t id; /* head (split) or buffer id (packed) */
+	uint16_t ndesc; /* ring descriptors it takes */
+	uint16_t n_out; /* device-readable segments: segs[0] to segs[n_out - 1] */
+	uint16_t n_in; /* device-writable segments: behind them */
+	uint32_t out_len; /* bytes */
+	uint32_t in_len; /* bytes */
+	int error; /* set by a failed copy of vg_chain_read() and the like; the device's to read */
+	bool resubmitted; /* was popped by a predecessor that died */
+	void *user; /* the device's own */
+	struct vg_seg *segs;
+};
+
+/* Where a ring stands, as vhost-user's GET_VRING_BASE and an in-flight record tell it. */
+struct vg_vq_state {
+	uint16_t avail_idx; /* split: next available index; packed: next descriptor */
+	uint16_t used_idx;
+	bool avail_wrap; /* packed */
+	bool used_wrap; /* packed */
+};
+
+#define VG_VQ_STATE_START { .avail_idx = 0, .used_idx = 0, .avail_wrap = true, .used_wrap = true }
+
+struct vg_vq_config {
+	uint32_t size; /* descriptors; split: a power of two */
+	uint64_t desc; /* guest address of the descriptor area */
+	uint64_t driver; /* ... of the driver area: available ring or event suppression */
+	uint64_t device; /* ... of the device area: used ring or event suppression */
+	uint64_t features; /* negotiated; RING_PACKED, INDIRECT_DESC, EVENT_IDX, IN_ORDER count */
+	struct vg_vq_state state; /* where to begin */
+	/* In-flight record of vg_vq_inflight_size() bytes, or NULL; stays the caller's. All zero:
+	 * a fresh one. Otherwise the queue resumes from it, and @state is ignored where the record
+	 * knows better. */
+	void *inflight;
+};
+
+struct vg_vq_stats {
+	uint64_t chains; /* popped */
+	uint64_t pops; /* calls that found something */
+	uint64_t used; /* published */
+	uint64_t notifications; /* that flush asked for */
+	uint64_t suppressed; /* that the driver did not want */
+};
+
+struct vg_vq; /* opaque */
+
+/**
+ * vg_vq_new - map and check a ring
+ * @mem: must outlive the queue
+ *
+ * Return: 0 and a queue in *@out, for vg_vq_free(); -EINVAL: size, alignment (VIRTIO 2.7: 16, 2, 4;
+ * 2.8: 16, 4, 4) or record; -EFAULT or the like: the ring's memory is not there; -ENOMEM. @err gets
+ * a sentence.
+ */
+int vg_vq_new(struct vg_mem *mem, const struct vg_vq_config *cfg, struct vg_vq **out,
+	      struct vg_err *err);
+
+/** vg_vq_free - unmap the ring; chains not pushed are forgotten. NULL is allowed. */
+void vg_vq_free(struct vg_vq *vq);
+
+/** vg_vq_stop - where the ring stands; chains popped and not flushed are not counted as used */
+struct vg_vq_state vg_vq_stop(struct vg_vq *vq);
+
+/**
+ * vg_vq_pop - take available chains
+ * @out: @max pointers; valid until the chain is pushed
+ *
+ * Chains of a predecessor come first. All indirect tables of the call are fetched with one batch.
+ *
+ * Return: how many (0: none); -EPROTO, -EFAULT: the driver broke the ring, see vg_vq_fault().
+ */
+int vg_vq_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max);
+
+/** vg_vq_unpop - put back the newest popped chain, unseen; newest first when there are several */
+void vg_vq_unpop(struct vg_vq *vq, struct vg_chain *c);
+
+/**
+ * vg_vq_push - @c is done; @c is gone afterwards
+ * @written: bytes written to the device-writable part, from its start (VIRTIO 2.7.8)
+ *
+ * Its mappings must be released and its copies done. Not visible to the driver before
+ * vg_vq_flush(). With IN_ORDER the engine holds it back until its elders are pushed.
+ */
+void vg_vq_push(struct vg_vq *vq, struct vg_chain *c, uint32_t written);
+
+/** vg_vq_flush - publish pushed chains. Return: whether the driver wants a notification. */
+bool vg_vq_flush(struct vg_vq *vq);
+
+/** vg_vq_quiet - tell the driver that no available-buffer notifications are needed for now */
+void vg_vq_quiet(struct vg_vq *vq);
+
+/**
+ * vg_vq_rearm - ask for a notification at the next available chain
+ *
+ * Return: true when there is a chain already: pop again, no notification may come for it.
+ */
+bool vg_vq_rearm(struct vg_vq *vq);
+
+/** vg_vq_inflight - chains popped and not yet pushed */
+unsigned vg_vq_inflight(const struct vg_vq *vq);
+
+/** vg_vq_fault - why the queue is broken, a sentence; NULL when it is not */
+const char *vg_vq_fault(const struct vg_vq *vq);
+
+/** vg_vq_stats - counters since vg_vq_new(); read-only */
+const struct vg_vq_stats *vg_vq_stats(const struct vg_vq *vq);
+
+/** vg_vq_inflight_size - bytes of an in-flight record for a ring of @size; 64-byte aligned */
+size_t vg_vq_inflight_size(uint32_t size, bool packed);
+
+#endif /* VG_VIRTQUEUE_H */

@@ -27,27 +27,18 @@ struct vg_io {
 	void (*done)(struct vg_io *io, int res);
 };
 
-/* A file descriptor watched for readability until unwatched. */
+struct vg_tether; /* private: what the kernel holds of a watch or a timer */
+
+/* A file descriptor watched for readability until unwatched. Zero it, set ready. */
 struct vg_watch {
-	struct vg_io io; /* private */
-	struct vg_loop *loop; /* private */
-	int fd; /* private */
-	bool active; /* private */
-	/* @events: POLLIN, POLLHUP, POLLERR. May unwatch itself. */
+	struct vg_tether *tether; /* private; NULL: not watching */
+	/* @events: POLLIN, POLLHUP, POLLERR. May unwatch itself, and free @w. */
 	void (*ready)(struct vg_watch *w, unsigned events);
 };
 
-/* A one-shot timer. */
+/* A one-shot timer. Zero it, set expired. */
 struct vg_timer {
-	struct vg_io io; /* private */
-	struct vg_loop *loop; /* private */
-	struct {
-		int64_t sec;
-		long long nsec;
-	} ts; /* private: struct __kernel_timespec */
-	bool active; /* private */
-	bool rearm; /* private: started again while a cancel was under way */
-	int64_t rearm_ns; /* private */
+	struct vg_tether *tether; /* private; NULL: not running */
 	void (*expired)(struct vg_timer *t);
 };
 
@@ -75,7 +66,7 @@ void vg_loop_free(struct vg_loop *loop);
 int vg_loop_run(struct vg_loop *loop);
 
 /**
- * vg_loop_turn - one turn
+ * vg_loop_turn - one turn; may be called from a done() to wait for another operation
  * @wait: wait for a completion when none is there
  *
  * Return: how many completions were handled, or negative errno.
@@ -97,7 +88,12 @@ void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd);
 void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
 		       uint64_t len);
 
-/** vg_loop_watch - call @w->ready whenever @fd is readable (level: until it was drained) */
+/**
+ * vg_loop_watch - call @w->ready when @fd becomes readable
+ *
+ * Edge-like: after a call, drain the descriptor until it would block, else no other call may
+ * come. On POLLERR or POLLHUP alone, unwatch: the descriptor will never be readable again.
+ */
 void vg_loop_watch(struct vg_loop *loop, struct vg_watch *w, int fd);
 
 /** vg_loop_unwatch - no ready() after this; waits for nothing; @w may be freed on return */

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# `make help` lists the targets. Objects go to build/$(VARIANT)/; a variant is a
+# set of compiler flags: release, asan (with UBSan), tsan, fuzz.
+
+VARIANT ?= release
+B := build/$(VARIANT)
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+CC ?= cc
+PKG := liburing json-c libseccomp libcap-ng
+CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' \
+	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
+HARDEN := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2 -fcf-protection
+LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+SAN_release :=
+SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SAN_tsan := -fsanitize=thread
+ifneq ($(VARIANT),release)
+HARDEN := -fPIE -U_FORTIFY_SOURCE
+endif
+SAN := $(SAN_$(VARIANT))
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(EXTRA_CFLAGS)
+LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng) \
+	  -linih -lxlutil
+XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
+
+LIB_SRC := $(filter-out backend/vgrantd.c,$(wildcard backend/*.c backend/*/*.c xenstore/*.c))
+FAKE_SRC := $(wildcard tests/fake-xen/*.c)
+DRV_SRC := $(wildcard tests/driver/*.c)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
+
+LIB := $(B)/libvgrant.a
+HELP := $(B)/libtesthelp.a
+
+.PHONY: all check check-unit check-xen demo lint bench bench-xen fuzz install clean help deps
+all: $(B)/vgrantd $(B)/vgrant ## build vgrantd and vgrant (build/release/)
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(LIB_SRC:%.c=$(B)/%.o)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(HELP): $(FAKE_SRC:%.c=$(B)/%.o) $(DRV_SRC:%.c=$(B)/%.o)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/vgrantd: $(B)/backend/vgrantd.o $(LIB)
+	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(XENLIBS) $(LDLIBS)
+
+# The same daemon on tests/fake-xen in place of Xen's libraries.
+$(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(LIB) $(HELP)
+	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread
+
+$(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
+	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB) $(HELP)
+	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) -lpthread
+
+unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+check-unit: ## unit tests, sanitizers on: seconds, no root, no VM
+	@$(MAKE) --no-print-directory -s VARIANT=asan unit-programs
+	@tests/run-unit build/asan
+
+check: ## everything that a fresh machine can run (installs what it needs; as root)
+	@tests/run-all
+
+check-xen: ## the suite on real Xen in emulation (as root)
+	@tests/xen/run
+
+demo: ## the main job on real Xen, step by step (as root)
+	@tools/demo
+
+lint: ## clang-format, clang-tidy, cppcheck, shellcheck; warnings are errors
+	@tests/lint
+
+bench: ## benchmarks that need no Xen; writes build/bench/*.json
+	@tests/bench/run
+
+bench-xen: ## benchmarks on real Xen in emulation
+	@tests/bench/run-xen
+
+fuzz: ## fuzz for long, in parallel (FUZZ_SECONDS, default 600)
+	@tests/fuzz/run
+
+install: all ## install below PREFIX (default /usr/local) and SYSCONFDIR; DESTDIR is honoured
+	@configs/install "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)" $(B)
+
+clean: ## remove build/ (not the cache folder)
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * loop.c - see loop.h
+ *
+ * The kernel returns a pointer with each completion: that of the operation's
+ * struct vg_io. Watches and timers may be forgotten by their owner while the
+ * kernel still holds them, so theirs is not their own address but that of a
+ * small heap record, which outlives the owner until the kernel's last word:
+ *
+ *	owner (vg_watch, vg_timer) <---> struct vg_tether <--- kernel
+ *
+ * To unwatch is to cut the tether and to ask the kernel to cancel; the record
+ * is freed at its final completion.
+ */
+#include "backend/loop.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+enum { CQE_BATCH = 64 };
+
+struct vg_tether {
+	struct vg_io io;
+	struct vg_loop *loop;
+	struct vg_tether *next, **pprev; /* of loop->tethers, for vg_loop_free() */
+	struct vg_watch *watch; /* one of the two, or neither: cut */
+	struct vg_timer *timer;
+	int fd;
+	struct __kernel_timespec ts;
+};
+
+struct vg_loop {
+	struct io_uring ring;
+	struct vg_deferred *deferred, **deferred_tail;
+	struct vg_tether *tethers;
+	/* Reaped and not yet handled. In the loop, not on the stack: a done() may itself turn the
+	 * loop (a device that drains), and must then see what came in the same batch. */
+	struct completion {
+		struct vg_io *io;
+		int res;
+		unsigned flags;
+	} ready[CQE_BATCH];
+	unsigned ready_next, ready_n;
+	bool stop;
+};
+
+int64_t vg_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+int vg_loop_new(unsigned entries, struct vg_loop **out)
+{
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+		.cq_entries = entries * 4,
+	};
+	struct vg_loop *loop = calloc(1, sizeof(*loop));
+	int ret;
+
+	if (!loop)
+		return -ENOMEM;
+	ret = io_uring_queue_init_params(entries, &loop->ring, &params);
+	if (ret < 0) {
+		free(loop);
+		return ret;
+	}
+	loop->deferred_tail = &loop->deferred;
+	*out = loop;
+	return 0;
+}
+
+static void tether_free(struct vg_tether *t)
+{
+	*t->pprev = t->next;
+	if (t->next)
+		t->next->pprev = t->pprev;
+	free(t);
+}
+
+void vg_loop_free(struct vg_loop *loop)
+{
+	if (!loop)
+		return;
+	io_uring_queue_exit(&loop->ring);
+	while (loop->tethers) {
+		struct vg_tether *t = loop->tethers;
+
+		if (t->watch)
+			t->watch->tether = NULL;
+		if (t->timer)
+			t->timer->tether = NULL;
+		tether_free(t);
+	}
+	free(loop);
+}
+
+/* A submission entry; makes room by submitting when the queue is full. */
+static struct io_uring_sqe *get_sqe(struct vg_loop *loop)
+{
+	struct io_uring_sqe *sqe;
+
+	while (!(sqe = io_uring_get_sqe(&loop->ring))) {
+		int ret = io_uring_submit(&loop->ring);
+
+		/* -EBUSY: completions overflowed; they are reaped by the next turn, yet the
+		 * submission queue must drain now. io_uring_get_events flushes the overflow. */
+		if (ret == -EBUSY || ret == -EAGAIN)
+			io_uring_get_events(&loop->ring);
+		else if (ret < 0 && ret != -EINTR)
+			abort(); /* the ring itself is broken: no way to carry on, or to report */
+	}
+	return sqe;
+}
+
+void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		   unsigned niov, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (niov == 1)
+		io_uring_prep_read(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, offset);
+	else
+		io_uring_prep_readv(sqe, fd, iov, niov, offset);
+	io_uring_sqe_set_data(sqe, io);
+}
+
+void vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		    unsigned niov, uint64_t offset, int rw_flags)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (niov == 1) {
+		io_uring_prep_write(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, offset);
+		sqe->rw_flags = rw_flags;
+	} else {
+		io_uring_prep_writev2(sqe, fd, iov, niov, offset, rw_flags);
+	}
+	io_uring_sqe_set_data(sqe, io);
+}
+
+void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+	io_uring_sqe_set_data(sqe, io);
+}
+
+void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
+		       uint64_t len)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	io_uring_prep_fallocate(sqe, fd, mode, (off_t)offset, (off_t)len);
+	io_uring_sqe_set_data(sqe, io);
+}
+
+static struct vg_tether *tether_new(struct vg_loop *loop)
+{
+	struct vg_tether *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		abort(); /* some bytes at start-up; nothing can be watched without */
+	t->loop = loop;
+	t->next = loop->tethers;
+	t->pprev = &loop->tethers;
+	if (t->next)
+		t->next->pprev = &t->next;
+	loop->tethers = t;
+	return t;
+}
+
+/* Ask the kernel to end what the tether stands for; its completion frees the tether. */
+static void tether_cancel(struct vg_tether *t)
+{
+	struct io_uring_sqe *sqe = get_sqe(t->loop);
+
+	io_uring_prep_cancel(sqe, &t->io, 0);
+	io_uring_sqe_set_data(sqe, NULL);
+}
+
+static void watch_submit(struct vg_tether *t)
+{
+	struct io_uring_sqe *sqe = get_sqe(t->loop);
+
+	io_uring_prep_poll_multishot(sqe, t->fd, POLLIN);
+	io_uring_sqe_set_data(sqe, &t->io);
+}
+
+/* One completion of a multishot poll. */
+static void watch_fired(struct vg_io *io, int res)
+{
+	struct vg_tether *t = container_of(io, struct vg_tether, io);
+
+	if (t->watch && res > 0)
+		t->watch->ready(t->watch, (unsigned)res);
+	else if (t->watch && res < 0 && res != -ECANCELED)
+		t->watch->ready(t->watch, POLLERR);
+}
+
+/* The kernel ends a multishot poll by cancellation, on an error, or when completions overflow. */
+static void watch_ended(struct vg_tether *t)
+{
+	if (t->watch)
+		watch_submit(t);
+	else
+		tether_free(t);
+}
+
+void vg_loop_watch(struct vg_loop *loop, struct vg_watch *w, int fd)
+{
+	struct vg_tether *t = tether_new(loop);
+
+	t->io.done = watch_fired;
+	t->watch = w;
+	t->fd = fd;
+	w->tether = t;
+	watch_submit(t);
+}
+
+void vg_loop_unwatch(struct vg_watch *w)
+{
+	struct vg_tether *t = w->tether;
+
+	if (!t)
+		return;
+	w->tether = NULL;
+	t->watch = NULL;
+	tether_cancel(t);
+}
+
+static void timer_fired(struct vg_io *io, int res)
+{
+	struct vg_tether *t = container_of(io, struct vg_tether, io);
+	struct vg_timer *timer = t->timer;
+
+	(void)res;
+	tether_free(t);
+	if (timer) {
+		timer->tether = NULL;
+		timer->expired(timer);
+	}
+}
+
+void vg_loop_timer(struct vg_loop *loop, struct vg_timer *timer, int64_t ns)
+{
+	struct vg_tether *t;
+	struct io_uring_sqe *sqe;
+
+	vg_loop_timer_stop(timer);
+	t = tether_new(loop);
+	t->io.done = timer_fired;
+	t->timer = timer;
+	t->ts.tv_sec = ns / 1000000000;
+	t->ts.tv_nsec = ns % 1000000000;
+	timer->tether = t;
+	sqe = get_sqe(loop);
+	io_uring_prep_timeout(sqe, &t->ts, 0, 0);
+	io_uring_sqe_set_data(sqe, &t->io);
+}
+
+void vg_loop_timer_stop(struct vg_timer *timer)
+{
+	struct vg_tether *t = timer->tether;
+
+	if (!t)
+		return;
+	timer->tether = NULL;
+	t->timer = NULL;
+	tether_cancel(t);
+}
+
+void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d)
+{
+	if (d->queued)
+		return;
+	d->queued = true;
+	d->next = NULL;
+	*loop->deferred_tail = d;
+	loop->deferred_tail = &d->next;
+}
+
+/* What is deferred by a deferred function runs in the same turn. */
+static void run_deferred(struct vg_loop *loop)
+{
+	while (loop->deferred) {
+		struct vg_deferred *d = loop->deferred;
+
+		loop->deferred = d->next;
+		if (!loop->deferred)
+			loop->deferred_tail = &loop->deferred;
+		d->queued = false;
+		d->run(d);
+	}
+}
+
+static void handle_cqe(struct vg_io *io, int res, unsigned flags)
+{
+	if (!io)
+		return; /* the answer to a cancellation */
+	if (io->done != watch_fired) {
+		io->done(io, res);
+		return;
+	}
+	watch_fired(io, res);
+	if (!(flags & IORING_CQE_F_MORE))
+		watch_ended(container_of(io, struct vg_tether, io));
+}
+
+/* Take what the kernel has completed, when nothing reaped is left to handle. */
+static int reap(struct vg_loop *loop, bool wait)
+{
+	struct io_uring_cqe *cqes[CQE_BATCH];
+	int ret;
+
+	if (loop->ready_next < loop->ready_n)
+		return 0;
+	ret = io_uring_submit_and_wait(&loop->ring, wait ? 1 : 0);
+	if (ret < 0 && ret != -EINTR && ret != -EBUSY && ret != -EAGAIN)
+		return ret;
+	loop->ready_next = 0;
+	loop->ready_n = io_uring_peek_batch_cqe(&loop->ring, cqes, CQE_BATCH);
+	for (unsigned i = 0; i < loop->ready_n; i++) {
+		loop->ready[i].io = io_uring_cqe_get_data(cqes[i]);
+		loop->ready[i].res = cqes[i]->res;
+		loop->ready[i].flags = cqes[i]->flags;
+	}
+	io_uring_cq_advance(&loop->ring, loop->ready_n);
+	return 0;
+}
+
+int vg_loop_turn(struct vg_loop *loop, bool wait)
+{
+	int handled = 0;
+	int ret;
+
+	run_deferred(loop);
+	ret = reap(loop, wait);
+	if (ret < 0)
+		return ret;
+	while (loop->ready_next < loop->ready_n) {
+		struct completion c = loop->ready[loop->ready_next++];
+
+		handle_cqe(c.io, c.res, c.flags);
+		handled++;
+	}
+	run_deferred(loop);
+	return handled;
+}
+
+int vg_loop_run(struct vg_loop *loop)
+{
+	loop->stop = false;
+	while (!loop->stop) {
+		int ret = vg_loop_turn(loop, true);
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+void vg_loop_stop(struct vg_loop *loop)
+{
+	loop->stop = true;
+}

@@ -126,6 +126,7 @@ struct vg_queue {
 struct vg_port_ops {
 	const char *name; /* "grant", "vhost-user" */
 	uint64_t features; /* common feature bits that this port can carry */
+	uint64_t required; /* those of them without which FEATURES_OK is refused */
 	void (*notify)(struct vg_port *port, unsigned q); /* used buffer notification */
 	/* Status, generation or config changed: tell the driver. */
 	void (*config_changed)(struct vg_port *port);
@@ -156,6 +157,7 @@ struct vg_dev {
 	uint64_t features; /* negotiated: valid from FEATURES_OK on */
 	uint32_t generation;
 	bool started; /* ops->start was called */
+	bool resuming; /* between vg_dev_resume() and vg_dev_resumed() */
 	struct vg_queue queue[VG_MAX_QUEUES];
 	struct vg_dev_stats *stats; /* never NULL */
 	struct vg_dev_stats own_stats;
@@ -188,6 +190,15 @@ void vg_dev_set_features(struct vg_dev *dev, uint64_t features);
  * Return: the status that results.
  */
 uint32_t vg_dev_set_status(struct vg_dev *dev, uint32_t status);
+
+/**
+ * vg_dev_resume - take up what a dead predecessor had, before its queues are set again
+ *
+ * Ends in the state that @status says, save that queues are not there and nothing runs: set each
+ * queue, then call vg_dev_resumed().
+ */
+void vg_dev_resume(struct vg_dev *dev, uint32_t status, uint64_t features, uint32_t generation);
+void vg_dev_resumed(struct vg_dev *dev);
 
 /** vg_dev_queue_max - largest size of queue @q; 0: no such queue */
 uint32_t vg_dev_queue_max(const struct vg_dev *dev, unsigned q);

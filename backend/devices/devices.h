@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* devices.h - the devices that table.c lists */
+#ifndef VG_DEVICES_H
+#define VG_DEVICES_H
+
+#include "backend/device.h"
+
+extern const struct vg_device_ops vg_blk;
+extern const struct vg_device_ops vg_template;
+
+#endif /* VG_DEVICES_H */

@@ -171,13 +171,15 @@ uint32_t vg_dev_set_status(struct vg_dev *dev, uint32_t status)
 	return dev->status;
 }
 
-void vg_dev_resume(struct vg_dev *dev, uint32_t status, uint64_t features, uint32_t generation)
+void vg_dev_resume(struct vg_dev *dev, uint32_t status, uint64_t features, uint32_t generation,
+		   const uint8_t saved[VG_DEV_SAVED])
 {
 	dev->resuming = true;
 	dev->status = status;
 	dev->driver_features = features;
 	dev->features = status & VG_STATUS_FEATURES_OK ? features : 0;
 	dev->generation = generation;
+	memcpy(dev->saved, saved, sizeof(dev->saved));
 }
 
 void vg_dev_resumed(struct vg_dev *dev)
@@ -255,11 +257,16 @@ int vg_dev_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len
 
 int vg_dev_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len)
 {
+	int ret;
+
 	if (!config_range_ok(dev, off, len) || len == 0)
 		return -EINVAL;
 	if (!dev->ops->config_write)
 		return -EPERM;
-	return dev->ops->config_write(dev, off, buf, len);
+	ret = dev->ops->config_write(dev, off, buf, len);
+	if (ret == 0)
+		record(dev);
+	return ret;
 }
 
 struct vg_vq *vg_dev_vq(struct vg_dev *dev, unsigned q)
@@ -320,6 +327,13 @@ unsigned vg_dev_pop(struct vg_dev *dev, unsigned q, struct vg_chain **out, unsig
 		return (unsigned)n;
 	vg_dev_fault(dev, "queue %u: %s", q, vg_vq_fault(vq) ? vg_vq_fault(vq) : strerror(-n));
 	return 0;
+}
+
+bool vg_dev_rearm(struct vg_dev *dev, unsigned q)
+{
+	struct vg_vq *vq = vg_dev_vq(dev, q);
+
+	return vq && !(dev->status & VG_STATUS_NEEDS_RESET) && vg_vq_rearm(vq);
 }
 
 const struct vg_device_ops *vg_device_find(const char *name)

@@ -40,6 +40,8 @@ struct vg_port;
 
 #define VG_MAX_QUEUES 65 /* of one device: 32 pairs and a control queue; see limits.h */
 
+#define VG_DEV_SAVED 64 /* bytes of vg_dev.saved */
+
 /* VIRTIO 1.3 section 2.1 */
 #define VG_STATUS_ACKNOWLEDGE 1u
 #define VG_STATUS_DRIVER      2u
@@ -159,6 +161,9 @@ struct vg_dev {
 	bool started; /* ops->start was called */
 	bool resuming; /* between vg_dev_resume() and vg_dev_resumed() */
 	struct vg_queue queue[VG_MAX_QUEUES];
+	/* The device's own few bytes that its successor must know if the worker dies: what the driver
+	 * set in it. Written before the driver sees the effect; zero after open. */
+	uint8_t saved[VG_DEV_SAVED];
 	struct vg_dev_stats *stats; /* never NULL */
 	struct vg_dev_stats own_stats;
 	struct vg_ratelimit fault_log;
@@ -197,7 +202,8 @@ uint32_t vg_dev_set_status(struct vg_dev *dev, uint32_t status);
  * Ends in the state that @status says, save that queues are not there and nothing runs: set each
  * queue, then call vg_dev_resumed().
  */
-void vg_dev_resume(struct vg_dev *dev, uint32_t status, uint64_t features, uint32_t generation);
+void vg_dev_resume(struct vg_dev *dev, uint32_t status, uint64_t features, uint32_t generation,
+		   const uint8_t saved[VG_DEV_SAVED]);
 void vg_dev_resumed(struct vg_dev *dev);
 
 /** vg_dev_queue_max - largest size of queue @q; 0: no such queue */
@@ -254,5 +260,10 @@ void vg_dev_fault(struct vg_dev *dev, const char *fmt, ...) __attribute__((forma
  * Return: how many, 0 also for a broken queue or one that does not run.
  */
 unsigned vg_dev_pop(struct vg_dev *dev, unsigned q, struct vg_chain **out, unsigned max);
+
+/**
+ * vg_dev_rearm - vg_vq_rearm(), false also for a queue that must not be popped any more
+ */
+bool vg_dev_rearm(struct vg_dev *dev, unsigned q);
 
 #endif /* VG_DEVICE_H */

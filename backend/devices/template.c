@@ -104,7 +104,7 @@ static void rng_queue_ready(struct vg_dev *dev, unsigned q)
 			}
 			vg_dev_flush(dev, q); /* visible to the driver only now */
 		}
-	} while (vg_dev_vq(dev, q) && vg_vq_rearm(vg_dev_vq(dev, q)));
+	} while (vg_dev_rearm(dev, q));
 }
 
 /* Nothing is ever in flight between two calls: nothing to wait for, nothing to forget. */

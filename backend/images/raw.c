@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/file.h>
@@ -40,7 +41,10 @@ static int measure_file(struct vg_raw *img, const struct stat *st)
 	img->size = (uint64_t)st->st_size;
 	img->block_size = SECTOR;
 	img->physical_block_size = SECTOR;
-	img->can_punch = !img->read_only;
+	/* Behind the end a hole changes nothing: this only asks whether the file system can. */
+	img->can_punch = !img->read_only &&
+			 fallocate(img->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, st->st_size,
+				   SECTOR) == 0;
 	return 0;
 }
 

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * limits.h - everything that a guest can make us hold, bounded by name
+ *
+ * A limit here is the most, not what a guest gets: most are reached only by a
+ * guest that tries. What is not in this table is bounded by the size of a ring.
+ */
+#ifndef VG_LIMITS_H
+#define VG_LIMITS_H
+
+/* Descriptors of a ring on the grant port. A ring costs the host its mapping (16 bytes a
+ * descriptor, of maptrack frames one in 256) and a request record each. */
+#define VG_LIMIT_QUEUE_SIZE 32768u
+
+/* Segments of one chain, indirect or not: a larger request gains nothing, and each costs a copy
+ * operation. QEMU's VIRTQUEUE_MAX_SIZE is the same. */
+#define VG_LIMIT_CHAIN_SEGS 1024u
+
+/* Bytes of one chain's data: Linux' virtio_blk sends at most seg_max pages, 504 KiB; what is
+ * larger than this is refused by the bounce allocator. */
+#define VG_LIMIT_REQUEST_BYTES (4u << 20)
+
+/* Bounce memory of one device that may be out at once; a device waits when it is used up. */
+#define VG_LIMIT_BOUNCE_BYTES (64u << 20)
+
+/* 1 GiB: a discard or write-zeroes request keeps one kernel thread busy meanwhile. */
+#define VG_LIMIT_DISCARD_SECTORS (1u << 21)
+
+/* Pages of all pools of a device: 32 MiB. One maptrack entry each, of 1024 frames x 256 for the
+ * whole backend domain (Xen: gnttab_max_maptrack_frames). */
+#define VG_LIMIT_POOL_PAGES 8192u
+#define VG_LIMIT_POOLS	    4u
+
+/* Control messages handled in one turn of the loop; the rest wait for the next: a guest that
+ * floods its control page shares the worker fairly with its own queues. */
+#define VG_LIMIT_MESSAGES_PER_TURN 16u
+
+/* Devices of one guest, and of all: a process each. */
+#define VG_LIMIT_DEVICES_PER_GUEST 64u
+#define VG_LIMIT_DEVICES	   1024u
+
+/* Reconnects: a frontend that connects again and again is slowed to this many a minute. */
+#define VG_LIMIT_CONNECTS_PER_MINUTE 60u
+
+/* A worker that dies is started again, after 0.1 s, then twice as long each time up to this. */
+#define VG_LIMIT_RESTART_DELAY_S 10u
+
+#endif /* VG_LIMITS_H */

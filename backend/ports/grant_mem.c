@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * grant_mem.c - see grant_mem.h
+ *
+ * An address is flag | reference << 12 | offset; a range over pages uses
+ * consecutive references. A grant-copy segment must not cross a page on the
+ * guest's side (Linux, gntdev_grant_copy_seg: -EINVAL for the whole call), so
+ * each copy is cut at the guest's page boundaries; the kernel cuts at ours.
+ */
+#include "backend/ports/grant_mem.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "virtio_grant.h"
+
+enum {
+	PAGE = VIRTIO_GRANT_PAGE_SIZE,
+	SEGS = 1024, /* of one grant-copy call; more than that is cut into several */
+};
+
+#define REF_BITS_END 44 /* bits 44 to 62 of an address are zero */
+
+/* Take an address apart. Return: whether @addr, @len is a range of this transport at all. */
+static bool decode(uint64_t addr, size_t len, uint32_t *ref, uint32_t *off, uint32_t *pages)
+{
+	uint64_t span;
+
+	if (!(addr & VIRTIO_GRANT_ADDR_FLAG) || len == 0)
+		return false;
+	addr &= ~VIRTIO_GRANT_ADDR_FLAG;
+	if (addr >> REF_BITS_END)
+		return false;
+	*ref = (uint32_t)(addr >> VIRTIO_GRANT_PAGE_SHIFT);
+	*off = (uint32_t)(addr & (PAGE - 1));
+	span = (*off + (uint64_t)len + PAGE - 1) / PAGE;
+	if (span > (uint64_t)UINT32_MAX - *ref)
+		return false;
+	*pages = (uint32_t)span;
+	return true;
+}
+
+static void *grant_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir)
+{
+	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
+
+	(void)dir;
+	for (unsigned i = 0; i < gm->n_pools; i++) {
+		const struct vg_grant_pool *p = &gm->pool[i];
+
+		if (addr >= p->addr && addr - p->addr < p->len && len <= p->len - (addr - p->addr))
+			return p->ptr + (addr - p->addr);
+	}
+	return NULL;
+}
+
+/* One grant-copy call. Return: 0, or the first failed segment's error. */
+static int run_segs(struct vg_grant_mem *gm, unsigned n)
+{
+	int first = 0;
+	int ret;
+
+	if (n == 0)
+		return 0;
+	gm->mem.stats.copies++;
+	/* Returns -1 when the call failed as a whole, else 0 with a status in each segment. */
+	ret = xengnttab_grant_copy(gm->xgt, n, gm->segs);
+	for (unsigned i = 0; i < n; i++) {
+		if (ret == 0 && gm->segs[i].status == 0)
+			continue;
+		first = first ? first : -EFAULT;
+		if (gm->errors[i])
+			*gm->errors[i] = -EFAULT;
+	}
+	return first;
+}
+
+static int grant_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
+{
+	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
+	unsigned used = 0;
+	int first = 0;
+	int ret;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *host = ops[i].host;
+		uint32_t left = ops[i].len;
+		uint32_t ref, off, pages;
+
+		if (!decode(ops[i].addr, left, &ref, &off, &pages)) {
+			if (ops[i].error)
+				*ops[i].error = -EFAULT;
+			first = first ? first : -EFAULT;
+			continue;
+		}
+		mem->stats.copied_bytes += left;
+		while (left) {
+			uint32_t step = PAGE - off < left ? PAGE - off : left;
+			xengnttab_grant_copy_segment_t *s = &gm->segs[used];
+
+			memset(s, 0, sizeof(*s));
+			s->len = (uint16_t)step;
+			if (ops[i].dir == VG_FROM_GUEST) {
+				s->flags = GNTCOPY_source_gref;
+				s->source.foreign.ref = ref;
+				s->source.foreign.offset = (uint16_t)off;
+				s->source.foreign.domid = (uint16_t)gm->domid;
+				s->dest.virt = host;
+			} else {
+				s->flags = GNTCOPY_dest_gref;
+				s->dest.foreign.ref = ref;
+				s->dest.foreign.offset = (uint16_t)off;
+				s->dest.foreign.domid = (uint16_t)gm->domid;
+				s->source.virt = host;
+			}
+			gm->errors[used++] = ops[i].error;
+			host += step;
+			left -= step;
+			off = 0;
+			ref++;
+			if (used == SEGS) {
+				ret = run_segs(gm, used);
+				first = first ? first : ret;
+				used = 0;
+			}
+		}
+	}
+	ret = run_segs(gm, used);
+	return first ? first : ret;
+}
+
+void *vg_grant_map(struct vg_grant_mem *gm, uint32_t ref, uint32_t pages)
+{
+	uint32_t *refs = calloc(pages, sizeof(*refs));
+	void *ptr;
+
+	if (!refs)
+		return NULL;
+	for (uint32_t i = 0; i < pages; i++)
+		refs[i] = ref + i;
+	gm->mem.stats.maps++;
+	ptr = xengnttab_map_domain_grant_refs(gm->xgt, pages, gm->domid, refs,
+					      PROT_READ | PROT_WRITE);
+	free(refs);
+	return ptr;
+}
+
+void vg_grant_unmap(struct vg_grant_mem *gm, void *ptr, uint32_t pages)
+{
+	gm->mem.stats.unmaps++;
+	xengnttab_unmap(gm->xgt, ptr, pages);
+}
+
+static int grant_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
+{
+	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
+	uint32_t ref, off, pages;
+
+	if (!decode(addr, len, &ref, &off, &pages))
+		return -EFAULT;
+	out->base = vg_grant_map(gm, ref, pages);
+	if (!out->base)
+		return errno == ENOMEM || errno == ENOSPC ? -errno : -EFAULT;
+	out->pages = pages;
+	out->len = len;
+	out->ptr = (uint8_t *)out->base + off;
+	return 0;
+}
+
+static void grant_unmap(struct vg_mem *mem, struct vg_map *map)
+{
+	vg_grant_unmap((struct vg_grant_mem *)mem, map->base, (uint32_t)map->pages);
+}
+
+static const struct vg_mem_ops grant_mem_ops = {
+	.direct = grant_direct,
+	.copy = grant_copy,
+	.map = grant_map,
+	.unmap = grant_unmap,
+};
+
+int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid)
+{
+	memset(gm, 0, sizeof(*gm));
+	gm->mem.ops = &grant_mem_ops;
+	gm->domid = domid;
+	gm->segs = calloc(SEGS, sizeof(*gm->segs));
+	gm->errors = calloc(SEGS, sizeof(*gm->errors));
+	gm->mem.bounce = vg_bounce_new(VG_LIMIT_BOUNCE_BYTES);
+	if (gm->segs && gm->errors && gm->mem.bounce) {
+		gm->xgt = xengnttab_open(NULL, 0);
+		if (gm->xgt)
+			return 0;
+	}
+	vg_grant_mem_close(gm);
+	return errno ? -errno : -ENOMEM;
+}
+
+void vg_grant_mem_close(struct vg_grant_mem *gm)
+{
+	int e = errno;
+
+	vg_grant_pools_drop(gm);
+	if (gm->xgt)
+		xengnttab_close(gm->xgt);
+	if (gm->mem.bounce)
+		vg_bounce_free(gm->mem.bounce);
+	free(gm->segs);
+	free(gm->errors);
+	memset(gm, 0, sizeof(*gm));
+	errno = e;
+}
+
+int vg_grant_pool_add(struct vg_grant_mem *gm, uint32_t first_ref, uint32_t pages)
+{
+	uint64_t addr = VIRTIO_GRANT_ADDR(first_ref, 0);
+	uint64_t total = pages;
+	void *ptr;
+
+	if (pages == 0 || pages > UINT32_MAX - first_ref)
+		return -EINVAL;
+	for (unsigned i = 0; i < gm->n_pools; i++) {
+		const struct vg_grant_pool *p = &gm->pool[i];
+
+		total += p->len / PAGE;
+		if (addr < p->addr + p->len && p->addr < addr + (uint64_t)pages * PAGE)
+			return -EEXIST;
+	}
+	if (gm->n_pools == VG_LIMIT_POOLS || total > VG_LIMIT_POOL_PAGES)
+		return -ENOSPC;
+	ptr = vg_grant_map(gm, first_ref, pages);
+	if (!ptr)
+		return -EFAULT;
+	gm->pool[gm->n_pools++] = (struct vg_grant_pool){
+		.addr = addr,
+		.len = (size_t)pages * PAGE,
+		.ptr = ptr,
+	};
+	return 0;
+}
+
+void vg_grant_pools_drop(struct vg_grant_mem *gm)
+{
+	while (gm->n_pools) {
+		struct vg_grant_pool *p = &gm->pool[--gm->n_pools];
+
+		vg_grant_unmap(gm, p->ptr, (uint32_t)(p->len / PAGE));
+	}
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * grant_mem.h - guest memory named by grant references (PROTOCOL.md section 6)
+ *
+ * Copies are one grant-copy call for all of a batch; rings and pools are
+ * mapped. Addresses in a pool are direct: no hypercall at all.
+ */
+#ifndef VG_GRANT_MEM_H
+#define VG_GRANT_MEM_H
+
+#include <stdint.h>
+#include <xengnttab.h>
+
+#include "backend/guestmem.h"
+#include "backend/limits.h"
+
+struct vg_grant_pool {
+	uint64_t addr; /* as in descriptors */
+	size_t len; /* bytes; 0: unused */
+	uint8_t *ptr;
+};
+
+struct vg_grant_mem {
+	struct vg_mem mem;
+	xengnttab_handle *xgt; /* owned */
+	uint32_t domid;
+	unsigned n_pools;
+	struct vg_grant_pool pool[VG_LIMIT_POOLS];
+	xengnttab_grant_copy_segment_t *segs; /* scratch of copies */
+	int **errors; /* whose copy each segment belongs to */
+};
+
+/** vg_grant_mem_init - open the grant device for memory of @domid. Return: 0 or negative errno. */
+int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid);
+void vg_grant_mem_close(struct vg_grant_mem *gm);
+
+/** vg_grant_map - map @pages consecutive references from @ref on. Return: memory, or NULL (errno). */
+void *vg_grant_map(struct vg_grant_mem *gm, uint32_t ref, uint32_t pages);
+void vg_grant_unmap(struct vg_grant_mem *gm, void *ptr, uint32_t pages);
+
+/** vg_grant_pool_add - map a pool. Return: 0; -EINVAL, -ENOSPC (limits.h), -EEXIST, -EFAULT. */
+int vg_grant_pool_add(struct vg_grant_mem *gm, uint32_t first_ref, uint32_t pages);
+/** vg_grant_pools_drop - unmap all pools */
+void vg_grant_pools_drop(struct vg_grant_mem *gm);
+
+#endif /* VG_GRANT_MEM_H */

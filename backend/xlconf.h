@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * xlconf.h - what a guest's xl configuration file says to us
+ *
+ *	name   = "web"
+ *	vgrant = [ 'blk,target=/srv/web.img', 'net,bridge=xenbr0' ]
+ *	virtio = [ "type=virtio,device24,transport=mmio,grant_usage=1" ]
+ *
+ * xl ignores `vgrant`; of the rest only `name` and `virtio` matter here.
+ *
+ * A device of ours needs a pair of nodes in xenstore. xl makes nodes 0, 1, 2 ...
+ * for the entries of `virtio`; vg_xlconf_match() says which device of `vgrant`
+ * adopts which of them (same virtio device id). For a device that adopts none,
+ * the daemon makes nodes itself.
+ *
+ * A mistake in one entry is told in that entry's err, so that the other devices
+ * of the guest work, and the one that does not can be listed as failed.
+ */
+#ifndef VG_XLCONF_H
+#define VG_XLCONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/log.h"
+#include "backend/params.h"
+
+#define VG_XL_DEVICES_MAX 64 /* entries of one list; more are told and left out */
+
+/* One entry of `vgrant`. */
+struct vg_xl_device {
+	char *spec;		 /* as written; never NULL */
+	struct vg_params params; /* not checked against a device's table; empty after an error */
+	int id;			 /* id=, or -1 */
+	const char *backend;	 /* backend=, into params; NULL: this domain, or as the node says */
+	int virtio; /* entry of `virtio` that it adopts; -1: none. Set by vg_xlconf_match() */
+	struct vg_err err; /* text is empty when all is well */
+};
+
+/* One entry of `virtio`: node number = index, as xl counts them when it creates the guest. */
+struct vg_xl_virtio {
+	char *spec;	    /* as written; never NULL */
+	uint16_t virtio_id; /* type=virtio,device<hex>; 0: it names none */
+	char backend[64];   /* domain name or number; "": not written, which xl takes for 0 */
+	char transport[16]; /* "mmio"; "": not written */
+	int grant_usage;    /* 0 or 1; -1: not written, which xl takes for (backend is not 0) */
+	struct vg_err err;  /* text is empty when all is well */
+};
+
+struct vg_xlconf {
+	char *path; /* the file */
+	char *name; /* the guest's; "" when the file has none */
+	struct vg_xl_device *devices;
+	unsigned n_devices;
+	struct vg_xl_virtio *virtios;
+	unsigned n_virtios;
+	unsigned dropped; /* entries beyond VG_XL_DEVICES_MAX */
+};
+
+/**
+ * vg_xlconf_read - read one file
+ * @out: to be freed with vg_xlconf_free()
+ *
+ * Refused are what is no regular file, or longer than 1 MiB; and a file that others than root
+ * (or the user that we run as) may write, because it names files that we open with our rights.
+ *
+ * Return: 0, or negative errno with a sentence that names the file: -EINVAL for a syntax error (the
+ * sentence has the line), -EPERM, -EFBIG, -ENOMEM, or what open(2) returned.
+ */
+int vg_xlconf_read(const char *path, struct vg_xlconf **out, struct vg_err *err);
+
+void vg_xlconf_free(struct vg_xlconf *conf);
+
+/**
+ * vg_xlconf_find - find the file of a guest
+ * @dirs: folders, ended by NULL; their order is the order of preference
+ * @name: the guest's name, as in xenstore; the "--incoming" of a migration is ignored
+ *
+ * Looks at every regular file, in byte order of the names, except hidden ones and those that
+ * editors and package managers leave behind (~ .bak .old .orig .swp .dpkg-* .rpm* .ucf-*). Folders in
+ * folders are not entered. A file that cannot be read hides no other one: it is logged once, until it
+ * changes. When two files name the same guest the first is taken, and that is logged once, too;
+ * one file found twice, by a link in auto/, is one file.
+ *
+ * Return: 0; -ENOENT: none has that name; else negative errno (-ENOMEM).
+ */
+int vg_xlconf_find(const char *const *dirs, const char *name, struct vg_xlconf **out,
+		   struct vg_err *err);
+
+/**
+ * vg_xlconf_match - settle which nodes of xl's the devices adopt
+ * @virtio_id_of: virtio device id of a device by its name ("blk"); 0: no such device
+ *
+ * Devices with id= take the entry of that number; if its virtio device id is another, that is told
+ * in the device's err. Then the others, in the order of the list, take the first free entry of
+ * their virtio device id. Sets ->virtio of every device.
+ */
+void vg_xlconf_match(struct vg_xlconf *conf, uint16_t (*virtio_id_of)(const char *device));
+
+#endif /* VG_XLCONF_H */

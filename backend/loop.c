@@ -291,6 +291,20 @@ void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d)
 	loop->deferred_tail = &d->next;
 }
 
+void vg_loop_undefer(struct vg_loop *loop, struct vg_deferred *d)
+{
+	struct vg_deferred **p = &loop->deferred;
+
+	if (!d->queued)
+		return;
+	while (*p != d)
+		p = &(*p)->next;
+	*p = d->next;
+	if (!*p)
+		loop->deferred_tail = p;
+	d->queued = false;
+}
+
 /* What is deferred by a deferred function runs in the same turn. */
 static void run_deferred(struct vg_loop *loop)
 {

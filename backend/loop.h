@@ -108,6 +108,9 @@ void vg_loop_timer_stop(struct vg_timer *t);
 /** vg_loop_defer - call @d->run once at the end of this turn */
 void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d);
 
+/** vg_loop_undefer - do not call @d->run after all */
+void vg_loop_undefer(struct vg_loop *loop, struct vg_deferred *d);
+
 /** vg_now_ns - CLOCK_MONOTONIC in nanoseconds */
 int64_t vg_now_ns(void);
 

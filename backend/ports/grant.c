@@ -246,7 +246,8 @@ static void save(struct vg_port *port)
 	struct vg_record_state *s = &gp->state;
 	struct vg_dev *dev = gp->dev;
 
-	if (!gp->page)
+	/* While a state is taken up the record is what it is taken from. */
+	if (!gp->page || dev->resuming)
 		return;
 	s->status = dev->status;
 	s->features = dev->driver_features;
@@ -487,6 +488,8 @@ void vg_grant_port_free(struct vg_grant_port *gp)
 		return;
 	vg_grant_port_disconnect(gp);
 	vg_loop_unwatch(&gp->watch);
+	vg_loop_undefer(gp->dev->loop, &gp->more);
+	vg_loop_undefer(gp->dev->loop, &gp->show);
 	xenevtchn_close(gp->xce);
 	vg_grant_mem_close(&gp->gm);
 	free(gp);

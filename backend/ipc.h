@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ipc.h - between the supervisor and a worker
+ *
+ * A SOCK_SEQPACKET pair; each packet is one struct vg_ipc. The supervisor tells,
+ * the worker answers. A worker that ends, for whatever reason, closes its end.
+ *
+ *	SETUP (with the record's descriptor) -> OPENED | FAILED
+ *	CONNECT                              -> CONNECTED | REFUSED
+ *	DISCONNECT                           -> DISCONNECTED
+ *	DESCRIBE                             -> DESCRIPTION
+ *	SET                                  -> SET_DONE
+ *	QUIESCE                              -> (ends)
+ *	                                        BROKEN, at any time
+ */
+#ifndef VG_IPC_H
+#define VG_IPC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "backend/log.h"
+#include "backend/params.h"
+#include "backend/sandbox.h"
+
+enum vg_ipc_type {
+	VG_IPC_SETUP = 1,
+	VG_IPC_CONNECT,
+	VG_IPC_DISCONNECT,
+	VG_IPC_DESCRIBE,
+	VG_IPC_SET,
+	VG_IPC_QUIESCE,
+
+	VG_IPC_OPENED = 64,
+	VG_IPC_FAILED, /* error, text */
+	VG_IPC_CONNECTED,
+	VG_IPC_REFUSED, /* error, text */
+	VG_IPC_DISCONNECTED,
+	VG_IPC_DESCRIPTION, /* text */
+	VG_IPC_SET_DONE, /* error, text */
+	VG_IPC_BROKEN, /* text: the guest broke the control page */
+};
+
+struct vg_ipc {
+	uint32_t type; /* enum vg_ipc_type */
+	int32_t error; /* 0 or negative errno */
+	union {
+		struct {
+			uint32_t domid;
+			uint32_t log_target, log_level;
+			struct vg_sandbox sandbox;
+			char who[96]; /* for the log */
+			char spec[VG_PARAMS_LEN]; /* "blk,target=..." */
+		} setup;
+		struct {
+			uint32_t control_ref, channel;
+			uint32_t resume; /* bool */
+		} connect;
+		struct { /* OPENED */
+			uint32_t virtio_id, n_queues, queue_size_max;
+		} opened;
+		struct { /* SET */
+			char key[64];
+			char value[512];
+		} set;
+		char text[256];
+	};
+};
+
+/**
+ * vg_ipc_send - one packet
+ * @fd_to_pass: a descriptor to hand over, or -1
+ *
+ * Return: 0; -EAGAIN: the peer does not read; other negative errno: it is gone.
+ */
+int vg_ipc_send(int sock, const struct vg_ipc *m, int fd_to_pass);
+
+/**
+ * vg_ipc_recv - one packet, texts terminated
+ * @fd_passed: gets a passed descriptor (owned by the caller) or -1; NULL: such are closed
+ *
+ * Return: 1; 0: the peer closed; -EAGAIN: nothing there; -EPROTO: not a packet of this kind.
+ */
+int vg_ipc_recv(int sock, struct vg_ipc *m, int *fd_passed);
+
+#endif /* VG_IPC_H */

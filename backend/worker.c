@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * worker.c - see worker.h
+ *
+ *	SETUP: open device and port, with privileges
+ *	       enter the sandbox
+ *	       OPENED
+ *	CONNECT, DISCONNECT, ...: as the supervisor sees the guest come and go
+ *	the supervisor hangs up: end, and leave all to a successor
+ *
+ * The supervisor's messages are handled between turns of the loop, never from
+ * within one: stopping a device turns the loop itself.
+ *
+ * A supervisor that dies closes the socket. The worker then finishes what is in
+ * flight and ends; the next supervisor starts another, which resumes.
+ */
+#include "backend/worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "backend/device.h"
+#include "backend/ipc.h"
+#include "backend/ports/grant.h"
+#include "backend/record.h"
+
+enum { LOOP_ENTRIES = 256 };
+
+struct worker {
+	int sock;
+	struct vg_loop *loop;
+	struct vg_watch watch;
+	bool heard; /* the supervisor's socket has something */
+	bool ending;
+	struct vg_dev dev;
+	struct vg_grant_port *port;
+	struct vg_record_map rec;
+	struct vg_timer tick;
+};
+
+static void reply(struct worker *w, uint32_t type, int error, const char *text)
+{
+	struct vg_ipc m = { .type = type, .error = error };
+
+	if (text)
+		snprintf(m.text, sizeof(m.text), "%s", text);
+	vg_ipc_send(w->sock, &m, -1);
+}
+
+static void control_page_broken(void *owner, const char *why)
+{
+	struct worker *w = owner;
+
+	reply(w, VG_IPC_BROKEN, -EPROTO, why);
+}
+
+static void tick(struct vg_timer *t)
+{
+	struct worker *w = (struct worker *)((char *)t - offsetof(struct worker, tick));
+
+	w->dev.ops->tick(&w->dev);
+	vg_loop_timer(w->loop, t, 1000000000);
+}
+
+/* Everything that needs privileges, then the sandbox. */
+static int open_all(struct worker *w, const struct vg_ipc *m, int record_fd, struct vg_err *err)
+{
+	const struct vg_grant_port_events events = { .broken = control_page_broken, .owner = w };
+	const struct vg_device_ops *ops;
+	struct vg_params params;
+	int ret;
+
+	ret = vg_params_parse(m->setup.spec, &params, err);
+	if (ret < 0)
+		return ret;
+	ops = vg_device_find(params.device);
+	if (!ops)
+		return vg_fail(err, -EINVAL, "there is no device '%s': `vgrant help` lists them",
+			       params.device);
+	ret = vg_dev_open(&w->dev, ops, w->loop, &params, err);
+	if (ret < 0)
+		return ret;
+	ret = vg_record_open(record_fd, w->dev.queue_size_max, &w->rec);
+	if (ret < 0) {
+		vg_fail(err, ret, "the record cannot be mapped: %s", strerror(-ret));
+		goto fail;
+	}
+	ret = vg_grant_port_new(&w->dev, m->setup.domid, &w->rec, &events, &w->port, err);
+	if (ret < 0)
+		goto fail;
+	if (ops->tick) {
+		w->tick.expired = tick;
+		vg_loop_timer(w->loop, &w->tick, 1000000000);
+	}
+	ret = vg_sandbox_enter(&m->setup.sandbox, err);
+	if (ret == 0)
+		return 0;
+	vg_grant_port_free(w->port);
+	w->port = NULL;
+fail:
+	w->dev.ops->close(&w->dev);
+	vg_record_close(&w->rec);
+	return ret;
+}
+
+static void setup(struct worker *w, const struct vg_ipc *m, int record_fd)
+{
+	struct vg_ipc opened = { .type = VG_IPC_OPENED };
+	struct vg_err err = { "" };
+	int ret;
+
+	vg_log_init((enum vg_log_target)m->setup.log_target, (enum vg_log_level)m->setup.log_level,
+		    m->setup.who);
+	ret = w->port ? vg_fail(&err, -EBUSY, "set up twice") : open_all(w, m, record_fd, &err);
+	if (ret < 0) {
+		reply(w, VG_IPC_FAILED, ret, err.text);
+		w->ending = true;
+		return;
+	}
+	opened.opened.virtio_id = w->dev.ops->virtio_id;
+	opened.opened.n_queues = w->dev.n_queues;
+	opened.opened.queue_size_max = w->dev.queue_size_max;
+	vg_ipc_send(w->sock, &opened, -1);
+}
+
+static void handle(struct worker *w, const struct vg_ipc *m, int fd)
+{
+	struct vg_err err = { "" };
+	struct vg_ipc answer;
+	int ret;
+
+	if (m->type == VG_IPC_SETUP) {
+		setup(w, m, fd);
+		return;
+	}
+	if (!w->port)
+		return;
+	switch (m->type) {
+	case VG_IPC_CONNECT:
+		ret = vg_grant_port_connect(w->port, m->connect.control_ref, m->connect.channel,
+					    m->connect.resume, &err);
+		reply(w, ret < 0 ? VG_IPC_REFUSED : VG_IPC_CONNECTED, ret, err.text);
+		break;
+	case VG_IPC_DISCONNECT:
+		vg_grant_port_disconnect(w->port);
+		reply(w, VG_IPC_DISCONNECTED, 0, NULL);
+		break;
+	case VG_IPC_DESCRIBE:
+		answer = (struct vg_ipc){ .type = VG_IPC_DESCRIPTION };
+		if (w->dev.ops->describe)
+			w->dev.ops->describe(&w->dev, answer.text, sizeof(answer.text));
+		vg_ipc_send(w->sock, &answer, -1);
+		break;
+	case VG_IPC_SET:
+		ret = w->dev.ops->set ?
+			      w->dev.ops->set(&w->dev, m->set.key, m->set.value, &err) :
+			      vg_fail(&err, -EOPNOTSUPP,
+				      "a running %s device has nothing that can be changed",
+				      w->dev.ops->name);
+		reply(w, VG_IPC_SET_DONE, ret, err.text);
+		break;
+	case VG_IPC_QUIESCE:
+		w->ending = true;
+		break;
+	}
+}
+
+static void hear(struct worker *w)
+{
+	struct vg_ipc m;
+	int fd = -1;
+	int ret;
+
+	while (!w->ending && (ret = vg_ipc_recv(w->sock, &m, &fd)) != -EAGAIN) {
+		if (ret <= 0) {
+			w->ending = true;
+			break;
+		}
+		handle(w, &m, fd);
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+}
+
+static void socket_ready(struct vg_watch *watch, unsigned events)
+{
+	struct worker *w = (struct worker *)((char *)watch - offsetof(struct worker, watch));
+
+	w->heard = true;
+	if (!(events & POLLIN))
+		vg_loop_unwatch(watch);
+}
+
+int vg_worker_main(int sock)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	struct vg_err err = { "" };
+	int ret;
+
+	if (!w)
+		return EXIT_FAILURE;
+	w->sock = sock;
+	/* A terminal's ^C goes to the whole group; the supervisor decides when a worker ends. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	ret = vg_loop_new(LOOP_ENTRIES, &w->loop);
+	if (ret < 0) {
+		vg_fail(&err, ret,
+			ret == -EPERM ? "io_uring is not permitted: set sysctl "
+					"kernel.io_uring_disabled to 0" :
+					"io_uring cannot be set up: %s",
+			strerror(-ret));
+		reply(w, VG_IPC_FAILED, ret, err.text);
+		free(w);
+		return EXIT_FAILURE;
+	}
+	w->watch.ready = socket_ready;
+	vg_loop_watch(w->loop, &w->watch, sock);
+	while (!w->ending) {
+		w->heard = false;
+		if (vg_loop_turn(w->loop, true) < 0)
+			break;
+		if (w->heard)
+			hear(w);
+	}
+	if (w->port)
+		vg_grant_port_quiesce(w->port);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * settings.c - see settings.h
+ *
+ * libinih splits lines; the table says what may stand in them. The library as
+ * distributions build it hands no line number to its handler, but reads line by
+ * line through a reader of ours, so the reader counts.
+ */
+#include "backend/settings.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <ini.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MEMBER(m) offsetof(struct vg_settings, m), sizeof(((struct vg_settings *)0)->m)
+
+const struct vg_setting_key vg_settings_keys[] = {
+	{ "daemon", "log-target", VG_SETTING_LOG_TARGET, MEMBER(log_target), 0, 0, "stderr",
+	  "where log lines go: stderr (which systemd takes to the journal) or syslog" },
+	{ "daemon", "log-level", VG_SETTING_LOG_LEVEL, MEMBER(log_level), 0, 0, "info",
+	  "least important lines to log: error, warning, info or debug" },
+	{ "daemon", "runtime-dir", VG_SETTING_PATH, MEMBER(runtime_dir), 0, 0, VG_RUNTIME_DIR,
+	  "folder of the control socket and of what lets a worker's successor carry on" },
+	{ "guests", "config-dirs", VG_SETTING_PATHS, MEMBER(config_dirs_text), 0, 0,
+	  "/etc/xen/auto /etc/xen",
+	  "folders that are searched for guests' xl configurations, the first one first" },
+	{ "control", "group", VG_SETTING_STRING, MEMBER(group), 0, 0, "",
+	  "group whose members may run vgrant list and trace; only root may change anything" },
+	{ "control", "mode", VG_SETTING_MODE, MEMBER(mode), 0, 0777, "0660",
+	  "permissions of the control socket, octal" },
+	{ "worker", "user", VG_SETTING_STRING, MEMBER(user), 0, 0, "vgrant",
+	  "user that workers run as once they have opened what they need; when there is no user "
+	  "vgrant: nobody" },
+	{ "worker", "sandbox", VG_SETTING_BOOL, MEMBER(sandbox), 0, 0, "on",
+	  "off: workers keep their rights, for debugging alone" },
+	{ "limits", "devices", VG_SETTING_UINT, MEMBER(devices), 1, 4096, "256",
+	  "most devices, and so worker processes, in all" },
+	{ "limits", "devices-per-guest", VG_SETTING_UINT, MEMBER(devices_per_guest), 1, 256, "32",
+	  "most devices of one guest" },
+	{ NULL, NULL, VG_SETTING_STRING, 0, 0, 0, 0, NULL, NULL },
+};
+
+static const char *const level_words[] = {
+	[VG_LOG_ERR] = "error",
+	[VG_LOG_WARN] = "warning",
+	[VG_LOG_INFO] = "info",
+	[VG_LOG_DEBUG] = "debug",
+};
+
+int vg_log_level_parse(const char *word, enum vg_log_level *level)
+{
+	for (unsigned i = 0; i < sizeof(level_words) / sizeof(level_words[0]); i++) {
+		if (level_words[i] && strcmp(level_words[i], word) == 0) {
+			*level = (enum vg_log_level)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+/* ---- one value ---------------------------------------------------------- */
+
+static int set_string(char *dst, size_t size, const char *value, struct vg_err *err)
+{
+	if (strlen(value) >= size)
+		return vg_fail(err, -EINVAL, "is longer than %zu characters", size - 1);
+	strcpy(dst, value);
+	return 0;
+}
+
+static int set_bool(bool *dst, const char *value, struct vg_err *err)
+{
+	static const char *const words[] = { "0", "1", "no", "yes", "off", "on", "false", "true" };
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(words[i], value) == 0) {
+			*dst = i % 2;
+			return 0;
+		}
+	}
+	return vg_fail(err, -EINVAL, "must be on or off, not \"%.40s\"", value);
+}
+
+/* @base: 8 or 10. */
+static int parse_number(const struct vg_setting_key *key, const char *value, int base,
+			uint64_t *out, struct vg_err *err)
+{
+	const char *digits = base == 8 ? "01234567" : "0123456789";
+	unsigned long long v;
+
+	errno = 0;
+	v = strtoull(value, NULL, base);
+	if (*value && value[strspn(value, digits)] == '\0' && !errno && v >= key->min &&
+	    v <= key->max) {
+		*out = v;
+		return 0;
+	}
+	if (base == 8)
+		return vg_fail(err, -EINVAL,
+			       "must be octal permissions such as 0660, not \"%.40s\"", value);
+	return vg_fail(err, -EINVAL, "must be a number from %llu to %llu, not \"%.40s\"",
+		       (unsigned long long)key->min, (unsigned long long)key->max, value);
+}
+
+/* Cut @s->config_dirs_text in pieces and make config_dirs point to them. */
+static int split_dirs(struct vg_settings *s, struct vg_err *err)
+{
+	unsigned n = 0;
+	char *save = NULL;
+
+	for (char *p = strtok_r(s->config_dirs_text, " \t,", &save); p;
+	     p = strtok_r(NULL, " \t,", &save)) {
+		s->config_dirs[n] = NULL;
+		if (p[0] != '/')
+			return vg_fail(err, -EINVAL,
+				       "must be folders that start with a slash, not \"%.80s\"", p);
+		if (n == VG_SETTINGS_DIRS_MAX)
+			return vg_fail(err, -EINVAL, "names more than %d folders",
+				       VG_SETTINGS_DIRS_MAX);
+		s->config_dirs[n++] = p;
+	}
+	s->config_dirs[n] = NULL;
+	return 0;
+}
+
+/* @append: to what is there, rather than in its place. */
+static int set_dirs(struct vg_settings *s, const char *value, bool append, struct vg_err *err)
+{
+	char text[sizeof(s->config_dirs_text)];
+	size_t used = 0;
+
+	for (unsigned i = 0; append && s->config_dirs[i]; i++)
+		used += (size_t)sprintf(text + used, "%s ", s->config_dirs[i]);
+	if (used + strlen(value) >= sizeof(text))
+		return vg_fail(err, -EINVAL, "is too long: at most %zu characters in all",
+			       sizeof(text) - 1);
+	strcpy(text + used, value);
+	strcpy(s->config_dirs_text, text);
+	return split_dirs(s, err);
+}
+
+static int set_path(char *dst, size_t size, const char *value, struct vg_err *err)
+{
+	if (value[0] != '/')
+		return vg_fail(err, -EINVAL,
+			       "must be a path that starts with a slash, not \"%.80s\"", value);
+	return set_string(dst, size, value, err);
+}
+
+static int set_target(enum vg_log_target *dst, const char *value, struct vg_err *err)
+{
+	if (strcmp(value, "stderr") == 0)
+		*dst = VG_LOG_STDERR;
+	else if (strcmp(value, "syslog") == 0)
+		*dst = VG_LOG_SYSLOG;
+	else
+		return vg_fail(err, -EINVAL, "must be stderr or syslog, not \"%.40s\"", value);
+	return 0;
+}
+
+static int set_mode(const struct vg_setting_key *key, unsigned *dst, const char *value,
+		    struct vg_err *err)
+{
+	uint64_t v;
+	int ret = parse_number(key, value, 8, &v, err);
+
+	if (ret == 0)
+		*dst = (unsigned)v;
+	return ret;
+}
+
+static int set_value(struct vg_settings *s, const struct vg_setting_key *key, const char *value,
+		     bool append, struct vg_err *err)
+{
+	void *member = (char *)s + key->offset;
+
+	switch (key->kind) {
+	case VG_SETTING_STRING:
+		return set_string(member, key->size, value, err);
+	case VG_SETTING_PATH:
+		return set_path(member, key->size, value, err);
+	case VG_SETTING_PATHS:
+		return set_dirs(s, value, append, err);
+	case VG_SETTING_BOOL:
+		return set_bool(member, value, err);
+	case VG_SETTING_UINT:
+		return parse_number(key, value, 10, member, err);
+	case VG_SETTING_MODE:
+		return set_mode(key, member, value, err);
+	case VG_SETTING_LOG_LEVEL:
+		if (vg_log_level_parse(value, member) == 0)
+			return 0;
+		return vg_fail(err, -EINVAL, "must be error, warning, info or debug, not \"%.40s\"",
+			       value);
+	case VG_SETTING_LOG_TARGET:
+		return set_target(member, value, err);
+	}
+	return vg_fail(err, -EINVAL, "is of no known kind: a fault of vgrantd itself");
+}
+
+/* Set @key, and name it in the sentence when that fails. */
+static int assign(struct vg_settings *s, const struct vg_setting_key *key, const char *value,
+		  bool append, struct vg_err *err)
+{
+	struct vg_err why;
+	int ret = set_value(s, key, value, append, &why);
+
+	if (ret < 0)
+		return vg_fail(err, ret, "%s %s", key->key, why.text);
+	if (key->offset == offsetof(struct vg_settings, user))
+		s->user_is_set = true;
+	return 0;
+}
+
+void vg_settings_defaults(struct vg_settings *s)
+{
+	memset(s, 0, sizeof(*s));
+	/* A default that its own table refuses would show in the unit test. */
+	for (const struct vg_setting_key *k = vg_settings_keys; k->section; k++)
+		(void)assign(s, k, k->fallback, false, NULL);
+	s->user_is_set = false;
+}
+
+/* ---- keys --------------------------------------------------------------- */
+
+/* @section: NULL: any. */
+static const struct vg_setting_key *find_key(const char *section, size_t section_len,
+					     const char *key)
+{
+	for (const struct vg_setting_key *k = vg_settings_keys; k->section; k++) {
+		if (strcmp(k->key, key) != 0)
+			continue;
+		if (!section || (strlen(k->section) == section_len &&
+				 memcmp(k->section, section, section_len) == 0))
+			return k;
+	}
+	return NULL;
+}
+
+/* "daemon" or, when a section is unknown, all that there are */
+static int fail_unknown(const char *section, const char *key, struct vg_err *err)
+{
+	const struct vg_setting_key *elsewhere = find_key(NULL, 0, key);
+	char known[160] = "";
+	size_t used = 0;
+
+	if (!*section)
+		return vg_fail(err, -EINVAL, "\"%.40s\" stands in no section; put [%s] before it",
+			       key, elsewhere ? elsewhere->section : "daemon");
+	if (elsewhere)
+		return vg_fail(err, -EINVAL, "[%.40s] has no key \"%.40s\"; it belongs into [%s]",
+			       section, key, elsewhere->section);
+	for (const struct vg_setting_key *k = vg_settings_keys; k->section; k++) {
+		if (strcmp(k->section, section) == 0)
+			used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
+						 used ? ", " : "", k->key);
+	}
+	if (!used)
+		return vg_fail(err, -EINVAL,
+			       "there is no section [%.40s]; there are [daemon], [guests], "
+			       "[control], [worker], [limits]",
+			       section);
+	return vg_fail(err, -EINVAL, "[%.40s] has no key \"%.40s\"; it has %s", section, key,
+		       known);
+}
+
+int vg_settings_set(struct vg_settings *s, const char *key, const char *value, struct vg_err *err)
+{
+	const char *dot = strchr(key, '.');
+	const struct vg_setting_key *k =
+		dot ? find_key(key, (size_t)(dot - key), dot + 1) : find_key(NULL, 0, key);
+
+	if (!k)
+		return vg_fail(err, -EINVAL,
+			       "there is no setting \"%.60s\"; `vgrant show-config` lists them",
+			       key);
+	return assign(s, k, value, false, err);
+}
+
+/* ---- the file ----------------------------------------------------------- */
+
+struct reading {
+	struct vg_settings *s;
+	FILE *file;
+	int line;	/* that is being read */
+	uint64_t seen;	/* bit i: key i of the table stood in the file */
+	int error_line; /* 0: none */
+	struct vg_err error;
+};
+
+static int complain(struct reading *r)
+{
+	if (!r->error_line)
+		r->error_line = r->line;
+	return 0;
+}
+
+/* One line to libinih, like fgets(); a line that its buffer cannot hold is told and left out. */
+static char *read_line(char *buf, int size, void *stream)
+{
+	struct reading *r = stream;
+	int c;
+
+	if (!fgets(buf, size, r->file))
+		return NULL;
+	r->line++;
+	if (strchr(buf, '\n') || feof(r->file))
+		return buf;
+	while ((c = getc(r->file)) != EOF && c != '\n')
+		;
+	if (!r->error_line)
+		vg_fail(&r->error, 0,
+			"the line is longer than %d characters; continue a list on "
+			"the next line, after a blank",
+			size - 2);
+	complain(r);
+	return strcpy(buf, "\n");
+}
+
+/* libinih has split a line. Return: 1, or 0 after a mistake. */
+static int got_pair(void *user, const char *section, const char *name, const char *value)
+{
+	struct reading *r = user;
+	const struct vg_setting_key *key = find_key(section, strlen(section), name);
+	struct vg_err err;
+	bool again;
+	int ret;
+
+	if (!key) {
+		ret = fail_unknown(section, name, &err);
+	} else {
+		again = r->seen & 1ULL << (key - vg_settings_keys);
+		r->seen |= 1ULL << (key - vg_settings_keys);
+		if (again && key->kind != VG_SETTING_PATHS)
+			ret = vg_fail(&err, -EINVAL, "%s stands in the file twice", key->key);
+		else
+			ret = assign(r->s, key, value, again, &err);
+	}
+	if (ret == 0)
+		return 1;
+	if (!r->error_line)
+		r->error = err;
+	return complain(r);
+}
+
+static int read_file(struct vg_settings *s, FILE *file, const char *path, struct vg_err *err)
+{
+	struct reading r = { .s = s, .file = file };
+	struct stat st;
+	int ret;
+
+	if (fstat(fileno(file), &st) == 0 && (st.st_mode & S_IWOTH))
+		return vg_fail(err, -EPERM, "%s can be written by anyone: chmod o-w %s", path,
+			       path);
+	ret = ini_parse_stream(read_line, &r, got_pair, &r);
+	if (ferror(file))
+		return vg_fail(err, -EIO, "%s cannot be read", path);
+	if (ret > 0 && (!r.error_line || ret < r.error_line))
+		return vg_fail(err, -EINVAL,
+			       "%s:%d: this is neither [section], nor key = value, nor a # comment",
+			       path, ret);
+	if (r.error_line)
+		return vg_fail(err, -EINVAL, "%s:%d: %s", path, r.error_line, r.error.text);
+	return ret < 0 ? vg_fail(err, -ENOMEM, "%s: out of memory", path) : 0;
+}
+
+int vg_settings_load(struct vg_settings *s, const char *path, struct vg_err *err)
+{
+	const char *name = path ? path : VG_SETTINGS_FILE;
+	FILE *file;
+	int ret;
+
+	vg_settings_defaults(s);
+	file = fopen(name, "re");
+	if (!file && !path && errno == ENOENT)
+		return 0;
+	if (!file) {
+		ret = -errno;
+		return vg_fail(err, ret, "%s cannot be opened: %s", name, strerror(-ret));
+	}
+	ret = read_file(s, file, name, err);
+	fclose(file);
+	return ret;
+}
+
+/* ---- what others ask ---------------------------------------------------- */
+
+static void print_value(const struct vg_settings *s, const struct vg_setting_key *key, FILE *out)
+{
+	const void *member = (const char *)s + key->offset;
+
+	switch (key->kind) {
+	case VG_SETTING_STRING:
+	case VG_SETTING_PATH:
+		fprintf(out, "%s", (const char *)member);
+		break;
+	case VG_SETTING_PATHS:
+		for (unsigned i = 0; s->config_dirs[i]; i++)
+			fprintf(out, "%s%s", i ? "\n  " : "", s->config_dirs[i]);
+		break;
+	case VG_SETTING_BOOL:
+		fprintf(out, "%s", *(const bool *)member ? "on" : "off");
+		break;
+	case VG_SETTING_UINT:
+		fprintf(out, "%llu", (unsigned long long)*(const uint64_t *)member);
+		break;
+	case VG_SETTING_MODE:
+		fprintf(out, "%04o", *(const unsigned *)member);
+		break;
+	case VG_SETTING_LOG_LEVEL:
+		fprintf(out, "%s", level_words[s->log_level]);
+		break;
+	case VG_SETTING_LOG_TARGET:
+		fprintf(out, "%s", s->log_target == VG_LOG_SYSLOG ? "syslog" : "stderr");
+		break;
+	}
+}
+
+void vg_settings_print(const struct vg_settings *s, FILE *out)
+{
+	const char *section = "";
+
+	for (const struct vg_setting_key *k = vg_settings_keys; k->section; k++) {
+		if (strcmp(section, k->section) != 0)
+			fprintf(out, "%s[%s]\n", *section ? "\n" : "", k->section);
+		section = k->section;
+		fprintf(out, "%s = ", k->key);
+		print_value(s, k, out);
+		putc('\n', out);
+	}
+}
+
+void vg_settings_socket(const struct vg_settings *s, char *buf, size_t len)
+{
+	snprintf(buf, len, "%s/%s", s->runtime_dir, VG_CONTROL_NAME);
+}
+
+int vg_settings_worker_ids(const struct vg_settings *s, uid_t *uid, gid_t *gid, struct vg_err *err)
+{
+	const struct passwd *pw = getpwnam(s->user);
+
+	if (!pw && !s->user_is_set)
+		pw = getpwnam("nobody");
+	if (!pw)
+		return vg_fail(err, -ENOENT,
+			       "there is no user \"%s\" for workers to run as; make one "
+			       "(useradd --system %s), or set user in [worker]",
+			       s->user, s->user);
+	*uid = pw->pw_uid;
+	*gid = pw->pw_gid;
+	return 0;
+}
+
+int vg_settings_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err)
+{
+	const struct group *gr;
+
+	*gid = (gid_t)-1;
+	if (!s->group[0])
+		return 0;
+	gr = getgrnam(s->group);
+	if (!gr)
+		return vg_fail(err, -ENOENT,
+			       "there is no group \"%s\"; make it (groupadd --system %s), or set "
+			       "group in [control]",
+			       s->group, s->group);
+	*gid = gr->gr_gid;
+	return 0;
+}

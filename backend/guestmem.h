@@ -36,17 +36,17 @@ enum vg_dir { VG_FROM_GUEST, VG_TO_GUEST };
 
 struct vg_copy {
 	uint64_t addr; /* guest address */
-	void *host; /* only read from when dir is VG_TO_GUEST */
-	uint32_t len; /* bytes; the range may cross pages */
+	void *host;    /* only read from when dir is VG_TO_GUEST */
+	uint32_t len;  /* bytes; the range may cross pages */
 	enum vg_dir dir;
 	int *error; /* where this copy's own result goes when it fails: negative errno */
 };
 
 /* A range mapped until vg_mem_unmap(). */
 struct vg_map {
-	void *ptr; /* the range's first byte */
-	size_t len; /* bytes */
-	void *base; /* the port's own */
+	void *ptr;    /* the range's first byte */
+	size_t len;   /* bytes */
+	void *base;   /* the port's own */
 	size_t pages; /* the port's own */
 };
 
@@ -141,8 +141,8 @@ struct vg_data {
 	struct vg_mem *mem;
 	struct vg_chain *chain;
 	size_t off;
-	void *bounce; /* NULL: iov is guest memory */
-	struct iovec inl[4];
+	void *bounce;	     /* NULL: iov is guest memory */
+	struct iovec inl[8]; /* a longer list is allocated; bounce memory needs one */
 };
 
 /**
@@ -150,7 +150,9 @@ struct vg_data {
  * @dir: VG_FROM_GUEST: the device-readable part, else the device-writable
  *
  * Return: 0; -EINVAL when the part is too short; -ENOBUFS when bounce memory is used up for now (try
- * again when another chain has completed); -ENOMEM. @d needs vg_data_end() only after 0.
+ * again when another chain has completed); -E2BIG when it would never suffice; -EFAULT when memory
+ * is neither direct nor can be bounced (@mem has no bounce memory); -ENOMEM. @d needs vg_data_end()
+ * only after 0. With VG_FROM_GUEST a copy that fails later sets @c->error.
  */
 int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enum vg_dir dir,
 		  size_t off, size_t len);
@@ -164,7 +166,7 @@ void vg_data_end(struct vg_data *d);
 
 /**
  * vg_bounce_new - page-aligned buffers for data that is copied
- * @limit: bytes that may be out at once, over all sizes
+ * @limit: bytes that it may hold at once, over all sizes; buffers are powers of two, from 4096 up
  *
  * Return: NULL when out of memory. Free with vg_bounce_free(), when nothing is out.
  */
@@ -176,7 +178,7 @@ void vg_bounce_free(struct vg_bounce *b);
 struct vg_region {
 	uint64_t guest_addr;
 	uint64_t size; /* bytes */
-	uint8_t *host;
+	uint8_t *host; /* stays mapped until vg_regions_del() and the last chain that uses it */
 	bool read_only;
 };
 
@@ -185,10 +187,16 @@ struct vg_region {
 struct vg_regions {
 	struct vg_mem mem;
 	unsigned n;
+	unsigned hit;			    /* private: where the last look-up ended */
 	struct vg_region r[VG_MAX_REGIONS]; /* sorted by guest_addr, disjoint */
 };
 
-/** vg_regions_init - an empty view, all of it direct */
+/**
+ * vg_regions_init - an empty view, all of it direct
+ *
+ * But for a range that crosses two neighbouring regions: that one is copied, through @rs->mem.bounce
+ * (the caller's to set) where it is data.
+ */
 void vg_regions_init(struct vg_regions *rs);
 
 /**

@@ -36,21 +36,28 @@
 
 #define VG_VQ_SIZE_MAX 32768u /* VIRTIO 1.3, 2.7 and 2.8.10.1 */
 
+/* Segments of one chain, the most that any queue takes: what QEMU takes, too. */
+#define VG_CHAIN_MAX 1024u
+
+/* Chains of more than a few segments that may be out at once; further ones wait in the ring. Bounds
+ * a queue's memory: this many times VG_CHAIN_MAX segments of 16 bytes are 16 MiB. */
+#define VG_VQ_LONG_MAX 1024u
+
 struct vg_seg {
 	uint64_t addr; /* guest address */
-	uint32_t len; /* bytes, > 0 */
+	uint32_t len;  /* bytes, > 0 */
 };
 
 struct vg_chain {
-	uint16_t id; /* head (split) or buffer id (packed) */
-	uint16_t ndesc; /* ring descriptors it takes */
-	uint16_t n_out; /* device-readable segments: segs[0] to segs[n_out - 1] */
-	uint16_t n_in; /* device-writable segments: behind them */
+	uint16_t id;	  /* head (split) or buffer id (packed) */
+	uint16_t ndesc;	  /* ring descriptors it takes */
+	uint16_t n_out;	  /* device-readable segments: segs[0] to segs[n_out - 1] */
+	uint16_t n_in;	  /* device-writable segments: behind them */
 	uint32_t out_len; /* bytes */
-	uint32_t in_len; /* bytes */
+	uint32_t in_len;  /* bytes */
 	int error; /* set by a failed copy of vg_chain_read() and the like; the device's to read */
 	bool resubmitted; /* was popped by a predecessor that died */
-	void *user; /* the device's own */
+	void *user;	  /* the device's own */
 	struct vg_seg *segs;
 };
 
@@ -59,18 +66,26 @@ struct vg_vq_state {
 	uint16_t avail_idx; /* split: next available index; packed: next descriptor */
 	uint16_t used_idx;
 	bool avail_wrap; /* packed */
-	bool used_wrap; /* packed */
+	bool used_wrap;	 /* packed */
 };
 
-#define VG_VQ_STATE_START { .avail_idx = 0, .used_idx = 0, .avail_wrap = true, .used_wrap = true }
+#define VG_VQ_STATE_START                                                            \
+	{                                                                            \
+		.avail_idx = 0, .used_idx = 0, .avail_wrap = true, .used_wrap = true \
+	}
 
 struct vg_vq_config {
-	uint32_t size; /* descriptors; split: a power of two */
-	uint64_t desc; /* guest address of the descriptor area */
-	uint64_t driver; /* ... of the driver area: available ring or event suppression */
-	uint64_t device; /* ... of the device area: used ring or event suppression */
-	uint64_t features; /* negotiated; RING_PACKED, INDIRECT_DESC, EVENT_IDX, IN_ORDER count */
+	uint32_t size;	    /* descriptors; split: a power of two */
+	uint64_t desc;	    /* guest address of the descriptor area */
+	uint64_t driver;    /* ... of the driver area: available ring or event suppression */
+	uint64_t device;    /* ... of the device area: used ring or event suppression */
+	uint64_t features;  /* negotiated; RING_PACKED, INDIRECT_DESC, EVENT_IDX, IN_ORDER count */
+	uint32_t chain_max; /* segments of a chain, at most VG_CHAIN_MAX; 0: the size of the queue,
+			     * which VIRTIO 2.7.5.3.1 asks of drivers. Linux's virtio-gpu and
+			     * others exceed that through indirect tables. */
 	struct vg_vq_state state; /* where to begin */
+	bool used_from_ring; /* split: the used index is what the ring says, not @state's (vhost-user
+			      * hands over the available index alone) */
 	/* In-flight record of vg_vq_inflight_size() bytes, or NULL; stays the caller's. All zero:
 	 * a fresh one. Otherwise the queue resumes from it, and @state is ignored where the record
 	 * knows better. */
@@ -78,11 +93,11 @@ struct vg_vq_config {
 };
 
 struct vg_vq_stats {
-	uint64_t chains; /* popped */
-	uint64_t pops; /* calls that found something */
-	uint64_t used; /* published */
+	uint64_t chains;	/* popped */
+	uint64_t pops;		/* calls that found something */
+	uint64_t used;		/* published */
 	uint64_t notifications; /* that flush asked for */
-	uint64_t suppressed; /* that the driver did not want */
+	uint64_t suppressed;	/* that the driver did not want */
 };
 
 struct vg_vq; /* opaque */
@@ -109,6 +124,8 @@ struct vg_vq_state vg_vq_stop(struct vg_vq *vq);
  * @out: @max pointers; valid until the chain is pushed
  *
  * Chains of a predecessor come first. All indirect tables of the call are fetched with one batch.
+ * When a broken chain follows good ones, the good ones come first and the next call fails. Fewer
+ * than there are may come while VG_VQ_LONG_MAX long chains are out: pop again after a push.
  *
  * Return: how many (0: none); -EPROTO, -EFAULT: the driver broke the ring, see vg_vq_fault().
  */
@@ -126,7 +143,13 @@ void vg_vq_unpop(struct vg_vq *vq, struct vg_chain *c);
  */
 void vg_vq_push(struct vg_vq *vq, struct vg_chain *c, uint32_t written);
 
-/** vg_vq_flush - publish pushed chains. Return: whether the driver wants a notification. */
+/**
+ * vg_vq_flush - publish pushed chains, all at once
+ *
+ * Return: whether the driver wants a notification. After a start the first that publishes says so
+ * whatever the driver's event index; a successor should notify once by itself, since its
+ * predecessor may have died between the two.
+ */
 bool vg_vq_flush(struct vg_vq *vq);
 
 /** vg_vq_quiet - tell the driver that no available-buffer notifications are needed for now */

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtqueue_int.h - what the files of the ring engine share; nobody else includes it
+ *
+ *   virtqueue.c          life of a queue, the five verbs, in-order completion
+ *   virtqueue_chain.{h,c} descriptors become a checked chain; indirect tables
+ *   virtqueue_split.c    the split ring (VIRTIO 1.3, 2.7)
+ *   virtqueue_packed.c   the packed ring (2.8)
+ *   virtqueue_inflight.c in-flight records: format, resumption
+ */
+#ifndef VG_VIRTQUEUE_INT_H
+#define VG_VIRTQUEUE_INT_H
+
+#include <endian.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+
+#include "backend/virtqueue.h"
+
+#ifndef VIRTIO_F_IN_ORDER
+#define VIRTIO_F_IN_ORDER 35
+#endif
+
+/* Tests redefine it, to strike after any store that outlives the process. */
+#ifndef VG_KILL_POINT
+#define VG_KILL_POINT() ((void)0)
+#endif
+
+/* ---- memory that others write or read ----------------------------------- */
+
+/*
+ * Rings are shared with the driver, records with a successor. One access each,
+ * of the natural size, never repeated by the compiler: hence atomics. Contents
+ * are little-endian (VIRTIO 1.x, and records on the machines that we run on).
+ */
+static inline uint16_t ld16(const void *p)
+{
+	return le16toh(__atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED));
+}
+
+static inline uint64_t ld64(const void *p)
+{
+	return le64toh(__atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED));
+}
+
+static inline void st16(void *p, uint16_t v)
+{
+	__atomic_store_n((uint16_t *)p, htole16(v), __ATOMIC_RELAXED);
+	VG_KILL_POINT();
+}
+
+static inline void st32(void *p, uint32_t v)
+{
+	__atomic_store_n((uint32_t *)p, htole32(v), __ATOMIC_RELAXED);
+	VG_KILL_POINT();
+}
+
+static inline void st64(void *p, uint64_t v)
+{
+	__atomic_store_n((uint64_t *)p, htole64(v), __ATOMIC_RELAXED);
+	VG_KILL_POINT();
+}
+
+/**
+ * in_sequence - the compiler moves no store across this point
+ *
+ * What a killed process had executed, its successor finds: SIGKILL takes back no store that has
+ * retired, and the kernel's own synchronisation lies between the two. So the order of the
+ * instructions is all that a record's correctness needs; no fence of the processor.
+ */
+static inline void in_sequence(void)
+{
+	__asm__ __volatile__("" ::: "memory");
+}
+
+/* ---- chains ------------------------------------------------------------- */
+
+#define VG_SHORT 9u /* segments that fit in the slot itself: a slot is three cache lines */
+
+/* A descriptor as it stands in a ring or a table, in two words: both ring formats fit. */
+struct vg_desc {
+	uint64_t addr;
+	uint64_t rest; /* len, then two halves: flags and next (split), id and flags (packed) */
+};
+
+enum vg_slot_state { VG_SLOT_FREE, VG_SLOT_OUT, VG_SLOT_HELD };
+
+/* One chain that is out, with what only the engine needs. Split: slot number = head. */
+struct vg_slot {
+	struct vg_chain c;
+	uint32_t written; /* of a HELD one; while popping: descriptors of its table */
+	uint16_t rec;	  /* packed: its first entry in the record */
+	uint8_t state;	  /* enum vg_slot_state */
+	bool is_long;	  /* segs point to a block */
+	struct vg_seg few[VG_SHORT];
+};
+
+_Static_assert(sizeof(struct vg_seg) == sizeof(struct vg_desc), "tables are decoded in place");
+_Static_assert(sizeof(struct vg_slot) == 192 || sizeof(void *) != 8, "three cache lines");
+
+/* A chain that was pushed and is not yet published. */
+struct vg_done {
+	uint32_t written;
+	uint16_t id;
+	uint16_t ndesc;
+	uint16_t rec; /* first entry in the record */
+};
+
+struct vg_vq {
+	/* The ring. What is marked * is the driver's to write. */
+	union {
+		struct vg_desc *desc; /* split: * descriptor table; packed: * the ring */
+	};
+	union {
+		struct vring_avail *avail; /* split: * */
+		void *driver_event;	   /* packed: * */
+	};
+	union {
+		struct vring_used *used; /* split */
+		void *device_event;	 /* packed */
+	};
+	uint32_t size;
+	uint16_t mask; /* split */
+	bool packed, event_idx, in_order, indirect;
+	bool notify_always;	    /* nothing published since the start */
+	bool starved;		    /* a long chain waits for a block */
+	bool promised;		    /* packed: vg_vq_rearm() saw an available descriptor */
+	bool avail_wrap, used_wrap; /* packed */
+
+	/* Where it stands. Split: free-running. Packed: 0 to size - 1. */
+	uint16_t avail_idx;  /* next to take */
+	uint16_t avail_seen; /* split: the driver's index as last read */
+	uint16_t used_idx;   /* published */
+	uint32_t chains_out; /* taken, by us or a predecessor, and not published */
+	uint32_t descs_out;  /* ring descriptors of these */
+	uint32_t n_out;	     /* popped and not pushed: what vg_vq_inflight() tells */
+
+	uint32_t chain_max;
+	struct vg_slot *slots; /* @size */
+	uint16_t *free_slots;  /* packed: stack */
+	uint32_t n_free_slots;
+	uint64_t *ids;	      /* packed: bit map of the buffer ids that are out */
+	struct vg_done *done; /* @size */
+	uint32_t n_done;
+
+	/* Blocks for long chains: @block_stride segments apart, see block_get(). */
+	struct vg_seg *blocks;
+	size_t blocks_len; /* bytes */
+	size_t block_stride;
+	uint16_t *free_blocks; /* stack */
+	uint32_t n_free_blocks;
+	struct vg_desc *scratch; /* chain_max: a table whose next fields jump about */
+
+	/* In-order: slots from the eldest, a ring of @size. */
+	uint16_t *order;
+	uint32_t order_head, order_n;
+
+	/* In-flight record, written only while running. */
+	void *rec;
+	uint64_t rec_counter; /* next chain's */
+	uint16_t *rec_next;   /* packed: our copy of the entries' next fields */
+	uint16_t rec_free;    /* packed: head of the free list */
+	uint16_t rec_fill;    /* packed: where the pop under way fills in */
+	uint16_t *resub;      /* heads (split) or first entries (packed), eldest first */
+	uint32_t resub_at, resub_n;
+
+	struct vg_vq_stats stats;
+	struct vg_mem *mem;
+	struct vg_map map_desc, map_driver, map_device;
+	int fault; /* 0 or negative errno */
+	char fault_text[160];
+	struct vg_batch batch;
+};
+
+/* virtqueue.c */
+
+/** vg_vq_break - note why the driver broke the queue; the first reason stays. Return: @code */
+int vg_vq_break(struct vg_vq *vq, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4), cold));
+
+/* virtqueue_chain.c */
+
+/** vg_chain_grow - move @s's first @n segments to a block. Return: false when none is free. */
+bool vg_chain_grow(struct vg_vq *vq, struct vg_slot *s, uint32_t n);
+
+/**
+ * vg_chain_settle - fetch and decode the tables of what a pop has gathered
+ * @out: @n chains, those with a table have s->written != 0
+ *
+ * Return: how many at the front of @out are good; the others are dropped, and the queue broken.
+ */
+unsigned vg_chain_settle(struct vg_vq *vq, struct vg_chain **out, unsigned n);
+
+/** vg_chain_drop - free the slot of a chain that the caller of pop will not see */
+void vg_chain_drop(struct vg_vq *vq, struct vg_slot *s);
+
+/** vg_slot_of - the slot that holds @c */
+static inline struct vg_slot *vg_slot_of(struct vg_chain *c)
+{
+	return (struct vg_slot *)((char *)c - offsetof(struct vg_slot, c));
+}
+
+/** vg_block_release - the segments of @s are not needed any more */
+static inline void vg_block_release(struct vg_vq *vq, struct vg_slot *s)
+{
+	if (__builtin_expect(!s->is_long, 1))
+		return;
+	vq->free_blocks[vq->n_free_blocks++] =
+		(uint16_t)((size_t)(s->c.segs - vq->blocks) / vq->block_stride);
+	s->is_long = false;
+	vq->starved = false;
+}
+
+/** vg_slot_release - the chain in @s is gone: block, slot and id are free again */
+static inline void vg_slot_release(struct vg_vq *vq, struct vg_slot *s)
+{
+	s->state = VG_SLOT_FREE;
+	vg_block_release(vq, s);
+	if (vq->packed) {
+		vq->ids[s->c.id / 64] &= ~(1ull << s->c.id % 64);
+		vq->free_slots[vq->n_free_slots++] = (uint16_t)(s - vq->slots);
+	}
+}
+
+/*
+ * virtqueue_split.c, virtqueue_packed.c: the ring's side of each verb.
+ *
+ * pop returns how many chains it gathered; the reason why not more may be vq->fault. publish makes
+ * vq->done[] visible, n_done > 0, and says whether to notify.
+ */
+unsigned vg_split_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max);
+void vg_split_unpop(struct vg_vq *vq, struct vg_slot *s);
+bool vg_split_publish(struct vg_vq *vq);
+void vg_split_quiet(struct vg_vq *vq);
+bool vg_split_rearm(struct vg_vq *vq);
+
+unsigned vg_packed_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max);
+void vg_packed_unpop(struct vg_vq *vq, struct vg_slot *s);
+bool vg_packed_publish(struct vg_vq *vq);
+void vg_packed_quiet(struct vg_vq *vq);
+bool vg_packed_rearm(struct vg_vq *vq);
+
+#endif /* VG_VIRTQUEUE_INT_H */

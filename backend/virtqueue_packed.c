@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtqueue_packed.c - the packed ring (VIRTIO 1.3, 2.8)
+ *
+ * Theory of operation
+ *
+ * One ring of descriptors that driver and device write in turns. Each side goes
+ * round it and keeps a *wrap counter* that flips with each lap. A descriptor is
+ * available when its AVAIL flag equals our lap's counter and its USED flag does
+ * not; it is used when both equal it. A chain is a run of neighbouring
+ * descriptors linked by NEXT; the driver sets the first one's flags last. The
+ * buffer id is the last one's. The device writes one used descriptor a chain,
+ * wherever its own place in the ring is, and moves on by as many descriptors as
+ * the chain had.
+ *
+ * Order. A descriptor's second word holds len, id and flags. It is read once, by
+ * an acquire: what it says goes together, and the rest of the chain is there. A
+ * used descriptor is one store of that word.
+ *
+ * Batches. All used descriptors of a flush but the first are written ahead; the
+ * driver, which waits at the first, sees none of them until that one's store,
+ * which is the last. It is sequentially consistent, as is the load of the
+ * driver's wish behind it: see virtqueue_split.c about notifications.
+ *
+ * What the driver may not do, and is checked: chain more descriptors than it
+ * has, use the id of a chain that is out, take back an available descriptor
+ * that vg_vq_rearm() saw (else it could keep us turning for ever).
+ */
+#include "backend/virtqueue_chain.h"
+
+/* Flags as they lie in the second word. */
+#define F_NEXT	   ((uint64_t)VRING_DESC_F_NEXT << 48)
+#define F_WRITE	   ((uint64_t)VRING_DESC_F_WRITE << 48)
+#define F_INDIRECT ((uint64_t)VRING_DESC_F_INDIRECT << 48)
+#define F_AVAIL	   (1ull << (48 + VRING_PACKED_DESC_F_AVAIL))
+#define F_USED	   (1ull << (48 + VRING_PACKED_DESC_F_USED))
+
+/* A place in the ring. */
+struct place {
+	uint32_t idx;
+	bool wrap;
+};
+
+/** advance - @n <= size descriptors further */
+static inline struct place advance(const struct vg_vq *vq, struct place p, uint32_t n)
+{
+	p.idx += n;
+	if (p.idx >= vq->size) {
+		p.idx -= vq->size;
+		p.wrap = !p.wrap;
+	}
+	return p;
+}
+
+/** retreat - @n <= size descriptors back */
+static inline struct place retreat(const struct vg_vq *vq, struct place p, uint32_t n)
+{
+	if (p.idx < n) {
+		p.idx += vq->size;
+		p.wrap = !p.wrap;
+	}
+	p.idx -= n;
+	return p;
+}
+
+/** available - whether the second word @rest belongs to an available descriptor */
+static inline bool available(uint64_t rest, bool wrap)
+{
+	return (rest & (F_AVAIL | F_USED)) == (wrap ? F_AVAIL : F_USED);
+}
+
+/**
+ * walk - follow one chain from @at, whose second word is @rest
+ *
+ * Return: its slot; NULL: the queue is broken, or no block is free now.
+ */
+static inline __attribute__((always_inline)) struct vg_slot *walk(struct vg_vq *vq, uint32_t at,
+								  uint64_t rest)
+{
+	struct vg_slot *s = &vq->slots[vq->free_slots[vq->n_free_slots - 1]];
+	struct vg_build b = vg_build_start(s);
+	uint32_t left = vq->size - vq->descs_out, n = 0;
+
+	s->c = (struct vg_chain){ 0 };
+	s->written = 0;
+	for (;;) {
+		uint64_t addr = ld64(&vq->desc[at].addr);
+		uint32_t len = (uint32_t)rest;
+
+		n++;
+		if (rest & F_INDIRECT) {
+			if (rest & F_NEXT) {
+				vg_vq_break(vq, -EPROTO, "indirect descriptor with next");
+				goto undo;
+			}
+			if (vg_build_table(vq, s, &b, addr, len))
+				goto undo;
+			break;
+		}
+		if (vg_build_add(vq, s, &b, addr, len, rest & F_WRITE))
+			goto undo;
+		if (!(rest & F_NEXT))
+			break;
+		if (__builtin_expect(n == left, 0)) {
+			vg_vq_break(vq, -EPROTO, "chain of more than the %u descriptors left",
+				    left);
+			goto undo;
+		}
+		at = at + 1 < vq->size ? at + 1 : 0;
+		rest = ld64(&vq->desc[at].rest);
+	}
+	s->c.id = (uint16_t)(rest >> 32);
+	if (__builtin_expect(vq->ids[s->c.id / 64] >> s->c.id % 64 & 1, 0)) {
+		vg_vq_break(vq, -EPROTO, "buffer id %u is made available twice", s->c.id);
+		goto undo;
+	}
+	if (vg_build_end(vq, s, &b))
+		goto undo;
+	s->c.ndesc = (uint16_t)n;
+	s->state = VG_SLOT_OUT;
+	vq->n_free_slots--;
+	vq->ids[s->c.id / 64] |= 1ull << s->c.id % 64;
+	vq->descs_out += n;
+	return s;
+undo:
+	vg_block_release(vq, s);
+	return NULL;
+}
+
+unsigned vg_packed_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max)
+{
+	struct place p = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };
+	bool tables = false;
+	unsigned n = 0;
+
+	while (n < max && vq->descs_out < vq->size) {
+		uint64_t rest = le64toh(__atomic_load_n(&vq->desc[p.idx].rest, __ATOMIC_ACQUIRE));
+		struct vg_slot *s;
+
+		if (!available(rest, p.wrap)) {
+			if (!n && vq->promised)
+				vg_vq_break(vq, -EPROTO, "descriptor %u is available no longer",
+					    p.idx);
+			break;
+		}
+		s = walk(vq, p.idx, rest);
+		if (!s)
+			break;
+		p = advance(vq, p, s->c.ndesc);
+		__builtin_prefetch(&vq->desc[p.idx + 4 < vq->size ? p.idx + 4 : 0]);
+		tables |= s->written != 0;
+		out[n++] = &s->c;
+	}
+	vq->promised = false;
+	if (tables)
+		n = vg_chain_settle(vq, out, n);
+	p = (struct place){ .idx = vq->avail_idx, .wrap = vq->avail_wrap };
+	for (unsigned i = 0; i < n; i++)
+		p = advance(vq, p, out[i]->ndesc);
+	vq->avail_idx = (uint16_t)p.idx;
+	vq->avail_wrap = p.wrap;
+	vq->chains_out += n;
+	return n;
+}
+
+void vg_packed_unpop(struct vg_vq *vq, struct vg_slot *s)
+{
+	struct place p = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };
+
+	p = retreat(vq, p, s->c.ndesc);
+	vq->avail_idx = (uint16_t)p.idx;
+	vq->avail_wrap = p.wrap;
+	vq->chains_out--;
+}
+
+/** used_word - second word of a used descriptor (VIRTIO 2.8.6, 2.8.9): WRITE says that len counts */
+static inline uint64_t used_word(const struct vg_done *d, bool wrap)
+{
+	return d->written | (uint64_t)d->id << 32 | (d->written ? F_WRITE : 0) |
+	       (wrap ? F_AVAIL | F_USED : 0);
+}
+
+/**
+ * wants - whether the driver wants to hear that the ring was used up to @now
+ * @moved: by how many descriptors just now
+ *
+ * VIRTIO 2.8.10: the driver names a descriptor and a lap. Counted from the start of our lap, it is
+ * at off, or at off - size when the name is of the lap before.
+ */
+static bool wants(struct vg_vq *vq, struct place now, uint32_t moved)
+{
+	uint32_t e = le32toh(__atomic_load_n((const uint32_t *)vq->driver_event, __ATOMIC_SEQ_CST));
+	uint16_t flags = (uint16_t)(e >> 16) & 3;
+	int32_t off = (int32_t)(e & 0x7fff), idx = (int32_t)now.idx;
+
+	if (flags == VRING_PACKED_EVENT_FLAG_DISABLE)
+		return false;
+	if (flags != VRING_PACKED_EVENT_FLAG_DESC || !vq->event_idx || vq->notify_always)
+		return true;
+	if ((e >> 15 & 1) != now.wrap)
+		off -= (int32_t)vq->size;
+	return idx - (int32_t)moved <= off && off < idx;
+}
+
+bool vg_packed_publish(struct vg_vq *vq)
+{
+	struct place first = { .idx = vq->used_idx, .wrap = vq->used_wrap };
+	struct place p = advance(vq, first, vq->done[0].ndesc);
+	uint32_t moved = vq->done[0].ndesc;
+	bool wanted;
+
+	for (uint32_t i = 1; i < vq->n_done; i++) {
+		const struct vg_done *d = &vq->done[i];
+
+		st64(&vq->desc[p.idx].rest, used_word(d, p.wrap));
+		p = advance(vq, p, d->ndesc);
+		moved += d->ndesc;
+	}
+	vq->used_idx = (uint16_t)p.idx;
+	vq->used_wrap = p.wrap;
+	vq->chains_out -= vq->n_done;
+	vq->descs_out -= moved;
+	__atomic_store_n(&vq->desc[first.idx].rest, htole64(used_word(&vq->done[0], first.wrap)),
+			 __ATOMIC_SEQ_CST);
+	wanted = wants(vq, p, moved);
+	vq->notify_always = false;
+	return wanted;
+}
+
+/** wish - write our event suppression area: off and wrap, then flags, in one store */
+static void wish(struct vg_vq *vq, uint16_t off_wrap, uint16_t flags)
+{
+	__atomic_store_n((uint32_t *)vq->device_event, htole32(off_wrap | (uint32_t)flags << 16),
+			 __ATOMIC_SEQ_CST);
+}
+
+void vg_packed_quiet(struct vg_vq *vq)
+{
+	wish(vq, 0, VRING_PACKED_EVENT_FLAG_DISABLE);
+}
+
+bool vg_packed_rearm(struct vg_vq *vq)
+{
+	uint64_t rest;
+
+	if (vq->event_idx)
+		wish(vq, (uint16_t)(vq->avail_idx | vq->avail_wrap << 15),
+		     VRING_PACKED_EVENT_FLAG_DESC);
+	else
+		wish(vq, 0, VRING_PACKED_EVENT_FLAG_ENABLE);
+	if (vq->descs_out == vq->size)
+		return false;
+	rest = le64toh(__atomic_load_n(&vq->desc[vq->avail_idx].rest, __ATOMIC_SEQ_CST));
+	vq->promised = available(rest, vq->avail_wrap);
+	return vq->promised;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtqueue_split.c - the split ring (VIRTIO 1.3, 2.7)
+ *
+ * Theory of operation
+ *
+ * The driver writes chains of descriptors into the descriptor table, puts the
+ * index of each chain's first (its *head*) into the available ring, and raises
+ * avail->idx. The device puts { head, bytes written } into the used ring and
+ * raises used->idx. Both indices run freely modulo 2^16; the ring position is
+ * the index modulo the size.
+ *
+ * Order. Reading avail->idx is an acquire: it pairs with the driver's write
+ * barrier before it raised the index, so that ring entries and descriptors
+ * behind it are there. Writing used->idx is a release for the same reason.
+ *
+ * Notifications (2.7.7, 2.7.10). Each side tells the other at which index it
+ * wants to be notified (EVENT_IDX), or whether at all (flags). The one who
+ * publishes must read that wish after it published; the other must look for
+ * news after it wrote its wish; else both may miss each other (Dekker). So
+ * both our publishing store and our wish are sequentially consistent, as are
+ * the loads behind them. On x86 the store is an xchg, which is cheaper than a
+ * fence; on Arm stlr and ldar, which keep their order.
+ *
+ * What the driver may not do, and is checked: raise the index further than
+ * there is room, take it back, name a head beyond the table or one that it has
+ * not got back, chain more descriptors than the ring has left.
+ */
+#include "backend/virtqueue_chain.h"
+
+#define HEADS 32u /* looked at ahead: their descriptors come from memory meanwhile */
+
+/** avail_look - take note of the driver's index. Return: 0, or -EPROTO: the queue is broken. */
+static int avail_look(struct vg_vq *vq)
+{
+	uint16_t idx = le16toh(__atomic_load_n(&vq->avail->idx, __ATOMIC_SEQ_CST));
+	uint16_t known = (uint16_t)(vq->avail_seen - vq->avail_idx);
+	uint16_t more = (uint16_t)(idx - vq->avail_seen);
+
+	if (__builtin_expect(more > vq->size - vq->chains_out - known, 0))
+		return vg_vq_break(vq, -EPROTO,
+				   "available index jumps from %u to %u with %u of %u chains out",
+				   vq->avail_seen, idx, vq->chains_out + known, vq->size);
+	vq->avail_seen = idx;
+	return 0;
+}
+
+/**
+ * walk - follow one chain from @head
+ *
+ * Return: 0, with the chain in its slot (s->written != 0: less its table); -EPROTO: the queue is
+ * broken; -EAGAIN: later.
+ */
+static inline __attribute__((always_inline)) int walk(struct vg_vq *vq, uint16_t head)
+{
+	struct vg_slot *s = &vq->slots[head];
+	struct vg_build b = vg_build_start(s);
+	uint32_t left = vq->size - vq->descs_out, n = 0;
+	uint16_t i = head, flags;
+	int rc;
+
+	if (__builtin_expect(s->state != VG_SLOT_FREE, 0))
+		return vg_vq_break(vq, -EPROTO, "chain %u is made available twice", head);
+	s->c = (struct vg_chain){ .id = head };
+	s->written = 0;
+	for (;;) {
+		struct vg_desc d = vg_desc_read(&vq->desc[i]);
+
+		flags = (uint16_t)(d.rest >> 32);
+		if (__builtin_expect(n++ == left, 0)) {
+			rc = vg_vq_break(vq, -EPROTO, "chain %u loops or shares descriptors", head);
+			goto undo;
+		}
+		if (flags & VRING_DESC_F_INDIRECT) {
+			if (flags & VRING_DESC_F_NEXT)
+				rc = vg_vq_break(vq, -EPROTO, "indirect descriptor with next");
+			else
+				rc = vg_build_table(vq, s, &b, d.addr, vg_desc_len(d));
+			if (rc)
+				goto undo;
+			break;
+		}
+		rc = vg_build_add(vq, s, &b, d.addr, vg_desc_len(d), flags & VRING_DESC_F_WRITE);
+		if (rc)
+			goto undo;
+		if (!(flags & VRING_DESC_F_NEXT))
+			break;
+		i = (uint16_t)(d.rest >> 48);
+		if (__builtin_expect(i >= vq->size, 0)) {
+			rc = vg_vq_break(vq, -EPROTO, "next %u in a ring of %u", i, vq->size);
+			goto undo;
+		}
+	}
+	rc = vg_build_end(vq, s, &b);
+	if (rc)
+		goto undo;
+	s->c.ndesc = (uint16_t)n;
+	s->state = VG_SLOT_OUT;
+	vq->descs_out += n;
+	return 0;
+undo:
+	vg_block_release(vq, s);
+	return rc;
+}
+
+/**
+ * gather - walk up to @want chains, of the available ring or of a predecessor
+ * @tables: set when any has an indirect table
+ *
+ * Return: how many.
+ */
+static inline __attribute__((always_inline)) unsigned
+gather(struct vg_vq *vq, struct vg_chain **out, unsigned want, bool resub, bool *tables)
+{
+	uint16_t heads[HEADS];
+	unsigned n = 0;
+
+	while (n < want) {
+		unsigned chunk = want - n < HEADS ? want - n : HEADS;
+
+		for (unsigned i = 0; i < chunk; i++) {
+			heads[i] =
+				resub ? vq->resub[vq->resub_at + n + i]
+				      : ld16(&vq->avail->ring[(vq->avail_idx + n + i) & vq->mask]);
+			if (__builtin_expect(heads[i] >= vq->size, 0)) {
+				chunk = i;
+				break;
+			}
+			__builtin_prefetch(&vq->desc[heads[i]]);
+			__builtin_prefetch(&vq->slots[heads[i]], 1);
+		}
+		if (!chunk) {
+			vg_vq_break(vq, -EPROTO, "head %u in a ring of %u", heads[0], vq->size);
+			return n;
+		}
+		for (unsigned i = 0; i < chunk; i++) {
+			struct vg_slot *s = &vq->slots[heads[i]];
+
+			if (walk(vq, heads[i]))
+				return n;
+			*tables |= s->written != 0;
+			out[n++] = &s->c;
+		}
+	}
+	return n;
+}
+
+/** pop_resub - chains of a predecessor, eldest first. Return: how many. */
+static unsigned pop_resub(struct vg_vq *vq, struct vg_chain **out, unsigned max)
+{
+	unsigned left = vq->resub_n - vq->resub_at, n;
+	bool tables = false;
+
+	n = gather(vq, out, left < max ? left : max, true, &tables);
+	if (tables)
+		n = vg_chain_settle(vq, out, n);
+	for (unsigned i = 0; i < n; i++)
+		out[i]->resubmitted = true;
+	vq->resub_at += n;
+	return n;
+}
+
+unsigned vg_split_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max)
+{
+	unsigned before = 0, ready, n;
+	bool tables = false;
+
+	if (__builtin_expect(vq->resub_at < vq->resub_n, 0)) {
+		before = pop_resub(vq, out, max);
+		if (vq->resub_at < vq->resub_n)
+			return before;
+		out += before;
+		max -= before;
+	}
+	ready = (uint16_t)(vq->avail_seen - vq->avail_idx);
+	if (ready < max) {
+		if (avail_look(vq))
+			return before;
+		ready = (uint16_t)(vq->avail_seen - vq->avail_idx);
+	}
+	n = gather(vq, out, ready < max ? ready : max, false, &tables);
+	if (tables)
+		n = vg_chain_settle(vq, out, n);
+	vq->avail_idx = (uint16_t)(vq->avail_idx + n);
+	vq->chains_out += n;
+	return before + n;
+}
+
+void vg_split_unpop(struct vg_vq *vq, struct vg_slot *s)
+{
+	if (s->c.resubmitted) {
+		vq->resub[--vq->resub_at] = s->c.id;
+		return;
+	}
+	vq->avail_idx--;
+	vq->chains_out--;
+}
+
+bool vg_split_publish(struct vg_vq *vq)
+{
+	uint16_t old = vq->used_idx, new = (uint16_t)(old + vq->n_done), event;
+	bool always = vq->notify_always;
+
+	for (uint32_t i = 0; i < vq->n_done; i++) {
+		const struct vg_done *d = &vq->done[i];
+		struct vring_used_elem *e = &vq->used->ring[(old + i) & vq->mask];
+
+		st32(&e->id, d->id);
+		st32(&e->len, d->written);
+		vq->descs_out -= d->ndesc;
+	}
+	vq->used_idx = new;
+	vq->chains_out -= vq->n_done;
+	__atomic_store_n(&vq->used->idx, htole16(new), __ATOMIC_SEQ_CST);
+	vq->notify_always = false;
+
+	if (!vq->event_idx)
+		return !(le16toh(__atomic_load_n(&vq->avail->flags, __ATOMIC_SEQ_CST)) &
+			 VRING_AVAIL_F_NO_INTERRUPT);
+	event = le16toh(__atomic_load_n(&vq->avail->ring[vq->size], __ATOMIC_SEQ_CST));
+	return always || (uint16_t)(new - event - 1) < (uint16_t)(new - old);
+}
+
+void vg_split_quiet(struct vg_vq *vq)
+{
+	/* With EVENT_IDX the index asked for last lies behind us already: nothing to do. */
+	if (!vq->event_idx)
+		st16(&vq->used->flags, VRING_USED_F_NO_NOTIFY);
+}
+
+bool vg_split_rearm(struct vg_vq *vq)
+{
+	if (vq->event_idx)
+		__atomic_store_n((uint16_t *)&vq->used->ring[vq->size], htole16(vq->avail_idx),
+				 __ATOMIC_SEQ_CST);
+	else
+		__atomic_store_n(&vq->used->flags, 0, __ATOMIC_SEQ_CST);
+	/* A broken index is for the next pop to tell. */
+	return avail_look(vq) || vq->avail_seen != vq->avail_idx;
+}

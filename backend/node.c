@@ -1,0 +1,716 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * node.c - one device of one guest, as the supervisor sees it
+ *
+ * Level, not edge: vg_node_sync() looks at what is (the frontend's state, the
+ * node's `online`, the worker's phase) and takes the one step that leads on. It
+ * is called whenever anything may have changed, as often as you like. Xenstore
+ * may show states in any order, repeat or skip them; no history is assumed.
+ *
+ *	        spawn          OPENED           Initialised        CONNECTED
+ *	IDLE --------> OPENING -------> READY -------------> CONNECTING ---> CONNECTED
+ *	  ^                    (InitWait)  ^                                (Connected)
+ *	  | worker died                    |    DISCONNECTED      Closing, Closed, offline
+ *	  +--------------- any             +--------------- DISCONNECTING <--+
+ *
+ * Backend state in brackets. A worker that dies leaves the state as it is; the
+ * next one resumes when both ends are Connected.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/limits.h"
+#include "backend/supervisor.h"
+#include "virtio_grant.h"
+
+enum {
+	WORKER_SOCK = 3, /* where a worker finds its socket */
+	FIRST_DELAY_MS = 100,
+	STEADY_NS_S = 60, /* a worker that lived this long starts the delays anew */
+	/* xl gives a backend 10 s to close (libxl: LIBXL_DESTROY_TIMEOUT): a worker whose disk
+	 * hangs is killed before that. */
+	PATIENCE_S = 5,
+};
+
+#define SECOND 1000000000LL
+
+extern char **environ;
+
+static struct vg_node *of_watch(struct vg_watch *w)
+{
+	return (struct vg_node *)((char *)w - offsetof(struct vg_node, watch));
+}
+
+static struct vg_node *of_timer(struct vg_timer *t)
+{
+	return (struct vg_node *)((char *)t - offsetof(struct vg_node, timer));
+}
+
+/* "guest web (7) blk 64" */
+static void who(const struct vg_node *n, char *buf, size_t len)
+{
+	snprintf(buf, len, "guest %s (%u) %s %s/%u", n->guest, n->pair.guest, n->device, n->pair.kind,
+		 n->pair.id);
+}
+
+static void say(const struct vg_node *n, enum vg_log_level level, const char *text)
+{
+	char name[160];
+
+	who(n, name, sizeof(name));
+	vg_log(level, "%s: %s", name, text);
+}
+
+/* ---- what we write ------------------------------------------------------ */
+
+static void put_state(struct vg_node *n, enum vg_xenbus_state s)
+{
+	if (n->bstate == s)
+		return;
+	n->bstate = s;
+	vg_xs_put_state(n->super->xs, n->pair.b, s);
+}
+
+/* One sentence for the user: in the log, in `vgrant list`, and where the guest can read it. */
+static void set_error(struct vg_node *n, const char *text)
+{
+	snprintf(n->error.text, sizeof(n->error.text), "%s", text);
+	say(n, VG_LOG_ERR, text);
+	vg_xs_update(n->super->xs, n->pair.b, VIRTIO_GRANT_KEY_ERROR, n->error.text);
+}
+
+static void clear_error(struct vg_node *n)
+{
+	if (!n->error.text[0])
+		return;
+	n->error.text[0] = '\0';
+	vg_xs_update(n->super->xs, n->pair.b, VIRTIO_GRANT_KEY_ERROR, NULL);
+}
+
+static void announce(struct vg_node *n)
+{
+	if (n->bstate == VG_XENBUS_INIT_WAIT)
+		return;
+	clear_error(n);
+	vg_xs_update(n->super->xs, n->pair.b, VIRTIO_GRANT_KEY_FEATURE_POOL, "1");
+	vg_xs_update(n->super->xs, n->pair.b, VIRTIO_GRANT_KEY_VERSION, "1");
+	put_state(n, VG_XENBUS_INIT_WAIT);
+}
+
+/* ---- the worker --------------------------------------------------------- */
+
+static void worker_closed(struct vg_node *n)
+{
+	vg_loop_unwatch(&n->watch);
+	if (n->sock >= 0)
+		close(n->sock);
+	n->sock = -1;
+}
+
+static void tell(struct vg_node *n, const struct vg_ipc *m, int fd)
+{
+	int ret = n->sock >= 0 ? vg_ipc_send(n->sock, m, fd) : -ENOTCONN;
+
+	/* A worker that does not even read is stuck; it is killed, and another resumes. */
+	if (ret == -EAGAIN && n->pid) {
+		say(n, VG_LOG_ERR, "its worker does not listen and is restarted");
+		kill(n->pid, SIGKILL);
+	}
+}
+
+static void tell_type(struct vg_node *n, uint32_t type)
+{
+	struct vg_ipc m = { .type = type };
+
+	tell(n, &m, -1);
+}
+
+static void fail(struct vg_node *n, const char *text)
+{
+	set_error(n, text);
+	n->phase = VG_NODE_FAILED;
+	put_state(n, VG_XENBUS_CLOSED);
+}
+
+static int open_record(struct vg_node *n)
+{
+	char name[64];
+	int ret;
+
+	if (n->record_fd >= 0)
+		return 0;
+	snprintf(name, sizeof(name), "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
+	n->record_fd = openat(n->super->runtime_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+			      0600);
+	if (n->record_fd < 0)
+		return -errno;
+	ret = vg_record_open(n->record_fd, 0, &n->rec);
+	if (ret < 0) {
+		close(n->record_fd);
+		n->record_fd = -1;
+	}
+	return ret;
+}
+
+static void drop_record(struct vg_node *n, bool remove)
+{
+	char name[64];
+
+	vg_record_close(&n->rec);
+	if (n->record_fd >= 0)
+		close(n->record_fd);
+	n->record_fd = -1;
+	snprintf(name, sizeof(name), "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
+	if (remove)
+		unlinkat(n->super->runtime_fd, name, 0);
+}
+
+/* Start this very program with --worker and its end of a socket pair. Return: 0, negative errno. */
+static int spawn(struct vg_node *n)
+{
+	char *argv[] = { (char *)(uintptr_t) "vgrantd", (char *)(uintptr_t) "--worker", NULL };
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	int pair[2];
+	int ret;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	/* dup2 onto itself would keep close-on-exec. */
+	if (pair[1] == WORKER_SOCK) {
+		int other = fcntl(pair[1], F_DUPFD_CLOEXEC, WORKER_SOCK + 1);
+
+		close(pair[1]);
+		pair[1] = other;
+	}
+	sigemptyset(&none);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, pair[1], WORKER_SOCK);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	ret = posix_spawn(&n->pid, "/proc/self/exe", &actions, &attr, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attr);
+	close(pair[1]);
+	if (ret != 0) {
+		n->pid = 0;
+		close(pair[0]);
+		return -ret;
+	}
+	n->sock = pair[0];
+	vg_loop_watch(n->super->loop, &n->watch, n->sock);
+	return 0;
+}
+
+static void start_worker(struct vg_node *n)
+{
+	struct vg_ipc m = { .type = VG_IPC_SETUP };
+	char text[200];
+	int ret;
+
+	ret = open_record(n);
+	if (ret < 0) {
+		snprintf(text, sizeof(text), "its record cannot be made in %s: %s",
+			 n->super->settings->runtime_dir, strerror(-ret));
+		fail(n, text);
+		return;
+	}
+	ret = spawn(n);
+	if (ret < 0) {
+		snprintf(text, sizeof(text), "its worker cannot be started: %s", strerror(-ret));
+		fail(n, text);
+		return;
+	}
+	m.setup.domid = n->pair.guest;
+	m.setup.log_target = n->super->settings->log_target;
+	m.setup.log_level = n->super->settings->log_level;
+	m.setup.sandbox = n->super->sandbox;
+	who(n, m.setup.who, sizeof(m.setup.who));
+	memcpy(m.setup.spec, n->spec, sizeof(m.setup.spec));
+	n->worker_since_ns = vg_now_ns();
+	n->phase = VG_NODE_OPENING;
+	tell(n, &m, n->record_fd);
+}
+
+/* Ask the worker to end, or make it. The rest happens when it is reaped. */
+static void end_worker(struct vg_node *n)
+{
+	if (n->sock >= 0) {
+		tell_type(n, VG_IPC_QUIESCE);
+		worker_closed(n);
+	}
+}
+
+static void connect_worker(struct vg_node *n, bool resume)
+{
+	struct vg_ipc m = { .type = VG_IPC_CONNECT };
+	struct xs_handle *xs = n->super->xs;
+	uint32_t version;
+	int64_t now = vg_now_ns();
+
+	if (vg_xs_u32(xs, n->pair.f, VIRTIO_GRANT_KEY_VERSION, UINT32_MAX, &version) < 0 ||
+	    version != VIRTIO_GRANT_VERSION ||
+	    vg_xs_u32(xs, n->pair.f, VIRTIO_GRANT_KEY_CONTROL_REF, UINT32_MAX,
+		      &m.connect.control_ref) < 0 ||
+	    vg_xs_u32(xs, n->pair.f, VIRTIO_GRANT_KEY_EVENT_CHANNEL, UINT32_MAX,
+		      &m.connect.channel) < 0) {
+		set_error(n, "the guest's driver published no usable " VIRTIO_GRANT_KEY_VERSION ", "
+			     VIRTIO_GRANT_KEY_CONTROL_REF " and " VIRTIO_GRANT_KEY_EVENT_CHANNEL);
+		put_state(n, VG_XENBUS_CLOSING);
+		put_state(n, VG_XENBUS_CLOSED);
+		return;
+	}
+	if (now - n->connects_since_ns > 60 * SECOND) {
+		n->connects_since_ns = now;
+		n->connects = 0;
+	}
+	if (n->connects >= VG_LIMIT_CONNECTS_PER_MINUTE) {
+		vg_loop_timer(n->super->loop, &n->timer, SECOND);
+		return;
+	}
+	n->connects++;
+	m.connect.resume = resume;
+	n->phase = VG_NODE_CONNECTING;
+	tell(n, &m, -1);
+}
+
+static void disconnect_worker(struct vg_node *n)
+{
+	n->phase = VG_NODE_DISCONNECTING;
+	vg_loop_timer(n->super->loop, &n->timer, PATIENCE_S * SECOND);
+	tell_type(n, VG_IPC_DISCONNECT);
+}
+
+/* ---- what a worker says ------------------------------------------------- */
+
+static void set_answered(struct vg_node *n, const struct vg_ipc *m)
+{
+	struct vg_control_req *req = n->set_req;
+	struct vg_err err;
+
+	n->set_req = NULL;
+	if (!req)
+		return;
+	if (m->error == 0) {
+		vg_control_ok(req);
+		return;
+	}
+	memcpy(err.text, m->text, sizeof(err.text));
+	vg_control_fail(req, m->error, &err);
+}
+
+static void handle(struct vg_node *n, const struct vg_ipc *m)
+{
+	switch (m->type) {
+	case VG_IPC_OPENED:
+		if (n->phase == VG_NODE_OPENING)
+			n->phase = VG_NODE_READY;
+		break;
+	case VG_IPC_FAILED:
+		fail(n, m->text);
+		break;
+	case VG_IPC_CONNECTED:
+		if (n->phase == VG_NODE_CONNECTING) {
+			n->phase = VG_NODE_CONNECTED;
+			put_state(n, VG_XENBUS_CONNECTED);
+			say(n, VG_LOG_INFO, "connected");
+		}
+		break;
+	case VG_IPC_REFUSED:
+		if (n->phase == VG_NODE_CONNECTING) {
+			n->phase = VG_NODE_READY;
+			set_error(n, m->text);
+			put_state(n, VG_XENBUS_CLOSING);
+			put_state(n, VG_XENBUS_CLOSED);
+		}
+		break;
+	case VG_IPC_DISCONNECTED:
+		if (n->phase == VG_NODE_DISCONNECTING) {
+			n->phase = VG_NODE_READY;
+			vg_loop_timer_stop(&n->timer);
+			put_state(n, VG_XENBUS_CLOSED);
+			say(n, VG_LOG_INFO, "disconnected");
+		}
+		break;
+	case VG_IPC_BROKEN:
+		if (n->phase == VG_NODE_CONNECTED) {
+			set_error(n, m->text);
+			put_state(n, VG_XENBUS_CLOSING);
+			disconnect_worker(n);
+		}
+		break;
+	case VG_IPC_DESCRIPTION:
+		snprintf(n->detail, sizeof(n->detail), "%s", m->text);
+		n->described = true;
+		vg_super_described(n->super);
+		break;
+	case VG_IPC_SET_DONE:
+		set_answered(n, m);
+		break;
+	}
+}
+
+static void worker_ready(struct vg_watch *w, unsigned events)
+{
+	struct vg_node *n = of_watch(w);
+	struct vg_ipc m;
+	int ret;
+
+	(void)events;
+	while (n->sock >= 0 && (ret = vg_ipc_recv(n->sock, &m, NULL)) != -EAGAIN) {
+		if (ret <= 0) {
+			/* It has ended or is about to; vg_node_reaped() goes on from there. */
+			worker_closed(n);
+			return;
+		}
+		handle(n, &m);
+	}
+	vg_node_sync(n);
+}
+
+static void explain_death(struct vg_node *n, int status)
+{
+	char text[200];
+
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		snprintf(text, sizeof(text),
+			 "its worker made a system call that the sandbox forbids and was killed; please "
+			 "report this, and set sandbox = no in vgrantd.conf meanwhile");
+	else if (WIFSIGNALED(status))
+		snprintf(text, sizeof(text), "its worker was killed by signal %d (%s); another resumes",
+			 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(text, sizeof(text), "its worker ended with status %d; another resumes",
+			 WEXITSTATUS(status));
+	say(n, VG_LOG_ERR, text);
+}
+
+void vg_node_reaped(struct vg_node *n, int status)
+{
+	enum vg_node_phase was = n->phase;
+
+	n->pid = 0;
+	worker_closed(n);
+	vg_loop_timer_stop(&n->timer);
+	n->described = true;
+	vg_super_described(n->super);
+	if (n->set_req) {
+		struct vg_ipc m = { .error = -EPIPE, .text = "its worker died" };
+
+		set_answered(n, &m);
+	}
+	if (n->super->stopping || was == VG_NODE_FAILED || was == VG_NODE_CLOSED)
+		return;
+	/* Dead is disconnected: Xen has unmapped and unbound everything. */
+	n->phase = VG_NODE_IDLE;
+	if (was == VG_NODE_DISCONNECTING) {
+		put_state(n, VG_XENBUS_CLOSED);
+		n->delay_ms = 0;
+	} else {
+		explain_death(n, status);
+		n->restarts++;
+		if (vg_now_ns() - n->worker_since_ns > STEADY_NS_S * SECOND || !n->delay_ms)
+			n->delay_ms = FIRST_DELAY_MS;
+		else if (n->delay_ms < VG_LIMIT_RESTART_DELAY_S * 1000)
+			n->delay_ms *= 2;
+		vg_loop_timer(n->super->loop, &n->timer, n->delay_ms * 1000000LL);
+	}
+	n->dirty = true;
+	vg_node_sync(n);
+}
+
+/* ---- states ------------------------------------------------------------- */
+
+static void timer_expired(struct vg_timer *t)
+{
+	struct vg_node *n = of_timer(t);
+
+	if (n->phase == VG_NODE_DISCONNECTING && n->pid) {
+		say(n, VG_LOG_ERR, "its worker does not let go in time (does the disk hang?) and is killed");
+		kill(n->pid, SIGKILL);
+		return;
+	}
+	vg_node_sync(n);
+}
+
+/* The device goes: the toolstack, the user or the guest's end wants it. */
+static void take_down(struct vg_node *n, enum vg_xenbus_state fstate, bool guest_gone)
+{
+	if (n->phase == VG_NODE_CONNECTED) {
+		put_state(n, VG_XENBUS_CLOSING);
+		disconnect_worker(n);
+	}
+	if (n->phase == VG_NODE_CONNECTING || n->phase == VG_NODE_DISCONNECTING)
+		return; /* its answer brings us back here */
+	if (n->phase != VG_NODE_CLOSED) {
+		n->phase = VG_NODE_CLOSED;
+		end_worker(n);
+		put_state(n, VG_XENBUS_CLOSED);
+		say(n, VG_LOG_INFO, "closed");
+		/* A guest that lives gets time to see it, when it is we who remove the nodes. */
+		if (n->made && !guest_gone)
+			vg_loop_timer(n->super->loop, &n->timer, PATIENCE_S * SECOND);
+	}
+	if (n->made && (guest_gone || fstate == VG_XENBUS_CLOSED || !n->timer.tether)) {
+		vg_xs_remove_pair(n->super->xs, &n->pair);
+		vg_node_free(n);
+	}
+}
+
+static void ready_step(struct vg_node *n, enum vg_xenbus_state fstate)
+{
+	switch (fstate) {
+	case VG_XENBUS_INITIALISED:
+		if (n->bstate == VG_XENBUS_CONNECTED)
+			connect_worker(n, true);
+		else if (n->bstate <= VG_XENBUS_INIT_WAIT)
+			connect_worker(n, false);
+		break;
+	case VG_XENBUS_CONNECTED:
+		/* Only together with a backend that was connected: a restarted worker, or vgrantd. */
+		if (n->bstate == VG_XENBUS_CONNECTED)
+			connect_worker(n, true);
+		break;
+	case VG_XENBUS_CLOSING:
+	case VG_XENBUS_CLOSED:
+		put_state(n, VG_XENBUS_CLOSED);
+		break;
+	default:
+		announce(n);
+		break;
+	}
+}
+
+static void connected_step(struct vg_node *n, enum vg_xenbus_state fstate)
+{
+	if (fstate == VG_XENBUS_INITIALISED || fstate == VG_XENBUS_CONNECTED)
+		return;
+	put_state(n, VG_XENBUS_CLOSING);
+	disconnect_worker(n);
+}
+
+void vg_node_sync(struct vg_node *n)
+{
+	struct xs_handle *xs = n->super->xs;
+	enum vg_xenbus_state fstate;
+	bool guest_gone;
+	uint32_t online;
+
+	n->dirty = false;
+	if (n->super->stopping)
+		return;
+	if (!vg_xs_exists(xs, n->pair.b)) {
+		vg_node_free(n);
+		return;
+	}
+	if (vg_xs_u32(xs, n->pair.b, "online", 1, &online) < 0)
+		online = 1;
+	fstate = vg_xs_state(xs, n->pair.f);
+	guest_gone = fstate == VG_XENBUS_UNKNOWN && (!vg_xs_exists(xs, n->pair.f) ||
+						     !xs_is_domain_introduced(xs, n->pair.guest));
+	if (!online || guest_gone || n->detaching) {
+		take_down(n, fstate, guest_gone);
+		return;
+	}
+	switch (n->phase) {
+	case VG_NODE_IDLE:
+		if (!n->pid && !n->timer.tether)
+			start_worker(n);
+		break;
+	case VG_NODE_READY:
+		ready_step(n, fstate);
+		break;
+	case VG_NODE_CONNECTED:
+		connected_step(n, fstate);
+		break;
+	default:
+		break; /* an answer is on its way, or nothing is to be done */
+	}
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+struct vg_node *vg_node_find(struct vg_super *s, const char *kind, uint32_t guest, uint32_t id)
+{
+	for (struct vg_node *n = s->nodes; n; n = n->next) {
+		if (n->pair.guest == guest && n->pair.id == id && strcmp(n->pair.kind, kind) == 0)
+			return n;
+	}
+	return NULL;
+}
+
+/* A value of @key that may stand in a configuration: commas and backslashes escaped. */
+static int escaped(char *out, size_t size, const char *in)
+{
+	size_t n = 0;
+
+	for (; *in; in++) {
+		if (n + 3 > size)
+			return -E2BIG;
+		if (*in == ',' || *in == '\\')
+			out[n++] = '\\';
+		out[n++] = *in;
+	}
+	out[n] = '\0';
+	return 0;
+}
+
+/* xl's disk = [ '...,specification=virtio,...' ]: what our configuration would be. */
+static int spec_of_disk(struct xs_handle *xs, const struct vg_xs_pair *p, char *spec, size_t size)
+{
+	char params[1024], target[1024], mode[8] = "r";
+	int ret = vg_xs_text(xs, p->b, "params", params, sizeof(params));
+
+	if (ret == 0)
+		ret = escaped(target, sizeof(target), params);
+	if (ret < 0)
+		return ret;
+	vg_xs_text(xs, p->b, "mode", mode, sizeof(mode));
+	snprintf(spec, size, "blk,target=%s%s", target, mode[0] == 'w' ? "" : ",readonly");
+	return 0;
+}
+
+static enum vg_control_origin origin_of(const char *word)
+{
+	for (unsigned o = 0; o < VG_CONTROL_ORIGINS; o++) {
+		if (strcmp(vg_control_origin_words[o], word) == 0)
+			return (enum vg_control_origin)o;
+	}
+	return VG_CONTROL_FROM_VIRTIO;
+}
+
+static void read_guest_name(struct vg_node *n)
+{
+	char dir[VG_XS_PATH];
+
+	snprintf(dir, sizeof(dir), "/local/domain/%u", n->pair.guest);
+	if (vg_xs_text(n->super->xs, dir, "name", n->guest, sizeof(n->guest)) < 0)
+		snprintf(n->guest, sizeof(n->guest), "domain %u", n->pair.guest);
+}
+
+static unsigned nodes_of_guest(const struct vg_super *s, uint32_t guest)
+{
+	unsigned count = 0;
+
+	for (const struct vg_node *n = s->nodes; n; n = n->next)
+		count += n->pair.guest == guest;
+	return count;
+}
+
+static void node_new(struct vg_super *s, const struct vg_xs_pair *pair, const char *spec)
+{
+	struct vg_node *n = calloc(1, sizeof(*n));
+	char word[32] = "";
+	uint32_t made = 0;
+	size_t name;
+
+	if (!n) {
+		vg_error("out of memory for device %s/%u of domain %u", pair->kind, pair->id,
+			 pair->guest);
+		return;
+	}
+	n->super = s;
+	n->pair = *pair;
+	n->sock = -1;
+	n->record_fd = -1;
+	n->watch.ready = worker_ready;
+	n->timer.expired = timer_expired;
+	n->since_ns = vg_now_ns();
+	snprintf(n->spec, sizeof(n->spec), "%s", spec);
+	name = strcspn(spec, ",");
+	snprintf(n->device, sizeof(n->device), "%.*s", (int)(name < 31 ? name : 31), spec);
+	if (strcmp(pair->kind, VIRTIO_GRANT_XENBUS_TYPE_DISK) == 0)
+		n->origin = VG_CONTROL_FROM_DISK;
+	else if (vg_xs_text(s->xs, pair->b, VG_KEY_ORIGIN, word, sizeof(word)) == 0)
+		n->origin = origin_of(word);
+	vg_xs_text(s->xs, pair->b, VG_KEY_FILE, n->file, sizeof(n->file));
+	vg_xs_u32(s->xs, pair->b, VG_KEY_MADE, 1, &made);
+	n->made = made;
+	n->bstate = vg_xs_state(s->xs, pair->b);
+	read_guest_name(n);
+	n->next = s->nodes;
+	s->nodes = n;
+	s->n_nodes++;
+	if (s->n_nodes > s->settings->devices ||
+	    nodes_of_guest(s, pair->guest) > s->settings->devices_per_guest) {
+		fail(n, "too many devices: raise [limits] in vgrantd.conf, or remove some");
+		return;
+	}
+	n->watching = xs_watch(s->xs, pair->f, "f");
+	vg_node_sync(n);
+}
+
+bool vg_node_consider(struct vg_super *s, const char *kind, uint32_t guest, uint32_t id)
+{
+	struct vg_xs_pair pair;
+	char spec[VG_PARAMS_LEN];
+	int ret;
+
+	if (vg_node_find(s, kind, guest, id))
+		return true;
+	vg_xs_pair_init(&pair, kind, guest, s->domid, id);
+	if (!vg_xs_exists(s->xs, pair.b))
+		return false;
+	ret = vg_xs_text(s->xs, pair.b, VG_KEY_CONFIG, spec, sizeof(spec));
+	if (ret == -ENOENT && strcmp(kind, VIRTIO_GRANT_XENBUS_TYPE_DISK) == 0)
+		ret = spec_of_disk(s->xs, &pair, spec, sizeof(spec));
+	if (ret < 0)
+		return false;
+	node_new(s, &pair, spec);
+	return true;
+}
+
+void vg_node_retry(struct vg_node *n)
+{
+	if (n->phase != VG_NODE_FAILED || n->pid)
+		return;
+	clear_error(n);
+	n->phase = VG_NODE_IDLE;
+	vg_node_sync(n);
+}
+
+void vg_node_detach(struct vg_node *n)
+{
+	n->detaching = true;
+	vg_xs_update(n->super->xs, n->pair.b, "online", "0");
+	vg_node_sync(n);
+}
+
+void vg_node_quiesce(struct vg_node *n)
+{
+	end_worker(n);
+}
+
+void vg_node_free(struct vg_node *n)
+{
+	struct vg_super *s = n->super;
+	struct vg_node **p = &s->nodes;
+
+	while (*p != n)
+		p = &(*p)->next;
+	*p = n->next;
+	s->n_nodes--;
+	if (n->watching)
+		xs_unwatch(s->xs, n->pair.f, "f");
+	if (n->set_req) {
+		struct vg_ipc m = { .error = -ENODEV, .text = "the device is gone" };
+
+		set_answered(n, &m);
+	}
+	/* The process, if there is one still, ends by itself: its socket closes. */
+	end_worker(n);
+	vg_loop_timer_stop(&n->timer);
+	drop_record(n, !s->stopping);
+	free(n);
+}

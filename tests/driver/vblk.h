@@ -29,13 +29,13 @@ struct drv_blk_req {
 	uint64_t sector;
 	struct drv_seg seg[DRV_BLK_MAX_SEG]; /* data */
 	unsigned int segs;
-	bool dev_writes; /* direction of the data */
+	bool dev_writes;	/* direction of the data */
 	unsigned int add_flags; /* DRV_ADD_* */
-	void *user; /* the caller's */
+	void *user;		/* the caller's */
 
 	/* set by drv_blk_*() */
 	struct drv_buf hdr; /* header, and status byte behind it */
-	uint8_t *status; /* in hdr */
+	uint8_t *status;    /* in hdr */
 	uint32_t used_len;
 	int result; /* 0, -EIO, -EOPNOTSUPP, -EPROTO, -EBUSY: grant still mapped */
 };

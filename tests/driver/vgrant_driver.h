@@ -54,8 +54,8 @@ struct drv_queue {
 	unsigned int index;
 	struct drv_vring vr;
 	uint32_t port; /* 0: none */
-	bool live; /* vr is initialised */
-	bool set; /* SET_VQUEUE was accepted */
+	bool live;     /* vr is initialised */
+	bool set;      /* SET_VQUEUE was accepted */
 };
 
 /** struct drv_event - an EVENT_CONFIG that came */
@@ -69,15 +69,15 @@ struct drv_dev {
 	struct fx_domain *dom;
 	struct fx_world *world;
 	struct xs_handle *xs; /* the guest's */
-	char type[32]; /* xenbus type */
+	char type[32];	      /* xenbus type */
 	unsigned int id;
 	unsigned int backend; /* backend-id */
-	char front[128]; /* F */
-	char back[128]; /* B */
+	char front[128];      /* F */
+	char back[128];	      /* B */
 	int timeout_ms;
 
-	struct drv_mem_grant gmem; /* direct grants */
-	struct drv_buf pool_buf[DRV_MAX_POOLS]; /* arenas */
+	struct drv_mem_grant gmem;		 /* direct grants */
+	struct drv_buf pool_buf[DRV_MAX_POOLS];	 /* arenas */
 	struct drv_mem_flat pool[DRV_MAX_POOLS]; /* allocators in them */
 	unsigned int pools;
 	struct drv_mem *ring_mem; /* where rings come from; &gmem.mem */
@@ -87,12 +87,12 @@ struct drv_dev {
 	struct virtio_grant_control *ctrl;
 	uint32_t ctrl_port;
 	uint16_t next_token;
-	unsigned int stray; /* messages to us that fitted nothing */
+	unsigned int stray;  /* messages to us that fitted nothing */
 	unsigned int events; /* EVENT_CONFIGs seen */
 	struct drv_event last_event;
 
 	struct virtio_msg_device_info_resp info;
-	uint64_t offered[2]; /* features, 128 bits */
+	uint64_t offered[2];  /* features, 128 bits */
 	uint64_t features[2]; /* negotiated */
 	struct drv_queue queues[DRV_MAX_QUEUES];
 };
@@ -100,7 +100,7 @@ struct drv_dev {
 /** struct drv_dev_config - which device */
 struct drv_dev_config {
 	struct fx_domain *dom; /* the guest */
-	const char *type; /* NULL: "virtio" */
+	const char *type;      /* NULL: "virtio" */
 	unsigned int id;
 	int timeout_ms; /* for each wait; 0: 5000 */
 };

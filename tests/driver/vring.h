@@ -39,9 +39,9 @@
 
 /** struct drv_buf - a piece of memory that the device can reach */
 struct drv_buf {
-	void *virt; /* where it lies in this process */
+	void *virt;    /* where it lies in this process */
 	uint64_t addr; /* what the device is told */
-	size_t len; /* bytes */
+	size_t len;    /* bytes */
 	uint64_t priv; /* the allocator's */
 };
 
@@ -99,10 +99,10 @@ void drv_mem_flat_fini(struct drv_mem_flat *f);
 /** struct drv_vring_config - shape of a queue, as negotiated */
 struct drv_vring_config {
 	unsigned int size; /* 1 to 32768; a power of two for split */
-	bool packed; /* VIRTIO_F_RING_PACKED */
-	bool event_idx; /* VIRTIO_RING_F_EVENT_IDX */
-	bool indirect; /* VIRTIO_RING_F_INDIRECT_DESC */
-	bool in_order; /* VIRTIO_F_IN_ORDER */
+	bool packed;	   /* VIRTIO_F_RING_PACKED */
+	bool event_idx;	   /* VIRTIO_RING_F_EVENT_IDX */
+	bool indirect;	   /* VIRTIO_RING_F_INDIRECT_DESC */
+	bool in_order;	   /* VIRTIO_F_IN_ORDER */
 };
 
 /** struct drv_seg - one descriptor's worth */
@@ -122,7 +122,7 @@ struct drv_used {
 struct drv_vring {
 	struct drv_vring_config cfg;
 	struct drv_mem *mem;
-	struct drv_buf desc_mem; /* descriptor area */
+	struct drv_buf desc_mem;   /* descriptor area */
 	struct drv_buf driver_mem; /* driver area: available ring, or event suppression */
 	struct drv_buf device_mem; /* device area: used ring, or event suppression */
 
@@ -130,7 +130,7 @@ struct drv_vring {
 	struct vring_desc *desc; /* [size] */
 	struct vring_avail *avail;
 	struct vring_used *used;
-	uint16_t *used_event; /* after avail->ring[size]; the driver's */
+	uint16_t *used_event;  /* after avail->ring[size]; the driver's */
 	uint16_t *avail_event; /* after used->ring[size]; the device's */
 
 	/* packed */
@@ -140,19 +140,19 @@ struct drv_vring {
 
 	/* The driver's own state, never shared. */
 	struct drv_chain *chains; /* [size], by id: head (split), buffer id (packed) */
-	uint16_t *next; /* split: free list */
+	uint16_t *next;		  /* split: free list */
 	uint16_t free_head;
 	unsigned int num_free; /* descriptors */
-	uint16_t avail_idx; /* split: index; packed: position of the next descriptor */
-	uint16_t last_used; /* split: index; packed: position */
-	uint16_t published; /* split: avail index that the device can see */
-	bool avail_wrap; /* packed */
-	bool used_wrap; /* packed */
-	bool have_pending; /* packed: a head whose flags are not written yet */
+	uint16_t avail_idx;    /* split: index; packed: position of the next descriptor */
+	uint16_t last_used;    /* split: index; packed: position */
+	uint16_t published;    /* split: avail index that the device can see */
+	bool avail_wrap;       /* packed */
+	bool used_wrap;	       /* packed */
+	bool have_pending;     /* packed: a head whose flags are not written yet */
 	uint16_t pending_pos;
 	uint16_t pending_flags;
 	unsigned int pending_descs; /* descriptors since the last publish */
-	uint16_t *order; /* [size], IN_ORDER: ids in the order they were added */
+	uint16_t *order;	    /* [size], IN_ORDER: ids in the order they were added */
 	uint16_t order_head, order_tail;
 	unsigned int order_skip; /* ids still to hand out without an element */
 	uint32_t order_last_len;

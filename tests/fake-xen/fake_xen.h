@@ -50,12 +50,12 @@
 #define FX_PAGE_SIZE 4096u
 
 /* Sizes of a world; sparse, so that what is not used costs nothing. */
-#define FX_MAX_DOMAINS	  64u /* alive, dom0 included, or dead with grants mapped */
-#define FX_MAX_PAGES	  32768u /* of one domain: 128 MiB */
-#define FX_MAX_GRANTS	  32768u /* of one domain: 64 frames of version 1, Xen's default */
-#define FX_MAX_PORTS	  1024u /* of one domain: xl's default is 1023 */
-#define FX_MAX_PORTS_DOM0 4096u /* the ABI's limit for 2-level event channels */
-#define FX_MAX_HANDLES	  2048u /* open gnttab and evtchn handles of all processes */
+#define FX_MAX_DOMAINS	  64u	  /* alive, dom0 included, or dead with grants mapped */
+#define FX_MAX_PAGES	  32768u  /* of one domain: 128 MiB */
+#define FX_MAX_GRANTS	  32768u  /* of one domain: 64 frames of version 1, Xen's default */
+#define FX_MAX_PORTS	  1024u	  /* of one domain: xl's default is 1023 */
+#define FX_MAX_PORTS_DOM0 4096u	  /* the ABI's limit for 2-level event channels */
+#define FX_MAX_HANDLES	  2048u	  /* open gnttab and evtchn handles of all processes */
 #define FX_MAX_MAPTRACK	  262144u /* mapped grants: 1024 frames, Xen's default */
 
 struct fx_world;
@@ -103,12 +103,12 @@ const char *fx_world_dir(const struct fx_world *w);
 
 /** struct fx_domain_config - what xl would be told; zero is a usable default */
 struct fx_domain_config {
-	const char *name; /* NULL: "guest<domid>" */
+	const char *name;    /* NULL: "guest<domid>" */
 	const uint8_t *uuid; /* 16 bytes; NULL: made from the domid */
-	unsigned int pages; /* of memory; 0: FX_MAX_PAGES */
-	unsigned int domid; /* 0: the next free one */
-	bool no_nodes; /* make no xenstore nodes: those of a domain being built */
-	bool no_introduce; /* do not introduce it to xenstored */
+	unsigned int pages;  /* of memory; 0: FX_MAX_PAGES */
+	unsigned int domid;  /* 0: the next free one */
+	bool no_nodes;	     /* make no xenstore nodes: those of a domain being built */
+	bool no_introduce;   /* do not introduce it to xenstored */
 };
 
 /**
@@ -150,17 +150,17 @@ int fx_domain_destroy(struct fx_world *w, unsigned int domid, unsigned int timeo
 /** struct fx_virtio_spec - one entry of xl's virtio = [...] list */
 struct fx_virtio_spec {
 	unsigned int backend; /* the backend's domain */
-	unsigned int id; /* device number in the guest */
-	const char *type; /* as xl's type=, "virtio,device2"; NULL: that */
+	unsigned int id;      /* device number in the guest */
+	const char *type;     /* as xl's type=, "virtio,device2"; NULL: that */
 	bool grant_usage;
 };
 
 /** struct fx_disk_spec - one entry of xl's disk = [...,specification=virtio,...] */
 struct fx_disk_spec {
 	unsigned int backend; /* the backend's domain */
-	unsigned int id; /* 51712 for xvda */
-	const char *vdev; /* "xvda" */
-	const char *target; /* params: path of the image */
+	unsigned int id;      /* 51712 for xvda */
+	const char *vdev;     /* "xvda" */
+	const char *target;   /* params: path of the image */
 	bool readonly;
 	bool discard;
 	bool grant_usage;
@@ -362,28 +362,28 @@ int fx_xs_wait(struct fx_world *w, unsigned int domid, const char *path, uint32_
 
 /** enum fx_op - hypercalls and requests, for counters and faults */
 enum fx_op {
-	FX_OP_MAP, /* GNTTABOP_map_grant_ref: one hypercall a library call */
-	FX_OP_UNMAP, /* GNTTABOP_unmap_grant_ref: the same */
-	FX_OP_COPY, /* GNTTABOP_copy: as gntdev, one for 16 operations */
+	FX_OP_MAP,    /* GNTTABOP_map_grant_ref: one hypercall a library call */
+	FX_OP_UNMAP,  /* GNTTABOP_unmap_grant_ref: the same */
+	FX_OP_COPY,   /* GNTTABOP_copy: as gntdev, one for 16 operations */
 	FX_OP_NOTIFY, /* EVTCHNOP_send */
-	FX_OP_BIND, /* EVTCHNOP_bind_interdomain, alloc_unbound, bind_virq */
-	FX_OP_CLOSE, /* EVTCHNOP_close */
+	FX_OP_BIND,   /* EVTCHNOP_bind_interdomain, alloc_unbound, bind_virq */
+	FX_OP_CLOSE,  /* EVTCHNOP_close */
 	FX_OP_UNMASK, /* unmask of a port; no hypercall with Linux's FIFO ABI */
-	FX_OP_XS, /* xenstore request */
+	FX_OP_XS,     /* xenstore request */
 	FX_OPS,
 };
 
 /** struct fx_stats - counted per domain that calls, since fx_stats_reset() */
 struct fx_stats {
-	uint64_t calls[FX_OPS]; /* library calls */
+	uint64_t calls[FX_OPS];	     /* library calls */
 	uint64_t hypercalls[FX_OPS]; /* as Linux would make them */
-	uint64_t items[FX_OPS]; /* grants, copy operations */
-	uint64_t failed[FX_OPS]; /* items that failed */
-	uint64_t copied; /* bytes of grant copies */
+	uint64_t items[FX_OPS];	     /* grants, copy operations */
+	uint64_t failed[FX_OPS];     /* items that failed */
+	uint64_t copied;	     /* bytes of grant copies */
 	/* Not since a reset, but at the moment: */
-	uint32_t mapped; /* grants that the domain has mapped */
-	uint32_t ports; /* its ports that are not closed */
-	uint32_t bound; /* of these, interdomain */
+	uint32_t mapped;  /* grants that the domain has mapped */
+	uint32_t ports;	  /* its ports that are not closed */
+	uint32_t bound;	  /* of these, interdomain */
 	uint32_t handles; /* gnttab and evtchn handles its processes have open */
 };
 
@@ -398,9 +398,9 @@ unsigned int fx_grants_in_use(struct fx_world *w, unsigned int domid);
 
 /** struct fx_fault - a fault to come */
 struct fx_fault {
-	uint32_t skip; /* items that succeed first */
+	uint32_t skip;	/* items that succeed first */
 	uint32_t count; /* then this many fail; 0: no fault */
-	int status; /* FX_OP_MAP, _COPY: GNTST_*; else a positive errno. 0: a usual one */
+	int status;	/* FX_OP_MAP, _COPY: GNTST_*; else a positive errno. 0: a usual one */
 };
 
 /**

@@ -34,13 +34,13 @@
 #include <xengnttab.h>
 
 #define MAP_LIMIT  65536u /* gntdev's module parameter "limit" */
-#define COPY_BATCH 16u /* GNTDEV_COPY_BATCH */
+#define COPY_BATCH 16u	  /* GNTDEV_COPY_BATCH */
 
 /* What one call mapped. */
 struct area {
 	struct area *next;
 	uint8_t *addr;
-	uint32_t count; /* pages */
+	uint32_t count;	  /* pages */
 	uint32_t track[]; /* maptrack indices */
 };
 
@@ -49,8 +49,8 @@ struct xengntdev_handle {
 	struct fx_world *w;
 	unsigned int slot;
 	unsigned int domid;
-	int fd; /* holds the lock of the slot */
-	bool dead; /* restricted: every ioctl says ENOTTY */
+	int fd;		      /* holds the lock of the slot */
+	bool dead;	      /* restricted: every ioctl says ENOTTY */
 	pthread_mutex_t lock; /* areas; taken before the world's */
 	struct area *areas[FXI_HASH];
 	unsigned int n_areas;
@@ -439,8 +439,8 @@ int xengnttab_unmap(xengnttab_handle *xgt, void *start_address, uint32_t count)
 /* ---- the library: copy ---------------------------------------------------- */
 
 /* side() - where one side of a copy lies; *status: what Xen says */
-static uint8_t *side(struct fx_world *w, struct fxi_dom *self,
-		     const union xengnttab_copy_ptr *ptr, bool foreign, bool write, int *status)
+static uint8_t *side(struct fx_world *w, struct fxi_dom *self, const union xengnttab_copy_ptr *ptr,
+		     bool foreign, bool write, int *status)
 {
 	unsigned int slot = 0;
 	uint32_t pfn = 0;
@@ -491,7 +491,8 @@ static void copy_segment(struct fx_world *w, struct fxi_dom *self,
 	seg->status = (int16_t)status;
 }
 
-int xengnttab_grant_copy(xengnttab_handle *xgt, uint32_t count, xengnttab_grant_copy_segment_t *segs)
+int xengnttab_grant_copy(xengnttab_handle *xgt, uint32_t count,
+			 xengnttab_grant_copy_segment_t *segs)
 {
 	unsigned int ops = 0, failed = 0;
 	struct fx_world *w = xgt->w;

@@ -44,7 +44,7 @@ struct fxi_grant {
 	uint16_t domid;
 	uint32_t pfn;
 	/* Xen's own copy, from the first mapping to the last unmapping: */
-	uint32_t maps; /* mappings */
+	uint32_t maps;	  /* mappings */
 	uint32_t writers; /* of these, writable */
 	uint32_t act_pfn;
 	uint16_t act_domid;
@@ -55,8 +55,8 @@ enum fxi_owner { FXI_KERNEL, FXI_HANDLE };
 
 /** struct fxi_port - an event channel */
 struct fxi_port {
-	uint8_t state; /* enum fx_port_state */
-	uint8_t owner; /* enum fxi_owner */
+	uint8_t state;	 /* enum fx_port_state */
+	uint8_t owner;	 /* enum fxi_owner */
 	uint8_t pending; /* FXI_KERNEL: pending; FXI_HANDLE: again since it was delivered */
 	uint8_t enabled; /* FXI_HANDLE: not masked */
 	uint16_t handle; /* slot */
@@ -77,8 +77,8 @@ struct fxi_dom {
 	uint32_t state;
 	uint32_t domid;
 	uint32_t pages;
-	uint32_t pinned; /* valid maptrack entries of its grants */
-	uint32_t mapped; /* valid maptrack entries that it made */
+	uint32_t pinned;    /* valid maptrack entries of its grants */
+	uint32_t mapped;    /* valid maptrack entries that it made */
 	uint32_t event_seq; /* futex: counts events of FXI_KERNEL ports */
 	uint32_t gref_hint, page_hint;
 	struct fx_stats stats;
@@ -92,25 +92,25 @@ enum fxi_kind { FXI_FREE, FXI_GNTTAB, FXI_EVTCHN };
 
 /** struct fxi_handle - an open gnttab or evtchn handle of some process */
 struct fxi_handle {
-	uint32_t kind; /* enum fxi_kind */
-	uint32_t gen; /* rises with each use of the slot */
-	uint32_t domid; /* whose it is */
+	uint32_t kind;		 /* enum fxi_kind */
+	uint32_t gen;		 /* rises with each use of the slot */
+	uint32_t domid;		 /* whose it is */
 	uint32_t restrict_domid; /* FXI_NO_DOMAIN: not restricted */
-	uint64_t ino; /* FXI_EVTCHN: of its FIFO */
+	uint64_t ino;		 /* FXI_EVTCHN: of its FIFO */
 };
 
 /** struct fxi_map - a mapped grant (Xen's maptrack) */
 struct fxi_map {
 	uint8_t valid; /* written last when made, first when undone */
 	uint8_t ro;
-	uint8_t notify; /* bit 0: clear a byte; bit 1: send an event */
+	uint8_t notify;	 /* bit 0: clear a byte; bit 1: send an event */
 	uint8_t granter; /* slot in dom[] */
 	uint16_t handle;
 	uint16_t notify_offset;
 	uint32_t ref;
 	uint32_t pfn;
 	uint32_t notify_port;
-	uint32_t mapper; /* slot in dom[] */
+	uint32_t mapper;    /* slot in dom[] */
 	uint32_t next_free; /* index + 1; 0: end */
 };
 
@@ -122,7 +122,7 @@ struct fx_shm {
 	uint32_t xs_conflict;
 	int32_t daemon;
 	uint32_t maps_used; /* entries of map[] ever used */
-	uint32_t map_free; /* index + 1 of the first free one; 0: none */
+	uint32_t map_free;  /* index + 1 of the first free one; 0: none */
 	pthread_mutex_t lock;
 	struct fxi_handle handle[FX_MAX_HANDLES];
 	struct fxi_dom dom[FX_MAX_DOMAINS];
@@ -145,9 +145,9 @@ struct fx_world {
 	int lockfd; /* "locks", for asking only */
 	struct fx_shm *shm;
 	int32_t daemon; /* pid, in the process that started it; 0 */
-	int lifeline; /* the daemon ends when nobody has it open */
+	int lifeline;	/* the daemon ends when nobody has it open */
 	struct xs_handle *xs;
-	pthread_mutex_t cache_lock; /* the two below; taken inside shm->lock */
+	pthread_mutex_t cache_lock;   /* the two below; taken inside shm->lock */
 	uint8_t *mem[FX_MAX_DOMAINS]; /* windows on the domains' memory, for grant copies */
 	struct fxi_fifo fifo[FX_MAX_HANDLES];
 };

@@ -136,8 +136,7 @@ static void del_child(struct fxs_node *n, const char *name)
 		if (strcmp(n->child[i], name))
 			continue;
 		free(n->child[i]);
-		memmove(&n->child[i], &n->child[i + 1],
-			(n->n_child - i - 1) * sizeof(n->child[0]));
+		memmove(&n->child[i], &n->child[i + 1], (n->n_child - i - 1) * sizeof(n->child[0]));
 		n->n_child--;
 		return;
 	}
@@ -304,7 +303,8 @@ static int create(struct fxs_store *st, struct fxs_tx *tx, unsigned int domid, c
 	free(up);
 	if (rc)
 		return rc;
-	if (domid && len + NODE_HEADER + parent->n_perms * sizeof(parent->perms[0]) > FXS_QUOTA_SIZE)
+	if (domid &&
+	    len + NODE_HEADER + parent->n_perms * sizeof(parent->perms[0]) > FXS_QUOTA_SIZE)
 		return ENOSPC;
 	if (domid && (st->owned[domid] + (tx ? tx->created : 0) >= FXS_QUOTA_NODES ||
 		      node_size(parent) + strlen(leaf(path)) + 1 > FXS_QUOTA_SIZE))
@@ -526,9 +526,10 @@ int fxs_tx_commit(struct fxs_store *st, struct fxs_tx *tx, unsigned int domid)
 
 void fxs_init(struct fxs_store *st)
 {
-	static const char *const top[] = { "/tool", "/local", "/local/domain", "/vm",
-					   "/libxl", "/local/domain/0", "/local/domain/0/domid",
-					   "/local/domain/0/name" };
+	static const char *const top[] = {
+		"/tool",  "/local",	     "/local/domain",	      "/vm",
+		"/libxl", "/local/domain/0", "/local/domain/0/domid", "/local/domain/0/name"
+	};
 	struct xs_permissions p = { .id = 0, .perms = XS_PERM_NONE };
 	struct fxs_node *n = node_add(&st->table, "/");
 	unsigned int i;

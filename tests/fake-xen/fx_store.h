@@ -24,11 +24,11 @@
 #define FXS_BUCKETS 1024u
 
 /* C xenstored's defaults for an unprivileged domain. */
-#define FXS_QUOTA_NODES	 1000u /* owned */
-#define FXS_QUOTA_SIZE	 2048u /* bytes of a node: data, children, permissions, header */
-#define FXS_QUOTA_WATCH	 128u
-#define FXS_QUOTA_TX	 10u
-#define FXS_QUOTA_PERMS	 5u
+#define FXS_QUOTA_NODES 1000u /* owned */
+#define FXS_QUOTA_SIZE	2048u /* bytes of a node: data, children, permissions, header */
+#define FXS_QUOTA_WATCH 128u
+#define FXS_QUOTA_TX	10u
+#define FXS_QUOTA_PERMS 5u
 
 /** struct fxs_node - a node, or in a transaction the knowledge that there is none */
 struct fxs_node {

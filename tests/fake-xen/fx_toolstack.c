@@ -186,8 +186,8 @@ static int domain_alloc(struct fx_world *w, const struct fx_domain_config *cfg)
 			continue;
 		memset(d, 0, sizeof(*d));
 		d->domid = domid;
-		d->pages = cfg && cfg->pages && cfg->pages <= FX_MAX_PAGES ? cfg->pages :
-									     FX_MAX_PAGES;
+		d->pages =
+			cfg && cfg->pages && cfg->pages <= FX_MAX_PAGES ? cfg->pages : FX_MAX_PAGES;
 		d->state = FXI_DOM_ALIVE;
 		rc = (int)domid;
 	}
@@ -203,8 +203,7 @@ int fx_domain_create(struct fx_world *w, const struct fx_domain_config *cfg, uns
 		return rc;
 	*domid = (unsigned int)rc;
 	rc = cfg && cfg->no_nodes ? 0 : domain_nodes(w, cfg, *domid);
-	if (!rc && !(cfg && cfg->no_introduce) &&
-	    !xs_introduce_domain(fx_xs(w), *domid, 0xfeff, 1))
+	if (!rc && !(cfg && cfg->no_introduce) && !xs_introduce_domain(fx_xs(w), *domid, 0xfeff, 1))
 		rc = -errno;
 	if (rc)
 		fx_domain_kill(w, *domid);
@@ -284,16 +283,11 @@ int fx_add_device(struct fx_world *w, unsigned int domid, const char *type, unsi
 
 int fx_add_virtio(struct fx_world *w, unsigned int domid, const struct fx_virtio_spec *spec)
 {
-	const char *const back[] = { "irq",
-				     "0",
-				     "base",
-				     "0",
-				     "type",
-				     spec->type ? spec->type : "virtio,device2",
-				     "transport",
-				     "mmio",
-				     "grant_usage",
-				     spec->grant_usage ? "1" : "0",
+	const char *const back[] = { "irq",	    "0",
+				     "base",	    "0",
+				     "type",	    spec->type ? spec->type : "virtio,device2",
+				     "transport",   "mmio",
+				     "grant_usage", spec->grant_usage ? "1" : "0",
 				     NULL };
 
 	return device_nodes(w, domid, "virtio", spec->id, spec->backend, NULL, back, NULL);
@@ -304,19 +298,32 @@ int fx_add_disk(struct fx_world *w, unsigned int domid, const struct fx_disk_spe
 	char devid[16];
 	const char *const front[] = { "virtual-device", devid, "device-type", "disk",
 				      "trusted",	"1",   NULL };
-	const char *const back[] = { "params",	     spec->target,
-				     "removable",    "0",
-				     "bootable",     "1",
-				     "dev",	     spec->vdev,
-				     "type",	     "standalone",
-				     "mode",	     spec->readonly ? "r" : "w",
-				     "device-type",  "disk",
-				     "discard-enable", spec->discard ? "1" : "0",
-				     "specification", "virtio",
-				     "transport",    "mmio",
-				     "base",	     "0",
-				     "irq",	     "0",
-				     "grant_usage",  spec->grant_usage ? "1" : "0",
+	const char *const back[] = { "params",
+				     spec->target,
+				     "removable",
+				     "0",
+				     "bootable",
+				     "1",
+				     "dev",
+				     spec->vdev,
+				     "type",
+				     "standalone",
+				     "mode",
+				     spec->readonly ? "r" : "w",
+				     "device-type",
+				     "disk",
+				     "discard-enable",
+				     spec->discard ? "1" : "0",
+				     "specification",
+				     "virtio",
+				     "transport",
+				     "mmio",
+				     "base",
+				     "0",
+				     "irq",
+				     "0",
+				     "grant_usage",
+				     spec->grant_usage ? "1" : "0",
 				     NULL };
 
 	snprintf(devid, sizeof(devid), "%u", spec->id);
@@ -416,9 +423,9 @@ static int remove_devices(struct fx_world *w, unsigned int domid, unsigned int t
 				if (!pass)
 					say_goodbye(w, back);
 				else if (fx_remove_device(w, domid, types[i], id, be,
-							  !timeout_ms ? 0 :
-							  left > 1    ? (unsigned int)left :
-									1))
+							  !timeout_ms ? 0
+							  : left > 1  ? (unsigned int)left
+								      : 1))
 					rc = -ETIMEDOUT;
 			}
 			free(ids);

@@ -28,21 +28,6 @@
 
 #include <xen/io/xs_wire.h>
 
-/* xs_wire.h has the tables only for those who ask. */
-struct errname {
-	int err;
-	const char *name;
-};
-#define ERR(x)  \
-	{       \
-		x, #x \
-	}
-static const struct errname errnames[] = {
-	ERR(EINVAL), ERR(EACCES), ERR(EEXIST), ERR(EISDIR), ERR(ENOENT), ERR(ENOMEM),
-	ERR(ENOSPC), ERR(EIO),	  ERR(ENOTEMPTY), ERR(ENOSYS), ERR(EROFS), ERR(EBUSY),
-	ERR(EAGAIN), ERR(EISCONN), ERR(E2BIG), ERR(EPERM),
-};
-
 struct watch {
 	struct watch *next;
 	char *path; /* absolute */
@@ -151,9 +136,9 @@ static void reply_error(struct daemon *d, struct conn *c, int err)
 	const char *name = "EINVAL";
 	unsigned int i;
 
-	for (i = 0; i < sizeof(errnames) / sizeof(errnames[0]); i++)
-		if (errnames[i].err == err)
-			name = errnames[i].name;
+	for (i = 0; i < sizeof(xsd_errors) / sizeof(xsd_errors[0]); i++)
+		if (xsd_errors[i].errnum == err)
+			name = xsd_errors[i].errstring;
 	post(d, c, XS_ERROR, c->in.hdr.req_id, c->in.hdr.tx_id, name, (uint32_t)strlen(name) + 1);
 }
 
@@ -327,7 +312,8 @@ static int do_get_perms(struct daemon *d, struct conn *c, struct fxs_tx *tx, str
 		return rc;
 	for (i = 0; i < n->n_perms; i++)
 		used += (size_t)sprintf(buf + used, "%c%u", letter[n->perms[i].perms & 3],
-					n->perms[i].id) + 1;
+					n->perms[i].id) +
+			1;
 	reply(d, c, buf, used);
 	return 0;
 }
@@ -465,7 +451,8 @@ static int do_domain(struct daemon *d, struct conn *c, struct args *a)
 		return EINVAL;
 	known = !domid || d->introduced[domid];
 	if (type == XS_GET_DOMAIN_PATH) {
-		reply(d, c, buf, (size_t)snprintf(buf, sizeof(buf), "/local/domain/%lu", domid) + 1);
+		reply(d, c, buf,
+		      (size_t)snprintf(buf, sizeof(buf), "/local/domain/%lu", domid) + 1);
 		return 0;
 	}
 	if (c->domid && type != XS_IS_DOMAIN_INTRODUCED)
@@ -616,8 +603,8 @@ static void conn_read(struct daemon *d, struct conn *c)
 	int rc;
 
 	for (;;) {
-		uint32_t want = c->have < sizeof(c->in.hdr) ? sizeof(c->in.hdr) :
-							      sizeof(c->in.hdr) + c->in.hdr.len;
+		uint32_t want = c->have < sizeof(c->in.hdr) ? sizeof(c->in.hdr)
+							    : sizeof(c->in.hdr) + c->in.hdr.len;
 
 		if (c->have >= sizeof(c->in.hdr) && c->in.hdr.len > XENSTORE_PAYLOAD_MAX) {
 			c->gone = true;

@@ -38,13 +38,13 @@ struct my_watch {
 struct xs_handle {
 	struct fxi_active active;
 	struct fx_world *w;
-	int fd; /* requests */
-	int efd; /* events */
-	bool dead; /* restricted */
-	bool filter; /* XS_UNWATCH_FILTER */
-	pthread_mutex_t req_lock; /* fd */
+	int fd;			    /* requests */
+	int efd;		    /* events */
+	bool dead;		    /* restricted */
+	bool filter;		    /* XS_UNWATCH_FILTER */
+	pthread_mutex_t req_lock;   /* fd */
 	pthread_mutex_t event_lock; /* efd, and the two below */
-	struct my_watch *watches; /* with filter only */
+	struct my_watch *watches;   /* with filter only */
 };
 
 static int connect_to(struct fx_world *w)
@@ -109,22 +109,11 @@ static bool send_all(int fd, struct iovec *iov, int n)
 
 static int err_of(const char *name)
 {
-	static const struct {
-		const char *name;
-		int err;
-	} tab[] = {
-		{ "EINVAL", EINVAL }, { "EACCES", EACCES },	  { "EEXIST", EEXIST },
-		{ "EISDIR", EISDIR }, { "ENOENT", ENOENT },	  { "ENOMEM", ENOMEM },
-		{ "ENOSPC", ENOSPC }, { "EIO", EIO },		  { "ENOTEMPTY", ENOTEMPTY },
-		{ "ENOSYS", ENOSYS }, { "EROFS", EROFS },	  { "EBUSY", EBUSY },
-		{ "EAGAIN", EAGAIN }, { "EISCONN", EISCONN },	  { "E2BIG", E2BIG },
-		{ "EPERM", EPERM },
-	};
 	unsigned int i;
 
-	for (i = 0; i < sizeof(tab) / sizeof(tab[0]); i++)
-		if (!strcmp(tab[i].name, name))
-			return tab[i].err;
+	for (i = 0; i < sizeof(xsd_errors) / sizeof(xsd_errors[0]); i++)
+		if (!strcmp(xsd_errors[i].errstring, name))
+			return xsd_errors[i].errnum;
 	return EINVAL;
 }
 
@@ -280,7 +269,7 @@ struct xs_handle *fxi_xs_open_as(struct fx_world *w, unsigned int domid)
 	struct xs_handle *h = open_in(w, domid, domid == 0, false);
 
 	if (h) {
-		h->w = NULL; /* borrowed */
+		h->w = NULL;	       /* borrowed */
 		h->active.prev = NULL; /* the test's own: not to be restricted */
 	}
 	return h;
@@ -457,8 +446,8 @@ char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path, u
 	return v;
 }
 
-struct xs_permissions *xs_get_permissions(struct xs_handle *h, xs_transaction_t t,
-					  const char *path, unsigned int *num)
+struct xs_permissions *xs_get_permissions(struct xs_handle *h, xs_transaction_t t, const char *path,
+					  unsigned int *num)
 {
 	unsigned int len, i, n;
 	char *body = ask_str(h, XS_GET_PERMS, t, path, &len), **v;
@@ -471,10 +460,10 @@ struct xs_permissions *xs_get_permissions(struct xs_handle *h, xs_transaction_t 
 	p = v ? malloc((n + 1) * sizeof(*p)) : NULL;
 	for (i = 0; p && i < n; i++) {
 		p[i].id = (unsigned int)strtoul(v[i] + 1, NULL, 10);
-		p[i].perms = v[i][0] == 'r' ? XS_PERM_READ :
-			     v[i][0] == 'w' ? XS_PERM_WRITE :
-			     v[i][0] == 'b' ? (XS_PERM_READ | XS_PERM_WRITE) :
-					      XS_PERM_NONE;
+		p[i].perms = v[i][0] == 'r'   ? XS_PERM_READ
+			     : v[i][0] == 'w' ? XS_PERM_WRITE
+			     : v[i][0] == 'b' ? (XS_PERM_READ | XS_PERM_WRITE)
+					      : XS_PERM_NONE;
 	}
 	free(v);
 	if (p)
@@ -497,7 +486,8 @@ bool xs_set_permissions(struct xs_handle *h, xs_transaction_t t, const char *pat
 			return false;
 		}
 		used += (size_t)sprintf(buf + used, "%c%u", letter[perms[i].perms & 3],
-					perms[i].id) + 1;
+					perms[i].id) +
+			1;
 	}
 	iov[1] = (struct iovec){ (void *)(uintptr_t)path, strlen(path) + 1 };
 	iov[2] = (struct iovec){ buf, used };
@@ -785,21 +775,12 @@ bool xs_strings_to_perms(struct xs_permissions *perms, unsigned int num, const c
 			errno = EINVAL;
 			return false;
 		}
-		perms[i].perms = (unsigned int)(*l == 'n' ? XS_PERM_NONE :
-						*l == 'r' ? XS_PERM_READ :
-						*l == 'w' ? XS_PERM_WRITE :
-							    XS_PERM_READ | XS_PERM_WRITE);
+		perms[i].perms = (unsigned int)(*l == 'n'   ? XS_PERM_NONE
+						: *l == 'r' ? XS_PERM_READ
+						: *l == 'w' ? XS_PERM_WRITE
+							    : XS_PERM_READ | XS_PERM_WRITE);
 		perms[i].id = (unsigned int)strtoul(strings + 1, NULL, 10);
 		strings += strlen(strings) + 1;
 	}
 	return true;
-}
-
-unsigned int xs_count_strings(const char *strings, unsigned int len)
-{
-	unsigned int i, n = 0;
-
-	for (i = 0; i < len; i++)
-		n += strings[i] == '\0';
-	return n;
 }

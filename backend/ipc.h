@@ -50,7 +50,7 @@ struct vg_ipc {
 			uint32_t domid;
 			uint32_t log_target, log_level;
 			struct vg_sandbox sandbox;
-			char who[96]; /* for the log */
+			char who[160]; /* for the log */
 			char spec[VG_PARAMS_LEN]; /* "blk,target=..." */
 		} setup;
 		struct {

@@ -19,7 +19,7 @@
 
 static enum vg_log_target log_target = VG_LOG_STDERR;
 static enum vg_log_level log_max = VG_LOG_INFO;
-static char log_who[96];
+static char log_who[160];
 static bool log_journal;
 
 void vg_log_init(enum vg_log_target target, enum vg_log_level max, const char *who)

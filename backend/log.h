@@ -21,7 +21,7 @@ enum vg_log_target { VG_LOG_STDERR, VG_LOG_SYSLOG };
  * vg_log_init - say where lines go and who speaks
  * @target: stderr or syslog
  * @max: least important level that is printed
- * @who: put before every line, e.g. "guest web (7) blk 0"; copied, cut at 95 bytes; NULL for none
+ * @who: put before every line, e.g. "guest web (7) blk 0"; copied, cut at 159 bytes; NULL for none
  */
 void vg_log_init(enum vg_log_target target, enum vg_log_level max, const char *who);
 

@@ -229,6 +229,11 @@ void vg_loop_watch(struct vg_loop *loop, struct vg_watch *w, int fd)
 	watch_submit(t);
 }
 
+int vg_loop_watch_fd(const struct vg_watch *w)
+{
+	return w->tether ? w->tether->fd : -1;
+}
+
 void vg_loop_unwatch(struct vg_watch *w)
 {
 	struct vg_tether *t = w->tether;

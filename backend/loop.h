@@ -96,6 +96,9 @@ void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode,
  */
 void vg_loop_watch(struct vg_loop *loop, struct vg_watch *w, int fd);
 
+/** vg_loop_watch_fd - the descriptor that @w watches, or -1 */
+int vg_loop_watch_fd(const struct vg_watch *w);
+
 /** vg_loop_unwatch - no ready() after this; waits for nothing; @w may be freed on return */
 void vg_loop_unwatch(struct vg_watch *w);
 

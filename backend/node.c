@@ -39,6 +39,9 @@ enum {
 	/* xl gives a backend 10 s to close (libxl: LIBXL_DESTROY_TIMEOUT): a worker whose disk
 	 * hangs is killed before that. */
 	PATIENCE_S = 5,
+	/* A guest that reboots: its new device may open before the old one's worker has ended. */
+	BUSY_TRIES = 10,
+	BUSY_DELAY_MS = 300,
 };
 
 #define SECOND 1000000000LL
@@ -64,7 +67,7 @@ static void who(const struct vg_node *n, char *buf, size_t len)
 
 static void say(const struct vg_node *n, enum vg_log_level level, const char *text)
 {
-	char name[160];
+	char name[200];
 
 	who(n, name, sizeof(name));
 	vg_log(level, "%s: %s", name, text);
@@ -310,15 +313,27 @@ static void set_answered(struct vg_node *n, const struct vg_ipc *m)
 	vg_control_fail(req, m->error, &err);
 }
 
+static void open_failed(struct vg_node *n, const struct vg_ipc *m)
+{
+	if (m->error == -EBUSY && n->busy_tries++ < BUSY_TRIES) {
+		snprintf(n->error.text, sizeof(n->error.text), "%s", m->text);
+		n->phase = VG_NODE_IDLE;
+		vg_loop_timer(n->super->loop, &n->timer, BUSY_DELAY_MS * 1000000LL);
+		return;
+	}
+	fail(n, m->text);
+}
+
 static void handle(struct vg_node *n, const struct vg_ipc *m)
 {
 	switch (m->type) {
 	case VG_IPC_OPENED:
 		if (n->phase == VG_NODE_OPENING)
 			n->phase = VG_NODE_READY;
+		n->busy_tries = 0;
 		break;
 	case VG_IPC_FAILED:
-		fail(n, m->text);
+		open_failed(n, m);
 		break;
 	case VG_IPC_CONNECTED:
 		if (n->phase == VG_NODE_CONNECTING) {
@@ -402,7 +417,6 @@ void vg_node_reaped(struct vg_node *n, int status)
 
 	n->pid = 0;
 	worker_closed(n);
-	vg_loop_timer_stop(&n->timer);
 	n->described = true;
 	vg_super_described(n->super);
 	if (n->set_req) {
@@ -410,8 +424,15 @@ void vg_node_reaped(struct vg_node *n, int status)
 
 		set_answered(n, &m);
 	}
-	if (n->super->stopping || was == VG_NODE_FAILED || was == VG_NODE_CLOSED)
+	if (n->super->stopping || was == VG_NODE_FAILED)
 		return;
+	if (was != VG_NODE_IDLE)
+		vg_loop_timer_stop(&n->timer);
+	if (was == VG_NODE_CLOSED || was == VG_NODE_IDLE) {
+		/* As it should. */
+		vg_node_sync(n);
+		return;
+	}
 	/* Dead is disconnected: Xen has unmapped and unbound everything. */
 	n->phase = VG_NODE_IDLE;
 	if (was == VG_NODE_DISCONNECTING) {
@@ -436,7 +457,7 @@ static void timer_expired(struct vg_timer *t)
 {
 	struct vg_node *n = of_timer(t);
 
-	if (n->phase == VG_NODE_DISCONNECTING && n->pid) {
+	if ((n->phase == VG_NODE_DISCONNECTING || n->phase == VG_NODE_CLOSED) && n->pid) {
 		say(n, VG_LOG_ERR, "its worker does not let go in time (does the disk hang?) and is killed");
 		kill(n->pid, SIGKILL);
 		return;
@@ -456,6 +477,12 @@ static void take_down(struct vg_node *n, enum vg_xenbus_state fstate, bool guest
 	if (n->phase != VG_NODE_CLOSED) {
 		n->phase = VG_NODE_CLOSED;
 		end_worker(n);
+		vg_loop_timer(n->super->loop, &n->timer, PATIENCE_S * SECOND);
+	}
+	/* Closed means: no process, so no grant mapped, no port bound, no image open. */
+	if (n->pid)
+		return;
+	if (n->bstate != VG_XENBUS_CLOSED) {
 		put_state(n, VG_XENBUS_CLOSED);
 		say(n, VG_LOG_INFO, "closed");
 		/* A guest that lives gets time to see it, when it is we who remove the nodes. */

@@ -75,6 +75,7 @@ struct vg_node {
 	char detail[256];
 	bool described; /* since the list that is being made was asked for */
 	unsigned restarts;
+	unsigned busy_tries; /* opens that found the image in use */
 	unsigned delay_ms; /* before the next restart */
 	int64_t since_ns; /* device */
 	int64_t worker_since_ns;

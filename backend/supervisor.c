@@ -1,0 +1,647 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * supervisor.c - the daemon's process: its loop and what wakes it
+ *
+ *	xenstore   watches on our backend directories, each frontend's state, and the coming and
+ *	           going of domains
+ *	signals    SIGTERM, SIGINT: stop; SIGHUP: try failed devices again; SIGCHLD
+ *	control    requests of `vgrant`
+ *	workers    node.c
+ *
+ * Watch events are drained first, all there are, and only mark what they name:
+ * a guest that writes its state a thousand times costs one look (XSA-349).
+ *
+ * To stop is not to take devices away: workers finish what is in flight and
+ * end, states stay as they are, and the next vgrantd resumes. `xl destroy` and
+ * `vgrant detach` take away.
+ */
+#include "backend/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "virtio_grant.h"
+
+enum {
+	LOOP_ENTRIES = 64,
+	STOP_PATIENCE_S = 10,
+	DESCRIBE_PATIENCE_MS = 300,
+};
+
+static const char *const kinds[] = { VIRTIO_GRANT_XENBUS_TYPE, VIRTIO_GRANT_XENBUS_TYPE_DISK };
+
+/* ---- xenstore ----------------------------------------------------------- */
+
+static void base_of(const struct vg_super *s, const char *kind, char *path)
+{
+	snprintf(path, VG_XS_PATH, "/local/domain/%u/backend/%s", s->domid, kind);
+}
+
+static void consider(struct vg_super *s, const char *kind, uint32_t guest, uint32_t id)
+{
+	if (!vg_node_consider(s, kind, guest, id) && strcmp(kind, VIRTIO_GRANT_XENBUS_TYPE) == 0)
+		vg_guest_adopt(s, guest, id);
+}
+
+/* Number that is all of @text, or -1. */
+static long number(const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	return *text >= '0' && *text <= '9' && !*end && n <= INT32_MAX ? (long)n : -1;
+}
+
+static void scan_guest(struct vg_super *s, const char *kind, const char *guest)
+{
+	char base[VG_XS_PATH], path[VG_XS_PATH + 16];
+	unsigned n = 0;
+	char **list;
+
+	if (number(guest) < 0)
+		return;
+	base_of(s, kind, base);
+	snprintf(path, sizeof(path), "%s/%ld", base, number(guest));
+	list = xs_directory(s->xs, XBT_NULL, path, &n);
+	for (unsigned i = 0; list && i < n; i++) {
+		if (number(list[i]) >= 0)
+			consider(s, kind, (uint32_t)number(guest), (uint32_t)number(list[i]));
+	}
+	free(list);
+}
+
+/* Everything below our backend directories: at the start, and when a whole tree changed. */
+static void scan_all(struct vg_super *s)
+{
+	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+		char base[VG_XS_PATH];
+		unsigned n = 0;
+		char **list;
+
+		base_of(s, kinds[k], base);
+		list = xs_directory(s->xs, XBT_NULL, base, &n);
+		for (unsigned i = 0; list && i < n; i++)
+			scan_guest(s, kinds[k], list[i]);
+		free(list);
+	}
+}
+
+struct seen {
+	bool domains; /* a domain came or went */
+	bool trees; /* something that no node of ours is for changed below our directories */
+};
+
+/* What an event's path is about. Marks nodes; the rest is told in @seen. */
+static void note_event(struct vg_super *s, const char *path, struct seen *seen)
+{
+	char kind[16], rest[32];
+	uint32_t domid, guest, id;
+	struct vg_node *n;
+
+	if (path[0] == '@') {
+		seen->domains = true;
+		return;
+	}
+	if (sscanf(path, "/local/domain/%u/device/%15[^/]/%u/%31s", &guest, kind, &id, rest) == 4) {
+		n = vg_node_find(s, kind, guest, id);
+		if (n)
+			n->dirty = true;
+		return;
+	}
+	if (sscanf(path, "/local/domain/%u/backend/%15[^/]/%u/%u", &domid, kind, &guest, &id) == 4) {
+		n = vg_node_find(s, kind, guest, id);
+		if (n) {
+			n->dirty = true;
+			return;
+		}
+		consider(s, kind, guest, id);
+		return;
+	}
+	if (sscanf(path, "/local/domain/%u/device/%15[^/]/%u", &guest, kind, &id) == 3) {
+		n = vg_node_find(s, kind, guest, id);
+		if (n)
+			n->dirty = true;
+		return;
+	}
+	seen->trees = true;
+}
+
+static void sync_marked(struct vg_super *s)
+{
+	struct vg_node *n = s->nodes;
+
+	while (n) {
+		struct vg_node *next = n->next;
+
+		if (n->dirty)
+			vg_node_sync(n); /* may free n, and no other */
+		n = next;
+	}
+}
+
+static void mark_all(struct vg_super *s)
+{
+	for (struct vg_node *n = s->nodes; n; n = n->next)
+		n->dirty = true;
+}
+
+static void xenstore_ready(struct vg_watch *w, unsigned events)
+{
+	struct vg_super *s = (struct vg_super *)((char *)w - offsetof(struct vg_super, xs_watch));
+	struct seen seen = { false, false };
+	char **event;
+
+	if (!(events & POLLIN)) {
+		vg_error("xenstored has gone; devices that are connected carry on, new ones need a "
+			 "restart of vgrantd");
+		vg_loop_unwatch(w);
+		return;
+	}
+	while ((event = xs_check_watch(s->xs)) != NULL) {
+		note_event(s, event[XS_WATCH_PATH], &seen);
+		free(event);
+	}
+	if (s->stopping)
+		return;
+	if (seen.domains) {
+		vg_guests_scan(s);
+		mark_all(s); /* guests that vanished without a word */
+	}
+	if (seen.trees) {
+		scan_all(s);
+		mark_all(s);
+	}
+	sync_marked(s);
+}
+
+static int open_xenstore(struct vg_super *s, struct vg_err *err)
+{
+	uint32_t domid;
+
+	s->xs = xs_open(0);
+	if (!s->xs)
+		return vg_fail(err, -ENODEV,
+			       "xenstore cannot be reached (%s): vgrantd runs in a Xen dom0 or driver "
+			       "domain, as root, after xenstored", strerror(errno));
+	if (vg_xs_u32(s->xs, ".", "domid", 0x7fef, &domid) < 0 &&
+	    vg_xs_u32(s->xs, "/local/domain/0", "domid", 0x7fef, &domid) < 0)
+		return vg_fail(err, -ENODEV,
+			       "xenstore does not say which domain this is: in dom0, is "
+			       "xen-init-dom0 done?");
+	s->domid = domid;
+	s->toolstack = domid == 0;
+	return 0;
+}
+
+static int watch_xenstore(struct vg_super *s, struct vg_err *err)
+{
+	char base[VG_XS_PATH];
+	bool ok = true;
+
+	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+		base_of(s, kinds[k], base);
+		ok = ok && xs_watch(s->xs, base, "b");
+	}
+	if (s->toolstack)
+		ok = ok && xs_watch(s->xs, "@introduceDomain", "d");
+	ok = ok && xs_watch(s->xs, "@releaseDomain", "d");
+	if (!ok)
+		return vg_fail(err, -errno, "xenstore refuses watches: %s", strerror(errno));
+	vg_loop_watch(s->loop, &s->xs_watch, xs_fileno(s->xs));
+	return 0;
+}
+
+/* ---- signals ------------------------------------------------------------ */
+
+static void finish_if_alone(struct vg_super *s)
+{
+	for (struct vg_node *n = s->nodes; n; n = n->next) {
+		if (n->pid)
+			return;
+	}
+	vg_loop_stop(s->loop);
+}
+
+static void stop(struct vg_super *s)
+{
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	vg_info("stopping; devices stay with their guests, and the next vgrantd carries on");
+	for (struct vg_node *n = s->nodes; n; n = n->next)
+		vg_node_quiesce(n);
+	vg_loop_timer(s->loop, &s->timer, STOP_PATIENCE_S * 1000000000LL);
+	finish_if_alone(s);
+}
+
+static void reap(struct vg_super *s)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct vg_node *n = s->nodes;
+
+		while (n && n->pid != pid)
+			n = n->next;
+		if (n)
+			vg_node_reaped(n, status);
+	}
+	if (s->stopping)
+		finish_if_alone(s);
+}
+
+static void hangup(struct vg_super *s)
+{
+	struct vg_node *n = s->nodes;
+
+	vg_info("SIGHUP: failed devices are tried again");
+	while (n) {
+		struct vg_node *next = n->next;
+
+		vg_node_retry(n);
+		n = next;
+	}
+}
+
+static void signal_ready(struct vg_watch *w, unsigned events)
+{
+	struct vg_super *s = (struct vg_super *)((char *)w - offsetof(struct vg_super, signal_watch));
+	struct signalfd_siginfo info;
+
+	(void)events;
+	while (read(vg_loop_watch_fd(w), &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		switch (info.ssi_signo) {
+		case SIGCHLD:
+			reap(s);
+			break;
+		case SIGHUP:
+			hangup(s);
+			break;
+		default:
+			stop(s);
+			break;
+		}
+	}
+}
+
+static int watch_signals(struct vg_super *s)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	vg_loop_watch(s->loop, &s->signal_watch, fd);
+	return 0;
+}
+
+/* The timer serves two: guests that had no name yet, and a stop that takes too long. */
+static void timer_expired(struct vg_timer *t)
+{
+	struct vg_super *s = (struct vg_super *)((char *)t - offsetof(struct vg_super, timer));
+
+	if (!s->stopping) {
+		vg_guests_scan(s);
+		sync_marked(s);
+		return;
+	}
+	for (struct vg_node *n = s->nodes; n; n = n->next) {
+		if (n->pid)
+			kill(n->pid, SIGKILL);
+	}
+}
+
+/* ---- control ------------------------------------------------------------ */
+
+static enum vg_control_state state_of(const struct vg_node *n)
+{
+	switch (n->phase) {
+	case VG_NODE_IDLE:
+		return n->restarts ? VG_CONTROL_RESTARTING : VG_CONTROL_OPENING;
+	case VG_NODE_OPENING:
+		return VG_CONTROL_OPENING;
+	case VG_NODE_READY:
+		/* A guest's driver that broke the rules and was closed. */
+		return n->error.text[0] ? VG_CONTROL_FAILED : VG_CONTROL_WAITING;
+	case VG_NODE_CONNECTING:
+	case VG_NODE_CONNECTED:
+		return VG_CONTROL_CONNECTED;
+	case VG_NODE_FAILED:
+		return VG_CONTROL_FAILED;
+	default:
+		return VG_CONTROL_CLOSING;
+	}
+}
+
+static void list_one(struct vg_control_req *req, const struct vg_node *n)
+{
+	struct vg_control_queue queues[VG_MAX_QUEUES];
+	const struct vg_device_ops *ops = vg_device_find(n->device);
+	struct vg_control_device d = {
+		.guest = n->guest,
+		.domid = n->pair.guest,
+		.kind = n->pair.kind,
+		.id = n->pair.id,
+		.type = n->device,
+		.virtio_id = ops ? ops->virtio_id : 0,
+		.state = state_of(n),
+		.error = n->error.text[0] ? n->error.text : NULL,
+		.config = n->spec,
+		.origin = n->origin,
+		.file = n->file[0] ? n->file : NULL,
+		.queues = queues,
+		.worker = n->pid,
+		.restarts = n->restarts,
+		.uptime_ns = vg_now_ns() - n->since_ns,
+		.detail = n->detail[0] ? n->detail : NULL,
+	};
+
+	if (n->rec.rec && n->rec.rec->magic == VG_RECORD_MAGIC) {
+		const struct vg_record *rec = n->rec.rec;
+
+		d.stats = rec->stats;
+		d.negotiated = vg_record_read(&n->rec)->features;
+		for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {
+			const struct vg_record_live *live = &rec->live[q];
+
+			if (!live->size)
+				continue;
+			queues[d.n_queues++] = (struct vg_control_queue){
+				.index = q,
+				.size = live->size,
+				.running = live->running,
+				.packed = live->packed,
+				.chains = live->stats.chains,
+				.inflight = live->inflight,
+				.interrupts = live->stats.notifications,
+			};
+		}
+	}
+	vg_control_list_add(req, &d);
+}
+
+static void answer_lists(struct vg_super *s)
+{
+	vg_loop_timer_stop(&s->list_timer);
+	for (unsigned i = 0; i < s->n_lists; i++) {
+		for (const struct vg_node *n = s->nodes; n; n = n->next) {
+			if (!s->list_guest[i] ||
+			    vg_control_is_guest(s->list_guest[i], n->guest, n->pair.guest))
+				list_one(s->list_req[i], n);
+		}
+		vg_control_ok(s->list_req[i]);
+		free(s->list_guest[i]);
+	}
+	s->n_lists = 0;
+}
+
+void vg_super_described(struct vg_super *s)
+{
+	if (!s->n_lists)
+		return;
+	for (const struct vg_node *n = s->nodes; n; n = n->next) {
+		if (n->sock >= 0 && !n->described)
+			return;
+	}
+	answer_lists(s);
+}
+
+static void list_timer_expired(struct vg_timer *t)
+{
+	answer_lists((struct vg_super *)((char *)t - offsetof(struct vg_super, list_timer)));
+}
+
+static void on_list(void *ctx, struct vg_control_req *req, const char *guest)
+{
+	struct vg_super *s = ctx;
+	const struct vg_ipc m = { .type = VG_IPC_DESCRIBE };
+
+	if (s->n_lists == sizeof(s->list_req) / sizeof(s->list_req[0]))
+		answer_lists(s);
+	s->list_req[s->n_lists] = req;
+	s->list_guest[s->n_lists++] = guest ? strdup(guest) : NULL;
+	for (struct vg_node *n = s->nodes; n; n = n->next) {
+		n->described = n->sock < 0 || vg_ipc_send(n->sock, &m, -1) < 0;
+	}
+	vg_loop_timer(s->loop, &s->list_timer, DESCRIBE_PATIENCE_MS * 1000000LL);
+	vg_super_described(s);
+}
+
+static void on_attach(void *ctx, struct vg_control_req *req, const char *guest, const char *spec)
+{
+	struct vg_super *s = ctx;
+	struct vg_err err = { "" };
+	int ret = vg_guest_attach(s, guest, spec, &err);
+
+	if (ret < 0) {
+		vg_control_fail(req, ret, &err);
+		return;
+	}
+	vg_control_add_uint(req, "id", (uint64_t)ret);
+	vg_control_ok(req);
+}
+
+static struct vg_node *target_of(struct vg_super *s, const struct vg_control_target *t,
+				 struct vg_control_req *req)
+{
+	struct vg_err err;
+
+	for (struct vg_node *n = s->nodes; n; n = n->next) {
+		if (n->pair.id == t->id && (!t->kind || strcmp(t->kind, n->pair.kind) == 0) &&
+		    vg_control_is_guest(t->guest, n->guest, n->pair.guest))
+			return n;
+	}
+	vg_control_fail(req,
+			vg_fail(&err, -ENOENT, "%s has no device %u: vgrant list shows what there is",
+				t->guest, t->id),
+			&err);
+	return NULL;
+}
+
+static void on_detach(void *ctx, struct vg_control_req *req, const struct vg_control_target *t)
+{
+	struct vg_node *n = target_of(ctx, t, req);
+
+	if (!n)
+		return;
+	vg_control_ok(req);
+	vg_node_detach(n);
+}
+
+static void on_set(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
+		   const char *key, const char *value)
+{
+	struct vg_node *n = target_of(ctx, t, req);
+	struct vg_ipc m = { .type = VG_IPC_SET };
+	struct vg_err err;
+	int ret = 0;
+
+	if (!n)
+		return;
+	if (strlen(key) >= sizeof(m.set.key) || strlen(value) >= sizeof(m.set.value))
+		ret = vg_fail(&err, -E2BIG, "%s=... is too long", key);
+	else if (n->set_req)
+		ret = vg_fail(&err, -EBUSY, "another change is under way: try again");
+	else if (n->sock < 0)
+		ret = vg_fail(&err, -EAGAIN, "the device has no worker now: vgrant list says why");
+	if (ret == 0) {
+		snprintf(m.set.key, sizeof(m.set.key), "%s", key);
+		snprintf(m.set.value, sizeof(m.set.value), "%s", value);
+		ret = vg_ipc_send(n->sock, &m, -1);
+		if (ret < 0)
+			vg_fail(&err, ret, "the worker does not answer: %s", strerror(-ret));
+	}
+	if (ret < 0)
+		vg_control_fail(req, ret, &err);
+	else
+		n->set_req = req;
+}
+
+static void on_show_config(void *ctx, FILE *out)
+{
+	struct vg_super *s = ctx;
+
+	vg_settings_print(s->settings, out);
+}
+
+/* Of the supervisor, and of workers from the next one on. */
+static void on_log_level(void *ctx, enum vg_log_level level)
+{
+	struct vg_super *s = ctx;
+
+	s->settings->log_level = level;
+	vg_log_init(s->settings->log_target, level, NULL);
+}
+
+static void on_shutdown(void *ctx)
+{
+	stop(ctx);
+}
+
+static const struct vg_control_ops control_ops = {
+	.list = on_list,
+	.attach = on_attach,
+	.detach = on_detach,
+	.set = on_set,
+	.show_config = on_show_config,
+	.log_level = on_log_level,
+	.shutdown = on_shutdown,
+};
+
+static int open_control(struct vg_super *s, struct vg_err *err)
+{
+	char path[108];
+	struct vg_control_config cfg = {
+		.path = path,
+		.mode = (mode_t)s->settings->mode,
+		.version = VG_VERSION,
+		.ops = &control_ops,
+		.ctx = s,
+	};
+	int ret;
+
+	vg_settings_socket(s->settings, path, sizeof(path));
+	ret = vg_settings_group(s->settings, &cfg.group, err);
+	return ret < 0 ? ret : vg_control_new(s->loop, &cfg, &s->control, err);
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+static int open_runtime_dir(struct vg_super *s, struct vg_err *err)
+{
+	const char *dir = s->settings->runtime_dir;
+
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+		return vg_fail(err, -errno, "%s cannot be made: %s", dir, strerror(errno));
+	s->runtime_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s->runtime_fd < 0)
+		return vg_fail(err, -errno, "%s cannot be opened: %s", dir, strerror(errno));
+	return 0;
+}
+
+static int choose_sandbox(struct vg_super *s, struct vg_err *err)
+{
+	s->sandbox.namespaces = s->settings->sandbox;
+	s->sandbox.seccomp = s->settings->sandbox;
+	if (!s->settings->sandbox || geteuid() != 0)
+		return 0;
+	return vg_settings_worker_ids(s->settings, &s->sandbox.uid, &s->sandbox.gid, err);
+}
+
+static void close_all(struct vg_super *s)
+{
+	s->stopping = true;
+	while (s->nodes)
+		vg_node_free(s->nodes);
+	vg_guests_free(s);
+	vg_control_free(s->control);
+	if (s->xs) {
+		vg_loop_unwatch(&s->xs_watch);
+		xs_close(s->xs);
+	}
+	if (s->runtime_fd >= 0)
+		close(s->runtime_fd);
+	vg_loop_free(s->loop);
+}
+
+int vg_super_run(struct vg_settings *settings, struct vg_err *err)
+{
+	struct vg_super s = {
+		.settings = settings,
+		.runtime_fd = -1,
+		.xs_watch.ready = xenstore_ready,
+		.signal_watch.ready = signal_ready,
+		.timer.expired = timer_expired,
+		.list_timer.expired = list_timer_expired,
+	};
+	int ret;
+
+	ret = vg_loop_new(LOOP_ENTRIES, &s.loop);
+	if (ret < 0)
+		return vg_fail(err, ret, "io_uring cannot be set up: %s%s", strerror(-ret),
+			       ret == -EPERM ? "; set sysctl kernel.io_uring_disabled to 0" : "");
+	/* Signals first: libxenstore's thread inherits the mask. The control socket next: its lock
+	 * keeps a second vgrantd from touching anything. */
+	ret = watch_signals(&s);
+	if (ret < 0)
+		vg_fail(err, ret, "signals cannot be watched: %s", strerror(-ret));
+	if (ret == 0)
+		ret = choose_sandbox(&s, err);
+	if (ret == 0)
+		ret = open_runtime_dir(&s, err);
+	if (ret == 0)
+		ret = open_xenstore(&s, err);
+	if (ret == 0)
+		ret = open_control(&s, err);
+	if (ret == 0)
+		ret = watch_xenstore(&s, err);
+	if (ret == 0) {
+		vg_info("version %s, domain %u%s", VG_VERSION, s.domid,
+			s.toolstack ? "" : ", a driver domain");
+		vg_guests_scan(&s);
+		ret = vg_loop_run(s.loop);
+		if (ret < 0)
+			vg_fail(err, ret, "the event loop failed: %s", strerror(-ret));
+	}
+	close_all(&s);
+	return ret;
+}

@@ -25,7 +25,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "backend/virtqueue_int.h"
+#include "backend/virtqueue_inflight.h"
 
 int vg_vq_break(struct vg_vq *vq, int code, const char *fmt, ...)
 {
@@ -227,6 +227,8 @@ int vg_vq_new(struct vg_mem *mem, const struct vg_vq_config *cfg, struct vg_vq *
 	}
 	if (!rc)
 		rc = start_at(vq, cfg, err);
+	if (!rc && cfg->inflight)
+		rc = vg_rec_start(vq, cfg->inflight, err);
 	if (rc) {
 		vg_vq_free(vq);
 		return rc;
@@ -251,6 +253,8 @@ void vg_vq_free(struct vg_vq *vq)
 	free(vq->free_blocks);
 	free(vq->scratch);
 	free(vq->order);
+	free(vq->rec_next);
+	free(vq->resub);
 	free(vq);
 }
 

@@ -41,12 +41,14 @@ bool vg_chain_grow(struct vg_vq *vq, struct vg_slot *s, uint32_t n)
 
 void vg_chain_drop(struct vg_vq *vq, struct vg_slot *s)
 {
-	vq->descs_out -= s->c.ndesc;
+	/* Packed: a predecessor's chain still has its descriptors; split: they count once walked. */
+	if (!(vq->packed && s->c.resubmitted))
+		vq->descs_out -= s->c.ndesc;
 	vg_slot_release(vq, s);
 }
 
-/** raw_desc - descriptor @i of a table that was copied over segments */
-static struct vg_desc raw_desc(const struct vg_seg *segs, uint32_t i)
+/** table_desc - descriptor @i of a table that was copied over segments */
+static struct vg_desc table_desc(const struct vg_seg *segs, uint32_t i)
 {
 	struct vg_desc d;
 
@@ -56,25 +58,25 @@ static struct vg_desc raw_desc(const struct vg_seg *segs, uint32_t i)
 	return d;
 }
 
-/** add_inner - append the buffer that a table's descriptor describes. Return: 0 or -EPROTO. */
-static int add_inner(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, struct vg_desc d)
+/** table_add - append the buffer that a table's descriptor describes. Return: 0 or -EPROTO. */
+static int table_add(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, struct vg_desc d)
 {
 	return vg_build_add(vq, s, b, d.addr, vg_desc_len(d), d.rest >> 32 & VRING_DESC_F_WRITE);
 }
 
 /**
- * decode_split - turn the table of @n descriptors behind @b's segments into segments
+ * table_split - turn the table of @n descriptors behind @b's segments into segments
  *
  * Return: 0, or -EPROTO: the queue is broken.
  */
-static int decode_split(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, uint32_t n)
+static int table_split(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, uint32_t n)
 {
 	const struct vg_seg *table = b->segs + b->n;
 	bool copied = false;
 	uint32_t i = 0;
 
 	for (uint32_t steps = 1;; steps++) {
-		struct vg_desc d = copied ? vq->scratch[i] : raw_desc(table, i);
+		struct vg_desc d = copied ? vq->scratch[i] : table_desc(table, i);
 		uint16_t flags = (uint16_t)(d.rest >> 32), next = (uint16_t)(d.rest >> 48);
 		int rc;
 
@@ -85,12 +87,12 @@ static int decode_split(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b,
 			if (next <= i)
 				return vg_vq_break(vq, -EPROTO, "loop in an indirect table");
 			for (uint32_t k = i + 1; k < n; k++)
-				vq->scratch[k] = raw_desc(table, k);
+				vq->scratch[k] = table_desc(table, k);
 			for (uint32_t k = 0; k <= i; k++)
 				vq->scratch[k].rest = (uint64_t)VRING_DESC_F_INDIRECT << 32;
 			copied = true;
 		}
-		rc = add_inner(vq, s, b, d);
+		rc = table_add(vq, s, b, d);
 		if (rc)
 			return rc;
 		if (!(flags & VRING_DESC_F_NEXT))
@@ -105,15 +107,15 @@ static int decode_split(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b,
 }
 
 /**
- * decode_packed - the same for a packed ring: all descriptors, one after the other; of their flags
+ * table_packed - the same for a packed ring: all descriptors, one after the other; of their flags
  * only WRITE has a meaning (VIRTIO 2.8.7)
  */
-static int decode_packed(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, uint32_t n)
+static int table_packed(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, uint32_t n)
 {
 	const struct vg_seg *table = b->segs + b->n;
 
 	for (uint32_t i = 0; i < n; i++) {
-		struct vg_desc d = raw_desc(table, i);
+		struct vg_desc d = table_desc(table, i);
 		int rc;
 
 		rc = vg_build_add(vq, s, b, d.addr, vg_desc_len(d),
@@ -124,8 +126,8 @@ static int decode_packed(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b
 	return 0;
 }
 
-/** decode - decode the table that follows the segments of @s. Return: 0 or negative errno. */
-static int decode(struct vg_vq *vq, struct vg_slot *s)
+/** table_decode - decode the table that follows the segments of @s. Return: 0 or negative errno. */
+static int table_decode(struct vg_vq *vq, struct vg_slot *s)
 {
 	struct vg_build b = {
 		.segs = s->c.segs,
@@ -142,7 +144,7 @@ static int decode(struct vg_vq *vq, struct vg_slot *s)
 	if (s->c.error)
 		return vg_vq_break(vq, -EFAULT, "indirect table of chain %u cannot be read",
 				   s->c.id);
-	rc = vq->packed ? decode_packed(vq, s, &b, n) : decode_split(vq, s, &b, n);
+	rc = vq->packed ? table_packed(vq, s, &b, n) : table_split(vq, s, &b, n);
 	return rc ? rc : vg_build_end(vq, s, &b);
 }
 
@@ -154,7 +156,7 @@ unsigned vg_chain_settle(struct vg_vq *vq, struct vg_chain **out, unsigned n)
 	for (good = 0; good < n; good++) {
 		struct vg_slot *s = vg_slot_of(out[good]);
 
-		if (s->written && decode(vq, s))
+		if (s->written && table_decode(vq, s))
 			break;
 	}
 	for (unsigned i = good; i < n; i++)

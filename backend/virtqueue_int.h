@@ -43,6 +43,16 @@ static inline uint64_t ld64(const void *p)
 	return le64toh(__atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED));
 }
 
+static inline uint8_t ld8(const void *p)
+{
+	return __atomic_load_n((const uint8_t *)p, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t ld32(const void *p)
+{
+	return le32toh(__atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED));
+}
+
 static inline void st16(void *p, uint16_t v)
 {
 	__atomic_store_n((uint16_t *)p, htole16(v), __ATOMIC_RELAXED);
@@ -58,6 +68,19 @@ static inline void st32(void *p, uint32_t v)
 static inline void st64(void *p, uint64_t v)
 {
 	__atomic_store_n((uint64_t *)p, htole64(v), __ATOMIC_RELAXED);
+	VG_KILL_POINT();
+}
+
+/* Publishing: see "Notifications" in virtqueue_split.c. */
+static inline void st16_publish(void *p, uint16_t v)
+{
+	__atomic_store_n((uint16_t *)p, htole16(v), __ATOMIC_SEQ_CST);
+	VG_KILL_POINT();
+}
+
+static inline void st64_publish(void *p, uint64_t v)
+{
+	__atomic_store_n((uint64_t *)p, htole64(v), __ATOMIC_SEQ_CST);
 	VG_KILL_POINT();
 }
 
@@ -104,6 +127,12 @@ struct vg_done {
 	uint16_t id;
 	uint16_t ndesc;
 	uint16_t rec; /* first entry in the record */
+};
+
+/* A chain that a predecessor popped. */
+struct vg_resub {
+	uint16_t entry; /* in the record: head (split), first entry (packed) */
+	uint16_t num;	/* packed: how many entries */
 };
 
 struct vg_vq {
@@ -157,11 +186,11 @@ struct vg_vq {
 
 	/* In-flight record, written only while running. */
 	void *rec;
-	uint64_t rec_counter; /* next chain's */
-	uint16_t *rec_next;   /* packed: our copy of the entries' next fields */
-	uint16_t rec_free;    /* packed: head of the free list */
-	uint16_t rec_fill;    /* packed: where the pop under way fills in */
-	uint16_t *resub;      /* heads (split) or first entries (packed), eldest first */
+	uint64_t rec_counter;	/* next chain's */
+	uint16_t *rec_next;	/* packed: our copy of the entries' next fields */
+	uint16_t rec_free;	/* packed: head of the free list */
+	uint16_t rec_fill;	/* packed: where the pop under way fills in */
+	struct vg_resub *resub; /* eldest first */
 	uint32_t resub_at, resub_n;
 
 	struct vg_vq_stats stats;
@@ -239,5 +268,55 @@ void vg_packed_unpop(struct vg_vq *vq, struct vg_slot *s);
 bool vg_packed_publish(struct vg_vq *vq);
 void vg_packed_quiet(struct vg_vq *vq);
 bool vg_packed_rearm(struct vg_vq *vq);
+
+/* ---- places in a packed ring ---------------------------------------------- */
+
+struct place {
+	uint32_t idx; /* below the size */
+	bool wrap;    /* the lap's counter */
+};
+
+/** vg_place_add - @n <= size descriptors further */
+static inline struct place vg_place_add(const struct vg_vq *vq, struct place p, uint32_t n)
+{
+	p.idx += n;
+	if (p.idx >= vq->size) {
+		p.idx -= vq->size;
+		p.wrap = !p.wrap;
+	}
+	return p;
+}
+
+/** vg_place_sub - @n <= size descriptors back */
+static inline struct place vg_place_sub(const struct vg_vq *vq, struct place p, uint32_t n)
+{
+	if (p.idx < n) {
+		p.idx += vq->size;
+		p.wrap = !p.wrap;
+	}
+	p.idx -= n;
+	return p;
+}
+
+/** vg_packed_used - where the used side stands */
+static inline struct place vg_packed_used(const struct vg_vq *vq)
+{
+	return (struct place){ .idx = vq->used_idx, .wrap = vq->used_wrap };
+}
+
+/** vg_packed_set - set where both sides stand */
+static inline void vg_packed_set(struct vg_vq *vq, struct place avail, struct place used)
+{
+	vq->avail_idx = (uint16_t)avail.idx;
+	vq->avail_wrap = avail.wrap;
+	vq->used_idx = (uint16_t)used.idx;
+	vq->used_wrap = used.wrap;
+}
+
+/** vg_packed_was_used - whether the descriptor at @p was given back in @p's lap or later */
+bool vg_packed_was_used(const struct vg_vq *vq, struct place p);
+
+/** vg_packed_unuse - make the descriptor at @p, which is ours, look available in @p's lap */
+void vg_packed_unuse(struct vg_vq *vq, struct place p);
 
 #endif /* VG_VIRTQUEUE_INT_H */

@@ -27,6 +27,7 @@
  * that vg_vq_rearm() saw (else it could keep us turning for ever).
  */
 #include "backend/virtqueue_chain.h"
+#include "backend/virtqueue_inflight.h"
 
 /* Flags as they lie in the second word. */
 #define F_NEXT	   ((uint64_t)VRING_DESC_F_NEXT << 48)
@@ -35,47 +36,38 @@
 #define F_AVAIL	   (1ull << (48 + VRING_PACKED_DESC_F_AVAIL))
 #define F_USED	   (1ull << (48 + VRING_PACKED_DESC_F_USED))
 
-/* A place in the ring. */
-struct place {
-	uint32_t idx;
-	bool wrap;
-};
-
-/** advance - @n <= size descriptors further */
-static inline struct place advance(const struct vg_vq *vq, struct place p, uint32_t n)
-{
-	p.idx += n;
-	if (p.idx >= vq->size) {
-		p.idx -= vq->size;
-		p.wrap = !p.wrap;
-	}
-	return p;
-}
-
-/** retreat - @n <= size descriptors back */
-static inline struct place retreat(const struct vg_vq *vq, struct place p, uint32_t n)
-{
-	if (p.idx < n) {
-		p.idx += vq->size;
-		p.wrap = !p.wrap;
-	}
-	p.idx -= n;
-	return p;
-}
-
-/** available - whether the second word @rest belongs to an available descriptor */
-static inline bool available(uint64_t rest, bool wrap)
+/** packed_available - whether the second word @rest belongs to an available descriptor */
+static inline bool packed_available(uint64_t rest, bool wrap)
 {
 	return (rest & (F_AVAIL | F_USED)) == (wrap ? F_AVAIL : F_USED);
 }
 
+/** packed_settle_id - give the chain in @s its id. Return: false: it is out already, the queue is broken. */
+static inline bool packed_settle_id(struct vg_vq *vq, struct vg_slot *s, uint16_t id)
+{
+	if (__builtin_expect(vq->ids[id / 64] >> id % 64 & 1, 0)) {
+		vg_vq_break(vq, -EPROTO, "buffer id %u is made available twice", id);
+		return false;
+	}
+	s->c.id = id;
+	return true;
+}
+
+/** packed_take - slot @s, on top of the stack, is in use */
+static inline void packed_take(struct vg_vq *vq, struct vg_slot *s)
+{
+	s->state = VG_SLOT_OUT;
+	vq->n_free_slots--;
+	vq->ids[s->c.id / 64] |= 1ull << s->c.id % 64;
+}
+
 /**
- * walk - follow one chain from @at, whose second word is @rest
+ * packed_walk - follow one chain from @at, whose second word is @rest
  *
  * Return: its slot; NULL: the queue is broken, or no block is free now.
  */
-static inline __attribute__((always_inline)) struct vg_slot *walk(struct vg_vq *vq, uint32_t at,
-								  uint64_t rest)
+static inline __attribute__((always_inline)) struct vg_slot *packed_walk(struct vg_vq *vq,
+									 uint32_t at, uint64_t rest)
 {
 	struct vg_slot *s = &vq->slots[vq->free_slots[vq->n_free_slots - 1]];
 	struct vg_build b = vg_build_start(s);
@@ -87,6 +79,12 @@ static inline __attribute__((always_inline)) struct vg_slot *walk(struct vg_vq *
 		uint64_t addr = ld64(&vq->desc[at].addr);
 		uint32_t len = (uint32_t)rest;
 
+		if (vq->rec) {
+			uint16_t entry = rec_packed_fill(vq, addr, rest);
+
+			if (!n)
+				s->rec = entry;
+		}
 		n++;
 		if (rest & F_INDIRECT) {
 			if (rest & F_NEXT) {
@@ -109,85 +107,162 @@ static inline __attribute__((always_inline)) struct vg_slot *walk(struct vg_vq *
 		at = at + 1 < vq->size ? at + 1 : 0;
 		rest = ld64(&vq->desc[at].rest);
 	}
-	s->c.id = (uint16_t)(rest >> 32);
-	if (__builtin_expect(vq->ids[s->c.id / 64] >> s->c.id % 64 & 1, 0)) {
-		vg_vq_break(vq, -EPROTO, "buffer id %u is made available twice", s->c.id);
-		goto undo;
-	}
-	if (vg_build_end(vq, s, &b))
+	if (!packed_settle_id(vq, s, (uint16_t)(rest >> 32)) || vg_build_end(vq, s, &b))
 		goto undo;
 	s->c.ndesc = (uint16_t)n;
-	s->state = VG_SLOT_OUT;
-	vq->n_free_slots--;
-	vq->ids[s->c.id / 64] |= 1ull << s->c.id % 64;
 	vq->descs_out += n;
+	packed_take(vq, s);
 	return s;
 undo:
 	vg_block_release(vq, s);
 	return NULL;
 }
 
-unsigned vg_packed_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max)
+/**
+ * packed_walk_record - the chain of a predecessor whose entries in the record are @r's
+ *
+ * Its descriptors count as out since vg_rec_start(). Not hot.
+ *
+ * Return: as packed_walk().
+ */
+static struct vg_slot *packed_walk_record(struct vg_vq *vq, struct vg_resub r)
 {
-	struct place p = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };
+	const struct rec_packed *rec = vq->rec;
+	struct vg_slot *s = &vq->slots[vq->free_slots[vq->n_free_slots - 1]];
+	struct vg_build b = vg_build_start(s);
+	uint16_t i = r.entry;
+	uint64_t rest = 0;
+
+	s->c = (struct vg_chain){ .resubmitted = true };
+	s->written = 0;
+	s->rec = r.entry;
+	for (uint16_t n = 0; n < r.num; n++) {
+		uint64_t addr = ld64(&rec->desc[i].addr);
+
+		rest = ld64(&rec->desc[i].rest);
+		rest = rest >> 32 | rest << 32;
+		if (rest & F_INDIRECT
+			    ? vg_build_table(vq, s, &b, addr, (uint32_t)rest)
+			    : vg_build_add(vq, s, &b, addr, (uint32_t)rest, rest & F_WRITE))
+			goto undo;
+		if (rest & F_INDIRECT)
+			break;
+		i = vq->rec_next[i];
+	}
+	s->c.ndesc = r.num;
+	if (!packed_settle_id(vq, s, (uint16_t)(rest >> 32)) || vg_build_end(vq, s, &b))
+		goto undo;
+	packed_take(vq, s);
+	return s;
+undo:
+	vg_block_release(vq, s);
+	return NULL;
+}
+
+/** packed_resub - chains of a predecessor, eldest first. Return: how many. */
+static unsigned packed_resub(struct vg_vq *vq, struct vg_chain **out, unsigned max)
+{
 	bool tables = false;
 	unsigned n = 0;
 
+	while (n < max && vq->resub_at + n < vq->resub_n) {
+		struct vg_slot *s = packed_walk_record(vq, vq->resub[vq->resub_at + n]);
+
+		if (!s)
+			break;
+		tables |= s->written != 0;
+		out[n++] = &s->c;
+	}
+	if (tables)
+		n = vg_chain_settle(vq, out, n);
+	vq->resub_at += n;
+	return n;
+}
+
+/** packed_ring - chains of the ring. Return: how many. */
+static unsigned packed_ring(struct vg_vq *vq, struct vg_chain **out, unsigned max)
+{
+	struct place start = { .idx = vq->avail_idx, .wrap = vq->avail_wrap }, p = start;
+	bool tables = false;
+	unsigned n = 0;
+
+	vq->rec_fill = vq->rec_free;
 	while (n < max && vq->descs_out < vq->size) {
 		uint64_t rest = le64toh(__atomic_load_n(&vq->desc[p.idx].rest, __ATOMIC_ACQUIRE));
 		struct vg_slot *s;
 
-		if (!available(rest, p.wrap)) {
+		if (!packed_available(rest, p.wrap)) {
 			if (!n && vq->promised)
 				vg_vq_break(vq, -EPROTO, "descriptor %u is available no longer",
 					    p.idx);
 			break;
 		}
-		s = walk(vq, p.idx, rest);
+		s = packed_walk(vq, p.idx, rest);
 		if (!s)
 			break;
-		p = advance(vq, p, s->c.ndesc);
+		p = vg_place_add(vq, p, s->c.ndesc);
 		__builtin_prefetch(&vq->desc[p.idx + 4 < vq->size ? p.idx + 4 : 0]);
 		tables |= s->written != 0;
 		out[n++] = &s->c;
 	}
 	vq->promised = false;
-	if (tables)
+	if (tables) {
 		n = vg_chain_settle(vq, out, n);
-	p = (struct place){ .idx = vq->avail_idx, .wrap = vq->avail_wrap };
-	for (unsigned i = 0; i < n; i++)
-		p = advance(vq, p, out[i]->ndesc);
+		p = start;
+		for (unsigned i = 0; i < n; i++)
+			p = vg_place_add(vq, p, out[i]->ndesc);
+	}
+	if (vq->rec)
+		rec_packed_pop(vq, out, n);
 	vq->avail_idx = (uint16_t)p.idx;
 	vq->avail_wrap = p.wrap;
 	vq->chains_out += n;
 	return n;
 }
 
+unsigned vg_packed_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max)
+{
+	unsigned n = 0;
+
+	if (__builtin_expect(vq->resub_at < vq->resub_n, 0)) {
+		n = packed_resub(vq, out, max);
+		if (vq->resub_at < vq->resub_n)
+			return n;
+	}
+	return n + packed_ring(vq, out + n, max - n);
+}
+
 void vg_packed_unpop(struct vg_vq *vq, struct vg_slot *s)
 {
 	struct place p = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };
 
-	p = retreat(vq, p, s->c.ndesc);
+	if (s->c.resubmitted) {
+		vq->resub_at--;
+		return;
+	}
+	if (vq->rec)
+		rec_packed_unpop(vq, s);
+	p = vg_place_sub(vq, p, s->c.ndesc);
 	vq->avail_idx = (uint16_t)p.idx;
 	vq->avail_wrap = p.wrap;
 	vq->chains_out--;
 }
 
-/** used_word - second word of a used descriptor (VIRTIO 2.8.6, 2.8.9): WRITE says that len counts */
-static inline uint64_t used_word(const struct vg_done *d, bool wrap)
+/** packed_used_word - second word of a used descriptor (VIRTIO 2.8.6, 2.8.9): WRITE says that len counts */
+static inline uint64_t packed_used_word(const struct vg_done *d, bool wrap)
 {
 	return d->written | (uint64_t)d->id << 32 | (d->written ? F_WRITE : 0) |
 	       (wrap ? F_AVAIL | F_USED : 0);
 }
 
 /**
- * wants - whether the driver wants to hear that the ring was used up to @now
+ * packed_wants - whether the driver wants to hear that the ring was used up to @now
  * @moved: by how many descriptors just now
  *
  * VIRTIO 2.8.10: the driver names a descriptor and a lap. Counted from the start of our lap, it is
  * at off, or at off - size when the name is of the lap before.
  */
-static bool wants(struct vg_vq *vq, struct place now, uint32_t moved)
+static bool packed_wants(struct vg_vq *vq, struct place now, uint32_t moved)
 {
 	uint32_t e = le32toh(__atomic_load_n((const uint32_t *)vq->driver_event, __ATOMIC_SEQ_CST));
 	uint16_t flags = (uint16_t)(e >> 16) & 3;
@@ -202,33 +277,47 @@ static bool wants(struct vg_vq *vq, struct place now, uint32_t moved)
 	return idx - (int32_t)moved <= off && off < idx;
 }
 
+bool vg_packed_was_used(const struct vg_vq *vq, struct place p)
+{
+	return !!(ld64(&vq->desc[p.idx].rest) & F_USED) == p.wrap;
+}
+
+void vg_packed_unuse(struct vg_vq *vq, struct place p)
+{
+	st64(&vq->desc[p.idx].rest, p.wrap ? F_AVAIL : F_USED);
+}
+
 bool vg_packed_publish(struct vg_vq *vq)
 {
-	struct place first = { .idx = vq->used_idx, .wrap = vq->used_wrap };
-	struct place p = advance(vq, first, vq->done[0].ndesc);
-	uint32_t moved = vq->done[0].ndesc;
+	struct place first = vg_packed_used(vq), p = first;
+	uint32_t moved = 0;
 	bool wanted;
 
-	for (uint32_t i = 1; i < vq->n_done; i++) {
-		const struct vg_done *d = &vq->done[i];
-
-		st64(&vq->desc[p.idx].rest, used_word(d, p.wrap));
-		p = advance(vq, p, d->ndesc);
-		moved += d->ndesc;
+	for (uint32_t i = 0; i < vq->n_done; i++)
+		moved += vq->done[i].ndesc;
+	if (vq->rec) {
+		vg_packed_unuse(vq, first);
+		rec_packed_batch(vq, vg_place_add(vq, first, moved), first);
 	}
+	for (uint32_t i = 1; i < vq->n_done; i++) {
+		p = vg_place_add(vq, p, vq->done[i - 1].ndesc);
+		st64(&vq->desc[p.idx].rest, packed_used_word(&vq->done[i], p.wrap));
+	}
+	p = vg_place_add(vq, first, moved);
 	vq->used_idx = (uint16_t)p.idx;
 	vq->used_wrap = p.wrap;
 	vq->chains_out -= vq->n_done;
 	vq->descs_out -= moved;
-	__atomic_store_n(&vq->desc[first.idx].rest, htole64(used_word(&vq->done[0], first.wrap)),
-			 __ATOMIC_SEQ_CST);
-	wanted = wants(vq, p, moved);
+	st64_publish(&vq->desc[first.idx].rest, packed_used_word(&vq->done[0], first.wrap));
+	if (vq->rec)
+		rec_packed_published(vq, p);
+	wanted = packed_wants(vq, p, moved);
 	vq->notify_always = false;
 	return wanted;
 }
 
-/** wish - write our event suppression area: off and wrap, then flags, in one store */
-static void wish(struct vg_vq *vq, uint16_t off_wrap, uint16_t flags)
+/** packed_wish - write our event suppression area: off and wrap, then flags, in one store */
+static void packed_wish(struct vg_vq *vq, uint16_t off_wrap, uint16_t flags)
 {
 	__atomic_store_n((uint32_t *)vq->device_event, htole32(off_wrap | (uint32_t)flags << 16),
 			 __ATOMIC_SEQ_CST);
@@ -236,7 +325,7 @@ static void wish(struct vg_vq *vq, uint16_t off_wrap, uint16_t flags)
 
 void vg_packed_quiet(struct vg_vq *vq)
 {
-	wish(vq, 0, VRING_PACKED_EVENT_FLAG_DISABLE);
+	packed_wish(vq, 0, VRING_PACKED_EVENT_FLAG_DISABLE);
 }
 
 bool vg_packed_rearm(struct vg_vq *vq)
@@ -244,13 +333,13 @@ bool vg_packed_rearm(struct vg_vq *vq)
 	uint64_t rest;
 
 	if (vq->event_idx)
-		wish(vq, (uint16_t)(vq->avail_idx | vq->avail_wrap << 15),
-		     VRING_PACKED_EVENT_FLAG_DESC);
+		packed_wish(vq, (uint16_t)(vq->avail_idx | vq->avail_wrap << 15),
+			    VRING_PACKED_EVENT_FLAG_DESC);
 	else
-		wish(vq, 0, VRING_PACKED_EVENT_FLAG_ENABLE);
+		packed_wish(vq, 0, VRING_PACKED_EVENT_FLAG_ENABLE);
 	if (vq->descs_out == vq->size)
 		return false;
 	rest = le64toh(__atomic_load_n(&vq->desc[vq->avail_idx].rest, __ATOMIC_SEQ_CST));
-	vq->promised = available(rest, vq->avail_wrap);
+	vq->promised = packed_available(rest, vq->avail_wrap);
 	return vq->promised;
 }

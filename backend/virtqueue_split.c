@@ -27,11 +27,12 @@
  * not got back, chain more descriptors than the ring has left.
  */
 #include "backend/virtqueue_chain.h"
+#include "backend/virtqueue_inflight.h"
 
 #define HEADS 32u /* looked at ahead: their descriptors come from memory meanwhile */
 
-/** avail_look - take note of the driver's index. Return: 0, or -EPROTO: the queue is broken. */
-static int avail_look(struct vg_vq *vq)
+/** split_look - take note of the driver's index. Return: 0, or -EPROTO: the queue is broken. */
+static int split_look(struct vg_vq *vq)
 {
 	uint16_t idx = le16toh(__atomic_load_n(&vq->avail->idx, __ATOMIC_SEQ_CST));
 	uint16_t known = (uint16_t)(vq->avail_seen - vq->avail_idx);
@@ -46,12 +47,12 @@ static int avail_look(struct vg_vq *vq)
 }
 
 /**
- * walk - follow one chain from @head
+ * split_walk - follow one chain from @head
  *
  * Return: 0, with the chain in its slot (s->written != 0: less its table); -EPROTO: the queue is
  * broken; -EAGAIN: later.
  */
-static inline __attribute__((always_inline)) int walk(struct vg_vq *vq, uint16_t head)
+static inline __attribute__((always_inline)) int split_walk(struct vg_vq *vq, uint16_t head)
 {
 	struct vg_slot *s = &vq->slots[head];
 	struct vg_build b = vg_build_start(s);
@@ -104,13 +105,13 @@ undo:
 }
 
 /**
- * gather - walk up to @want chains, of the available ring or of a predecessor
+ * split_gather - walk up to @want chains, of the available ring or of a predecessor
  * @tables: set when any has an indirect table
  *
  * Return: how many.
  */
 static inline __attribute__((always_inline)) unsigned
-gather(struct vg_vq *vq, struct vg_chain **out, unsigned want, bool resub, bool *tables)
+split_gather(struct vg_vq *vq, struct vg_chain **out, unsigned want, bool resub, bool *tables)
 {
 	uint16_t heads[HEADS];
 	unsigned n = 0;
@@ -120,7 +121,7 @@ gather(struct vg_vq *vq, struct vg_chain **out, unsigned want, bool resub, bool 
 
 		for (unsigned i = 0; i < chunk; i++) {
 			heads[i] =
-				resub ? vq->resub[vq->resub_at + n + i]
+				resub ? vq->resub[vq->resub_at + n + i].entry
 				      : ld16(&vq->avail->ring[(vq->avail_idx + n + i) & vq->mask]);
 			if (__builtin_expect(heads[i] >= vq->size, 0)) {
 				chunk = i;
@@ -136,7 +137,7 @@ gather(struct vg_vq *vq, struct vg_chain **out, unsigned want, bool resub, bool 
 		for (unsigned i = 0; i < chunk; i++) {
 			struct vg_slot *s = &vq->slots[heads[i]];
 
-			if (walk(vq, heads[i]))
+			if (split_walk(vq, heads[i]))
 				return n;
 			*tables |= s->written != 0;
 			out[n++] = &s->c;
@@ -145,13 +146,13 @@ gather(struct vg_vq *vq, struct vg_chain **out, unsigned want, bool resub, bool 
 	return n;
 }
 
-/** pop_resub - chains of a predecessor, eldest first. Return: how many. */
-static unsigned pop_resub(struct vg_vq *vq, struct vg_chain **out, unsigned max)
+/** split_resub - chains of a predecessor, eldest first. Return: how many. */
+static unsigned split_resub(struct vg_vq *vq, struct vg_chain **out, unsigned max)
 {
 	unsigned left = vq->resub_n - vq->resub_at, n;
 	bool tables = false;
 
-	n = gather(vq, out, left < max ? left : max, true, &tables);
+	n = split_gather(vq, out, left < max ? left : max, true, &tables);
 	if (tables)
 		n = vg_chain_settle(vq, out, n);
 	for (unsigned i = 0; i < n; i++)
@@ -166,7 +167,7 @@ unsigned vg_split_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max)
 	bool tables = false;
 
 	if (__builtin_expect(vq->resub_at < vq->resub_n, 0)) {
-		before = pop_resub(vq, out, max);
+		before = split_resub(vq, out, max);
 		if (vq->resub_at < vq->resub_n)
 			return before;
 		out += before;
@@ -174,13 +175,15 @@ unsigned vg_split_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max)
 	}
 	ready = (uint16_t)(vq->avail_seen - vq->avail_idx);
 	if (ready < max) {
-		if (avail_look(vq))
+		if (split_look(vq))
 			return before;
 		ready = (uint16_t)(vq->avail_seen - vq->avail_idx);
 	}
-	n = gather(vq, out, ready < max ? ready : max, false, &tables);
+	n = split_gather(vq, out, ready < max ? ready : max, false, &tables);
 	if (tables)
 		n = vg_chain_settle(vq, out, n);
+	if (vq->rec)
+		rec_split_pop(vq, out, n);
 	vq->avail_idx = (uint16_t)(vq->avail_idx + n);
 	vq->chains_out += n;
 	return before + n;
@@ -189,9 +192,11 @@ unsigned vg_split_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max)
 void vg_split_unpop(struct vg_vq *vq, struct vg_slot *s)
 {
 	if (s->c.resubmitted) {
-		vq->resub[--vq->resub_at] = s->c.id;
+		vq->resub_at--;
 		return;
 	}
+	if (vq->rec)
+		rec_split_unpop(vq, s->c.id);
 	vq->avail_idx--;
 	vq->chains_out--;
 }
@@ -211,7 +216,11 @@ bool vg_split_publish(struct vg_vq *vq)
 	}
 	vq->used_idx = new;
 	vq->chains_out -= vq->n_done;
-	__atomic_store_n(&vq->used->idx, htole16(new), __ATOMIC_SEQ_CST);
+	if (vq->rec)
+		rec_split_batch(vq);
+	st16_publish(&vq->used->idx, new);
+	if (vq->rec)
+		rec_split_published(vq, new);
 	vq->notify_always = false;
 
 	if (!vq->event_idx)
@@ -236,5 +245,5 @@ bool vg_split_rearm(struct vg_vq *vq)
 	else
 		__atomic_store_n(&vq->used->flags, 0, __ATOMIC_SEQ_CST);
 	/* A broken index is for the next pop to tell. */
-	return avail_look(vq) || vq->avail_seen != vq->avail_idx;
+	return split_look(vq) || vq->avail_seen != vq->avail_idx;
 }

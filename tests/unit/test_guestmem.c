@@ -199,7 +199,7 @@ static void chain_bytes(void **state)
 			memset(buf, 0, sizeof(buf));
 			assert_int_equal(vg_chain_read(&batch, &c, off, buf, len), 0);
 			assert_int_equal(vg_batch_run(&batch), 0);
-			assert_memory_equal(buf, "abcdefghi" + off, len);
+			assert_memory_equal(buf, &"abcdefghi"[off], len);
 			assert_int_equal(buf[len], 0);
 		}
 	assert_int_equal(vg_chain_read(&batch, &c, 9, buf, 0), 0);

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backend/limits.h"
+
 #define MEMBER(m) offsetof(struct vg_settings, m), sizeof(((struct vg_settings *)0)->m)
 
 const struct vg_setting_key vg_settings_keys[] = {
@@ -37,10 +39,10 @@ const struct vg_setting_key vg_settings_keys[] = {
 	  "vgrant: nobody" },
 	{ "worker", "sandbox", VG_SETTING_BOOL, MEMBER(sandbox), 0, 0, "on",
 	  "off: workers keep their rights, for debugging alone" },
-	{ "limits", "devices", VG_SETTING_UINT, MEMBER(devices), 1, 4096, "256",
+	{ "limits", "devices", VG_SETTING_UINT, MEMBER(devices), 1, VG_LIMIT_DEVICES, "1024",
 	  "most devices, and so worker processes, in all" },
-	{ "limits", "devices-per-guest", VG_SETTING_UINT, MEMBER(devices_per_guest), 1, 256, "32",
-	  "most devices of one guest" },
+	{ "limits", "devices-per-guest", VG_SETTING_UINT, MEMBER(devices_per_guest), 1,
+	  VG_LIMIT_DEVICES_PER_GUEST, "64", "most devices of one guest" },
 	{ NULL, NULL, VG_SETTING_STRING, 0, 0, 0, 0, NULL, NULL },
 };
 

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * control_cmd.c - requests on the control socket, the commands, and their answers
+ *
+ * A command is a line in the table `commands`: its name, who may give it, its
+ * arguments, and a function that hands it to the supervisor's vg_control_ops.
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/control_int.h"
+#include "backend/control_json.h"
+#include "backend/settings.h"
+
+/* ---- requests ----------------------------------------------------------- */
+
+static struct vg_control_req *req_new(struct client *client)
+{
+	struct vg_control *c = client->control;
+	struct vg_control_req *req = calloc(1, sizeof(*req));
+
+	if (!req)
+		return NULL;
+	req->answer = json_object_new_object();
+	if (!req->answer) {
+		free(req);
+		return NULL;
+	}
+	json_object_object_add(req->answer, "ok", json_object_new_boolean(true));
+	req->client = client;
+	req->next = c->requests;
+	req->pprev = &c->requests;
+	if (req->next)
+		req->next->pprev = &req->next;
+	c->requests = req;
+	client->req = req;
+	return req;
+}
+
+void vg_control_req_free(struct vg_control_req *req)
+{
+	if (req->client)
+		req->client->req = NULL;
+	*req->pprev = req->next;
+	if (req->next)
+		req->next->pprev = req->pprev;
+	json_object_put(req->answer);
+	free(req);
+}
+
+/* ---- commands ----------------------------------------------------------- */
+
+enum { ARGS_MAX = 4 };
+
+struct command {
+	const char *name;
+	bool changes; /* only for who may change things */
+	struct {
+		const char *key;
+		bool optional;
+	} args[ARGS_MAX];
+	/* @arg: values in the order of args; NULL for one that was left out. Finishes @req. */
+	void (*run)(struct vg_control *c, struct vg_control_req *req, const char *const *arg);
+};
+
+static void fail_text(struct vg_control_req *req, int code, const char *text)
+{
+	struct vg_err err;
+
+	vg_fail(&err, code, "%s", text);
+	vg_control_fail(req, code, &err);
+}
+
+static void cannot(struct vg_control_req *req)
+{
+	fail_text(req, -EOPNOTSUPP, "this vgrantd cannot do that");
+}
+
+/* "0", "virtio/0" -> @t. @kind: room for the kind. */
+static int parse_target(const char *guest, const char *id, char *kind, size_t kind_len,
+			struct vg_control_target *t, struct vg_control_req *req)
+{
+	const char *slash = strrchr(id, '/');
+	const char *number = slash ? slash + 1 : id;
+	size_t n = slash ? (size_t)(slash - id) : 0;
+
+	*t = (struct vg_control_target){ .guest = guest };
+	if (slash && n > 0 && n < kind_len) {
+		memcpy(kind, id, n);
+		kind[n] = '\0';
+		t->kind = kind;
+	}
+	if ((slash && !t->kind) || !*number || strlen(number) > 9 ||
+	    number[strspn(number, "0123456789")]) {
+		fail_text(req, -EINVAL,
+			  "a device is named by its number or name as `vgrant list` shows them: 0, "
+			  "or virtio/0");
+		return -EINVAL;
+	}
+	t->id = (unsigned)strtoul(number, NULL, 10);
+	return 0;
+}
+
+static void run_list(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	if (!c->cfg.ops->list) {
+		cannot(req);
+		return;
+	}
+	req->devices = json_object_new_array();
+	json_object_object_add(req->answer, "devices", req->devices);
+	c->cfg.ops->list(c->cfg.ctx, req, arg[0]);
+}
+
+static void run_attach(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	if (c->cfg.ops->attach)
+		c->cfg.ops->attach(c->cfg.ctx, req, arg[0], arg[1]);
+	else
+		cannot(req);
+}
+
+static void run_detach(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	struct vg_control_target t;
+	char kind[32];
+
+	if (!c->cfg.ops->detach)
+		cannot(req);
+	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+		c->cfg.ops->detach(c->cfg.ctx, req, &t);
+}
+
+static void run_set(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	struct vg_control_target t;
+	char kind[32];
+
+	if (!c->cfg.ops->set)
+		cannot(req);
+	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+		c->cfg.ops->set(c->cfg.ctx, req, &t, arg[2], arg[3]);
+}
+
+static void run_trace(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	struct vg_control_target t;
+	char kind[32];
+
+	if (!c->cfg.ops->trace)
+		cannot(req);
+	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+		c->cfg.ops->trace(c->cfg.ctx, req, &t);
+}
+
+static void run_show_config(struct vg_control *c, struct vg_control_req *req,
+			    const char *const *arg)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)arg;
+	if (!out || !c->cfg.ops->show_config) {
+		if (out)
+			fclose(out);
+		free(text);
+		cannot(req);
+		return;
+	}
+	c->cfg.ops->show_config(c->cfg.ctx, out);
+	fclose(out);
+	vg_control_add_str(req, "text", text);
+	free(text);
+	vg_control_ok(req);
+}
+
+static void run_log_level(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	enum vg_log_level level;
+
+	if (!c->cfg.ops->log_level) {
+		cannot(req);
+	} else if (vg_log_level_parse(arg[0], &level) < 0) {
+		fail_text(req, -EINVAL, "a level is one of: error, warning, info, debug");
+	} else {
+		c->cfg.ops->log_level(c->cfg.ctx, level);
+		vg_control_ok(req);
+	}
+}
+
+static void run_version(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	(void)arg;
+	vg_control_add_str(req, "version", c->cfg.version);
+	vg_control_ok(req);
+}
+
+static void run_shutdown(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	(void)arg;
+	if (!c->cfg.ops->shutdown) {
+		cannot(req);
+		return;
+	}
+	vg_control_ok(req);
+	c->cfg.ops->shutdown(c->cfg.ctx);
+}
+
+static const struct command commands[] = {
+	{ "list", false, { { "guest", true } }, run_list },
+	{ "attach", true, { { "guest", false }, { "device", false } }, run_attach },
+	{ "detach", true, { { "guest", false }, { "id", false } }, run_detach },
+	{ "set",
+	  true,
+	  { { "guest", false }, { "id", false }, { "key", false }, { "value", false } },
+	  run_set },
+	{ "trace", false, { { "guest", false }, { "id", false } }, run_trace },
+	{ "show-config", false, { { NULL, false } }, run_show_config },
+	{ "log-level", true, { { "level", false } }, run_log_level },
+	{ "version", false, { { NULL, false } }, run_version },
+	{ "shutdown", true, { { NULL, false } }, run_shutdown },
+};
+
+/* The text of a string or a whole number; NULL: another type, or a NUL in it. */
+static const char *text_of(struct json_object *value)
+{
+	const char *s;
+
+	if (json_object_is_type(value, json_type_int))
+		return json_object_get_string(value);
+	if (!json_object_is_type(value, json_type_string))
+		return NULL;
+	s = json_object_get_string(value);
+	return strlen(s) == (size_t)json_object_get_string_len(value) ? s : NULL;
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; name && i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+/* Fill @arg from @obj, in which nothing else may stand. */
+static int take_args(const struct command *cmd, struct json_object *obj, const char **arg,
+		     struct vg_err *err)
+{
+	size_t known = 1; /* "cmd" */
+
+	for (int i = 0; i < ARGS_MAX && cmd->args[i].key; i++) {
+		struct json_object *value;
+
+		arg[i] = NULL;
+		if (json_object_object_get_ex(obj, cmd->args[i].key, &value)) {
+			arg[i] = text_of(value);
+			known++;
+			if (!arg[i])
+				return vg_fail(err, -EINVAL, "\"%s\" must be a string",
+					       cmd->args[i].key);
+		} else if (!cmd->args[i].optional) {
+			return vg_fail(err, -EINVAL, "\"%s\" needs \"%s\"", cmd->name,
+				       cmd->args[i].key);
+		}
+	}
+	if (known != (size_t)json_object_object_length(obj))
+		return vg_fail(err, -EINVAL, "there are members that \"%s\" does not know",
+			       cmd->name);
+	return 0;
+}
+
+static int run_line(struct client *client, struct json_object *obj, struct vg_err *err)
+{
+	const char *arg[ARGS_MAX] = { NULL };
+	const struct command *cmd;
+	struct json_object *name;
+	struct vg_control_req *req;
+	int ret;
+
+	if (!json_object_object_get_ex(obj, "cmd", &name))
+		return vg_fail(err, -EINVAL, "a request needs \"cmd\"");
+	cmd = find_command(text_of(name));
+	if (!cmd)
+		return vg_fail(err, -EINVAL, "there is no command \"%.40s\" in this vgrantd",
+			       json_object_get_string(name));
+	if (cmd->changes && !client->may_change)
+		return vg_fail(err, -EPERM, "only root may %s", cmd->name);
+	ret = take_args(cmd, obj, arg, err);
+	if (ret < 0)
+		return ret;
+	req = req_new(client);
+	if (!req)
+		return vg_fail(err, -ENOMEM, "out of memory");
+	cmd->run(client->control, req, arg);
+	return 0;
+}
+
+void vg_control_handle_line(struct client *client, const char *line, size_t len)
+{
+	struct json_object *obj;
+	struct vg_err err;
+	int ret = -EINVAL;
+
+	if (len == 0)
+		return;
+	obj = vg_json_parse(line, len, &err);
+	if (obj)
+		ret = run_line(client, obj, &err);
+	json_object_put(obj);
+	if (ret < 0)
+		vg_control_queue_error(client, ret, err.text);
+}
+
+/* ---- answers ------------------------------------------------------------ */
+
+void vg_control_list_add(struct vg_control_req *req, const struct vg_control_device *dev)
+{
+	if (req->client && req->devices)
+		json_object_array_add(req->devices, vg_json_device(dev));
+}
+
+void vg_control_add_uint(struct vg_control_req *req, const char *key, uint64_t value)
+{
+	json_object_object_add(req->answer, key, json_object_new_uint64(value));
+}
+
+void vg_control_add_str(struct vg_control_req *req, const char *key, const char *value)
+{
+	json_object_object_add(req->answer, key, vg_json_text(value));
+}
+
+/* Queued bytes, and perhaps lines that waited behind the request, are for the next turn. */
+static void finish(struct vg_control_req *req)
+{
+	struct client *client = req->client;
+
+	vg_control_req_free(req);
+	if (!client)
+		return;
+	client->since = vg_now_ns();
+	vg_control_set_interest(client);
+	vg_loop_timer(client->control->loop, &client->control->again, 0);
+}
+
+void vg_control_ok(struct vg_control_req *req)
+{
+	if (req->client)
+		vg_control_queue(req->client, req->answer);
+	finish(req);
+}
+
+void vg_control_fail(struct vg_control_req *req, int code, const struct vg_err *err)
+{
+	if (req->client)
+		vg_control_queue_error(req->client, code, err->text);
+	finish(req);
+}
+
+int vg_control_line(struct vg_control_req *req, const char *text)
+{
+	struct client *client = req->client;
+	struct json_object *obj;
+
+	if (!client)
+		return -EPIPE;
+	if (client->out_len - client->out_sent > STREAM_MAX) {
+		req->dropped++;
+		return -EAGAIN;
+	}
+	obj = json_object_new_object();
+	json_object_object_add(obj, "ok", json_object_new_boolean(true));
+	json_object_object_add(obj, "more", json_object_new_boolean(true));
+	json_object_object_add(obj, "line", vg_json_text(text));
+	if (req->dropped)
+		json_object_object_add(obj, "dropped", json_object_new_uint64(req->dropped));
+	req->dropped = 0;
+	vg_control_queue(client, obj);
+	json_object_put(obj);
+	return 0;
+}
+
+bool vg_control_is_gone(const struct vg_control_req *req)
+{
+	return !req->client;
+}
+
+void vg_control_on_gone(struct vg_control_req *req, void (*gone)(void *arg), void *arg)
+{
+	req->gone = gone;
+	req->gone_arg = arg;
+}
+
+bool vg_control_is_guest(const char *text, const char *name, unsigned domid)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", domid);
+	return strcmp(text, name) == 0 || strcmp(text, number) == 0;
+}

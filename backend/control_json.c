@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * control_json.c - see control_json.h
+ *
+ * Strings that come from guests' names, files and errors may be any bytes; JSON
+ * is UTF-8. 64-bit feature sets are hexadecimal strings, because many readers of
+ * JSON (jq among them) keep numbers in 53 bits.
+ */
+#include "backend/control_json.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEPTH_MAX = 4 }; /* of a request: one object, with room for a list of objects to come */
+
+const char *const vg_control_state_words[VG_CONTROL_STATES] = {
+	[VG_CONTROL_OPENING] = "opening",     [VG_CONTROL_WAITING] = "waiting",
+	[VG_CONTROL_CONNECTED] = "connected", [VG_CONTROL_FAILED] = "failed",
+	[VG_CONTROL_CLOSING] = "closing",     [VG_CONTROL_RESTARTING] = "restarting",
+};
+
+const char *const vg_control_origin_words[VG_CONTROL_ORIGINS] = {
+	[VG_CONTROL_FROM_CONFIG] = "config",
+	[VG_CONTROL_FROM_VIRTIO] = "xl-virtio",
+	[VG_CONTROL_FROM_DISK] = "xl-disk",
+	[VG_CONTROL_FROM_ATTACH] = "attach",
+};
+
+static const struct {
+	unsigned bit;
+	const char *word;
+} feature_words[] = {
+	{ 28, "INDIRECT_DESC" },     { 29, "EVENT_IDX" },   { 32, "VERSION_1" },
+	{ 33, "ACCESS_PLATFORM" },   { 34, "RING_PACKED" }, { 35, "IN_ORDER" },
+	{ 36, "ORDER_PLATFORM" },    { 37, "SR_IOV" },	    { 38, "NOTIFICATION_DATA" },
+	{ 39, "NOTIF_CONFIG_DATA" }, { 40, "RING_RESET" },  { 41, "ADMIN_VQ" },
+};
+
+/* Length of the UTF-8 character at @s (RFC 3629), or 0. */
+static size_t utf8_len(const unsigned char *s)
+{
+	static const struct {
+		unsigned char mask, lead;
+		uint32_t least;
+	} forms[] = { { 0x80, 0x00, 0 },
+		      { 0xe0, 0xc0, 0x80 },
+		      { 0xf0, 0xe0, 0x800 },
+		      { 0xf8, 0xf0, 0x10000 } };
+
+	for (size_t n = 0; n < sizeof(forms) / sizeof(forms[0]); n++) {
+		uint32_t c = s[0] & (unsigned char)~forms[n].mask;
+
+		if ((s[0] & forms[n].mask) != forms[n].lead)
+			continue;
+		for (size_t i = 1; i <= n; i++) {
+			if ((s[i] & 0xc0) != 0x80)
+				return 0;
+			c = c << 6 | (s[i] & 0x3f);
+		}
+		if (c < forms[n].least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+			return 0;
+		return n + 1;
+	}
+	return 0;
+}
+
+struct json_object *vg_json_text(const char *s)
+{
+	struct json_object *obj;
+	char *copy = s ? strdup(s) : NULL;
+
+	if (!copy)
+		return NULL;
+	for (char *p = copy; *p;) {
+		size_t n = utf8_len((unsigned char *)p);
+
+		if (n == 0) {
+			*p = '?';
+			n = 1;
+		}
+		p += n;
+	}
+	obj = json_object_new_string(copy);
+	free(copy);
+	return obj;
+}
+
+static void add(struct json_object *obj, const char *key, struct json_object *value)
+{
+	json_object_object_add(obj, key, value);
+}
+
+static void add_uint(struct json_object *obj, const char *key, uint64_t value)
+{
+	add(obj, key, json_object_new_uint64(value));
+}
+
+static struct json_object *features_json(const struct vg_control_device *dev)
+{
+	struct json_object *obj = json_object_new_object();
+	struct json_object *names = json_object_new_array();
+	char hex[24];
+
+	snprintf(hex, sizeof(hex), "0x%" PRIx64, dev->offered);
+	add(obj, "offered", json_object_new_string(hex));
+	snprintf(hex, sizeof(hex), "0x%" PRIx64, dev->negotiated);
+	add(obj, "negotiated", json_object_new_string(hex));
+	for (size_t i = 0; i < sizeof(feature_words) / sizeof(feature_words[0]); i++) {
+		if (dev->negotiated & VG_FEATURE(feature_words[i].bit))
+			json_object_array_add(names, json_object_new_string(feature_words[i].word));
+	}
+	add(obj, "names", names);
+	return obj;
+}
+
+static struct json_object *queues_json(const struct vg_control_device *dev)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (unsigned i = 0; i < dev->n_queues; i++) {
+		const struct vg_control_queue *q = &dev->queues[i];
+		struct json_object *obj = json_object_new_object();
+
+		add_uint(obj, "index", q->index);
+		add_uint(obj, "size", q->size);
+		add(obj, "running", json_object_new_boolean(q->running));
+		add(obj, "packed", json_object_new_boolean(q->packed));
+		add_uint(obj, "chains", q->chains);
+		add_uint(obj, "inflight", q->inflight);
+		add_uint(obj, "kicks", q->kicks);
+		add_uint(obj, "interrupts", q->interrupts);
+		json_object_array_add(array, obj);
+	}
+	return array;
+}
+
+static struct json_object *counters_json(const struct vg_dev_stats *s)
+{
+	struct json_object *obj = json_object_new_object();
+
+	add_uint(obj, "requests", s->requests);
+	add_uint(obj, "errors", s->errors);
+	add_uint(obj, "bytes_read", s->bytes_read);
+	add_uint(obj, "bytes_written", s->bytes_written);
+	add_uint(obj, "kicks", s->kicks);
+	add_uint(obj, "interrupts", s->interrupts);
+	add_uint(obj, "faults", s->faults);
+	add_uint(obj, "resets", s->resets);
+	return obj;
+}
+
+static struct json_object *worker_json(const struct vg_control_device *dev)
+{
+	struct json_object *obj = json_object_new_object();
+
+	add(obj, "pid", dev->worker > 0 ? json_object_new_int64(dev->worker) : NULL);
+	add_uint(obj, "restarts", dev->restarts);
+	return obj;
+}
+
+struct json_object *vg_json_device(const struct vg_control_device *dev)
+{
+	struct json_object *obj = json_object_new_object();
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s/%u", dev->kind, dev->id);
+	add(obj, "guest", vg_json_text(dev->guest));
+	add_uint(obj, "domid", dev->domid);
+	add_uint(obj, "id", dev->id);
+	add(obj, "name", vg_json_text(name));
+	add(obj, "kind", vg_json_text(dev->kind));
+	add(obj, "type", vg_json_text(dev->type));
+	add_uint(obj, "virtio_id", dev->virtio_id);
+	add(obj, "state", vg_json_text(vg_control_state_words[dev->state]));
+	add(obj, "error", vg_json_text(dev->error));
+	add(obj, "config", vg_json_text(dev->config));
+	add(obj, "origin", vg_json_text(vg_control_origin_words[dev->origin]));
+	add(obj, "file", vg_json_text(dev->file));
+	add(obj, "features", features_json(dev));
+	add(obj, "queues", queues_json(dev));
+	add(obj, "counters", counters_json(&dev->stats));
+	add(obj, "worker", worker_json(dev));
+	add(obj, "uptime", json_object_new_double((double)(dev->uptime_ns / 1000000) / 1000.0));
+	add(obj, "detail", vg_json_text(dev->detail));
+	return obj;
+}
+
+struct json_object *vg_json_parse(const char *line, size_t len, struct vg_err *err)
+{
+	struct json_tokener *tok = json_tokener_new_ex(DEPTH_MAX);
+	enum json_tokener_error why;
+	struct json_object *obj;
+
+	if (!tok) {
+		vg_fail(err, 0, "out of memory");
+		return NULL;
+	}
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	obj = json_tokener_parse_ex(tok, line, (int)len);
+	why = json_tokener_get_error(tok);
+	json_tokener_free(tok);
+	if (json_object_is_type(obj, json_type_object))
+		return obj;
+	json_object_put(obj);
+	vg_fail(err, 0, "a request must be one JSON object on one line%s%s",
+		why == json_tokener_success ? "" : ": ",
+		why == json_tokener_success ? "" : json_tokener_error_desc(why));
+	return NULL;
+}

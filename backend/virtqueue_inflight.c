@@ -288,8 +288,8 @@ static int packed_lists(struct vg_vq *vq, struct rec_packed *rec, struct order *
 static int packed_resume(struct vg_vq *vq, struct rec_packed *rec, struct order *o,
 			 struct vg_err *err)
 {
-	struct place used;
-	uint32_t n;
+	struct place used = { 0 };
+	uint32_t n = 0;
 	int rc = packed_finish_batch(vq, rec, &used, &vq->rec_free, err);
 
 	if (rc)

@@ -33,7 +33,7 @@ const struct vg_param_def vg_common_params[] = {
 		.key = "id",
 		.kind = VG_PARAM_UINT,
 		.max = DEVICE_ID_MAX,
-		.help = "number of the device in the guest; default: the first that is free",
+		.help = "number of the device in the guest; default: the first free one from 64 on",
 	},
 	{ .key = NULL },
 };

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_vgrant.c - the command line, as a user meets it: words, tables, exit codes
+ *
+ * The vgrant that was built beside this test is run against a control socket
+ * with devices made up here.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/control.h"
+
+static char dir[] = "/tmp/vgrant-tool.XXXXXX";
+static char path[64], vgrant[4096];
+static pid_t server;
+static char out[1 << 16]; /* what vgrant said, stderr included */
+
+/* ---- a daemon with two guests ------------------------------------------- */
+
+static bool attached, detached;
+
+static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
+{
+	struct vg_control_queue queues[] = { { .index = 0, .size = 256, .running = true },
+					     { .index = 1, .size = 128, .packed = true } };
+	struct vg_control_device dev = {
+		.guest = "web",
+		.domid = 7,
+		.kind = "virtio",
+		.id = 64,
+		.type = "blk",
+		.virtio_id = 2,
+		.state = VG_CONTROL_CONNECTED,
+		.config = "blk,target=/srv/web.img",
+		.file = "/etc/xen/web.cfg",
+		.queues = queues,
+		.n_queues = 2,
+		.stats = { .requests = 1234, .bytes_read = 1288490189, .bytes_written = 512 },
+		.worker = 4321,
+		.uptime_ns = 192500000000,
+		.detail = "cache=on",
+	};
+	struct vg_control_device bad = {
+		.guest = "db\x1b[31m",
+		.domid = 8,
+		.kind = "virtio_disk",
+		.id = 51712,
+		.type = "blk",
+		.state = VG_CONTROL_FAILED,
+		.config = "blk",
+		.origin = VG_CONTROL_FROM_DISK,
+		.error = "/srv/db cannot be opened: No such file",
+	};
+
+	(void)ctx;
+	if (!detached && (!guest || vg_control_is_guest(guest, "web", 7)))
+		vg_control_list_add(req, &dev);
+	if (attached && (!guest || vg_control_is_guest(guest, "web", 7))) {
+		dev.id = 65;
+		dev.state = VG_CONTROL_WAITING;
+		vg_control_list_add(req, &dev);
+	}
+	if (!guest)
+		vg_control_list_add(req, &bad);
+	vg_control_ok(req);
+}
+
+static void do_attach(void *ctx, struct vg_control_req *req, const char *guest, const char *spec)
+{
+	struct vg_err err;
+
+	(void)ctx;
+	if (strcmp(guest, "web") != 0 || strcmp(spec, "rng") != 0) {
+		vg_control_fail(req, vg_fail(&err, -ENOENT, "there is no guest '%s'", guest), &err);
+		return;
+	}
+	attached = true;
+	vg_control_add_uint(req, "id", 65);
+	vg_control_ok(req);
+}
+
+static void do_detach(void *ctx, struct vg_control_req *req, const struct vg_control_target *t)
+{
+	(void)ctx;
+	detached = t->id == 64;
+	vg_control_ok(req);
+}
+
+static void do_set(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
+		   const char *key, const char *value)
+{
+	struct vg_err err;
+
+	(void)ctx, (void)t;
+	if (strcmp(key, "rate") == 0 && strcmp(value, "a=b") == 0)
+		vg_control_ok(req);
+	else
+		vg_control_fail(req, vg_fail(&err, -EINVAL, "no key %s", key), &err);
+}
+
+static void do_trace(void *ctx, struct vg_control_req *req, const struct vg_control_target *t)
+{
+	(void)ctx, (void)t;
+	vg_control_line(req, "(1.0) can0 123#00");
+	vg_control_line(req, "(1.1) can0 123#01");
+	vg_control_ok(req);
+}
+
+static void do_show_config(void *ctx, FILE *f)
+{
+	(void)ctx;
+	fprintf(f, "[daemon]\n");
+}
+
+static const struct vg_control_ops ops = {
+	.list = do_list,
+	.attach = do_attach,
+	.detach = do_detach,
+	.set = do_set,
+	.trace = do_trace,
+	.show_config = do_show_config,
+};
+
+static int serve(int ready)
+{
+	const struct vg_control_config cfg = {
+		.path = path, .group = (gid_t)-1, .mode = 0666, .version = "9.9", .ops = &ops
+	};
+	struct vg_control *control;
+	struct vg_loop *loop;
+	struct vg_err err;
+
+	if (vg_loop_new(16, &loop) < 0 || vg_control_new(loop, &cfg, &control, &err) < 0)
+		return 1;
+	(void)!write(ready, "x", 1);
+	return vg_loop_run(loop);
+}
+
+static int start_server(void **state)
+{
+	int ready[2];
+	char c;
+
+	(void)state;
+	if (pipe(ready) < 0)
+		return -1;
+	server = fork();
+	if (server == 0)
+		_exit(serve(ready[1]));
+	close(ready[1]);
+	if (read(ready[0], &c, 1) != 1)
+		return -1;
+	return close(ready[0]);
+}
+
+static int stop_server(void **state)
+{
+	(void)state;
+	kill(server, SIGKILL);
+	return waitpid(server, NULL, 0) == server ? 0 : -1;
+}
+
+static int make_dir(void **state)
+{
+	ssize_t n = readlink("/proc/self/exe", vgrant, sizeof(vgrant) - 32);
+	char *end;
+
+	(void)state;
+	if (n < 0 || !mkdtemp(dir))
+		return -1;
+	vgrant[n] = '\0';
+	end = strstr(vgrant, "/tests/unit/");
+	if (getenv("VGRANT"))
+		snprintf(vgrant, sizeof(vgrant), "%s", getenv("VGRANT"));
+	else if (end)
+		strcpy(end, "/vgrant");
+	snprintf(path, sizeof(path), "%s/control", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	char cmd[128];
+
+	(void)state;
+	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+	return system(cmd);
+}
+
+/* Run `vgrant ARGS`; its words are in out. Return: its exit code. */
+static int run(const char *args)
+{
+	char cmd[8192];
+	FILE *p;
+	size_t n;
+	int status;
+
+	snprintf(cmd, sizeof(cmd), "%s -s %s %s 2>&1", vgrant, path, args);
+	p = popen(cmd, "r");
+	assert_non_null(p);
+	n = fread(out, 1, sizeof(out) - 1, p);
+	out[n] = '\0';
+	status = pclose(p);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void assert_out(const char *part)
+{
+	if (!strstr(out, part))
+		fail_msg("\"%s\" has no \"%s\"", out, part);
+}
+
+/* ---- tests -------------------------------------------------------------- */
+
+static void without_a_daemon_it_says_what_to_do(void **state)
+{
+	(void)state;
+	assert_int_equal(run("list"), 3);
+	assert_out("vgrantd is not running (nobody listens at ");
+	assert_out("systemctl start vgrantd");
+	assert_int_equal(run("version"), 3);
+	assert_out("vgrant ");
+}
+
+static void wrong_usage_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(run(""), 2);
+	assert_out("no command given");
+	assert_int_equal(run("dance"), 2);
+	assert_out("there is no command 'dance'; `vgrant help` lists them");
+	assert_int_equal(run("list --jason"), 2);
+	assert_int_equal(run("list a b"), 2);
+	assert_out("usage: vgrant list [GUEST]");
+	assert_int_equal(run("attach web"), 2);
+	assert_int_equal(run("detach --json web 0"), 2);
+	assert_out("detach takes no option -j");
+	assert_int_equal(run("set web 0 rate"), 2);
+	assert_out("'rate' should be KEY=VALUE");
+	assert_int_equal(run("help nonsense"), 2);
+}
+
+static void help_needs_no_daemon(void **state)
+{
+	(void)state;
+	assert_int_equal(run("help"), 0);
+	assert_out("attach GUEST DEVICE");
+	assert_out("  rng ");
+	assert_int_equal(run("help list"), 0);
+	assert_out("--json");
+	assert_int_equal(run("list --help"), 0);
+	assert_out("usage: vgrant list [GUEST]");
+	assert_int_equal(run("help rng"), 0);
+	assert_out("vgrant = [ 'rng' ]");
+	assert_out("Keys of every device:");
+	assert_int_equal(run("--version"), 0);
+}
+
+static void the_table_is_aligned(void **state)
+{
+	(void)state;
+	assert_int_equal(run("list"), 0);
+	assert_string_equal(
+		out,
+		"GUEST                   ID  TYPE  STATE      QUEUES    REQUESTS     READ  WRITTEN"
+		"  ERRORS     UP  CONFIG\n"
+		"web                     64  blk   connected  1/2 x256      1234  1.2 GiB    512 B"
+		"       0  3m12s  target=/srv/web.img\n"
+		"db?[31m  virtio_disk/51712  blk   failed     -                0      0 B      0 B"
+		"       0     0s\n"
+		"         /srv/db cannot be opened: No such file\n");
+}
+
+static void list_has_forms_for_programs_and_for_the_curious(void **state)
+{
+	struct json_object *obj;
+
+	(void)state;
+	assert_int_equal(run("list --brief"), 0);
+	assert_string_equal(out, "web\tvirtio/64\tblk\tconnected\n"
+				 "db?[31m\tvirtio_disk/51712\tblk\tfailed\n");
+	assert_int_equal(run("list --json web"), 0);
+	obj = json_tokener_parse(out);
+	assert_non_null(obj);
+	assert_int_equal(json_object_object_length(obj), 1);
+	json_object_put(obj);
+	assert_int_equal(run("list -v web"), 0);
+	assert_out("web (domain 7), device virtio/64: blk, connected; here for 3m12s");
+	assert_out("origin     config /etc/xen/web.cfg");
+	assert_out("queue 0    running, split of 256");
+	assert_out("queue 1    stopped, packed of 128");
+	assert_out("device     cache=on");
+	assert_int_equal(run("list nobody"), 1);
+	assert_out("vgrantd has no device of a guest nobody");
+}
+
+static void attach_waits_for_the_device_to_be_opened(void **state)
+{
+	(void)state;
+	assert_int_equal(run("attach web rng"), 0);
+	assert_out("device 65 of web: waiting");
+	assert_int_equal(run("attach nobody rng"), 1);
+	assert_out("vgrant: there is no guest 'nobody'");
+}
+
+static void detach_waits_for_the_device_to_go(void **state)
+{
+	(void)state;
+	assert_int_equal(run("detach web 64"), 0);
+	assert_string_equal(out, "");
+	assert_int_equal(run("detach web x"), 1);
+	assert_out("as `vgrant list` shows them");
+}
+
+static void other_commands_reach_the_daemon(void **state)
+{
+	(void)state;
+	assert_int_equal(run("set web 0 rate=a=b"), 0);
+	assert_int_equal(run("set web 0 colour=red"), 1);
+	assert_out("no key colour");
+	assert_int_equal(run("trace web 0"), 0);
+	assert_string_equal(out, "(1.0) can0 123#00\n(1.1) can0 123#01\n");
+	assert_int_equal(run("show-config"), 0);
+	assert_string_equal(out, "[daemon]\n");
+	assert_int_equal(run("version"), 0);
+	assert_out("vgrantd 9.9");
+	assert_int_equal(run("log-level debug"), 1);
+	assert_out("this vgrantd cannot do that");
+}
+
+static void a_full_disk_is_no_success(void **state)
+{
+	(void)state;
+	assert_int_equal(run("list --json >/dev/full"), 1);
+}
+
+static void an_ordinary_user_is_told_why_not(void **state)
+{
+	char cmd[8192];
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	/* The test's folder is closed to others: no permission to connect. */
+	snprintf(cmd, sizeof(cmd),
+		 "cp %s %s/v && chmod 711 %s && setpriv --reuid 65534 --clear-groups %s/v -s %s "
+		 "list "
+		 ">%s/out 2>&1",
+		 vgrant, dir, dir, dir, path, dir);
+	assert_int_equal(WEXITSTATUS(system(cmd)), 3);
+	assert_int_equal(run("help"), 0);
+	snprintf(cmd, sizeof(cmd), "grep -q 'only root may talk to vgrantd' %s/out", dir);
+	assert_int_equal(system(cmd), 0);
+	assert_int_equal(chmod(path, 0600), 0);
+	snprintf(cmd, sizeof(cmd),
+		 "setpriv --reuid 65534 --clear-groups %s/v -s %s list >%s/out 2>&1", dir, path,
+		 dir);
+	assert_int_equal(WEXITSTATUS(system(cmd)), 3);
+	snprintf(cmd, sizeof(cmd), "grep -q 'you may not talk to vgrantd' %s/out", dir);
+	assert_int_equal(system(cmd), 0);
+	assert_int_equal(chmod(path, 0666), 0);
+}
+
+static void put(const char *name, const char *text)
+{
+	char file[128];
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/%s", dir, name);
+	f = fopen(file, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static int check(const char *text)
+{
+	char args[128];
+
+	put("x.cfg", text);
+	snprintf(args, sizeof(args), "check %s/x.cfg", dir);
+	return run(args);
+}
+
+static void check_finds_mistakes(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} bad[] = {
+		{ "vgrant = [ 'rng' ]\n", "mistake: it has no name" },
+		{ "name='x'\nvgrant = [ 'warp' ]\n", "there is no device \"warp\"; there are " },
+		{ "name='x'\nvgrant = [ 'rng,x' ]\n", "rng has no key \"x\"" },
+		{ "name='x'\nvgrant = [ 'blk' ]\n", "blk needs target=" },
+		{ "name='x'\nvgrant = [ 'blk,target=/tmp' ]\n", "/tmp is a folder" },
+		{ "name='x'\nvgrant = [ 'blk,target=/n,readonly', 'blk,target=/n' ]\n",
+		  "/n stands in two vgrant entries" },
+		{ "name='x'\nvgrant = [ 'rng,id=0' ]\nvirtio = [ 'type=virtio,device2,"
+		  "transport=mmio' ]\n",
+		  "which is another device" },
+		{ "name='x'\nvirtio = [ 'type=virtio,device2,target=/x' ]\n",
+		  "xl knows no \"target\"" },
+		{ "name='x\n", "config parsing error" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (check(bad[i].text) != 1)
+			fail_msg("no mistake found: %s", bad[i].text);
+		assert_out(bad[i].says);
+	}
+	assert_int_equal(run("check /nothing"), 1);
+	assert_out("/nothing cannot be opened");
+}
+
+static void check_passes_what_is_right(void **state)
+{
+	(void)state;
+	assert_int_equal(check("name='x'\nvgrant = [ 'blk,target=/dev/null', 'rng' ]\n"
+			       "virtio = [ 'type=virtio,device4,transport=mmio' ]\n"),
+			 0);
+	assert_out("x.cfg: guest x, 2 devices: no mistakes");
+	assert_int_equal(check("name='x'\nvgrant = [ 'blk,target=/nothing/here' ]\n"), 0);
+	assert_out("warning: vgrant entry 'blk,target=/nothing/here': on this machine");
+	assert_int_equal(check("name='x'\n"), 0);
+	assert_out("warning: it has no vgrant");
+}
+
+#define SERVED(f) cmocka_unit_test_setup_teardown(f, start_server, stop_server)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_a_daemon_it_says_what_to_do),
+		cmocka_unit_test(wrong_usage_is_told),
+		cmocka_unit_test(help_needs_no_daemon),
+		cmocka_unit_test(check_finds_mistakes),
+		cmocka_unit_test(check_passes_what_is_right),
+		SERVED(the_table_is_aligned),
+		SERVED(list_has_forms_for_programs_and_for_the_curious),
+		SERVED(attach_waits_for_the_device_to_be_opened),
+		SERVED(detach_waits_for_the_device_to_go),
+		SERVED(other_commands_reach_the_daemon),
+		SERVED(a_full_disk_is_no_success),
+		SERVED(an_ordinary_user_is_told_why_not),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}

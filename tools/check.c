@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * check.c - `vgrant check FILE...`: what vgrantd will make of a guest's configuration
+ *
+ * Needs no daemon, no Xen and no rights. A mistake is what would keep a device or
+ * the guest from working, wherever it is started; a warning is what may be right
+ * on another machine, or in the user's mind.
+ */
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backend/device.h"
+#include "backend/settings.h"
+#include "backend/xlconf.h"
+#include "tools/vgrant.h"
+
+/* What was found in one file. */
+struct findings {
+	const char *file;
+	unsigned mistakes, warnings;
+};
+
+static void mistake(struct findings *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void warning(struct findings *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+__attribute__((format(printf, 3, 0))) static void tell(const struct findings *f, const char *word,
+						       const char *fmt, va_list ap)
+{
+	char text[1024];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	printf("%s: %s: %s\n", f->file, word, vgrant_printable(text));
+}
+
+static void mistake(struct findings *f, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(f, "mistake", fmt, ap);
+	va_end(ap);
+	f->mistakes++;
+}
+
+static void warning(struct findings *f, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(f, "warning", fmt, ap);
+	va_end(ap);
+	f->warnings++;
+}
+
+static uint16_t virtio_id_of(const char *device)
+{
+	const struct vg_device_ops *ops = vg_device_find(device);
+
+	return ops ? ops->virtio_id : 0;
+}
+
+/* "blk, rng" */
+static const char *device_names(void)
+{
+	static char text[256];
+	size_t used = 0;
+
+	for (size_t i = 0; vg_devices[i] && used < sizeof(text); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i ? ", " : "",
+					 vg_devices[i]->name);
+	return text;
+}
+
+/* A file that a device stands on should be here, unless another domain serves the device. */
+static void check_target(struct findings *f, const struct vg_xl_device *d)
+{
+	const char *target = vg_params_str(&d->params, NULL, "target");
+	struct stat st;
+
+	if (!target || target[0] != '/' || d->backend)
+		return;
+	if (stat(target, &st) < 0)
+		warning(f, "vgrant entry '%.120s': on this machine %s: %s", d->spec, target,
+			strerror(errno));
+	else if (S_ISDIR(st.st_mode))
+		mistake(f, "vgrant entry '%.120s': %s is a folder", d->spec, target);
+}
+
+static void check_device(struct findings *f, const struct vg_xl_device *d)
+{
+	const struct vg_device_ops *ops;
+	struct vg_err err;
+
+	if (d->err.text[0]) {
+		mistake(f, "%s", d->err.text);
+		return;
+	}
+	ops = vg_device_find(d->params.device);
+	if (!ops) {
+		mistake(f, "vgrant entry '%.120s': there is no device \"%s\"; there are %s",
+			d->spec, d->params.device, device_names());
+		return;
+	}
+	if (vg_params_check(&d->params, ops->params, vg_common_params, &err) < 0) {
+		mistake(f, "vgrant entry '%.120s': %s; see `vgrant help %s`", d->spec, err.text,
+			ops->name);
+		return;
+	}
+	check_target(f, d);
+}
+
+static bool is_readonly(const struct vg_xl_device *d)
+{
+	const struct vg_device_ops *ops = vg_device_find(d->params.device);
+
+	return ops && vg_params_bool(&d->params, ops->params, "readonly");
+}
+
+/* Two devices of one guest that write one image destroy it. */
+static void check_shared(struct findings *f, const struct vg_xlconf *conf)
+{
+	for (unsigned i = 0; i < conf->n_devices; i++) {
+		const struct vg_xl_device *a = &conf->devices[i];
+		const char *target = vg_params_str(&a->params, NULL, "target");
+
+		for (unsigned k = 0; target && k < i; k++) {
+			const struct vg_xl_device *b = &conf->devices[k];
+			const char *other = vg_params_str(&b->params, NULL, "target");
+
+			if (other && strcmp(other, target) == 0 &&
+			    !(is_readonly(a) && is_readonly(b)))
+				mistake(f,
+					"%s stands in two vgrant entries, of which one may write",
+					target);
+		}
+	}
+}
+
+static const struct vg_xl_device *adopter_of(const struct vg_xlconf *conf, unsigned virtio)
+{
+	for (unsigned i = 0; i < conf->n_devices; i++) {
+		if (conf->devices[i].virtio == (int)virtio)
+			return &conf->devices[i];
+	}
+	return NULL;
+}
+
+static void check_virtio(struct findings *f, const struct vg_xlconf *conf, unsigned i)
+{
+	const struct vg_xl_virtio *v = &conf->virtios[i];
+	const struct vg_xl_device *d = adopter_of(conf, i);
+	const char *backend = v->backend[0] ? v->backend : "0";
+
+	if (v->err.text[0])
+		mistake(f, "%s", v->err.text);
+	else if (!d)
+		warning(f,
+			"virtio entry '%.120s': no vgrant entry is of that device, so vgrantd "
+			"will not serve it",
+			v->spec);
+	else if (d->backend && strcmp(d->backend, backend) != 0)
+		warning(f,
+			"virtio entry '%.100s' says backend %s, but the vgrant entry '%.100s', "
+			"which takes its node, says %s; the node's counts",
+			v->spec, backend, d->spec, d->backend);
+}
+
+/* vgrantd finds a guest's file by its name, in the folders of its settings. */
+static void check_place(struct findings *f, const char *path)
+{
+	static struct vg_settings settings;
+	char real[PATH_MAX], dir[PATH_MAX];
+	const char *base;
+
+	(void)vg_settings_load(&settings, NULL, NULL);
+	if (!realpath(path, real))
+		return;
+	base = strrchr(real, '/');
+	if (!base)
+		return;
+	for (const char **d = settings.config_dirs; *d; d++) {
+		if (realpath(*d, dir) && strlen(dir) == (size_t)(base - real) &&
+		    strncmp(dir, real, strlen(dir)) == 0)
+			return;
+	}
+	warning(f,
+		"vgrantd will not find the file here, unless a link in %s leads to it: it looks "
+		"in the folders that config-dirs in vgrantd.conf names",
+		settings.config_dirs[0] ? settings.config_dirs[0] : "one of its folders");
+}
+
+static void check_conf(struct findings *f, struct vg_xlconf *conf)
+{
+	if (!conf->name[0])
+		mistake(f, "it has no name = \"...\", by which xl and vgrantd know the guest");
+	if (conf->dropped)
+		mistake(f, "it has %u entries too many: a guest may have %d", conf->dropped,
+			VG_XL_DEVICES_MAX);
+	if (!conf->n_devices)
+		warning(f,
+			"it has no vgrant = [ ... ], so vgrantd has nothing to do for this guest");
+	vg_xlconf_match(conf, virtio_id_of);
+	for (unsigned i = 0; i < conf->n_devices; i++)
+		check_device(f, &conf->devices[i]);
+	check_shared(f, conf);
+	for (unsigned i = 0; i < conf->n_virtios; i++)
+		check_virtio(f, conf, i);
+	check_place(f, f->file);
+}
+
+static unsigned check_file(const char *file)
+{
+	struct findings f = { .file = file };
+	struct vg_xlconf *conf;
+	struct vg_err err;
+
+	if (vg_xlconf_read(file, &conf, &err) < 0) {
+		printf("%s\n", vgrant_printable(err.text));
+		return 1;
+	}
+	check_conf(&f, conf);
+	printf("%s: guest %s, %u devices: ", file,
+	       conf->name[0] ? vgrant_printable(conf->name) : "without a name", conf->n_devices);
+	if (f.mistakes)
+		printf("%u mistake%s\n", f.mistakes, f.mistakes == 1 ? "" : "s");
+	else
+		printf("%s\n", f.warnings ? "no mistakes, but see the warnings" : "all is well");
+	vg_xlconf_free(conf);
+	return f.mistakes;
+}
+
+int vgrant_check(const struct vgrant_options *opt, int argc, char **argv)
+{
+	unsigned mistakes = 0;
+
+	(void)opt;
+	for (int i = 0; i < argc; i++)
+		mistakes += check_file(argv[i]);
+	return mistakes ? VGRANT_FAILED : VGRANT_OK;
+}

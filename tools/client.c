@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * client.c - one request to vgrantd and its answer; see backend/control.h for the lines
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "backend/settings.h"
+#include "tools/vgrant.h"
+
+enum { PATIENCE_S = 30 }; /* vgrantd itself waits for a worker at most some seconds */
+
+struct json_object *vgrant_member(struct json_object *obj, const char *key)
+{
+	struct json_object *value = NULL;
+
+	if (json_object_is_type(obj, json_type_object))
+		json_object_object_get_ex(obj, key, &value);
+	return value;
+}
+
+const char *vgrant_text(struct json_object *obj, const char *key)
+{
+	struct json_object *value = vgrant_member(obj, key);
+
+	return value ? json_object_get_string(value) : "";
+}
+
+uint64_t vgrant_number(struct json_object *obj, const char *key)
+{
+	struct json_object *value = vgrant_member(obj, key);
+
+	return value ? json_object_get_uint64(value) : 0;
+}
+
+struct json_object *vgrant_find_device(struct json_object *devices, const char *id)
+{
+	for (size_t i = 0; devices && i < json_object_array_length(devices); i++) {
+		struct json_object *dev = json_object_array_get_idx(devices, i);
+
+		if (strcmp(vgrant_text(dev, "id"), id) == 0 ||
+		    strcmp(vgrant_text(dev, "name"), id) == 0)
+			return dev;
+	}
+	return NULL;
+}
+
+/* The socket's path: --socket, or where vgrantd.conf puts it (a mistake in it is vgrantd's to tell). */
+static void socket_path(const struct vgrant_options *opt, struct sockaddr_un *addr)
+{
+	static struct vg_settings settings;
+	char path[sizeof(addr->sun_path)];
+
+	(void)vg_settings_load(&settings, NULL, NULL);
+	vg_settings_socket(&settings, path, sizeof(path));
+	addr->sun_family = AF_UNIX;
+	snprintf(addr->sun_path, sizeof(addr->sun_path), "%s", opt->socket ? opt->socket : path);
+}
+
+/* Return: a descriptor, or -1 after a complaint. */
+static int connect_daemon(const struct vgrant_options *opt)
+{
+	const struct timeval patience = { .tv_sec = PATIENCE_S };
+	struct sockaddr_un addr = { 0 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	socket_path(opt, &addr);
+	if (fd < 0) {
+		vgrant_complain("no socket: %s", strerror(errno));
+		return -1;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+		return fd;
+	if (errno == ENOENT || errno == ECONNREFUSED)
+		vgrant_complain("vgrantd is not running (nobody listens at %s); start it with: "
+				"systemctl start vgrantd",
+				addr.sun_path);
+	else if (errno == EACCES || errno == EPERM)
+		vgrant_complain(
+			"you may not talk to vgrantd at %s: run vgrant as root, or, to look "
+			"only, as a member of the group that vgrantd.conf names in [control]",
+			addr.sun_path);
+	else
+		vgrant_complain("vgrantd cannot be reached at %s: %s", addr.sun_path,
+				strerror(errno));
+	close(fd);
+	return -1;
+}
+
+static struct json_object *make_request(const char *cmd, va_list ap)
+{
+	struct json_object *obj = json_object_new_object();
+	const char *key;
+
+	json_object_object_add(obj, "cmd", json_object_new_string(cmd));
+	while ((key = va_arg(ap, const char *))) {
+		const char *value = va_arg(ap, const char *);
+
+		if (value)
+			json_object_object_add(obj, key, json_object_new_string(value));
+	}
+	return obj;
+}
+
+static bool send_line(int fd, const char *text)
+{
+	size_t len = strlen(text), sent = 0;
+
+	while (sent <= len) { /* the terminating NUL is sent as a newline */
+		const char *from = sent == len ? "\n" : text + sent;
+		ssize_t n = send(fd, from, sent == len ? 1 : len - sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		sent += (size_t)n;
+	}
+	return true;
+}
+
+/* One line that is not the last: a stream's. */
+static void print_stream(struct json_object *obj)
+{
+	uint64_t dropped = vgrant_number(obj, "dropped");
+
+	if (dropped)
+		vgrant_complain("%llu lines were dropped: this side reads too slowly",
+				(unsigned long long)dropped);
+	printf("%s\n", vgrant_printable(vgrant_text(obj, "line")));
+	fflush(stdout);
+}
+
+/* Read lines up to the last one of the answer. Return: its object, or NULL after a complaint. */
+static struct json_object *read_answer(int fd)
+{
+	FILE *in = fdopen(dup(fd), "r");
+	struct json_object *obj = NULL;
+	char *line = NULL;
+	size_t size = 0;
+
+	errno = 0;
+	while (in && getline(&line, &size, in) > 0) {
+		obj = json_tokener_parse(line);
+		if (!json_object_get_boolean(vgrant_member(obj, "more")))
+			break;
+		print_stream(obj);
+		json_object_put(obj);
+		obj = NULL;
+		errno = 0;
+	}
+	if (!vgrant_member(obj, "ok")) {
+		if (obj || (size && line && *line && !errno))
+			vgrant_complain("what listens there does not answer like vgrantd");
+		else if (errno == EAGAIN)
+			vgrant_complain(
+				"vgrantd has not answered for %d s; its log says what it does",
+				PATIENCE_S);
+		else
+			vgrant_complain("vgrantd closed the connection before it answered");
+		json_object_put(obj);
+		obj = NULL;
+	}
+	free(line);
+	if (in)
+		fclose(in);
+	return obj;
+}
+
+int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd, ...)
+{
+	struct json_object *request, *obj = NULL;
+	va_list ap;
+	int fd = connect_daemon(opt);
+	int ret;
+
+	if (fd < 0)
+		return VGRANT_NO_DAEMON;
+	va_start(ap, cmd);
+	request = make_request(cmd, ap);
+	va_end(ap);
+	/* Even when sending fails there may be an answer: why we are not welcome. */
+	(void)send_line(fd, json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN));
+	json_object_put(request);
+	obj = read_answer(fd);
+	close(fd);
+	if (!obj)
+		return VGRANT_NO_DAEMON;
+	if (!json_object_get_boolean(vgrant_member(obj, "ok"))) {
+		vgrant_complain("%s", vgrant_printable(vgrant_text(obj, "error")));
+		ret = vgrant_number(obj, "errno") == EACCES ? VGRANT_NO_DAEMON : VGRANT_FAILED;
+		json_object_put(obj);
+		return ret;
+	}
+	if (answer)
+		*answer = obj;
+	else
+		json_object_put(obj);
+	return VGRANT_OK;
+}

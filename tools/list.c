@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * list.c - `vgrant list`: a table for people, details, or what programs read
+ *
+ *	GUEST  ID  TYPE  STATE      QUEUES  REQUESTS  READ     WRITTEN  ERRORS  UP     CONFIG
+ *	web    64  blk   connected  4x256       1234  1.2 GiB  3.4 MiB       0  3m12s  target=/srv/web
+ *	db     64  blk   failed     -              0  0 B      0 B           0  2s     target=/srv/db
+ *	       /srv/db cannot be opened: No such file or directory
+ */
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/vgrant.h"
+
+enum { COLUMNS = 11, CELL = 64 };
+
+static const struct {
+	const char *title;
+	bool right; /* a number */
+} columns[COLUMNS] = {
+	{ "GUEST", false },  { "ID", true },	   { "TYPE", false },	{ "STATE", false },
+	{ "QUEUES", false }, { "REQUESTS", true }, { "READ", true },	{ "WRITTEN", true },
+	{ "ERRORS", true },  { "UP", true },	   { "CONFIG", false },
+};
+
+struct row {
+	char cell[COLUMNS - 1][CELL];
+	char *config; /* as long as it is */
+	char *error;
+};
+
+/* ---- words -------------------------------------------------------------- */
+
+/* Characters that show: UTF-8's continuation bytes take no place. */
+static size_t width_of(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+static void pad(size_t n)
+{
+	while (n--)
+		putchar(' ');
+}
+
+/* "4x256", "2/4 x256" when not all run, "-" when none is set up. */
+static void queues_text(struct json_object *dev, char *buf, size_t len)
+{
+	struct json_object *queues = vgrant_member(dev, "queues");
+	size_t n = queues ? json_object_array_length(queues) : 0;
+	size_t running = 0;
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *q = json_object_array_get_idx(queues, i);
+
+		running += (size_t)json_object_get_boolean(vgrant_member(q, "running"));
+		if (vgrant_number(q, "size") > size)
+			size = vgrant_number(q, "size");
+	}
+	if (!size)
+		snprintf(buf, len, "-");
+	else if (running == n)
+		snprintf(buf, len, "%zux%llu", n, (unsigned long long)size);
+	else
+		snprintf(buf, len, "%zu/%zu x%llu", running, n, (unsigned long long)size);
+}
+
+/* The configuration without the device's name, which stands in a column of its own. */
+static const char *without_type(const char *config)
+{
+	const char *comma = strchr(config, ',');
+
+	return comma ? comma + 1 : "";
+}
+
+/* ---- the table ---------------------------------------------------------- */
+
+static void fill_row(struct json_object *dev, struct row *row)
+{
+	struct json_object *counters = vgrant_member(dev, "counters");
+	int c = 0;
+
+	snprintf(row->cell[c++], CELL, "%s", vgrant_printable(vgrant_text(dev, "guest")));
+	/* Where the number alone would mislead, the kind of the node goes with it. */
+	snprintf(row->cell[c++], CELL, "%s",
+		 strcmp(vgrant_text(dev, "kind"), "virtio") == 0 ? vgrant_text(dev, "id")
+								 : vgrant_text(dev, "name"));
+	snprintf(row->cell[c++], CELL, "%s", vgrant_printable(vgrant_text(dev, "type")));
+	snprintf(row->cell[c++], CELL, "%s", vgrant_text(dev, "state"));
+	queues_text(dev, row->cell[c++], CELL);
+	snprintf(row->cell[c++], CELL, "%s", vgrant_text(counters, "requests"));
+	snprintf(row->cell[c++], CELL, "%s", vgrant_bytes(vgrant_number(counters, "bytes_read")));
+	snprintf(row->cell[c++], CELL, "%s",
+		 vgrant_bytes(vgrant_number(counters, "bytes_written")));
+	snprintf(row->cell[c++], CELL, "%s", vgrant_text(counters, "errors"));
+	snprintf(row->cell[c++], CELL, "%s", vgrant_duration(vgrant_number(dev, "uptime")));
+	row->config = strdup(vgrant_printable(without_type(vgrant_text(dev, "config"))));
+	row->error = strdup(vgrant_printable(vgrant_text(dev, "error")));
+}
+
+static void print_row(const struct row *row, const size_t *width)
+{
+	for (int c = 0; c < COLUMNS - 1; c++) {
+		size_t gap = width[c] - width_of(row->cell[c]);
+
+		if (columns[c].right)
+			pad(gap);
+		printf("%s", row->cell[c]);
+		if (!columns[c].right)
+			pad(gap);
+		if (c < COLUMNS - 2)
+			printf("  ");
+	}
+	printf("%s%s\n", row->config && *row->config ? "  " : "", row->config ? row->config : "");
+	if (row->error && *row->error)
+		printf("%*s%s\n", (int)width[0] + 2, "", row->error);
+}
+
+static int print_table(struct json_object *devices)
+{
+	size_t n = json_object_array_length(devices);
+	struct row *rows = calloc(n + 1, sizeof(*rows));
+	size_t width[COLUMNS - 1] = { 0 };
+
+	if (!rows) {
+		vgrant_complain("out of memory");
+		return VGRANT_FAILED;
+	}
+	for (int c = 0; c < COLUMNS - 1; c++)
+		strcpy(rows[0].cell[c], columns[c].title);
+	rows[0].config = strdup(columns[COLUMNS - 1].title);
+	for (size_t i = 0; i < n; i++)
+		fill_row(json_object_array_get_idx(devices, i), &rows[i + 1]);
+	for (size_t i = 0; i <= n; i++) {
+		for (int c = 0; c < COLUMNS - 1; c++) {
+			if (width_of(rows[i].cell[c]) > width[c])
+				width[c] = width_of(rows[i].cell[c]);
+		}
+	}
+	for (size_t i = 0; i <= n; i++) {
+		print_row(&rows[i], width);
+		free(rows[i].config);
+		free(rows[i].error);
+	}
+	free(rows);
+	return VGRANT_OK;
+}
+
+/* ---- details ------------------------------------------------------------ */
+
+static void print_queue(struct json_object *q)
+{
+	printf("  queue %-4llu ", (unsigned long long)vgrant_number(q, "index"));
+	if (!vgrant_number(q, "size")) {
+		printf("not set up\n");
+		return;
+	}
+	printf("%s %s of %llu, %llu chains taken, %llu in flight; %llu kicks, %llu interrupts\n",
+	       json_object_get_boolean(vgrant_member(q, "running")) ? "running," : "stopped,",
+	       json_object_get_boolean(vgrant_member(q, "packed")) ? "packed" : "split",
+	       (unsigned long long)vgrant_number(q, "size"),
+	       (unsigned long long)vgrant_number(q, "chains"),
+	       (unsigned long long)vgrant_number(q, "inflight"),
+	       (unsigned long long)vgrant_number(q, "kicks"),
+	       (unsigned long long)vgrant_number(q, "interrupts"));
+}
+
+static void print_features(struct json_object *features)
+{
+	struct json_object *names = vgrant_member(features, "names");
+
+	printf("  features  ");
+	for (size_t i = 0; names && i < json_object_array_length(names); i++)
+		printf(" %s", json_object_get_string(json_object_array_get_idx(names, i)));
+	printf(" (%s of %s)\n", vgrant_text(features, "negotiated"),
+	       vgrant_text(features, "offered"));
+}
+
+static void print_counters(struct json_object *c)
+{
+	printf("  requests   %s done, %s of them with an error; read %s, written %s\n",
+	       vgrant_text(c, "requests"), vgrant_text(c, "errors"),
+	       vgrant_bytes(vgrant_number(c, "bytes_read")),
+	       vgrant_bytes(vgrant_number(c, "bytes_written")));
+	printf("  guest      %s kicks received, %s interrupts sent; broke the rules %s times, "
+	       "reset "
+	       "the device %s times\n",
+	       vgrant_text(c, "kicks"), vgrant_text(c, "interrupts"), vgrant_text(c, "faults"),
+	       vgrant_text(c, "resets"));
+}
+
+static void print_details(struct json_object *dev)
+{
+	struct json_object *queues = vgrant_member(dev, "queues");
+	struct json_object *worker = vgrant_member(dev, "worker");
+
+	printf("%s (domain %s), device %s: %s, %s; here for %s\n",
+	       vgrant_printable(vgrant_text(dev, "guest")), vgrant_text(dev, "domid"),
+	       vgrant_text(dev, "name"), vgrant_printable(vgrant_text(dev, "type")),
+	       vgrant_text(dev, "state"), vgrant_duration(vgrant_number(dev, "uptime")));
+	if (*vgrant_text(dev, "error"))
+		printf("  error      %s\n", vgrant_printable(vgrant_text(dev, "error")));
+	printf("  config     %s\n", vgrant_printable(vgrant_text(dev, "config")));
+	printf("  origin     %s %s\n", vgrant_text(dev, "origin"),
+	       vgrant_printable(vgrant_text(dev, "file")));
+	if (vgrant_member(worker, "pid"))
+		printf("  worker     process %s, restarted %s times\n", vgrant_text(worker, "pid"),
+		       vgrant_text(worker, "restarts"));
+	else
+		printf("  worker     none now, restarted %s times\n",
+		       vgrant_text(worker, "restarts"));
+	print_features(vgrant_member(dev, "features"));
+	print_counters(vgrant_member(dev, "counters"));
+	if (*vgrant_text(dev, "detail"))
+		printf("  device     %s\n", vgrant_printable(vgrant_text(dev, "detail")));
+	for (size_t i = 0; queues && i < json_object_array_length(queues); i++)
+		print_queue(json_object_array_get_idx(queues, i));
+}
+
+/* ---- the command -------------------------------------------------------- */
+
+static void print_brief(struct json_object *dev)
+{
+	printf("%s\t%s\t%s\t%s\n", vgrant_printable(vgrant_text(dev, "guest")),
+	       vgrant_text(dev, "name"), vgrant_printable(vgrant_text(dev, "type")),
+	       vgrant_text(dev, "state"));
+}
+
+static int print_devices(const struct vgrant_options *opt, struct json_object *devices)
+{
+	size_t n = json_object_array_length(devices);
+
+	if (!opt->verbose && !opt->brief)
+		return print_table(devices);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *dev = json_object_array_get_idx(devices, i);
+
+		if (opt->brief)
+			print_brief(dev);
+		else
+			print_details(dev);
+	}
+	return VGRANT_OK;
+}
+
+int vgrant_list(const struct vgrant_options *opt, int argc, char **argv)
+{
+	const char *guest = argc ? argv[0] : NULL;
+	struct json_object *answer = NULL, *devices;
+	int ret = vgrant_ask(opt, &answer, "list", "guest", guest, NULL);
+
+	if (ret != VGRANT_OK)
+		return ret;
+	json_object_object_del(answer, "ok");
+	devices = vgrant_member(answer, "devices");
+	if (!json_object_is_type(devices, json_type_array)) {
+		vgrant_complain("vgrantd answered without a list: is it of another version?");
+		ret = VGRANT_FAILED;
+	} else if (opt->json) {
+		printf("%s\n", json_object_to_json_string_ext(
+				       answer, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+						       JSON_C_TO_STRING_NOSLASHESCAPE));
+	} else if (json_object_array_length(devices)) {
+		ret = print_devices(opt, devices);
+	} else if (guest) {
+		vgrant_complain(
+			"vgrantd has no device of a guest %s: is it running (xl list), and "
+			"has its configuration a vgrant = [ ... ] that `vgrant check` likes?",
+			guest);
+		ret = VGRANT_FAILED;
+	} else if (!opt->brief) {
+		vgrant_complain(
+			"there are no devices; see vgrant.conf(5) for how to configure one");
+	}
+	json_object_put(answer);
+	return ret;
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vgrant.c - the command line: commands, options, and the small commands themselves
+ *
+ * `vgrant COMMAND [OPTION...] [ARGUMENT...]`; options may stand before or after the
+ * command. All options are in one table, which says which command takes which.
+ */
+#include "tools/vgrant.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "backend/log.h"
+
+enum { BUFFERS = 8, COMMON = 's' };
+
+/* ---- words -------------------------------------------------------------- */
+
+void vgrant_complain(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("vgrant: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	putc('\n', stderr);
+}
+
+const char *vgrant_printable(const char *text)
+{
+	static char bufs[BUFFERS][4096];
+	static unsigned turn;
+	char *buf = bufs[turn++ % BUFFERS];
+
+	snprintf(buf, sizeof(bufs[0]), "%s", text);
+	for (unsigned char *p = (unsigned char *)buf; *p; p++) {
+		/* C0, DEL, and C1 as UTF-8 has it (0xc2 0x80 to 0xc2 0x9f) */
+		if (*p < 0x20 || *p == 0x7f)
+			*p = '?';
+		else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			p[0] = p[1] = '?';
+	}
+	return buf;
+}
+
+const char *vgrant_bytes(uint64_t bytes)
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	static char bufs[BUFFERS][24];
+	static unsigned turn;
+	char *buf = bufs[turn++ % BUFFERS];
+	double v = (double)bytes;
+	unsigned u = 0;
+
+	/* What would be rounded to 1024.0 goes to the next unit. */
+	for (; v >= 1023.95 && u < 6; u++)
+		v /= 1024;
+	snprintf(buf, sizeof(bufs[0]), u ? "%.1f %s" : "%.0f %s", v, units[u]);
+	return buf;
+}
+
+const char *vgrant_duration(uint64_t s)
+{
+	static char bufs[BUFFERS][32];
+	static unsigned turn;
+	char *buf = bufs[turn++ % BUFFERS];
+	size_t n = sizeof(bufs[0]);
+	unsigned long long m = s / 60, h = m / 60, d = h / 24;
+
+	if (d)
+		snprintf(buf, n, "%llud%02lluh", d, h % 24);
+	else if (h)
+		snprintf(buf, n, "%lluh%02llum", h, m % 60);
+	else if (m)
+		snprintf(buf, n, "%llum%02llus", m, (unsigned long long)s % 60);
+	else
+		snprintf(buf, n, "%llus", (unsigned long long)s);
+	return buf;
+}
+
+/* ---- small commands ----------------------------------------------------- */
+
+enum { WAIT_S = 10, WAIT_STEP_MS = 100 };
+
+static void wait_a_step(void)
+{
+	const struct timespec step = { .tv_nsec = WAIT_STEP_MS * 1000000L };
+
+	nanosleep(&step, NULL);
+}
+
+/* The device's state now. @state is "" when it is not there. Return: an exit code. */
+static int look(const struct vgrant_options *opt, const char *guest, const char *id, char *state,
+		size_t state_len, char *error, size_t error_len)
+{
+	struct json_object *answer = NULL, *dev;
+	int ret = vgrant_ask(opt, &answer, "list", "guest", guest, NULL);
+
+	if (ret != VGRANT_OK)
+		return ret;
+	dev = vgrant_find_device(vgrant_member(answer, "devices"), id);
+	snprintf(state, state_len, "%s", vgrant_text(dev, "state"));
+	snprintf(error, error_len, "%s", vgrant_printable(vgrant_text(dev, "error")));
+	json_object_put(answer);
+	return VGRANT_OK;
+}
+
+/* Ask for it, then watch until the device has been opened, or has failed to. */
+static int attach(const struct vgrant_options *opt, int argc, char **argv)
+{
+	struct json_object *answer = NULL;
+	char id[32], state[32] = "", error[1024] = "";
+	int ret = vgrant_ask(opt, &answer, "attach", "guest", argv[0], "device", argv[1], NULL);
+
+	(void)argc;
+	if (ret != VGRANT_OK)
+		return ret;
+	snprintf(id, sizeof(id), "%s", vgrant_text(answer, "id"));
+	json_object_put(answer);
+	for (int i = 0; i < WAIT_S * 1000 / WAIT_STEP_MS; i++) {
+		ret = look(opt, argv[0], id, state, sizeof(state), error, sizeof(error));
+		if (ret != VGRANT_OK || (*state && strcmp(state, "opening") != 0))
+			break;
+		wait_a_step();
+	}
+	if (ret != VGRANT_OK)
+		return ret;
+	if (strcmp(state, "failed") == 0 || *error) {
+		vgrant_complain("device %s of %s was made but does not work: %s", id, argv[0],
+				*error ? error : "see vgrantd's log");
+		return VGRANT_FAILED;
+	}
+	if (*state)
+		printf("device %s of %s: %s\n", id, argv[0], state);
+	else
+		printf("device %s of %s: left to the domain that serves it\n", id, argv[0]);
+	return VGRANT_OK;
+}
+
+static int detach(const struct vgrant_options *opt, int argc, char **argv)
+{
+	char state[32], error[1024];
+	int ret = vgrant_ask(opt, NULL, "detach", "guest", argv[0], "id", argv[1], NULL);
+
+	(void)argc;
+	for (int i = 0; ret == VGRANT_OK && i < WAIT_S * 1000 / WAIT_STEP_MS; i++) {
+		ret = look(opt, argv[0], argv[1], state, sizeof(state), error, sizeof(error));
+		if (ret == VGRANT_OK && !*state)
+			return VGRANT_OK;
+		wait_a_step();
+	}
+	if (ret == VGRANT_OK) {
+		vgrant_complain(
+			"device %s of %s is still %s after %d s: the guest has not let go of "
+			"it",
+			argv[1], argv[0], state, WAIT_S);
+		ret = VGRANT_FAILED;
+	}
+	return ret;
+}
+
+static int set(const struct vgrant_options *opt, int argc, char **argv)
+{
+	char *eq = strchr(argv[2], '=');
+
+	(void)argc;
+	if (!eq || eq == argv[2]) {
+		vgrant_complain("'%s' should be KEY=VALUE", argv[2]);
+		return VGRANT_USAGE;
+	}
+	*eq = '\0';
+	return vgrant_ask(opt, NULL, "set", "guest", argv[0], "id", argv[1], "key", argv[2],
+			  "value", eq + 1, NULL);
+}
+
+static int trace(const struct vgrant_options *opt, int argc, char **argv)
+{
+	(void)argc;
+	return vgrant_ask(opt, NULL, "trace", "guest", argv[0], "id", argv[1], NULL);
+}
+
+static int show_config(const struct vgrant_options *opt, int argc, char **argv)
+{
+	struct json_object *answer = NULL;
+	int ret = vgrant_ask(opt, &answer, "show-config", NULL);
+
+	(void)argc, (void)argv;
+	if (ret == VGRANT_OK)
+		fputs(vgrant_text(answer, "text"), stdout);
+	json_object_put(answer);
+	return ret;
+}
+
+static int log_level(const struct vgrant_options *opt, int argc, char **argv)
+{
+	(void)argc;
+	return vgrant_ask(opt, NULL, "log-level", "level", argv[0], NULL);
+}
+
+static int do_shutdown(const struct vgrant_options *opt, int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	return vgrant_ask(opt, NULL, "shutdown", NULL);
+}
+
+/* Both, because after an upgrade they may differ. */
+static int version(const struct vgrant_options *opt, int argc, char **argv)
+{
+	struct json_object *answer = NULL;
+	int ret;
+
+	(void)argc, (void)argv;
+	printf("vgrant %s\n", VG_VERSION);
+	ret = vgrant_ask(opt, &answer, "version", NULL);
+	if (ret == VGRANT_OK)
+		printf("vgrantd %s\n", vgrant_printable(vgrant_text(answer, "version")));
+	json_object_put(answer);
+	return ret;
+}
+
+const struct vgrant_command vgrant_commands[] = {
+	{ "list", "[GUEST]", "show devices, of one guest or of all", 0, 1, "jbv", vgrant_list },
+	{ "attach", "GUEST DEVICE", "add a device, as in: attach web blk,target=/srv/x.img", 2, 2,
+	  "", attach },
+	{ "detach", "GUEST ID", "take a device away", 2, 2, "", detach },
+	{ "set", "GUEST ID KEY=VALUE", "change a setting of a running device", 3, 3, "", set },
+	{ "trace", "GUEST ID", "print what passes through a device, until Ctrl-C", 2, 2, "",
+	  trace },
+	{ "check", "FILE...", "check guests' xl configurations; needs no vgrantd", 1, 1000, "",
+	  vgrant_check },
+	{ "show-config", "", "show vgrantd's settings in effect", 0, 0, "", show_config },
+	{ "log-level", "LEVEL", "make vgrantd log error, warning, info or debug lines", 1, 1, "",
+	  log_level },
+	{ "shutdown", "", "stop vgrantd and all devices", 0, 0, "", do_shutdown },
+	{ "version", "", "show versions of vgrant and of the running vgrantd", 0, 0, "", version },
+	{ "help", "[DEVICE|COMMAND]", "explain a device and its keys, or a command", 0, 1, "",
+	  vgrant_help },
+	{ NULL, NULL, NULL, 0, 0, NULL, NULL },
+};
+
+/* ---- options ------------------------------------------------------------ */
+
+static const struct {
+	char letter;
+	const char *name, *arg, *help;
+} options[] = {
+	{ 'j', "json", NULL, "list: print JSON" },
+	{ 'b', "brief", NULL, "list: print GUEST, NAME, TYPE, STATE, separated by tabs" },
+	{ 'v', "verbose", NULL, "list: print all that is known of each device" },
+	{ 's', "socket", "PATH", "vgrantd's control socket; default: as vgrantd.conf says" },
+	{ 'h', "help", NULL, "explain, and do nothing" },
+	{ 'V', "version", NULL, "print vgrant's own version" },
+};
+
+enum { N_OPTIONS = sizeof(options) / sizeof(options[0]) };
+
+static bool is_common(char letter)
+{
+	return letter == 's' || letter == 'h' || letter == 'V';
+}
+
+void vgrant_print_option_help(const char *letters)
+{
+	for (int i = 0; i < N_OPTIONS; i++) {
+		char name[32];
+
+		if (!is_common(options[i].letter) && !strchr(letters, options[i].letter))
+			continue;
+		snprintf(name, sizeof(name), "--%s%s%s", options[i].name, options[i].arg ? " " : "",
+			 options[i].arg ? options[i].arg : "");
+		printf("  -%c, %-20s %s\n", options[i].letter, name, options[i].help);
+	}
+}
+
+/* What the command line holds. */
+struct parsed {
+	struct vgrant_options opt;
+	char used[N_OPTIONS + 1]; /* letters of the options that were given */
+	bool help, version;
+};
+
+static void take_option(struct parsed *p, char letter)
+{
+	if (!strchr(p->used, letter))
+		p->used[strlen(p->used)] = letter;
+	switch (letter) {
+	case 'j':
+		p->opt.json = true;
+		break;
+	case 'b':
+		p->opt.brief = true;
+		break;
+	case 'v':
+		p->opt.verbose = true;
+		break;
+	case 's':
+		p->opt.socket = optarg;
+		break;
+	case 'h':
+		p->help = true;
+		break;
+	default:
+		p->version = true;
+	}
+}
+
+/* Return: VGRANT_OK, arguments gathered at argv[optind]; or VGRANT_USAGE, told by getopt. */
+static int parse_options(int argc, char **argv, struct parsed *p)
+{
+	struct option table[N_OPTIONS + 1] = { 0 };
+	char letters[2 * N_OPTIONS + 1] = "";
+	int c;
+
+	for (int i = 0; i < N_OPTIONS; i++) {
+		table[i].name = options[i].name;
+		table[i].has_arg = options[i].arg ? required_argument : no_argument;
+		table[i].val = options[i].letter;
+		sprintf(letters + strlen(letters), "%c%s", options[i].letter,
+			options[i].arg ? ":" : "");
+	}
+	while ((c = getopt_long(argc, argv, letters, table, NULL)) != -1) {
+		if (c == '?')
+			return VGRANT_USAGE;
+		take_option(p, (char)c);
+	}
+	return VGRANT_OK;
+}
+
+static int run(const struct vgrant_command *cmd, const struct parsed *p, int argc, char **argv)
+{
+	char *name = (char *)(uintptr_t)cmd->name;
+
+	if (p->help)
+		return vgrant_help(&p->opt, 1, &name);
+	for (const char *u = p->used; *u; u++) {
+		if (!is_common(*u) && !strchr(cmd->options, *u)) {
+			vgrant_complain("%s takes no option -%c; see `vgrant help %s`", cmd->name,
+					*u, cmd->name);
+			return VGRANT_USAGE;
+		}
+	}
+	if (argc < cmd->min_args || argc > cmd->max_args) {
+		vgrant_complain("usage: vgrant %s%s%s", cmd->name, *cmd->args ? " " : "",
+				cmd->args);
+		return VGRANT_USAGE;
+	}
+	return cmd->run(&p->opt, argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	struct parsed p = { 0 };
+	int ret = parse_options(argc, argv, &p);
+
+	vg_log_init(VG_LOG_STDERR, VG_LOG_WARN, NULL);
+	if (ret != VGRANT_OK)
+		return ret;
+	if (p.version) {
+		printf("vgrant %s\n", VG_VERSION);
+		return VGRANT_OK;
+	}
+	argc -= optind;
+	argv += optind;
+	if (argc == 0 && p.help)
+		return vgrant_help(&p.opt, 0, argv);
+	if (argc == 0) {
+		vgrant_complain("no command given; `vgrant help` lists them");
+		return VGRANT_USAGE;
+	}
+	for (const struct vgrant_command *c = vgrant_commands; c->name; c++) {
+		if (strcmp(c->name, argv[0]) == 0) {
+			ret = run(c, &p, argc - 1, argv + 1);
+			/* A full disk or a closed pipe is no success. */
+			return fflush(stdout) ? VGRANT_FAILED : ret;
+		}
+	}
+	vgrant_complain("there is no command '%s'; `vgrant help` lists them", argv[0]);
+	return VGRANT_USAGE;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vgrant.h - the command line, `vgrant`: what its files share
+ *
+ * vgrant.c has the table of commands and the options; client.c talks to vgrantd;
+ * list.c prints devices; check.c and help.c need no daemon: they go by the
+ * devices' own tables.
+ *
+ * Every command ends with one of the codes below, and says why on stderr.
+ */
+#ifndef VGRANT_H
+#define VGRANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct json_object;
+
+enum vgrant_exit {
+	VGRANT_OK = 0,
+	VGRANT_FAILED = 1,    /* vgrantd refused, or a check found a mistake */
+	VGRANT_USAGE = 2,     /* the command line is wrong */
+	VGRANT_NO_DAEMON = 3, /* vgrantd does not run, does not answer, or may not be talked to */
+};
+
+/* What the options say. */
+struct vgrant_options {
+	const char *socket; /* NULL: as vgrantd.conf says */
+	bool json, brief, verbose;
+};
+
+struct vgrant_command {
+	const char *name;
+	const char *args; /* for usage: "GUEST ID" */
+	const char *help; /* one line */
+	int min_args, max_args;
+	const char *options; /* letters of the options that it takes beside the common ones */
+	int (*run)(const struct vgrant_options *opt, int argc, char **argv);
+};
+
+extern const struct vgrant_command vgrant_commands[]; /* ended by name NULL */
+
+/** vgrant_complain - "vgrant: ..." on stderr */
+void vgrant_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/** vgrant_print_option_help - one line for each option in @letters */
+void vgrant_print_option_help(const char *letters);
+
+/**
+ * vgrant_ask - send a request, ended by NULL, and wait for its answer
+ * @answer: gets the last line's object, to be freed with json_object_put(); NULL: not wanted
+ * @...: pairs of const char *: member and value; a pair whose value is NULL is left out
+ *
+ * Lines of a stream are printed on stdout as they come. Failure was told when it returns.
+ *
+ * Return: a code of enum vgrant_exit.
+ */
+int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd, ...)
+	__attribute__((sentinel));
+
+/** vgrant_text - member @key of @obj as text; "" when it is not there, or null */
+const char *vgrant_text(struct json_object *obj, const char *key);
+/** vgrant_number - member @key of @obj as a number; 0 when it is not there */
+uint64_t vgrant_number(struct json_object *obj, const char *key);
+/** vgrant_member - member @key of @obj, borrowed, or NULL */
+struct json_object *vgrant_member(struct json_object *obj, const char *key);
+
+/** vgrant_find_device - the device of @devices (an array) whose number or name is @id, or NULL */
+struct json_object *vgrant_find_device(struct json_object *devices, const char *id);
+
+/**
+ * vgrant_printable - @text without what a terminal would obey
+ *
+ * Control characters become '?': errors and names may hold what a guest wrote.
+ * Return: one of a few static buffers, used in turn.
+ */
+const char *vgrant_printable(const char *text);
+
+/** vgrant_bytes - "1.2 GiB"; one of a few static buffers, used in turn */
+const char *vgrant_bytes(uint64_t bytes);
+
+/** vgrant_duration - "3m12s"; one of a few static buffers, used in turn */
+const char *vgrant_duration(uint64_t seconds);
+
+int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_check(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_help(const struct vgrant_options *opt, int argc, char **argv);
+
+#endif /* VGRANT_H */

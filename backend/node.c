@@ -376,22 +376,29 @@ static void handle(struct vg_node *n, const struct vg_ipc *m)
 	}
 }
 
-static void worker_ready(struct vg_watch *w, unsigned events)
+/* Everything that the worker has said so far. When its end is closed, ours is, too: it has ended or
+ * is about to, and vgrantd goes on from there in vg_node_reaped(). */
+static void hear(struct vg_node *n)
 {
-	struct vg_node *n = of_watch(w);
 	struct vg_ipc m;
 	int ret;
 
-	(void)events;
 	while (n->sock >= 0 && (ret = vg_ipc_recv(n->sock, &m, NULL)) != -EAGAIN) {
-		if (ret <= 0) {
-			/* It has ended or is about to; vg_node_reaped() goes on from there. */
+		if (ret <= 0)
 			worker_closed(n);
-			return;
-		}
-		handle(n, &m);
+		else
+			handle(n, &m);
 	}
-	vg_node_sync(n);
+}
+
+static void worker_ready(struct vg_watch *w, unsigned events)
+{
+	struct vg_node *n = of_watch(w);
+
+	(void)events;
+	hear(n);
+	if (n->sock >= 0)
+		vg_node_sync(n);
 }
 
 static void explain_death(struct vg_node *n, int status)
@@ -413,8 +420,10 @@ static void explain_death(struct vg_node *n, int status)
 
 void vg_node_reaped(struct vg_node *n, int status)
 {
-	enum vg_node_phase was = n->phase;
+	enum vg_node_phase was;
 
+	hear(n); /* its last words: it may have said why it ends */
+	was = n->phase;
 	n->pid = 0;
 	worker_closed(n);
 	n->described = true;

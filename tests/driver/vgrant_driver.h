@@ -86,9 +86,12 @@ struct drv_dev {
 	struct drv_buf ctrl_buf;
 	struct virtio_grant_control *ctrl;
 	uint32_t ctrl_port;
+	uint32_t prod; /* driver_prod, as we last wrote it */
+	uint32_t cons; /* driver_cons, the same */
 	uint16_t next_token;
-	unsigned int stray;  /* messages to us that fitted nothing */
-	unsigned int events; /* EVENT_CONFIGs seen */
+	unsigned int stray;	  /* messages to us that fitted nothing */
+	unsigned int still_bound; /* queue channels still bound after a reset: the device's fault */
+	unsigned int events;	  /* EVENT_CONFIGs seen */
 	struct drv_event last_event;
 
 	struct virtio_msg_device_info_resp info;
@@ -203,7 +206,8 @@ int drv_dev_start(struct drv_dev *dev, uint64_t want, unsigned int queues, unsig
 /**
  * drv_dev_reset() - status 0, then free rings and pools
  *
- * Return: 0, -EBUSY if a grant was still mapped after the answer.
+ * Return: 0, -EBUSY if a grant was still mapped, or a queue's channel still
+ * bound, after the answer.
  */
 int drv_dev_reset(struct drv_dev *dev);
 

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The event loop: I/O, watches, timers, deferred functions, and turning it from within itself. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "backend/loop.h"
+
+static struct vg_loop *loop;
+
+static int make_loop(void **state)
+{
+	(void)state;
+	return vg_loop_new(8, &loop);
+}
+
+static int free_loop(void **state)
+{
+	(void)state;
+	vg_loop_free(loop);
+	return 0;
+}
+
+struct op {
+	struct vg_io io;
+	int calls, res;
+	struct op *wait_for; /* turn the loop until this one is done, too */
+};
+
+static void op_done(struct vg_io *io, int res)
+{
+	struct op *op = (struct op *)io;
+
+	op->calls++;
+	op->res = res;
+	while (op->wait_for && !op->wait_for->calls)
+		assert_true(vg_loop_turn(loop, true) >= 0);
+}
+
+static int temp_file(void)
+{
+	char name[] = "loop.XXXXXX";
+	int fd = mkstemp(name);
+
+	assert_true(fd >= 0);
+	unlink(name);
+	return fd;
+}
+
+static void test_file_io(void **state)
+{
+	char out[] = "written", in[8] = "", in2[4] = "";
+	struct iovec w = { out, 7 };
+	struct iovec r[2] = { { in, 4 }, { in2, 3 } };
+	struct op op = { .io.done = op_done };
+	int fd = temp_file();
+
+	(void)state;
+	vg_loop_writev(loop, &op.io, fd, &w, 1, 100, 0);
+	assert_int_equal(op.calls, 0);
+	while (!op.calls)
+		vg_loop_turn(loop, true);
+	assert_int_equal(op.res, 7);
+	vg_loop_readv(loop, &op.io, fd, r, 2, 100);
+	while (op.calls < 2)
+		vg_loop_turn(loop, true);
+	assert_int_equal(op.res, 7);
+	assert_memory_equal(in, "writ", 4);
+	assert_memory_equal(in2, "ten", 3);
+	vg_loop_fdatasync(loop, &op.io, fd);
+	while (op.calls < 3)
+		vg_loop_turn(loop, true);
+	assert_int_equal(op.res, 0);
+	vg_loop_readv(loop, &op.io, -1, r, 2, 0);
+	while (op.calls < 4)
+		vg_loop_turn(loop, true);
+	assert_int_equal(op.res, -EBADF);
+	close(fd);
+}
+
+/* Many more operations than the submission queue holds. */
+static void test_more_than_the_queue(void **state)
+{
+	enum { N = 500 };
+	static struct op ops[N];
+	char byte[1];
+	struct iovec iov = { byte, 1 };
+	int fd = temp_file(), done;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, N), 0);
+	for (int i = 0; i < N; i++) {
+		ops[i] = (struct op){ .io.done = op_done };
+		vg_loop_readv(loop, &ops[i].io, fd, &iov, 1, (uint64_t)i);
+	}
+	do {
+		vg_loop_turn(loop, true);
+		done = 0;
+		for (int i = 0; i < N; i++)
+			done += ops[i].calls;
+	} while (done < N);
+	for (int i = 0; i < N; i++) {
+		assert_int_equal(ops[i].calls, 1);
+		assert_int_equal(ops[i].res, 1);
+	}
+	close(fd);
+}
+
+/* A completion that waits for another one of the same batch must not wait for ever. */
+static void test_turn_within_a_turn(void **state)
+{
+	char a[1], b[1];
+	struct iovec ia = { a, 1 }, ib = { b, 1 };
+	struct op second = { .io.done = op_done };
+	struct op first = { .io.done = op_done, .wait_for = &second };
+	int fd = temp_file();
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 2), 0);
+	vg_loop_readv(loop, &first.io, fd, &ia, 1, 0);
+	vg_loop_readv(loop, &second.io, fd, &ib, 1, 1);
+	while (!first.calls || !second.calls)
+		vg_loop_turn(loop, true);
+	assert_int_equal(first.calls, 1);
+	assert_int_equal(second.calls, 1);
+	close(fd);
+}
+
+struct watched {
+	struct vg_watch w;
+	int calls;
+	bool unwatch;
+};
+
+static void watch_ready(struct vg_watch *w, unsigned events)
+{
+	struct watched *x = (struct watched *)w;
+	uint64_t n;
+
+	(void)events;
+	x->calls++;
+	if (x->unwatch)
+		vg_loop_unwatch(w);
+	else
+		assert_int_equal(read(vg_loop_watch_fd(w), &n, sizeof(n)), sizeof(n));
+}
+
+static void poke(int fd)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+}
+
+static void test_watch(void **state)
+{
+	struct watched x = { .w.ready = watch_ready };
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(vg_loop_watch_fd(&x.w), -1);
+	vg_loop_watch(loop, &x.w, fd);
+	vg_loop_turn(loop, false);
+	assert_int_equal(x.calls, 0);
+	for (int i = 1; i <= 100; i++) {
+		poke(fd);
+		while (x.calls < i)
+			vg_loop_turn(loop, true);
+		assert_int_equal(x.calls, i);
+	}
+	vg_loop_unwatch(&x.w);
+	vg_loop_unwatch(&x.w); /* twice does no harm */
+	poke(fd);
+	for (int i = 0; i < 5; i++)
+		vg_loop_turn(loop, false);
+	assert_int_equal(x.calls, 100);
+	close(fd);
+}
+
+static void test_unwatch_from_within(void **state)
+{
+	struct watched *x = calloc(1, sizeof(*x));
+	int fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	(void)state;
+	assert_non_null(x);
+	x->w.ready = watch_ready;
+	x->unwatch = true;
+	vg_loop_watch(loop, &x->w, fd);
+	while (!x->calls)
+		vg_loop_turn(loop, true);
+	assert_int_equal(x->calls, 1);
+	free(x); /* the kernel's last word must not touch it */
+	for (int i = 0; i < 5; i++)
+		vg_loop_turn(loop, false);
+	close(fd);
+}
+
+struct timed {
+	struct vg_timer t;
+	int calls;
+};
+
+static void expired(struct vg_timer *t)
+{
+	((struct timed *)t)->calls++;
+}
+
+static void test_timer(void **state)
+{
+	struct timed x = { .t.expired = expired };
+	int64_t start = vg_now_ns();
+
+	(void)state;
+	vg_loop_timer(loop, &x.t, 20000000);
+	while (!x.calls)
+		vg_loop_turn(loop, true);
+	assert_true(vg_now_ns() - start >= 20000000);
+	assert_int_equal(x.calls, 1);
+	/* Restarted before it expired: it expires once. */
+	vg_loop_timer(loop, &x.t, 1000000);
+	vg_loop_timer(loop, &x.t, 2000000);
+	while (x.calls < 2)
+		vg_loop_turn(loop, true);
+	vg_loop_timer(loop, &x.t, 1000000);
+	vg_loop_timer_stop(&x.t);
+	usleep(3000);
+	for (int i = 0; i < 5; i++)
+		vg_loop_turn(loop, false);
+	assert_int_equal(x.calls, 2);
+}
+
+struct late {
+	struct vg_deferred d;
+	int calls;
+	struct late *then;
+};
+
+static void run_late(struct vg_deferred *d)
+{
+	struct late *l = (struct late *)d;
+
+	l->calls++;
+	if (l->then)
+		vg_loop_defer(loop, &l->then->d);
+}
+
+static void test_deferred(void **state)
+{
+	struct late c = { .d.run = run_late };
+	struct late b = { .d.run = run_late };
+	struct late a = { .d.run = run_late, .then = &c };
+
+	(void)state;
+	vg_loop_defer(loop, &a.d);
+	vg_loop_defer(loop, &a.d); /* once a turn */
+	vg_loop_defer(loop, &b.d);
+	vg_loop_undefer(loop, &b.d);
+	vg_loop_undefer(loop, &b.d);
+	vg_loop_turn(loop, false);
+	assert_int_equal(a.calls, 1);
+	assert_int_equal(b.calls, 0);
+	assert_int_equal(c.calls, 1); /* deferred meanwhile: still this turn */
+	vg_loop_defer(loop, &b.d); /* the list is whole after an undefer of its tail */
+	vg_loop_defer(loop, &a.d);
+	vg_loop_turn(loop, false);
+	assert_int_equal(a.calls, 2);
+	assert_int_equal(b.calls, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_file_io, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_more_than_the_queue, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_turn_within_a_turn, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_watch, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_unwatch_from_within, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_timer, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_deferred, make_loop, free_loop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

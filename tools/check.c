@@ -224,8 +224,9 @@ static unsigned check_file(const char *file)
 		return 1;
 	}
 	check_conf(&f, conf);
-	printf("%s: guest %s, %u devices: ", file,
-	       conf->name[0] ? vgrant_printable(conf->name) : "without a name", conf->n_devices);
+	printf("%s: guest %s, %u device%s: ", file,
+	       conf->name[0] ? vgrant_printable(conf->name) : "without a name", conf->n_devices,
+	       conf->n_devices == 1 ? "" : "s");
 	if (f.mistakes)
 		printf("%u mistake%s\n", f.mistakes, f.mistakes == 1 ? "" : "s");
 	else

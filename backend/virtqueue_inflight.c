@@ -47,8 +47,7 @@
  *                             > free_head, old_free_head = behind its last entry
  *   Before >: its entries are in the free list, where no mark counts.
  *
- * Packed, flush of a batch:     the ring's first descriptor to write: available
- *                               each: its last entry's next = free list's front,
+ * Packed, flush of a batch:     each: its last entry's next = free list's front,
  *                                     which is its head from now on
  *                               free_head = the front
  *                               used_idx, used_wrap_counter = after the batch
@@ -58,17 +57,18 @@
  *                               old_free_head = free_head
  *                               old used = used
  *   The successor sees by old used which descriptor to look at, and by its USED
- *   flag whether > has happened: the flag was the lap's opposite before (made
- *   sure by the first store; a driver need not set the flags of a chain's
- *   later descriptors) and is the lap's own after, even when the driver has made
- *   it available again since. Before >: used descriptors of the batch that are
- *   written already must go, or the driver would take them for the successor's
- *   once the first is there; their flags become available, in the ring's part that
- *   is ours; only then is the record rolled back. After >: the rest is done. Both
- *   may be cut short by another kill and start over. An old used that differs
- *   from used while free_head is old_free_head again, or the other way round, is
- *   met by both paths. A batch as long as the ring leaves used_idx as it was:
- *   the wrap counter tells.
+ *   flag whether > has happened. Before >, the flag is the opposite of the lap's
+ *   counter, be the descriptor the first of its chain or not: a driver must mark
+ *   all as available, since any other pair of flags would sooner or later look
+ *   used to itself or available to us. After >, it is equal, even when the driver
+ *   has made the descriptor available again since.
+ *   Not happened: used descriptors of the batch that are written already must go,
+ *   or the driver would take them for the successor's once the first is there.
+ *   They lie in our part of the ring; their flags become available; only then is
+ *   the record rolled back. Happened: the rest is done. Both may be cut short by
+ *   another kill and start over. Heads that agree while the places do not, or the
+ *   other way round, are met by both paths. A batch as long as the ring leaves
+ *   used_idx as it was: the wrap counter tells.
  *
  * Packed, unpop:                its last entry's next = free_head
  *                             > free_head, old_free_head = its head

@@ -295,10 +295,8 @@ bool vg_packed_publish(struct vg_vq *vq)
 
 	for (uint32_t i = 0; i < vq->n_done; i++)
 		moved += vq->done[i].ndesc;
-	if (vq->rec) {
-		vg_packed_unuse(vq, first);
+	if (vq->rec)
 		rec_packed_batch(vq, vg_place_add(vq, first, moved), first);
-	}
 	for (uint32_t i = 1; i < vq->n_done; i++) {
 		p = vg_place_add(vq, p, vq->done[i - 1].ndesc);
 		st64(&vq->desc[p.idx].rest, packed_used_word(&vq->done[i], p.wrap));

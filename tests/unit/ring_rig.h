@@ -22,10 +22,10 @@
 #define RIG_LEN	 (4u << 20)
 #define RIG_DATA (2u << 20) /* offset of free memory */
 
-#define F_PACKED   (1ull << VIRTIO_F_RING_PACKED)
-#define F_EVENT	   (1ull << VIRTIO_RING_F_EVENT_IDX)
-#define F_INDIRECT (1ull << VIRTIO_RING_F_INDIRECT_DESC)
-#define F_IN_ORDER (1ull << 35)
+#define RIG_PACKED   (1ull << VIRTIO_F_RING_PACKED)
+#define RIG_EVENT    (1ull << VIRTIO_RING_F_EVENT_IDX)
+#define RIG_INDIRECT (1ull << VIRTIO_RING_F_INDIRECT_DESC)
+#define RIG_IN_ORDER (1ull << 35)
 
 struct rig {
 	struct vg_regions rs;
@@ -52,19 +52,21 @@ static inline void *rig_at(const struct rig *r, size_t off)
 	return r->host + off;
 }
 
-/** rig_prepare - memory and configuration, no queue yet */
-static inline void rig_prepare(struct rig *r, uint32_t size, uint64_t features)
+/** rig_again - configuration for a new queue on zeroed ring memory, data as it was; first use: all */
+static inline void rig_again(struct rig *r, uint32_t size, uint64_t features)
 {
-	memset(r, 0, sizeof(*r));
-	r->host = aligned_alloc(4096, RIG_LEN);
-	if (!r->host)
-		abort();
-	memset(r->host, 0, RIG_LEN);
-	vg_regions_init(&r->rs);
-	if (vg_regions_add(&r->rs, &(struct vg_region){ .guest_addr = RIG_BASE,
-							.size = RIG_LEN,
-							.host = r->host }))
-		abort();
+	if (!r->host) {
+		r->host = aligned_alloc(4096, RIG_LEN);
+		if (!r->host)
+			abort();
+		memset(r->host, 0, RIG_LEN);
+		vg_regions_init(&r->rs);
+		if (vg_regions_add(&r->rs, &(struct vg_region){ .guest_addr = RIG_BASE,
+								.size = RIG_LEN,
+								.host = r->host }))
+			abort();
+	}
+	r->vq = NULL;
 	r->cfg = (struct vg_vq_config){
 		.size = size,
 		.features = features,
@@ -73,7 +75,7 @@ static inline void rig_prepare(struct rig *r, uint32_t size, uint64_t features)
 		.device = RIG_BASE + (1u << 20) + (512u << 10),
 		.state = VG_VQ_STATE_START,
 	};
-	if (!(features & F_PACKED))
+	if (!(features & RIG_PACKED))
 		r->cfg.state.avail_wrap = r->cfg.state.used_wrap = false;
 	r->desc = rig_at(r, 0);
 	r->avail = rig_at(r, 1u << 20);
@@ -81,6 +83,16 @@ static inline void rig_prepare(struct rig *r, uint32_t size, uint64_t features)
 	r->pdesc = rig_at(r, 0);
 	r->driver_ev = rig_at(r, 1u << 20);
 	r->device_ev = rig_at(r, (1u << 20) + (512u << 10));
+	memset(r->desc, 0, (size_t)16 * size);
+	memset(r->avail, 0, 6 + (size_t)2 * size);
+	memset(r->used, 0, 6 + (size_t)8 * size);
+}
+
+/** rig_prepare - memory and configuration, no queue yet */
+static inline void rig_prepare(struct rig *r, uint32_t size, uint64_t features)
+{
+	memset(r, 0, sizeof(*r));
+	rig_again(r, size, features);
 }
 
 /** rig_start - make the queue; exits when that fails */

@@ -23,7 +23,7 @@ static void chain_wraps(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_prepare(&r, 5, F_PACKED);
+	rig_prepare(&r, 5, RIG_PACKED);
 	r.cfg.state.avail_idx = r.cfg.state.used_idx = 3;
 	rig_start(&r);
 	assert_int_equal(vg_vq_pop(r.vq, c, 4), 0);
@@ -64,7 +64,7 @@ static void batch_is_one(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_init(&r, 4, F_PACKED);
+	rig_init(&r, 4, RIG_PACKED);
 	for (unsigned i = 0; i < 4; i++)
 		rig_pdesc(&r, i, D, 1, VRING_DESC_F_WRITE, (uint16_t)i, true);
 	assert_int_equal(vg_vq_pop(r.vq, c, 4), 4);
@@ -89,7 +89,7 @@ static void chain_indirect(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_prepare(&r, 4, F_PACKED | F_INDIRECT);
+	rig_prepare(&r, 4, RIG_PACKED | RIG_INDIRECT);
 	r.cfg.chain_max = 32;
 	rig_start(&r);
 	t = rig_at(&r, RIG_DATA);
@@ -115,7 +115,7 @@ static void unpop_over_the_edge(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_prepare(&r, 3, F_PACKED);
+	rig_prepare(&r, 3, RIG_PACKED);
 	r.cfg.state.avail_idx = r.cfg.state.used_idx = 2;
 	rig_start(&r);
 	rig_pdesc(&r, 2, D, 1, VRING_DESC_F_NEXT, 7, true);
@@ -144,7 +144,7 @@ static bool notified(unsigned used, unsigned chains, unsigned want)
 	bool yes;
 	unsigned before = used - 1; /* one more before, since the first flush notifies always */
 
-	rig_prepare(&r, 4, F_PACKED | F_EVENT);
+	rig_prepare(&r, 4, RIG_PACKED | RIG_EVENT);
 	r.cfg.state.avail_idx = r.cfg.state.used_idx = before % 4;
 	r.cfg.state.avail_wrap = r.cfg.state.used_wrap = before / 4 % 2 == 0;
 	rig_start(&r);
@@ -183,7 +183,7 @@ static void suppression(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_init(&r, 4, F_PACKED);
+	rig_init(&r, 4, RIG_PACKED);
 	vg_vq_quiet(r.vq);
 	assert_int_equal(r.device_ev->flags, VRING_PACKED_EVENT_FLAG_DISABLE);
 	rig_pdesc(&r, 0, D, 1, 0, 0, true);
@@ -196,7 +196,7 @@ static void suppression(void **state)
 	assert_false(vg_vq_flush(r.vq));
 	rig_fini(&r);
 
-	rig_init(&r, 4, F_PACKED | F_EVENT);
+	rig_init(&r, 4, RIG_PACKED | RIG_EVENT);
 	rig_pdesc(&r, 0, D, 1, 0, 0, true);
 	assert_int_equal(vg_vq_pop(r.vq, c, 4), 1);
 	assert_false(vg_vq_rearm(r.vq));
@@ -211,7 +211,7 @@ static void in_order_holds_back(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_init(&r, 3, F_PACKED | F_IN_ORDER);
+	rig_init(&r, 3, RIG_PACKED | RIG_IN_ORDER);
 	for (unsigned round = 0; round < 6; round++) {
 		bool wrap = round % 2 == 0;
 

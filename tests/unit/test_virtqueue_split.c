@@ -55,7 +55,7 @@ static void chain_indirect(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_prepare(&r, 8, F_INDIRECT);
+	rig_prepare(&r, 8, RIG_INDIRECT);
 	r.cfg.chain_max = 64;
 	rig_start(&r);
 	table = rig_at(&r, RIG_DATA);
@@ -128,7 +128,7 @@ static void in_order_holds_back(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_init(&r, 4, F_IN_ORDER);
+	rig_init(&r, 4, RIG_IN_ORDER);
 	for (unsigned round = 0; round < 5; round++) {
 		for (unsigned i = 0; i < 3; i++) {
 			rig_desc(&r, i, D, 1, VRING_DESC_F_WRITE, 0);
@@ -156,7 +156,7 @@ static bool notified(uint16_t used, unsigned chains, uint16_t used_event)
 	struct rig r;
 	bool yes = false;
 
-	rig_prepare(&r, 8, F_EVENT);
+	rig_prepare(&r, 8, RIG_EVENT);
 	/* One more before, since the first flush notifies always. */
 	r.cfg.state.avail_idx = r.cfg.state.used_idx = (uint16_t)(used - 1);
 	r.avail->idx = r.used->idx = (uint16_t)(used - 1);
@@ -215,7 +215,7 @@ static void suppression(void **state)
 	assert_int_equal(vg_vq_stats(r.vq)->suppressed, 1);
 	rig_fini(&r);
 
-	rig_init(&r, 4, F_EVENT);
+	rig_init(&r, 4, RIG_EVENT);
 	rig_avail(&r, 0);
 	rig_desc(&r, 0, D, 1, 0, 0);
 	assert_int_equal(vg_vq_pop(r.vq, c, 4), 1);

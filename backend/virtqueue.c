@@ -121,13 +121,16 @@ static int map_ring(struct vg_vq *vq, const struct vg_vq_config *cfg, struct vg_
 	return 0;
 }
 
-/** alloc_blocks - reserve address space for long chains. Return: 0 or -ENOMEM. */
+/** alloc_blocks - scratch, and address space for long chains. Return: 0 or -ENOMEM. */
 static int alloc_blocks(struct vg_vq *vq)
 {
 	uint32_t n = vq->size < VG_VQ_LONG_MAX ? vq->size : VG_VQ_LONG_MAX;
 	size_t len;
 	void *p;
 
+	vq->scratch = calloc(vq->chain_max, sizeof(*vq->scratch));
+	if (!vq->scratch)
+		return -ENOMEM;
 	if (vq->chain_max <= VG_SHORT)
 		return 0;
 	vq->block_stride = vq->chain_max + 4; /* 64 bytes more: see virtqueue_chain.c */
@@ -139,8 +142,7 @@ static int alloc_blocks(struct vg_vq *vq)
 	vq->blocks = p;
 	vq->blocks_len = len;
 	vq->free_blocks = calloc(n, sizeof(*vq->free_blocks));
-	vq->scratch = calloc(vq->chain_max, sizeof(*vq->scratch));
-	if (!vq->free_blocks || !vq->scratch)
+	if (!vq->free_blocks)
 		return -ENOMEM;
 	while (n-- > 0)
 		vq->free_blocks[vq->n_free_blocks++] = (uint16_t)n;
@@ -216,6 +218,7 @@ int vg_vq_new(struct vg_mem *mem, const struct vg_vq_config *cfg, struct vg_vq *
 	vq->chain_max = cfg->chain_max ? cfg->chain_max : cfg->size;
 	if (vq->chain_max > VG_CHAIN_MAX)
 		vq->chain_max = VG_CHAIN_MAX;
+	vq->short_max = vq->chain_max < VG_SHORT ? vq->chain_max : VG_SHORT;
 	vq->notify_always = true;
 	vg_batch_init(&vq->batch, mem);
 

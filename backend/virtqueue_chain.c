@@ -132,7 +132,7 @@ static int table_decode(struct vg_vq *vq, struct vg_slot *s)
 	struct vg_build b = {
 		.segs = s->c.segs,
 		.n = (uint32_t)s->c.n_out + s->c.n_in,
-		.room = s->is_long ? vq->chain_max : VG_SHORT,
+		.room = s->is_long ? vq->chain_max : vq->short_max,
 		.n_out = s->c.n_out,
 		.out = s->c.out_len,
 		.in = s->c.in_len,

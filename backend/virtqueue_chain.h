@@ -33,9 +33,9 @@ static inline struct vg_desc vg_desc_read(const struct vg_desc *p)
 }
 
 /** vg_build_start - an empty chain in slot @s */
-static inline struct vg_build vg_build_start(struct vg_slot *s)
+static inline struct vg_build vg_build_start(const struct vg_vq *vq, struct vg_slot *s)
 {
-	return (struct vg_build){ .segs = s->few, .room = VG_SHORT };
+	return (struct vg_build){ .segs = s->few, .room = vq->short_max };
 }
 
 /**

@@ -164,7 +164,8 @@ struct vg_vq {
 	uint32_t descs_out;  /* ring descriptors of these */
 	uint32_t n_out;	     /* popped and not pushed: what vg_vq_inflight() tells */
 
-	uint32_t chain_max;
+	uint32_t chain_max;    /* segments */
+	uint32_t short_max;    /* the smaller of chain_max and VG_SHORT */
 	struct vg_slot *slots; /* @size */
 	uint16_t *free_slots;  /* packed: stack */
 	uint32_t n_free_slots;

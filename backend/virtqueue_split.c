@@ -55,7 +55,7 @@ static int split_look(struct vg_vq *vq)
 static inline __attribute__((always_inline)) int split_walk(struct vg_vq *vq, uint16_t head)
 {
 	struct vg_slot *s = &vq->slots[head];
-	struct vg_build b = vg_build_start(s);
+	struct vg_build b = vg_build_start(vq, s);
 	uint32_t left = vq->size - vq->descs_out, n = 0;
 	uint16_t i = head, flags;
 	int rc;

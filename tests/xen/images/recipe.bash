@@ -17,6 +17,7 @@ fail() {
 # Print the address of the Debian archive that this machine uses.  Candidates
 # are the sources that carry the main component of a plain suite; the first one
 # whose Release file for $SUITE says "Origin: Debian" is it.
+# shellcheck disable=SC2016 # apt expands the $(...) of the format
 debian_mirror() {
 	local uri tmp
 	tmp=$(mktemp -d)

@@ -508,7 +508,7 @@ int vg_control_new(struct vg_loop *loop, const struct vg_control_config *cfg,
 	c->watch.ready = watch_ready;
 	c->again.expired = again_expired;
 	c->second.expired = second_expired;
-	strcpy(c->path, cfg->path);
+	memcpy(c->path, cfg->path, strlen(cfg->path));
 	c->cfg.path = c->path;
 	ret = set_up(c, err);
 	if (ret < 0) {

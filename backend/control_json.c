@@ -182,7 +182,8 @@ struct json_object *vg_json_device(const struct vg_control_device *dev)
 	add(obj, "queues", queues_json(dev));
 	add(obj, "counters", counters_json(&dev->stats));
 	add(obj, "worker", worker_json(dev));
-	add(obj, "uptime", json_object_new_double((double)(dev->uptime_ns / 1000000) / 1000.0));
+	snprintf(name, sizeof(name), "%.3f", (double)dev->uptime_ns / 1e9);
+	add(obj, "uptime", json_object_new_double_s((double)dev->uptime_ns / 1e9, name));
 	add(obj, "detail", vg_json_text(dev->detail));
 	return obj;
 }

@@ -164,7 +164,7 @@ int vg_params_parse(const char *spec, struct vg_params *out, struct vg_err *err)
 			device);
 	if (strlen(device) >= sizeof(out->device))
 		return vg_fail(err, -E2BIG, "\"%.40s...\" is too long for a device's name", device);
-	strcpy(out->device, device);
+	memcpy(out->device, device, strlen(device) + 1);
 	while (*c.in == ',') {
 		c.in++;
 		ret = take_pair(&c, out, err);
@@ -321,7 +321,7 @@ static void list_keys(const struct vg_param_def *defs, const struct vg_param_def
 	for (int t = 0; t < 2; t++) {
 		for (const struct vg_param_def *d = tables[t]; d && d->key; d++) {
 			if (used + strlen(d->key) + 8 > len) {
-				strcpy(buf + used, ", ...");
+				memcpy(buf + used, ", ...", sizeof(", ..."));
 				return;
 			}
 			used += (size_t)sprintf(buf + used, "%s%s", used ? ", " : "", d->key);

@@ -70,7 +70,7 @@ static int set_string(char *dst, size_t size, const char *value, struct vg_err *
 {
 	if (strlen(value) >= size)
 		return vg_fail(err, -EINVAL, "is longer than %zu characters", size - 1);
-	strcpy(dst, value);
+	memcpy(dst, value, strlen(value) + 1);
 	return 0;
 }
 
@@ -140,8 +140,8 @@ static int set_dirs(struct vg_settings *s, const char *value, bool append, struc
 	if (used + strlen(value) >= sizeof(text))
 		return vg_fail(err, -EINVAL, "is too long: at most %zu characters in all",
 			       sizeof(text) - 1);
-	strcpy(text + used, value);
-	strcpy(s->config_dirs_text, text);
+	memcpy(text + used, value, strlen(value) + 1);
+	memcpy(s->config_dirs_text, text, sizeof(text));
 	return split_dirs(s, err);
 }
 
@@ -320,7 +320,9 @@ static char *read_line(char *buf, int size, void *stream)
 			"the next line, after a blank",
 			size - 2);
 	complain(r);
-	return strcpy(buf, "\n");
+	buf[0] = '\n';
+	buf[1] = '\0';
+	return buf;
 }
 
 /* libinih has split a line. Return: 1, or 0 after a mistake. */

@@ -28,69 +28,79 @@ enum {
 
 /* ---- the file ----------------------------------------------------------- */
 
-/* Read @fd whole; a newline is added, without which a comment in the last line is an error to xl. */
-static int slurp(int fd, size_t size, char **text, size_t *len)
+/*
+ * Read @fd whole; a newline is added, without which a comment in the last line is an error to xl.
+ * Return: the text, to be freed; or NULL and *@code.
+ */
+static char *slurp(int fd, size_t size, size_t *len, int *code)
 {
 	char *buf = malloc(size + 2);
 	size_t n = 0;
 
-	if (!buf)
-		return -ENOMEM;
-	while (n < size) {
+	*code = -ENOMEM;
+	while (buf && n < size) {
 		ssize_t got = read(fd, buf + n, size - n);
 
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0) {
-			int ret = -errno;
-
+			*code = -errno;
 			free(buf);
-			return ret;
+			return NULL;
 		}
 		if (got == 0)
 			break;
 		n += (size_t)got;
 	}
+	if (!buf)
+		return NULL;
 	buf[n++] = '\n';
 	buf[n] = '\0';
-	*text = buf;
 	*len = n;
+	return buf;
+}
+
+/* Is the open file one that may be read? Return: 0, or negative errno with a sentence. */
+static int judge(int fd, const char *path, struct stat *st, struct vg_err *err)
+{
+	if (fstat(fd, st) < 0)
+		return vg_fail(err, -errno, "%s: %s", path, strerror(errno));
+	if (!S_ISREG(st->st_mode))
+		return vg_fail(err, -EINVAL, "%s is no regular file", path);
+	if ((st->st_mode & S_IWOTH) || (st->st_uid != 0 && st->st_uid != geteuid()))
+		return vg_fail(err, -EPERM,
+			       "%s could be written by others than root, so it is not trusted: "
+			       "chown root, chmod o-w",
+			       path);
+	if (st->st_size > FILE_MAX)
+		return vg_fail(err, -EFBIG, "%s is longer than 1 MiB: no xl configuration", path);
 	return 0;
 }
 
-/* Open and read what may be read. */
-static int load(const char *path, char **text, size_t *len, struct vg_err *err)
+/* Open and read what may be read. Return: the text, to be freed; or NULL, with @err and *@code. */
+static char *load(const char *path, size_t *len, int *code, struct vg_err *err)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	char *text = NULL;
 	struct stat st;
-	int ret;
 
 	if (fd < 0) {
-		ret = -errno;
-		return vg_fail(err, ret, "%s cannot be opened: %s", path, strerror(-ret));
+		*code = -errno;
+		vg_fail(err, *code, "%s cannot be opened: %s", path, strerror(-*code));
+		return NULL;
 	}
-	if (fstat(fd, &st) < 0) {
-		ret = vg_fail(err, -errno, "%s: %s", path, strerror(errno));
-	} else if (!S_ISREG(st.st_mode)) {
-		ret = vg_fail(err, -EINVAL, "%s is no regular file", path);
-	} else if ((st.st_mode & S_IWOTH) || (st.st_uid != 0 && st.st_uid != geteuid())) {
-		ret = vg_fail(err, -EPERM,
-			      "%s could be written by others than root, so it is not trusted: "
-			      "chown root, chmod o-w",
-			      path);
-	} else if (st.st_size > FILE_MAX) {
-		ret = vg_fail(err, -EFBIG, "%s is longer than 1 MiB: no xl configuration", path);
-	} else {
-		ret = slurp(fd, (size_t)st.st_size, text, len);
-		if (ret < 0)
-			vg_fail(err, ret, "%s cannot be read: %s", path, strerror(-ret));
+	*code = judge(fd, path, &st, err);
+	if (*code == 0) {
+		text = slurp(fd, (size_t)st.st_size, len, code);
+		if (!text)
+			vg_fail(err, *code, "%s cannot be read: %s", path, strerror(-*code));
 	}
 	close(fd);
-	if (ret == 0 && strlen(*text) != *len) {
-		free(*text);
-		return vg_fail(err, -EINVAL, "%s is no text: it has a NUL byte", path);
-	}
-	return ret;
+	if (!text || strlen(text) == *len)
+		return text;
+	free(text);
+	*code = vg_fail(err, -EINVAL, "%s is no text: it has a NUL byte", path);
+	return NULL;
 }
 
 #if defined(__has_feature)
@@ -359,11 +369,11 @@ static int read_text(const char *path, const char *text, size_t len, struct vg_x
 
 int vg_xlconf_read(const char *path, struct vg_xlconf **out, struct vg_err *err)
 {
-	char *text;
 	size_t len;
-	int ret = load(path, &text, &len, err);
+	int ret;
+	char *text = load(path, &len, &ret, err);
 
-	if (ret < 0)
+	if (!text)
 		return ret;
 	ret = read_text(path, text, len, out, err);
 	free(text);
@@ -501,7 +511,7 @@ static void look_at(struct search *s, const char *path)
 		s->ret = ret;
 		return;
 	}
-	if (ret < 0) {
+	if (!conf) {
 		remember_told(&st, TOLD_BROKEN);
 		vg_warn("passed over in the search for guests' configurations: %s", why.text);
 		return;

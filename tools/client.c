@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <json-c/json.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -96,17 +95,14 @@ static int connect_daemon(const struct vgrant_options *opt)
 	return -1;
 }
 
-static struct json_object *make_request(const char *cmd, va_list ap)
+static struct json_object *make_request(const char *cmd, const struct vgrant_arg *args)
 {
 	struct json_object *obj = json_object_new_object();
-	const char *key;
 
 	json_object_object_add(obj, "cmd", json_object_new_string(cmd));
-	while ((key = va_arg(ap, const char *))) {
-		const char *value = va_arg(ap, const char *);
-
-		if (value)
-			json_object_object_add(obj, key, json_object_new_string(value));
+	for (; args && args->key; args++) {
+		if (args->value)
+			json_object_object_add(obj, args->key, json_object_new_string(args->value));
 	}
 	return obj;
 }
@@ -176,18 +172,16 @@ static struct json_object *read_answer(int fd)
 	return obj;
 }
 
-int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd, ...)
+int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd,
+	       const struct vgrant_arg *args)
 {
 	struct json_object *request, *obj = NULL;
-	va_list ap;
 	int fd = connect_daemon(opt);
 	int ret;
 
 	if (fd < 0)
 		return VGRANT_NO_DAEMON;
-	va_start(ap, cmd);
-	request = make_request(cmd, ap);
-	va_end(ap);
+	request = make_request(cmd, args);
 	/* Even when sending fails there may be an answer: why we are not welcome. */
 	(void)send_line(fd, json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN));
 	json_object_put(request);

@@ -133,7 +133,7 @@ static int print_table(struct json_object *devices)
 		return VGRANT_FAILED;
 	}
 	for (int c = 0; c < COLUMNS - 1; c++)
-		strcpy(rows[0].cell[c], columns[c].title);
+		snprintf(rows[0].cell[c], CELL, "%s", columns[c].title);
 	rows[0].config = strdup(columns[COLUMNS - 1].title);
 	for (size_t i = 0; i < n; i++)
 		fill_row(json_object_array_get_idx(devices, i), &rows[i + 1]);
@@ -253,7 +253,7 @@ int vgrant_list(const struct vgrant_options *opt, int argc, char **argv)
 {
 	const char *guest = argc ? argv[0] : NULL;
 	struct json_object *answer = NULL, *devices;
-	int ret = vgrant_ask(opt, &answer, "list", "guest", guest, NULL);
+	int ret = vgrant_ask(opt, &answer, "list", VGRANT_ARGS({ "guest", guest }));
 
 	if (ret != VGRANT_OK)
 		return ret;

@@ -101,7 +101,7 @@ static int look(const struct vgrant_options *opt, const char *guest, const char 
 		size_t state_len, char *error, size_t error_len)
 {
 	struct json_object *answer = NULL, *dev;
-	int ret = vgrant_ask(opt, &answer, "list", "guest", guest, NULL);
+	int ret = vgrant_ask(opt, &answer, "list", VGRANT_ARGS({ "guest", guest }));
 
 	if (ret != VGRANT_OK)
 		return ret;
@@ -117,7 +117,8 @@ static int attach(const struct vgrant_options *opt, int argc, char **argv)
 {
 	struct json_object *answer = NULL;
 	char id[32], state[32] = "", error[1024] = "";
-	int ret = vgrant_ask(opt, &answer, "attach", "guest", argv[0], "device", argv[1], NULL);
+	int ret = vgrant_ask(opt, &answer, "attach",
+			     VGRANT_ARGS({ "guest", argv[0] }, { "device", argv[1] }));
 
 	(void)argc;
 	if (ret != VGRANT_OK)
@@ -147,7 +148,8 @@ static int attach(const struct vgrant_options *opt, int argc, char **argv)
 static int detach(const struct vgrant_options *opt, int argc, char **argv)
 {
 	char state[32], error[1024];
-	int ret = vgrant_ask(opt, NULL, "detach", "guest", argv[0], "id", argv[1], NULL);
+	int ret = vgrant_ask(opt, NULL, "detach",
+			     VGRANT_ARGS({ "guest", argv[0] }, { "id", argv[1] }));
 
 	(void)argc;
 	for (int i = 0; ret == VGRANT_OK && i < WAIT_S * 1000 / WAIT_STEP_MS; i++) {
@@ -176,14 +178,15 @@ static int set(const struct vgrant_options *opt, int argc, char **argv)
 		return VGRANT_USAGE;
 	}
 	*eq = '\0';
-	return vgrant_ask(opt, NULL, "set", "guest", argv[0], "id", argv[1], "key", argv[2],
-			  "value", eq + 1, NULL);
+	return vgrant_ask(opt, NULL, "set",
+			  VGRANT_ARGS({ "guest", argv[0] }, { "id", argv[1] }, { "key", argv[2] },
+				      { "value", eq + 1 }));
 }
 
 static int trace(const struct vgrant_options *opt, int argc, char **argv)
 {
 	(void)argc;
-	return vgrant_ask(opt, NULL, "trace", "guest", argv[0], "id", argv[1], NULL);
+	return vgrant_ask(opt, NULL, "trace", VGRANT_ARGS({ "guest", argv[0] }, { "id", argv[1] }));
 }
 
 static int show_config(const struct vgrant_options *opt, int argc, char **argv)
@@ -201,7 +204,7 @@ static int show_config(const struct vgrant_options *opt, int argc, char **argv)
 static int log_level(const struct vgrant_options *opt, int argc, char **argv)
 {
 	(void)argc;
-	return vgrant_ask(opt, NULL, "log-level", "level", argv[0], NULL);
+	return vgrant_ask(opt, NULL, "log-level", VGRANT_ARGS({ "level", argv[0] }));
 }
 
 static int do_shutdown(const struct vgrant_options *opt, int argc, char **argv)
@@ -321,7 +324,7 @@ static int parse_options(int argc, char **argv, struct parsed *p)
 	for (int i = 0; i < N_OPTIONS; i++) {
 		table[i].name = options[i].name;
 		table[i].has_arg = options[i].arg ? required_argument : no_argument;
-		table[i].val = options[i].letter;
+		table[i].val = (unsigned char)options[i].letter;
 		sprintf(letters + strlen(letters), "%c%s", options[i].letter,
 			options[i].arg ? ":" : "");
 	}

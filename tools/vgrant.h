@@ -48,17 +48,25 @@ void vgrant_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)))
 /** vgrant_print_option_help - one line for each option in @letters */
 void vgrant_print_option_help(const char *letters);
 
+/* A member of a request. One whose value is NULL is left out; one whose key is NULL is the last. */
+struct vgrant_arg {
+	const char *key, *value;
+};
+
+/* VGRANT_ARGS({ "guest", guest }, { "id", id }) */
+#define VGRANT_ARGS(...) ((const struct vgrant_arg[]){ __VA_ARGS__, { NULL, NULL } })
+
 /**
- * vgrant_ask - send a request, ended by NULL, and wait for its answer
+ * vgrant_ask - send a request and wait for its answer
  * @answer: gets the last line's object, to be freed with json_object_put(); NULL: not wanted
- * @...: pairs of const char *: member and value; a pair whose value is NULL is left out
+ * @args: NULL: none
  *
  * Lines of a stream are printed on stdout as they come. Failure was told when it returns.
  *
  * Return: a code of enum vgrant_exit.
  */
-int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd, ...)
-	__attribute__((sentinel));
+int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd,
+	       const struct vgrant_arg *args);
 
 /** vgrant_text - member @key of @obj as text; "" when it is not there, or null */
 const char *vgrant_text(struct json_object *obj, const char *key);

@@ -280,14 +280,24 @@ static void random_bytes_do_no_harm(void **state)
 	}
 }
 
-/* Read a whole file of the source tree, from which the unit tests are run. */
+/* Full name of a file of the source tree: tests/run-unit says where the build is, two levels down. */
+static const char *in_tree(const char *name)
+{
+	static char full[4096];
+	const char *build = getenv("VGRANT_BUILD");
+
+	snprintf(full, sizeof(full), "%s%s%s", build ? build : "", build ? "/../../" : "", name);
+	return full;
+}
+
 static char *slurp(const char *name)
 {
 	static char text[1 << 17];
-	FILE *f = fopen(name, "r");
+	FILE *f = fopen(in_tree(name), "r");
 
 	if (!f)
-		fail_msg("%s is not there: run the tests from the top of the source tree", name);
+		fail_msg("%s is not there: run the tests from the top of the source tree",
+			 in_tree(name));
 	text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
 	fclose(f);
 	return text;
@@ -307,7 +317,7 @@ static void the_manual_and_the_example_name_every_key(void **state)
 		if (!strstr(slurp("configs/vgrantd.conf"), want))
 			fail_msg("configs/vgrantd.conf does not show %s", k->key);
 	}
-	assert_int_equal(vg_settings_load(&s, "configs/vgrantd.conf", &err), 0);
+	assert_int_equal(vg_settings_load(&s, in_tree("configs/vgrantd.conf"), &err), 0);
 	assert_defaults();
 }
 

@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The blk device, driven as a guest would, over direct and over copied memory,
+ * split and packed; every blk row of the list of what a hostile guest does.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/driver/testport.h"
+
+#define IMAGE	 "disk.img"
+#define SECTORS	 2048u
+#define TARGET	 "blk,target=" IMAGE
+#define NO_FLUSH (TP_ALL & ~VG_FEATURE(VIRTIO_BLK_F_FLUSH))
+
+static int make_image(void **state)
+{
+	int fd = open(IMAGE, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	(void)state;
+	if (fd < 0 || ftruncate(fd, SECTORS * DRV_SECTOR) < 0)
+		return -1;
+	close(fd);
+	return 0;
+}
+
+static void read_image(uint64_t sector, void *buf, size_t len)
+{
+	int fd = open(IMAGE, O_RDONLY);
+
+	assert_int_equal(pread(fd, buf, len, (off_t)(sector * DRV_SECTOR)), len);
+	close(fd);
+}
+
+static void fill(uint8_t *p, size_t len, unsigned seed)
+{
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(seed + i * 7 + i / 251);
+}
+
+/* One request with @n data segments of @len bytes from @b. Return: its result. */
+static int request(struct drv_blk *blk, uint32_t type, uint64_t sector, const struct drv_buf *b,
+		   uint32_t len, unsigned n, bool dev_writes, unsigned flags)
+{
+	struct drv_blk_req req = { .type = type, .sector = sector, .dev_writes = dev_writes,
+				   .segs = n, .add_flags = flags };
+
+	for (unsigned i = 0; i < n; i++)
+		req.seg[i] = (struct drv_seg){ .addr = b->addr + i * len, .len = len };
+	return drv_blk_do(blk, &req);
+}
+
+static void roundtrip(enum tp_manner manner, uint64_t features)
+{
+	static uint8_t out[65536], in[65536];
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+	char id[21];
+
+	tp_open(&tp, manner, TARGET ",serial=S123");
+	tp_start(&tp, features, 64);
+	tp_blk(&tp, 0, &blk);
+	for (unsigned i = 0; i < 20; i++) {
+		size_t len = i % 2 ? 512 : sizeof(out);
+
+		fill(out, len, i);
+		assert_int_equal(drv_blk_write(&blk, i * 64, out, len), 0);
+		assert_int_equal(drv_blk_read(&blk, i * 64, in, len), 0);
+		assert_memory_equal(in, out, len);
+		read_image(i * 64, in, len);
+		assert_memory_equal(in, out, len);
+	}
+	assert_int_equal(drv_blk_flush(&blk), 0);
+	assert_int_equal(drv_blk_get_id(&blk, id), 0);
+	assert_string_equal(id, "S123");
+
+	/* Scattered, direct and through an indirect table. */
+	assert_int_equal(drv_alloc(&tp.flat.mem, 32 * 1024, 4096, true, &b), 0);
+	fill(b.virt, b.len, 99);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_OUT, 8, &b, 1024, 32, false, 0), 0);
+	read_image(8, in, 32 * 1024);
+	assert_memory_equal(in, b.virt, 32 * 1024);
+	memset(b.virt, 0, b.len);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 8, &b, 512, 60, true,
+				 tp.vr[0].cfg.indirect ? DRV_ADD_INDIRECT : 0),
+			 0);
+	assert_memory_equal(in, b.virt, 60 * 512);
+	drv_free(&tp.flat.mem, &b);
+	assert_int_equal(tp.dev.stats->errors, 0);
+	tp_close(&tp);
+}
+
+static void test_roundtrip(void **state)
+{
+	static const uint64_t sets[] = {
+		TP_ALL, /* packed, IN_ORDER */
+		TP_ALL & ~VG_FEATURE(VG_F_IN_ORDER),
+		TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED),
+		TP_ALL & ~(VG_FEATURE(VG_F_RING_PACKED) | VG_FEATURE(VG_F_EVENT_IDX) |
+			   VG_FEATURE(VG_F_INDIRECT_DESC) | VG_FEATURE(VG_F_IN_ORDER)),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		roundtrip(TP_DIRECT, sets[i]);
+		roundtrip(TP_COPY, sets[i]);
+	}
+}
+
+/* Many requests at once, on several queues: one hypercall serves many. */
+static void test_batches(void **state)
+{
+	enum { N = 30, QUEUES = 4 };
+	static struct drv_blk_req req[QUEUES][N];
+	struct drv_blk blk[QUEUES];
+	struct drv_used used;
+	struct drv_buf b;
+	struct tp tp;
+	uint64_t before;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET ",queues=4");
+	tp_start(&tp, TP_ALL, 128);
+	assert_true(tp.features & VG_FEATURE(VIRTIO_BLK_F_MQ));
+	assert_int_equal(drv_alloc(&tp.flat.mem, QUEUES * N * 4096, 4096, true, &b), 0);
+	fill(b.virt, b.len, 5);
+	before = tp.copy_mem.stats.copies;
+	for (unsigned q = 0; q < QUEUES; q++) {
+		tp_blk(&tp, q, &blk[q]);
+		for (unsigned i = 0; i < N; i++) {
+			req[q][i] = (struct drv_blk_req){
+				.type = VIRTIO_BLK_T_OUT,
+				.sector = (q * N + i) * 8,
+				.seg = { { b.addr + (q * N + i) * 4096, 4096 } },
+				.segs = 1,
+			};
+			assert_int_equal(drv_blk_submit(&blk[q], &req[q][i]), 0);
+		}
+		tp_kick(&tp, q);
+	}
+	for (unsigned q = 0; q < QUEUES; q++) {
+		for (unsigned i = 0; i < N; i++) {
+			tp_wait(&tp, q, &used);
+			assert_int_equal(drv_blk_finish(&blk[q], &used)->result, 0);
+		}
+	}
+	/* Headers, data, status: three copies a queue when all fits one turn, a few more when the
+	 * disk answers in several; never one a request. */
+	assert_true(tp.copy_mem.stats.copies - before < QUEUES * N);
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+}
+
+/* FLUSH not negotiated, or writeback switched off: each write is durable (RWF_DSYNC). */
+static void test_cache_modes(void **state)
+{
+	uint8_t wce = 1, data[512] = { 1 };
+	char text[128];
+	struct drv_blk blk;
+	struct tp tp;
+	uint32_t off = offsetof(struct virtio_blk_config, wce);
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, NO_FLUSH, 16);
+	tp.dev.ops->describe(&tp.dev, text, sizeof(text));
+	assert_non_null(strstr(text, "write-through"));
+	tp_reset(&tp);
+
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	tp.dev.ops->describe(&tp.dev, text, sizeof(text));
+	assert_null(strstr(text, "write-through"));
+	assert_int_equal(vg_dev_config_read(&tp.dev, off, &wce, 1), 0);
+	assert_int_equal(wce, 1);
+	wce = 0;
+	assert_int_equal(vg_dev_config_write(&tp.dev, off, &wce, 1), 0);
+	tp.dev.ops->describe(&tp.dev, text, sizeof(text));
+	assert_non_null(strstr(text, "write-through"));
+	assert_int_equal(drv_blk_write(&blk, 0, data, 512), 0);
+	/* A successor of this worker must know. */
+	assert_int_not_equal(tp.dev.saved[0], 0);
+	assert_int_equal(vg_dev_config_write(&tp.dev, 0, &wce, 1), -EPERM);
+	tp_reset(&tp);
+	assert_int_equal(vg_dev_config_read(&tp.dev, off, &wce, 1), 0);
+	assert_int_equal(wce, 1);
+	tp_close(&tp);
+}
+
+static void test_config_space(void **state)
+{
+	struct virtio_blk_config c;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET ",queues=3");
+	tp_start(&tp, TP_ALL, 16);
+	assert_int_equal(vg_dev_config_read(&tp.dev, 0, &c, sizeof(c)), 0);
+	assert_int_equal(le64toh(c.capacity), SECTORS);
+	assert_int_equal(le32toh(c.blk_size), 512);
+	assert_int_equal(le16toh(c.num_queues), 3);
+	/* Odd offsets and sizes work; past the end fails. */
+	assert_int_equal(vg_dev_config_read(&tp.dev, 3, &c, 5), 0);
+	assert_int_equal(vg_dev_config_read(&tp.dev, sizeof(c), &c, 0), 0);
+	assert_int_equal(vg_dev_config_read(&tp.dev, sizeof(c) - 1, &c, 2), -EINVAL);
+	assert_int_equal(vg_dev_config_read(&tp.dev, UINT32_MAX, &c, 2), -EINVAL);
+	assert_int_equal(vg_dev_config_write(&tp.dev, sizeof(c), &c, 1), -EINVAL);
+	tp_close(&tp);
+}
+
+static void test_read_only(void **state)
+{
+	uint8_t data[512];
+	struct drv_blk blk;
+	struct tp tp, second;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET ",readonly");
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_true(tp.features & VG_FEATURE(VIRTIO_BLK_F_RO));
+	assert_int_equal(drv_blk_read(&blk, 0, data, 512), 0);
+	assert_int_equal(drv_blk_write(&blk, 0, data, 512), -EIO);
+	assert_int_equal(drv_blk_flush(&blk), 0);
+	/* Readers may share; a writer may not join them. */
+	tp_open(&second, TP_COPY, TARGET ",readonly");
+	tp_close(&second);
+	assert_int_equal(tp_try_open(&second, TP_COPY, TARGET, NULL), -EBUSY);
+	tp_close(&tp);
+}
+
+static void test_discard(void **state)
+{
+	uint8_t data[8192], zero[8192] = { 0 };
+	struct drv_blk blk;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	if (!(tp.features & VG_FEATURE(VIRTIO_BLK_F_DISCARD))) {
+		tp_close(&tp);
+		skip(); /* a file system that cannot punch holes */
+	}
+	tp_blk(&tp, 0, &blk);
+	fill(data, sizeof(data), 1);
+	assert_int_equal(drv_blk_write(&blk, 16, data, sizeof(data)), 0);
+	assert_int_equal(drv_blk_write_zeroes(&blk, 16, 8, true), 0);
+	assert_int_equal(drv_blk_read(&blk, 16, data, sizeof(data)), 0);
+	assert_memory_equal(data, zero, 4096);
+	assert_memory_not_equal(data + 4096, zero, 4096);
+	assert_int_equal(drv_blk_discard(&blk, 16, 16), 0);
+	/* Hostile ranges: beyond the end, wrapping, huge, none at all. */
+	assert_int_equal(drv_blk_discard(&blk, SECTORS - 1, 2), -EIO);
+	assert_int_equal(drv_blk_discard(&blk, UINT64_MAX, 2), -EIO);
+	assert_int_equal(drv_blk_discard(&blk, 0, UINT32_MAX), -EIO);
+	assert_int_equal(drv_blk_write_zeroes(&blk, UINT64_MAX - 1, UINT32_MAX, false), -EIO);
+	assert_int_equal(drv_blk_discard(&blk, 0, 0), -EIO);
+	assert_false(tp.dev.status & VG_STATUS_NEEDS_RESET);
+	tp_close(&tp);
+}
+
+/* ---- what a hostile guest does ------------------------------------------- */
+
+static void test_hostile_ranges(void **state)
+{
+	static const struct {
+		uint64_t sector;
+		uint32_t len;
+	} bad[] = {
+		{ SECTORS, 512 },	   { SECTORS - 1, 1024 }, { UINT64_MAX, 512 },
+		{ UINT64_MAX / 512, 512 }, { 1ULL << 55, 512 },	  { 0, 511 },
+		{ 0, 1 },		   { 0, 513 },
+	};
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, bad[i].sector, &b, bad[i].len, 1, true, 0),
+				 -EIO);
+		assert_int_equal(
+			request(&blk, VIRTIO_BLK_T_OUT, bad[i].sector, &b, bad[i].len, 1, false, 0),
+			-EIO);
+	}
+	/* Without data at all. */
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 0, &b, 0, 0, true, 0), -EIO);
+	/* The device is none the worse. */
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 0, &b, 512, 1, true, 0), 0);
+	assert_false(tp.dev.status & VG_STATUS_NEEDS_RESET);
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+}
+
+static void test_hostile_types(void **state)
+{
+	static const uint32_t types[] = { 2, 3, 5, 6, 7, 9, 10, 12, 15, 0x80000000, UINT32_MAX };
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		assert_int_equal(request(&blk, types[i], 0, &b, 512, 1, true, 0), -EOPNOTSUPP);
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+}
+
+static void test_hostile_short_id(void **state)
+{
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET ",serial=ABCDEFGH");
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
+	memset(b.virt, 'x', 64);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_GET_ID, 0, &b, 4, 1, true, 0), 0);
+	assert_memory_equal(b.virt, "ABCDxxxx", 8);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_GET_ID, 0, &b, 0, 0, true, 0), 0);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_GET_ID, 0, &b, 20, 1, true, 0), 0);
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+}
+
+/* Chains that are no request: the device stops for this guest, until it is reset. */
+static void no_request(const struct drv_seg *out, unsigned n_out, const struct drv_seg *in,
+		       unsigned n_in, struct tp *tp)
+{
+	uint8_t data[512];
+	struct drv_blk blk;
+	int token;
+
+	assert_true(drv_vring_add(&tp->vr[0], out, n_out, in, n_in, &token, 0) >= 0);
+	tp_kick(tp, 0);
+	tp_settle(tp);
+	assert_true(tp->dev.status & VG_STATUS_NEEDS_RESET);
+	tp_reset(tp);
+	tp_start(tp, TP_ALL, 16);
+	tp_blk(tp, 0, &blk);
+	assert_int_equal(drv_blk_read(&blk, 0, data, 512), 0);
+}
+
+static void test_hostile_no_request(void **state)
+{
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
+	const struct drv_seg hdr = { b.addr, 16 }, shorter = { b.addr, 15 }, one = { b.addr + 64, 1 };
+
+	no_request(&hdr, 1, NULL, 0, &tp); /* no status byte */
+	no_request(NULL, 0, &one, 1, &tp); /* no header */
+	no_request(&shorter, 1, &one, 1, &tp);
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+}
+
+/* Data that cannot be copied is an I/O error of that request, and never reads as success. */
+static void test_hostile_revoked_data(void **state)
+{
+	struct drv_blk blk;
+	struct drv_buf b, ok;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &ok), 0);
+	tp_revoke(&tp, b.addr, 4096, true); /* read-only where the device must write */
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 0, &b, 4096, 1, true, 0), -EIO);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_OUT, 0, &b, 4096, 1, false, 0), 0);
+	tp.n_revoked = 0;
+	tp_revoke(&tp, b.addr, 4096, false);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 0, &b, 4096, 1, true, 0), -EIO);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_OUT, 0, &b, 4096, 1, false, 0), -EIO);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 0, &ok, 4096, 1, true, 0), 0);
+	assert_false(tp.dev.status & VG_STATUS_NEEDS_RESET);
+	drv_free(&tp.flat.mem, &b);
+	drv_free(&tp.flat.mem, &ok);
+	tp_close(&tp);
+}
+
+/* A request that is larger than all bounce memory. */
+static void test_hostile_huge_request(void **state)
+{
+	struct drv_blk_req req = { .type = VIRTIO_BLK_T_IN, .dev_writes = true, .segs = 60 };
+	struct drv_blk blk;
+	struct drv_buf b;
+	uint8_t data[512];
+	struct tp tp;
+
+	(void)state;
+	assert_int_equal(truncate(IMAGE, 256 << 20), 0);
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 64);
+	tp_blk(&tp, 0, &blk);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 1 << 20, 4096, true, &b), 0);
+	for (unsigned i = 0; i < req.segs; i++)
+		req.seg[i] = (struct drv_seg){ b.addr, 1 << 20 };
+	assert_int_equal(drv_blk_do(&blk, &req), -EIO);
+	assert_int_equal(drv_blk_read(&blk, 0, data, 512), 0);
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+}
+
+static void test_image_shrinks(void **state)
+{
+	struct drv_blk blk;
+	uint8_t data[4096];
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_int_equal(truncate(IMAGE, 8 * 512 + 100), 0);
+	assert_int_equal(drv_blk_read(&blk, 0, data, 4096), 0);
+	assert_int_equal(drv_blk_read(&blk, 8, data, 512), -EIO);
+	assert_int_equal(drv_blk_read(&blk, 100, data, 4096), -EIO);
+	tp_close(&tp);
+}
+
+/* A reset while requests are under way waits for them, and forgets them. */
+static void test_reset_in_flight(void **state)
+{
+	enum { N = 14 };
+	static struct drv_blk_req req[N];
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	for (int round = 0; round < 20; round++) {
+		tp_start(&tp, TP_ALL, 64);
+		tp_blk(&tp, 0, &blk);
+		assert_int_equal(drv_alloc(&tp.flat.mem, N * 4096, 4096, true, &b), 0);
+		for (unsigned i = 0; i < N; i++) {
+			req[i] = (struct drv_blk_req){ .type = i % 2 ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+						       .dev_writes = !(i % 2),
+						       .sector = i * 8,
+						       .seg = { { b.addr + i * 4096, 4096 } },
+						       .segs = 1 };
+			assert_int_equal(drv_blk_submit(&blk, &req[i]), 0);
+		}
+		tp_kick(&tp, 0);
+		/* No turn of the loop: all of it is under way. Reset waits for it. */
+		tp_reset(&tp);
+		drv_free(&tp.flat.mem, &b);
+	}
+	tp_close(&tp);
+}
+
+/* ---- what a user gets wrong ----------------------------------------------- */
+
+static void expect_error(const char *spec, int error, const char *word)
+{
+	struct vg_err err = { "" };
+	struct tp tp;
+
+	assert_int_equal(tp_try_open(&tp, TP_COPY, spec, &err), error);
+	if (!strstr(err.text, word))
+		fail_msg("'%s' does not name '%s'", err.text, word);
+}
+
+static void test_user_errors(void **state)
+{
+	int fd;
+
+	(void)state;
+	expect_error("blk", -EINVAL, "target");
+	expect_error("blk,target=nowhere.img", -ENOENT, "nowhere.img");
+	mkdir("folder", 0700);
+	expect_error("blk,target=folder", -EISDIR, "directory");
+	expect_error("blk,target=folder,readonly", -EISDIR, "directory");
+	expect_error("blk,target=/dev/null", -EINVAL, "neither");
+	mkfifo("fifo", 0600);
+	expect_error("blk,target=fifo", -EINVAL, "neither");
+	assert_int_equal(truncate(IMAGE, 1000), 0);
+	expect_error(TARGET, -EINVAL, "1000");
+	assert_int_equal(truncate(IMAGE, 0), 0);
+	expect_error(TARGET, -EINVAL, "empty");
+	make_image(NULL);
+	expect_error(TARGET ",serial=123456789012345678901", -EINVAL, "serial");
+	expect_error(TARGET ",queue-size=100", -EINVAL, "power of two");
+	expect_error(TARGET ",queues=1000", -EINVAL, "queues");
+	expect_error(TARGET ",taget=x", -EINVAL, "taget");
+	fd = open(IMAGE, O_RDWR);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	expect_error(TARGET, -EBUSY, "in use");
+	close(fd);
+	if (geteuid() != 0) {
+		chmod(IMAGE, 0);
+		expect_error(TARGET, -EACCES, "permissions");
+		chmod(IMAGE, 0600);
+	}
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, make_image)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_roundtrip),
+		TEST(test_batches),
+		TEST(test_cache_modes),
+		TEST(test_config_space),
+		TEST(test_read_only),
+		TEST(test_discard),
+		TEST(test_hostile_ranges),
+		TEST(test_hostile_types),
+		TEST(test_hostile_short_id),
+		TEST(test_hostile_no_request),
+		TEST(test_hostile_revoked_data),
+		TEST(test_hostile_huge_request),
+		TEST(test_image_shrinks),
+		TEST(test_reset_in_flight),
+		TEST(test_user_errors),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -46,6 +46,9 @@ enum {
 	 * standard; drivers send one when told so. */
 	DISCARD_SEGS = 1,
 	SAVED_WRITE_THROUGH = 0, /* index into dev->saved */
+	/* 5.2.4 up to and with unused1: what follows belongs to features that are not offered, and
+	 * its presence in the header depends on the kernel's version. */
+	CONFIG_SIZE = 60,
 };
 
 static const struct vg_param_def blk_params[] = {
@@ -59,6 +62,9 @@ static const struct vg_param_def blk_params[] = {
 	  "what the guest sees as the disk's serial, at most 20 characters" },
 	{ 0 },
 };
+
+_Static_assert(offsetof(struct virtio_blk_config, write_zeroes_may_unmap) + 4 == CONFIG_SIZE,
+	       "the header and 5.2.4 agree");
 
 struct blk_queue;
 
@@ -156,7 +162,7 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	dev->priv = blk;
 	dev->n_queues = queues;
 	dev->queue_size_max = size;
-	dev->config_size = sizeof(blk->config);
+	dev->config_size = CONFIG_SIZE;
 	dev->device_features = VG_FEATURE(VIRTIO_BLK_F_SEG_MAX) | VG_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
 			       VG_FEATURE(VIRTIO_BLK_F_TOPOLOGY) | VG_FEATURE(VIRTIO_BLK_F_FLUSH) |
 			       VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE);

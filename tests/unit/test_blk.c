@@ -138,7 +138,6 @@ static void test_batches(void **state)
 	assert_true(tp.features & VG_FEATURE(VIRTIO_BLK_F_MQ));
 	assert_int_equal(drv_alloc(&tp.flat.mem, QUEUES * N * 4096, 4096, true, &b), 0);
 	fill(b.virt, b.len, 5);
-	before = tp.copy_mem.stats.copies;
 	for (unsigned q = 0; q < QUEUES; q++) {
 		tp_blk(&tp, q, &blk[q]);
 		for (unsigned i = 0; i < N; i++) {
@@ -150,7 +149,11 @@ static void test_batches(void **state)
 			};
 			assert_int_equal(drv_blk_submit(&blk[q], &req[q][i]), 0);
 		}
+		/* Indirect tables or not, 30 requests are taken with one copy of headers and one of
+		 * data. (How many copies bring the answers back is up to the disk's timing.) */
+		before = tp.copy_mem.stats.copies;
 		tp_kick(&tp, q);
+		assert_true(tp.copy_mem.stats.copies - before <= 2);
 	}
 	for (unsigned q = 0; q < QUEUES; q++) {
 		for (unsigned i = 0; i < N; i++) {
@@ -158,9 +161,6 @@ static void test_batches(void **state)
 			assert_int_equal(drv_blk_finish(&blk[q], &used)->result, 0);
 		}
 	}
-	/* Headers, data, status: three copies a queue when all fits one turn, a few more when the
-	 * disk answers in several; never one a request. */
-	assert_true(tp.copy_mem.stats.copies - before < QUEUES * N);
 	drv_free(&tp.flat.mem, &b);
 	tp_close(&tp);
 }

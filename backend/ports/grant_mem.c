@@ -64,7 +64,6 @@ static int run_segs(struct vg_grant_mem *gm, unsigned n)
 
 	if (n == 0)
 		return 0;
-	gm->mem.stats.copies++;
 	/* Returns -1 when the call failed as a whole, else 0 with a status in each segment. */
 	ret = xengnttab_grant_copy(gm->xgt, n, gm->segs);
 	for (unsigned i = 0; i < n; i++) {
@@ -95,7 +94,6 @@ static int grant_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 			first = first ? first : -EFAULT;
 			continue;
 		}
-		mem->stats.copied_bytes += left;
 		while (left) {
 			uint32_t step = PAGE - off < left ? PAGE - off : left;
 			xengnttab_grant_copy_segment_t *s = &gm->segs[used];
@@ -140,7 +138,6 @@ void *vg_grant_map(struct vg_grant_mem *gm, uint32_t ref, uint32_t pages)
 		return NULL;
 	for (uint32_t i = 0; i < pages; i++)
 		refs[i] = ref + i;
-	gm->mem.stats.maps++;
 	ptr = xengnttab_map_domain_grant_refs(gm->xgt, pages, gm->domid, refs,
 					      PROT_READ | PROT_WRITE);
 	free(refs);
@@ -149,7 +146,6 @@ void *vg_grant_map(struct vg_grant_mem *gm, uint32_t ref, uint32_t pages)
 
 void vg_grant_unmap(struct vg_grant_mem *gm, void *ptr, uint32_t pages)
 {
-	gm->mem.stats.unmaps++;
 	xengnttab_unmap(gm->xgt, ptr, pages);
 }
 

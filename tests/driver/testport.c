@@ -34,7 +34,6 @@ static int copy_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 	struct tp *tp = of_copy_mem(mem);
 	int first = 0;
 
-	mem->stats.copies++;
 	for (unsigned i = 0; i < n; i++) {
 		uint8_t *guest = tp->memory + (ops[i].addr - TP_BASE);
 

@@ -627,6 +627,45 @@ static void match_by_type(struct vg_xlconf *conf, struct vg_xl_device *dev, uint
 	}
 }
 
+/* Is @number that of an entry of xl's, or of a device that has one already? */
+static bool is_taken(const struct vg_xlconf *conf, unsigned number, const bool *numbered)
+{
+	for (unsigned i = 0; i < conf->n_devices; i++) {
+		if (numbered[i] && conf->devices[i].number == number)
+			return true;
+	}
+	return number < conf->n_virtios;
+}
+
+/* Adopted nodes first, then id=, then the rest: a number that was asked for is not given away. */
+static void give_numbers(struct vg_xlconf *conf)
+{
+	bool numbered[VG_XL_DEVICES_MAX] = { false };
+	unsigned next = VG_XL_FIRST_NUMBER;
+
+	for (int pass = 0; pass < 3; pass++) {
+		for (unsigned i = 0; i < conf->n_devices; i++) {
+			struct vg_xl_device *dev = &conf->devices[i];
+
+			if (numbered[i])
+				continue;
+			if (pass == 0 && dev->virtio >= 0) {
+				dev->number = (unsigned)dev->virtio;
+			} else if (pass == 1 && dev->id >= 0 &&
+				   !is_taken(conf, (unsigned)dev->id, numbered)) {
+				dev->number = (unsigned)dev->id;
+			} else if (pass == 2) {
+				while (is_taken(conf, next, numbered))
+					next++;
+				dev->number = next;
+			} else {
+				continue;
+			}
+			numbered[i] = true;
+		}
+	}
+}
+
 void vg_xlconf_match(struct vg_xlconf *conf, uint16_t (*virtio_id_of)(const char *device))
 {
 	for (unsigned i = 0; i < conf->n_devices; i++)
@@ -645,4 +684,5 @@ void vg_xlconf_match(struct vg_xlconf *conf, uint16_t (*virtio_id_of)(const char
 				match_by_type(conf, dev, virtio_id);
 		}
 	}
+	give_numbers(conf);
 }

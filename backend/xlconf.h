@@ -25,6 +25,10 @@
 #include "backend/log.h"
 #include "backend/params.h"
 
+/* Devices without id= that adopt none of xl's nodes are numbered from here on: xl counts its own
+ * from 0, and may add some while the guest runs. */
+#define VG_XL_FIRST_NUMBER 64u
+
 #define VG_XL_DEVICES_MAX 64 /* entries of one list; more are told and left out */
 
 /* One entry of `vgrant`. */
@@ -33,7 +37,8 @@ struct vg_xl_device {
 	struct vg_params params; /* not checked against a device's table; empty after an error */
 	int id;			 /* id=, or -1 */
 	const char *backend;	 /* backend=, into params; NULL: this domain, or as the node says */
-	int virtio; /* entry of `virtio` that it adopts; -1: none. Set by vg_xlconf_match() */
+	int virtio;	 /* entry of `virtio` that it adopts; -1: none. Set by vg_xlconf_match() */
+	unsigned number; /* that its nodes should have; unique. Set by vg_xlconf_match() */
 	struct vg_err err; /* text is empty when all is well */
 };
 
@@ -93,7 +98,9 @@ int vg_xlconf_find(const char *const *dirs, const char *name, struct vg_xlconf *
  *
  * Devices with id= take the entry of that number; if its virtio device id is another, that is told
  * in the device's err. Then the others, in the order of the list, take the first free entry of
- * their virtio device id. Sets ->virtio of every device.
+ * their virtio device id. Sets ->virtio of every device, and ->number: that of the adopted node, or
+ * id=, or the first that no other device has; also of a device with an error, so that it can be
+ * shown as one that failed. (One whose id= is taken gets a free number, and has an error.)
  */
 void vg_xlconf_match(struct vg_xlconf *conf, uint16_t (*virtio_id_of)(const char *device));
 

@@ -249,6 +249,23 @@ static int print_devices(const struct vgrant_options *opt, struct json_object *d
 	return VGRANT_OK;
 }
 
+/* By domain, then kind, then number, whatever the daemon's order is. */
+static int by_place(const void *a, const void *b)
+{
+	struct json_object *x = *(struct json_object *const *)a;
+	struct json_object *y = *(struct json_object *const *)b;
+	uint64_t m = vgrant_number(x, "domid"), n = vgrant_number(y, "domid");
+	int kinds = strcmp(vgrant_text(x, "kind"), vgrant_text(y, "kind"));
+
+	if (m != n)
+		return m < n ? -1 : 1;
+	if (kinds)
+		return kinds;
+	m = vgrant_number(x, "id");
+	n = vgrant_number(y, "id");
+	return m < n ? -1 : m > n;
+}
+
 int vgrant_list(const struct vgrant_options *opt, int argc, char **argv)
 {
 	const char *guest = argc ? argv[0] : NULL;
@@ -259,6 +276,8 @@ int vgrant_list(const struct vgrant_options *opt, int argc, char **argv)
 		return ret;
 	json_object_object_del(answer, "ok");
 	devices = vgrant_member(answer, "devices");
+	if (json_object_is_type(devices, json_type_array))
+		json_object_array_sort(devices, by_place);
 	if (!json_object_is_type(devices, json_type_array)) {
 		vgrant_complain("vgrantd answered without a list: is it of another version?");
 		ret = VGRANT_FAILED;

@@ -67,6 +67,8 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 	};
 
 	(void)ctx;
+	if (!guest) /* not in the order that people want */
+		vg_control_list_add(req, &bad);
 	if (!detached && (!guest || vg_control_is_guest(guest, "web", 7)))
 		vg_control_list_add(req, &dev);
 	if (attached && (!guest || vg_control_is_guest(guest, "web", 7))) {
@@ -74,8 +76,6 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		dev.state = VG_CONTROL_WAITING;
 		vg_control_list_add(req, &dev);
 	}
-	if (!guest)
-		vg_control_list_add(req, &bad);
 	vg_control_ok(req);
 }
 

@@ -463,6 +463,24 @@ static void an_id_takes_the_node_of_that_number(void **state)
 	assert_says(conf->devices[3].err.text, "which is another device");
 }
 
+static void every_device_has_a_number_of_its_own(void **state)
+{
+	static const unsigned want[] = { 65, 1, 64, 66, 200, 67, 68, 69 };
+
+	(void)state;
+	assert_int_equal(read_text(
+				 "vgrant = [ 'blk,target=/a', 'can', 'rng,id=64', 'blk,a=1,a=2',\n"
+				 " 'rng,id=200', 'rng,id=200', 'warp', 'rng,id=0' ]\n"
+				 "virtio = [ 'type=virtio,device19,transport=mmio',\n"
+				 "           'type=virtio,device24,transport=mmio' ]\n"),
+			 0);
+	vg_xlconf_match(conf, virtio_id_of);
+	for (unsigned i = 0; i < conf->n_devices; i++)
+		assert_int_equal(conf->devices[i].number, want[i]);
+	assert_says(conf->devices[5].err.text, "id=200 is taken");
+	assert_says(conf->devices[7].err.text, "which is another device");
+}
+
 #define WITH_FOLDERS(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -486,6 +504,7 @@ int main(void)
 		WITH_FOLDERS(folders_that_are_not_there_do_no_harm),
 		WITH_FOLDERS(devices_adopt_nodes_of_their_type_in_order),
 		WITH_FOLDERS(an_id_takes_the_node_of_that_number),
+		WITH_FOLDERS(every_device_has_a_number_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, make_top, remove_top);

@@ -298,6 +298,8 @@ int xenevtchn_restrict(xenevtchn_handle *xce, domid_t domid)
 			err = EINVAL;
 		else
 			h->restrict_domid = domid;
+		if (!err)
+			__atomic_store_n(&xce->w->sealed, true, __ATOMIC_RELAXED);
 		fxi_unlock(xce->w);
 	}
 	if (err) {

@@ -21,6 +21,35 @@ static void fifo_name(char name[32], unsigned int slot)
 	snprintf(name, 32, "evtchn.%u", slot);
 }
 
+/*
+ * fifo_fd() - a descriptor of a handle's FIFO that is not the handle's own
+ *
+ * A process that restricted a handle is about to be confined by seccomp, and
+ * would be killed for opening a file. It has its own FIFOs open by then, and
+ * needs no others: guests are woken by futex.
+ */
+static int fifo_fd(struct fx_world *w, unsigned int slot)
+{
+	struct fxi_fifo *f = &w->fifo[slot];
+	uint32_t gen = w->shm->handle[slot].gen;
+	char name[32];
+	int fd;
+
+	pthread_mutex_lock(&w->cache_lock);
+	if (f->fd >= 0 && f->gen != gen) {
+		close(f->fd);
+		f->fd = -1;
+	}
+	if (f->fd < 0 && !__atomic_load_n(&w->sealed, __ATOMIC_RELAXED)) {
+		fifo_name(name, slot);
+		f->fd = openat(w->dirfd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+		f->gen = gen;
+	}
+	fd = f->fd;
+	pthread_mutex_unlock(&w->cache_lock);
+	return fd;
+}
+
 /* take_slot() - a free slot, of @kind from now on; lock held */
 static int take_slot(struct fx_world *w, enum fxi_kind kind, unsigned int domid)
 {
@@ -72,6 +101,8 @@ int fxi_handle_open(struct fx_world *w, enum fxi_kind kind, unsigned int domid, 
 	}
 	w->shm->handle[slot].ino = st.st_ino;
 	*fdp = fd;
+	if (kind == FXI_EVTCHN)
+		fifo_fd(w, (unsigned int)slot);
 out:
 	fxi_unlock(w);
 	return rc ? rc : slot;
@@ -91,29 +122,6 @@ int fxi_handle_find(struct fx_world *w, int fd)
 			slot = (int)i;
 	fxi_unlock(w);
 	return slot;
-}
-
-/* fifo_fd() - a descriptor of a handle's FIFO that is not the handle's own */
-static int fifo_fd(struct fx_world *w, unsigned int slot)
-{
-	struct fxi_fifo *f = &w->fifo[slot];
-	uint32_t gen = w->shm->handle[slot].gen;
-	char name[32];
-	int fd;
-
-	pthread_mutex_lock(&w->cache_lock);
-	if (f->fd >= 0 && f->gen != gen) {
-		close(f->fd);
-		f->fd = -1;
-	}
-	if (f->fd < 0) {
-		fifo_name(name, slot);
-		f->fd = openat(w->dirfd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-		f->gen = gen;
-	}
-	fd = f->fd;
-	pthread_mutex_unlock(&w->cache_lock);
-	return fd;
 }
 
 bool fxi_fifo_write(struct fx_world *w, unsigned int handle, uint32_t port)

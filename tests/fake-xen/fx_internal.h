@@ -147,6 +147,7 @@ struct fx_world {
 	int32_t daemon; /* pid, in the process that started it; 0 */
 	int lifeline;	/* the daemon ends when nobody has it open */
 	struct xs_handle *xs;
+	bool sealed; /* a handle was restricted: the process may not open files any more */
 	pthread_mutex_t cache_lock;   /* the two below; taken inside shm->lock */
 	uint8_t *mem[FX_MAX_DOMAINS]; /* windows on the domains' memory, for grant copies */
 	struct fxi_fifo fifo[FX_MAX_HANDLES];

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * daemon_rig.h - the real vgrantd, on a fake Xen host, with guests in the test process
+ *
+ * Each test gets a world, a folder for the daemon's runtime files, images and
+ * log, and vgrantd-fake (the daemon's own sources, linked with tests/fake-xen)
+ * as a child. VGRANT_BUILD names the build folder, as tests/run-unit sets it.
+ *
+ * rig_end() ends the daemon and asserts what must hold after every test: it
+ * went with status 0, and nothing of any guest is mapped or bound any more.
+ */
+#ifndef DAEMON_RIG_H
+#define DAEMON_RIG_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/driver/vblk.h"
+#include "tests/driver/vgrant_driver.h"
+#include "tests/fake-xen/fake_xen.h"
+
+#define RIG_SECTORS 2048u
+#define RIG_GUESTS  4u
+#define RIG_ID	    64u /* of every guest's device */
+
+struct rig_guest {
+	unsigned int id;
+	struct fx_domain *dom;
+	struct drv_dev *dev;
+	struct drv_blk blk;
+	char image[256];
+};
+
+struct rig {
+	struct fx_world *w;
+	char dir[80];
+	char log[160];
+	pid_t daemon;
+	struct rig_guest guest[RIG_GUESTS];
+};
+
+/* ---- the daemon ------------------------------------------------------------ */
+
+static inline void rig_exec(struct rig *r)
+{
+	const char *build = getenv("VGRANT_BUILD");
+	const char *asan = getenv("ASAN_OPTIONS");
+	char prog[256], run[160], conf[160], options[256];
+	int fd;
+
+	snprintf(prog, sizeof(prog), "%s/vgrantd-fake", build ? build : "build/asan");
+	snprintf(run, sizeof(run), "runtime-dir=%s/run", r->dir);
+	snprintf(conf, sizeof(conf), "config-dirs=%s/xen", r->dir);
+	/* A worker ends without freeing what it holds: that is the kernel's work. */
+	snprintf(options, sizeof(options), "%s%sdetect_leaks=0", asan ? asan : "", asan ? ":" : "");
+	setenv("ASAN_OPTIONS", options, 1);
+	fd = open(r->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	if (fd >= 0)
+		dup2(fd, 2);
+	execl(prog, prog, "-v", "-c", "/dev/null", "-o", run, "-o", conf, "-o", "sandbox=no",
+	      (char *)NULL);
+	fprintf(stderr, "cannot run %s: %s\n", prog, strerror(errno));
+	_exit(127);
+}
+
+static inline void rig_daemon_start(struct rig *r)
+{
+	r->daemon = fork();
+	if (!r->daemon)
+		rig_exec(r);
+}
+
+/** rig_daemon_ready() - wait until it answers on its control socket */
+static inline void rig_daemon_ready(struct rig *r)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd, i, rc = -1;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
+	for (i = 0; i < 1000 && rc; i++) {
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		rc = connect(fd, (struct sockaddr *)&sa, sizeof(sa));
+		close(fd);
+		if (rc)
+			usleep(5000);
+	}
+	assert_int_equal(rc, 0);
+}
+
+/** rig_daemon_stop() - end it with @sig; Return: the status of waitpid() */
+static inline int rig_daemon_stop(struct rig *r, int sig)
+{
+	int status = -1, i;
+
+	if (!r->daemon)
+		return 0;
+	kill(r->daemon, sig);
+	for (i = 0; i < 1000 && waitpid(r->daemon, &status, WNOHANG) == 0; i++)
+		usleep(10000);
+	if (i == 1000) {
+		kill(r->daemon, SIGKILL);
+		waitpid(r->daemon, &status, 0);
+	}
+	r->daemon = 0;
+	return status;
+}
+
+/** rig_logged() - whether the daemon has logged @text */
+static inline bool rig_logged(struct rig *r, const char *text)
+{
+	char *buf = calloc(1, 1 << 20);
+	int fd = open(r->log, O_RDONLY);
+	bool yes = false;
+
+	if (fd >= 0 && read(fd, buf, (1 << 20) - 1) > 0)
+		yes = strstr(buf, text);
+	if (fd >= 0)
+		close(fd);
+	free(buf);
+	return yes;
+}
+
+/** rig_workers() - the daemon's children; Return: how many, at most @max */
+static inline unsigned int rig_workers(struct rig *r, pid_t *pids, unsigned int max)
+{
+	char path[64], buf[512] = "", *p, *end;
+	unsigned int n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", r->daemon, r->daemon);
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return 0;
+	if (read(fd, buf, sizeof(buf) - 1) < 0)
+		buf[0] = '\0';
+	close(fd);
+	for (p = buf; n < max; p = end) {
+		pids[n] = (pid_t)strtol(p, &end, 10);
+		if (end == p)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* ---- guests ---------------------------------------------------------------- */
+
+/** rig_image() - an image of @sectors; sector n is filled with bytes n + @seed */
+static inline void rig_image(const char *path, unsigned int sectors, unsigned int seed)
+{
+	uint8_t buf[512];
+	unsigned int i;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	for (i = 0; i < sectors; i++) {
+		memset(buf, (int)(i + seed), sizeof(buf));
+		assert_int_equal(write(fd, buf, sizeof(buf)), sizeof(buf));
+	}
+	close(fd);
+}
+
+/** rig_nodes() - the nodes of guest @n's device, with @spec as its configuration */
+static inline void rig_nodes(struct rig *r, unsigned int n, const char *spec)
+{
+	const char *const keys[] = { "vgrant-config", spec, NULL };
+	struct rig_guest *g = &r->guest[n];
+	struct drv_dev_config cfg;
+
+	assert_int_equal(fx_add_device(r->w, g->id, "virtio", RIG_ID, 0, keys), 0);
+	cfg = (struct drv_dev_config){ .dom = g->dom, .id = RIG_ID, .timeout_ms = 10000 };
+	assert_int_equal(drv_dev_open(&cfg, &g->dev), 0);
+}
+
+/** rig_domain() - guest @n, without a device */
+static inline struct rig_guest *rig_domain(struct rig *r, unsigned int n)
+{
+	struct rig_guest *g = &r->guest[n];
+
+	assert_int_equal(fx_domain_create(r->w, NULL, &g->id), 0);
+	assert_int_equal(fx_domain_open(r->w, g->id, &g->dom), 0);
+	snprintf(g->image, sizeof(g->image), "%s/%u.img", r->dir, g->id);
+	return g;
+}
+
+/** rig_guest() - guest @n with a disk; not connected */
+static inline struct rig_guest *rig_guest(struct rig *r, unsigned int n)
+{
+	struct rig_guest *g = rig_domain(r, n);
+	char spec[300];
+
+	rig_image(g->image, RIG_SECTORS, g->id);
+	snprintf(spec, sizeof(spec), "blk,target=%s", g->image);
+	rig_nodes(r, n, spec);
+	return g;
+}
+
+/** rig_up() - negotiate and start queue 0 of a connected guest */
+static inline void rig_up(struct rig_guest *g, uint64_t features, unsigned int size)
+{
+	assert_int_equal(drv_dev_start(g->dev, features, 1, size), 0);
+	drv_blk_queue(&g->blk, &g->dev->queues[0], &g->dev->gmem.mem);
+}
+
+/** rig_connected() - a guest with a disk, up and running with all features but packed */
+static inline struct rig_guest *rig_connected(struct rig *r, unsigned int n)
+{
+	struct rig_guest *g = rig_guest(r, n);
+
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~(1ull << VIRTIO_F_RING_PACKED), 64);
+	return g;
+}
+
+/** rig_reads() - sector @s reads as rig_image() wrote it */
+static inline void rig_reads(struct rig_guest *g, unsigned int s)
+{
+	uint8_t want[512], got[512];
+
+	memset(want, (int)(s + g->id), sizeof(want));
+	assert_int_equal(drv_blk_read(&g->blk, s, got, sizeof(got)), 0);
+	assert_memory_equal(want, got, sizeof(want));
+}
+
+/** rig_guest_gone() - the test's side of a guest; the domain stays */
+static inline void rig_guest_gone(struct rig_guest *g)
+{
+	if (g->dev)
+		drv_dev_free(g->dev);
+	fx_domain_close(g->dom);
+	memset(g, 0, sizeof(*g));
+}
+
+/* ---- the rig --------------------------------------------------------------- */
+
+static inline int rig_begin(void **state)
+{
+	const char *tmp = getenv("TMPDIR");
+	struct rig *r = calloc(1, sizeof(*r));
+	char path[160];
+
+	assert_int_equal(fx_world_start(NULL, &r->w), 0);
+	snprintf(r->dir, sizeof(r->dir), "%s/rig.XXXXXX", tmp ? tmp : "/tmp");
+	assert_non_null(mkdtemp(r->dir));
+	snprintf(path, sizeof(path), "%s/run", r->dir);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/xen", r->dir);
+	mkdir(path, 0700);
+	snprintf(r->log, sizeof(r->log), "%s/log", r->dir);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	*state = r;
+	return 0;
+}
+
+/**
+ * rig_nothing_left() - wait until domain 0 has nothing mapped or bound
+ * @handles: how many handles may be open
+ *
+ * A process that has ended may hold its files a moment longer: its io_uring is taken apart by
+ * the kernel, in its own time.
+ *
+ * Return: whether so.
+ */
+static inline bool rig_nothing_left(struct rig *r, unsigned int handles)
+{
+	struct fx_stats st;
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		fx_stats(r->w, 0, &st);
+		if (!st.mapped && !st.ports && st.handles <= handles)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+static inline int rig_end(void **state)
+{
+	struct rig *r = *state;
+	struct fx_stats st;
+	unsigned int i;
+	char cmd[400];
+	int status;
+	bool left;
+
+	for (i = 0; i < RIG_GUESTS; i++)
+		if (r->guest[i].dom)
+			rig_guest_gone(&r->guest[i]);
+	status = rig_daemon_stop(r, SIGTERM);
+	left = !rig_nothing_left(r, 0);
+	fx_stats(r->w, 0, &st);
+	if (status || left || rig_logged(r, "AddressSanitizer") || rig_logged(r, "runtime error")) {
+		printf("daemon status %#x, left: %u mapped, %u ports, %u handles; its log:\n",
+		       status, st.mapped, st.ports, st.handles);
+		fflush(stdout);
+		snprintf(cmd, sizeof(cmd), "tail -n 80 %s", r->log);
+		if (system(cmd))
+			printf("none\n");
+		return -1;
+	}
+	fx_world_stop(r->w);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", r->dir);
+	status = system(cmd);
+	free(r);
+	return status ? -1 : 0;
+}
+
+#endif /* DAEMON_RIG_H */

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test_daemon.c - the whole of vgrantd on a fake Xen host: guests come, work and go
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/daemon_rig.h"
+
+#define BIT(n) (1ull << (n))
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
+}
+
+/* ---- work ------------------------------------------------------------------ */
+
+static void reads_and_writes(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	uint8_t data[4096], back[4096];
+	char id[21];
+	int fd;
+
+	rig_reads(g, 0);
+	rig_reads(g, RIG_SECTORS - 1);
+	memset(data, 0xa5, sizeof(data));
+	assert_int_equal(drv_blk_write(&g->blk, 8, data, sizeof(data)), 0);
+	assert_int_equal(drv_blk_flush(&g->blk), 0);
+	assert_int_equal(drv_blk_get_id(&g->blk, id), 0);
+	fd = open(g->image, O_RDONLY);
+	assert_int_equal(pread(fd, back, sizeof(back), 8 * 512), sizeof(back));
+	close(fd);
+	assert_memory_equal(data, back, sizeof(data));
+	assert_int_equal(drv_blk_read(&g->blk, RIG_SECTORS, back, 512), -EIO);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	assert_int_equal(g->dev->gmem.mem.still_mapped, 0);
+	assert_true(rig_nothing_left(r, 2));
+}
+
+/* Every ring that can be negotiated, direct grants and pool, at odd places in the page. */
+static void every_ring(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_guest(r, 0);
+	struct drv_mem *mem, *pool;
+	uint8_t data[9000], back[9000];
+	unsigned int f, i;
+
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	for (f = 0; f < 16; f++) {
+		uint64_t want = (f & 1 ? BIT(VIRTIO_F_RING_PACKED) : 0) |
+				(f & 2 ? BIT(VIRTIO_RING_F_EVENT_IDX) : 0) | (f & 4 ? BIT(35) : 0) |
+				BIT(VIRTIO_BLK_F_FLUSH);
+
+		assert_int_equal(drv_dev_negotiate(g->dev, want), 0);
+		assert_true(drv_dev_has(g->dev, VIRTIO_F_RING_PACKED) == (f & 1));
+		assert_true(drv_dev_has(g->dev, 35) == !!(f & 4));
+		mem = &g->dev->gmem.mem;
+		if (f & 8) {
+			assert_int_equal(drv_dev_pool(g->dev, 64, &pool), 0);
+			mem = pool;
+		}
+		assert_int_equal(drv_dev_queue(g->dev, 0, f & 1 ? 13 : 16), 0);
+		assert_int_equal(drv_dev_driver_ok(g->dev), 0);
+		drv_blk_queue(&g->blk, &g->dev->queues[0], mem);
+		for (i = 0; i < 20; i++) {
+			size_t len = 512 * (1 + i % 17);
+
+			memset(data, (int)(f * 30 + i), len);
+			assert_int_equal(drv_blk_write(&g->blk, i, data, len), 0);
+			assert_int_equal(drv_blk_read(&g->blk, i, back, len), 0);
+			assert_memory_equal(data, back, len);
+		}
+		assert_int_equal(drv_dev_reset(g->dev), 0);
+	}
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+/* Many segments, indirect and direct, at depth. */
+static void at_depth(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	struct drv_blk_req req[16];
+	struct drv_buf buf[16];
+	struct drv_used used;
+	unsigned int i, k, round, n;
+
+	for (round = 0; round < 20; round++) {
+		for (i = 0; i < 16; i++) {
+			assert_int_equal(drv_alloc(&g->dev->gmem.mem, 4096, 512, true, &buf[i]), 0);
+			req[i] = (struct drv_blk_req){ .type = VIRTIO_BLK_T_IN,
+						       .sector = (i + round) * 8,
+						       .dev_writes = true,
+						       .user = &buf[i] };
+			n = round & 1 ? 8 : 1;
+			for (k = 0; k < n; k++)
+				req[i].seg[k] =
+					(struct drv_seg){ buf[i].addr + k * (4096 / n), 4096 / n };
+			req[i].segs = n;
+			req[i].add_flags = round & 1 ? DRV_ADD_INDIRECT : 0;
+			assert_int_equal(drv_blk_submit(&g->blk, &req[i]), 0);
+		}
+		drv_queue_kick(&g->dev->queues[0]);
+		for (i = 0; i < 16; i++) {
+			struct drv_blk_req *done;
+			struct drv_buf *b;
+
+			assert_int_equal(drv_queue_wait(&g->dev->queues[0], &used), 0);
+			done = drv_blk_finish(&g->blk, &used);
+			assert_int_equal(done->result, 0);
+			b = done->user;
+			for (k = 0; k < 8; k++)
+				assert_int_equal(((uint8_t *)b->virt)[k * 512],
+						 (uint8_t)(done->sector + k + g->id));
+			assert_int_equal(drv_free(&g->dev->gmem.mem, b), 0);
+		}
+	}
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+static void several_guests(void **state)
+{
+	struct rig *r = *state;
+	unsigned int i, k;
+	pid_t pids[8];
+
+	for (i = 0; i < RIG_GUESTS; i++)
+		rig_connected(r, i);
+	assert_int_equal(rig_workers(r, pids, 8), RIG_GUESTS);
+	for (k = 0; k < 50; k++)
+		for (i = 0; i < RIG_GUESTS; i++)
+			rig_reads(&r->guest[i], k * 7);
+	for (i = 0; i < RIG_GUESTS; i++)
+		assert_int_equal(drv_dev_close(r->guest[i].dev), 0);
+}
+
+/* ---- reset, reconnect ------------------------------------------------------ */
+
+/* submit() - @n reads that nobody waits for; their memory stays allocated */
+static void submit(struct rig_guest *g, unsigned int n, struct drv_blk_req *req,
+		   struct drv_buf *buf)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		assert_int_equal(drv_alloc(&g->dev->gmem.mem, 65536, 512, true, &buf[i]), 0);
+		req[i] = (struct drv_blk_req){ .type = VIRTIO_BLK_T_IN,
+					       .dev_writes = true,
+					       .segs = 1 };
+		req[i].seg[0] = (struct drv_seg){ buf[i].addr, 65536 };
+		assert_int_equal(drv_blk_submit(&g->blk, &req[i]), 0);
+	}
+	drv_queue_kick(&g->dev->queues[0]);
+}
+
+static void free_all(struct rig_guest *g, unsigned int n, struct drv_blk_req *req,
+		     struct drv_buf *buf)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		assert_int_equal(drv_free(&g->dev->gmem.mem, &req[i].hdr), 0);
+		assert_int_equal(drv_free(&g->dev->gmem.mem, &buf[i]), 0);
+	}
+}
+
+static void reset_in_mid_io(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	struct drv_blk_req req[16];
+	struct drv_buf buf[16];
+	unsigned int round;
+
+	for (round = 0; round < 10; round++) {
+		submit(g, 16, req, buf);
+		/* The answer promises: nothing mapped, no channel bound. */
+		assert_int_equal(drv_dev_reset(g->dev), 0);
+		free_all(g, 16, req, buf);
+		rig_up(g, round & 1 ? ~0ull : ~BIT(VIRTIO_F_RING_PACKED), 64);
+		rig_reads(g, round);
+	}
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+static void queue_reset(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	struct drv_blk_req req[16];
+	struct drv_buf buf[16];
+	unsigned int round;
+
+	assert_true(drv_dev_has(g->dev, 40));
+	for (round = 0; round < 10; round++) {
+		submit(g, 16, req, buf);
+		assert_int_equal(drv_dev_queue_reset(g->dev, 0), 0);
+		free_all(g, 16, req, buf);
+		assert_int_equal(drv_dev_queue(g->dev, 0, 64u << (round % 3)), 0);
+		rig_reads(g, round);
+	}
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+static void reconnects(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	unsigned int round;
+
+	for (round = 0; round < 10; round++) {
+		assert_int_equal(drv_dev_reconnect(g->dev), 0);
+		rig_up(g, ~0ull, 0);
+		rig_reads(g, round);
+	}
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	assert_true(rig_nothing_left(r, 2));
+}
+
+/* The guest's kernel crashed and a new one starts, with I/O out: kexec. */
+static void crash_and_connect(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	struct drv_dev_config cfg = { .dom = g->dom, .id = RIG_ID };
+	struct drv_blk_req req[8];
+	struct drv_buf buf[8];
+
+	submit(g, 8, req, buf);
+	drv_dev_free(g->dev);
+	assert_int_equal(drv_dev_open(&cfg, &g->dev), 0);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~0ull, 0);
+	rig_reads(g, 5);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+/* ---- going ----------------------------------------------------------------- */
+
+static void destroyed_in_mid_io(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *other = rig_connected(r, 1);
+	unsigned int round, id;
+	int64_t before;
+
+	for (round = 0; round < 5; round++) {
+		struct rig_guest *g = rig_connected(r, 0);
+		struct drv_blk_req req[16];
+		struct drv_buf buf[16];
+
+		submit(g, 16, req, buf);
+		id = g->id;
+		before = now_ms();
+		/* As xl destroy: it must not wait long for Closed. */
+		assert_int_equal(fx_domain_destroy(r->w, id, 10000), 0);
+		assert_true(now_ms() - before < 5000);
+		assert_int_equal(fx_grants_in_use(r->w, id), 0);
+		rig_guest_gone(g);
+		rig_reads(other, round);
+	}
+	assert_int_equal(drv_dev_close(other->dev), 0);
+	assert_true(rig_nothing_left(r, 2));
+}
+
+/* The domain dies in the hypervisor; the toolstack cleans up later, or never asks. */
+static void vanishes(void **state)
+{
+	struct rig *r = *state;
+	unsigned int round, id;
+	pid_t pids[4];
+	int i;
+
+	for (round = 0; round < 3; round++) {
+		struct rig_guest *g = rig_connected(r, 0);
+		struct drv_blk_req req[16];
+		struct drv_buf buf[16];
+
+		submit(g, 16, req, buf);
+		id = g->id;
+		assert_int_equal(fx_domain_kill(r->w, id), 0);
+		usleep(round * 20000);
+		fx_domain_destroy(r->w, id, 0);
+		rig_guest_gone(g);
+		assert_true(rig_nothing_left(r, 2));
+	}
+	for (i = 0; i < 500 && rig_workers(r, pids, 4); i++)
+		usleep(10000);
+	assert_int_equal(rig_workers(r, pids, 4), 0);
+}
+
+/* Twenty times a guest: nothing accumulates. */
+static void twenty_guests(void **state)
+{
+	struct rig *r = *state;
+	unsigned int round, id;
+
+	for (round = 0; round < 20; round++) {
+		struct rig_guest *g = rig_connected(r, 0);
+
+		rig_reads(g, round);
+		id = g->id;
+		if (round & 1)
+			assert_int_equal(drv_dev_close(g->dev), 0);
+		assert_int_equal(fx_domain_destroy(r->w, id, 10000), 0);
+		rig_guest_gone(g);
+	}
+	assert_true(rig_nothing_left(r, 0));
+}
+
+/* ---- crashes of ours -------------------------------------------------------- */
+
+/* The worker is killed under a load; every request comes back, exactly once. */
+static void worker_killed(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_guest(r, 0);
+	unsigned int packed, round, i;
+	struct drv_used used;
+	pid_t pid;
+
+	g->dev->timeout_ms = 30000;
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	for (packed = 0; packed < 2; packed++) {
+		rig_up(g, packed ? ~0ull : ~BIT(VIRTIO_F_RING_PACKED), 64);
+		for (round = 0; round < 2; round++) {
+			struct drv_blk_req req[16];
+			struct drv_buf buf[16];
+
+			submit(g, 16, req, buf);
+			assert_int_equal(rig_workers(r, &pid, 1), 1);
+			kill(pid, SIGKILL);
+			for (i = 0; i < 16; i++) {
+				assert_int_equal(drv_queue_wait(&g->dev->queues[0], &used), 0);
+				assert_int_equal(drv_blk_finish(&g->blk, &used)->result, 0);
+			}
+			assert_int_equal(drv_vring_get(&g->dev->queues[0].vr, &used), 0);
+			for (i = 0; i < 16; i++)
+				assert_int_equal(drv_free(&g->dev->gmem.mem, &buf[i]), 0);
+			/* The state never left Connected; control messages are answered. */
+			assert_int_equal(drv_dev_backend_state(g->dev), 4);
+			assert_int_equal(drv_msg_ping(g->dev, round), 0);
+		}
+		assert_int_equal(drv_dev_reset(g->dev), 0);
+	}
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+/* The daemon itself dies, and its successor carries on. */
+static void daemon_killed(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	unsigned int round;
+
+	g->dev->timeout_ms = 30000;
+	for (round = 0; round < 2; round++) {
+		struct drv_blk_req req[8];
+		struct drv_buf buf[8];
+		struct drv_used used;
+		unsigned int i;
+
+		rig_reads(g, 1);
+		submit(g, 8, req, buf);
+		rig_daemon_stop(r, round ? SIGTERM : SIGKILL);
+		assert_int_equal(drv_dev_backend_state(g->dev), 4);
+		rig_daemon_start(r);
+		rig_daemon_ready(r);
+		for (i = 0; i < 8; i++) {
+			assert_int_equal(drv_queue_wait(&g->dev->queues[0], &used), 0);
+			assert_int_equal(drv_blk_finish(&g->blk, &used)->result, 0);
+		}
+		for (i = 0; i < 8; i++)
+			assert_int_equal(drv_free(&g->dev->gmem.mem, &buf[i]), 0);
+		rig_reads(g, 2);
+		assert_int_equal(drv_msg_ping(g->dev, round), 0);
+	}
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+/* ---- sentences --------------------------------------------------------------- */
+
+/* refused() - a device with this configuration is Closed, and says why */
+static void refused(struct rig *r, const char *spec, const char *why)
+{
+	struct rig_guest *g = rig_domain(r, 0);
+	char *text;
+
+	rig_nodes(r, 0, spec);
+	assert_int_equal(drv_dev_connect(g->dev), -ENODEV);
+	assert_int_equal(drv_dev_backend_state(g->dev), 6);
+	text = drv_dev_error(g->dev);
+	assert_non_null(text);
+	if (!strstr(text, why))
+		fail_msg("'%s' says '%s', not '%s'", spec, text, why);
+	assert_true(rig_logged(r, text));
+	free(text);
+	assert_int_equal(fx_domain_destroy(r->w, g->id, 10000), 0);
+	rig_guest_gone(g);
+}
+
+static void bad_configurations(void **state)
+{
+	struct rig *r = *state;
+	char spec[300];
+
+	refused(r, "blk,target=/none/such.img", "/none/such.img");
+	snprintf(spec, sizeof(spec), "blk,target=%s", r->dir);
+	refused(r, spec, r->dir); /* a directory */
+	refused(r, "blk", "target");
+	refused(r, "nonsense,target=/x", "nonsense");
+	refused(r, "blk,target=/x,colour=blue", "colour");
+}
+
+static void two_daemons(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	struct rig second = *r;
+	int status, i;
+
+	rig_daemon_start(&second);
+	for (i = 0; i < 500 && waitpid(second.daemon, &status, WNOHANG) == 0; i++)
+		usleep(10000);
+	assert_true(i < 500);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status));
+	rig_reads(g, 3); /* the first does not mind */
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+static void no_xen(void **state)
+{
+	struct rig *r = *state, alone = *r;
+	int status = 0, i;
+
+	unsetenv("FAKE_XEN_DIR");
+	snprintf(alone.dir, sizeof(alone.dir), "%s", r->dir);
+	snprintf(alone.log, sizeof(alone.log), "%s/log2", r->dir);
+	rig_daemon_start(&alone);
+	setenv("FAKE_XEN_DIR", fx_world_dir(r->w), 1);
+	for (i = 0; i < 500 && waitpid(alone.daemon, &status, WNOHANG) == 0; i++)
+		usleep(10000);
+	assert_true(i < 500);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status));
+	assert_true(rig_logged(&alone, "xenstore"));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, rig_begin, rig_end)
+	const struct CMUnitTest tests[] = {
+		T(reads_and_writes), T(every_ring),	    T(at_depth),
+		T(several_guests),   T(reset_in_mid_io),    T(queue_reset),
+		T(reconnects),	     T(crash_and_connect),  T(destroyed_in_mid_io),
+		T(vanishes),	     T(twenty_guests),	    T(worker_killed),
+		T(daemon_killed),    T(bad_configurations), T(two_daemons),
+		T(no_xen),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

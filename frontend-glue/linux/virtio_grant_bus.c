@@ -5,8 +5,12 @@
  * virtio-grant is a virtio-msg bus: xenbus finds devices, a shared page with
  * its own event channel carries messages, each virtqueue has an event channel,
  * grants name memory. xenstore/PROTOCOL.md is the specification; "section"
- * below is one of its sections. This file is all of it but the grants of rings
- * and buffers (virtio_grant_dma.c) and the meaning of messages (virtio_msg.c).
+ * below is one of its sections. This file is the life of a device. Others:
+ *
+ *	virtio_grant_ctrl.c	how messages travel
+ *	virtio_grant_queue.c	how virtqueues notify
+ *	virtio_grant_dma.c	how memory is granted
+ *	virtio_msg.c		what messages mean
  *
  * Whose device it is. The xenbus device types say "virtio", not "over grants".
  * We bind all devices of the types, and watch; only the backend's key
@@ -33,158 +37,22 @@
  */
 #include <linux/delay.h>
 #include <linux/device.h>
-#include <linux/interrupt.h>
 #include <linux/jiffies.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pm.h>
 #include <linux/slab.h>
-#include <linux/virtio_ring.h>
-#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <uapi/linux/virtio_ids.h>
-#include <xen/events.h>
-#include <xen/grant_table.h>
-#include <xen/page.h>
 #include <xen/platform_pci.h>
 #include <xen/xen.h>
 #include <xen/xenbus.h>
 
-#include "virtio_grant.h"
-#include "virtio_grant_compat.h"
-#include "virtio_grant_dma.h"
-#include "virtio_msg.h"
+#include "virtio_grant_bus.h"
 
-static unsigned int timeout = 60;
-module_param(timeout, uint, 0644);
-MODULE_PARM_DESC(timeout, "Seconds to wait for a backend, which may be restarting (default 60, at least 30)");
-
-#define VG_TIMEOUT_MIN		30	/* seconds; section 4 */
-#define VG_TIMEOUT_SHUTDOWN	5	/* seconds, when the guest goes down */
 #define VG_CLOSE_TIMEOUT	10	/* seconds from Closing to Closed */
 
-/* Interrupts in a row without work before Xen is asked to slow them down. A
- * driver that polls leaves a few behind even with the best of backends.
- */
-#define VG_SPURIOUS_MAX		64
-
-/* Messages taken in one interrupt: a backend that sends faster than we take
- * them waits for its next notification.
- */
-#define VG_MESSAGES_MAX		(4 * VIRTIO_GRANT_SLOTS)
-
-/**
- * enum vg_phase - where a device is in its life
- * @VG_IDLE: nothing is shared with the backend
- * @VG_OFFERED: the control page is granted, our state is Initialised
- * @VG_LIVE: the virtio device is registered, our state is Connected
- * @VG_CLOSING: our state is Closing, the backend is to let go
- */
-enum vg_phase {
-	VG_IDLE,
-	VG_OFFERED,
-	VG_LIVE,
-	VG_CLOSING,
-};
-
-/**
- * struct vg_device - one device
- * @dev: between the xenbus device and the virtio device
- * @xdev: the xenbus device
- * @dma: DMA operations of @dev
- * @dma_mask: for @dev
- * @work: see the top of this file
- * @gone: likewise
- * @event: likewise
- * @life: serialises what changes @phase
- * @phase: where we are
- * @reconnect: from Closed, start anew without waiting to be asked
- * @pm_frozen: a suspend is under way
- * @removing: vg_remove() is at work
- * @dead: requests fail at once
- * @closing_since: jiffies when Closing was seen or entered
- * @vmdev_lock: of @vmdev
- * @vmdev: the virtio device, or NULL
- *
- * The control page:
- * @ctrl: shared with the backend
- * @ctrl_ref: its grant
- * @ctrl_port: event channel
- * @ctrl_irq: bound to it; 0: none
- * @driver_prod: index of ours; the page has a copy
- * @driver_cons: index of ours; the page has a copy
- * @spurious: notifications in a row without a message
- * @ring_lock: of what follows, and of consuming
- * @call_token: of the request that waits; 0: none
- * @call_buf: the request that waits, and where its response goes
- * @call_done: the response is there
- * @event_pending: there are a status and a generation to report
- * @event_status: from the last EVENT_CONFIG
- * @event_generation: likewise
- *
- * @call_lock: one request at a time
- * @next_token: for the next request
- * @wait: for responses and room
- */
-struct vg_device {
-	struct device dev;
-	struct xenbus_device *xdev;
-	struct vg_dma dma;
-	u64 dma_mask;
-
-	struct delayed_work work;
-	struct delayed_work gone;
-	struct work_struct event;
-
-	struct mutex life;
-	enum vg_phase phase;
-	bool reconnect;
-	bool pm_frozen;
-	bool removing;
-	bool dead;
-	unsigned long closing_since;
-
-	struct mutex vmdev_lock;
-	struct virtio_msg_device *vmdev;
-
-	struct virtio_grant_control *ctrl;
-	grant_ref_t ctrl_ref;
-	evtchn_port_t ctrl_port;
-	int ctrl_irq;
-	u32 driver_prod;
-	u32 driver_cons;
-	unsigned int spurious;
-
-	spinlock_t ring_lock;
-	u16 call_token;
-	struct virtio_msg_buf *call_buf;
-	bool call_done;
-	bool event_pending;
-	u32 event_status;
-	u32 event_generation;
-
-	struct mutex call_lock;
-	u16 next_token;
-	wait_queue_head_t wait;
-};
-
-/**
- * struct vg_queue - notifications of one virtqueue; vq->priv
- * @vq: the virtqueue
- * @port: event channel, used both ways
- * @irq: bound to it
- * @spurious: notifications in a row without a used buffer
- * @name: of the interrupt
- */
-struct vg_queue {
-	struct virtqueue *vq;
-	evtchn_port_t port;
-	int irq;
-	unsigned int spurious;
-	char name[32];
-};
-
-static struct workqueue_struct *vg_workqueue;
+struct workqueue_struct *vg_workqueue;
 
 static struct vg_device *to_vg(struct device *dev)
 {
@@ -196,31 +64,10 @@ struct vg_dma *vg_dma_of(struct device *dev)
 	return &to_vg(dev)->dma;
 }
 
-/* Values in shared memory are little-endian, and change under our eyes. */
-static u32 vg_load(const unsigned int *p)
-{
-	return le32_to_cpu((__force __le32)virt_load_acquire(p));
-}
-
-static void vg_store(unsigned int *p, u32 value)
-{
-	virt_store_release(p, (__force unsigned int)cpu_to_le32(value));
-}
-
-static u16 get16(const unsigned short *p)
-{
-	return le16_to_cpup((const __force __le16 *)p);
-}
-
-static void put16(unsigned short *p, u16 v)
-{
-	*(__force __le16 *)p = cpu_to_le16(v);
-}
-
 /* ---- what the backend says in xenstore ----------------------------------- */
 
 /* xenbus's own function for this has had two signatures. */
-static enum xenbus_state vg_backend_state(struct vg_device *vg)
+enum xenbus_state vg_backend_state(struct vg_device *vg)
 {
 	if (!vg->xdev->otherend)
 		return XenbusStateUnknown;
@@ -237,7 +84,7 @@ static bool vg_has_let_go(enum xenbus_state state)
 }
 
 /* Is this the end of a connection that was offered, or is in use? */
-static bool vg_is_leaving(struct vg_device *vg, enum xenbus_state state)
+bool vg_is_leaving(struct vg_device *vg, enum xenbus_state state)
 {
 	if (READ_ONCE(vg->phase) == VG_OFFERED &&
 	    (state == XenbusStateInitialising || state == XenbusStateInitWait))
@@ -284,488 +131,12 @@ static void vg_report_error(struct vg_device *vg)
 	kfree(text);
 }
 
-/* ---- control page (section 4) -------------------------------------------- */
-
-/* The backend must not be used any more; in any context. */
-static void vg_give_up(struct vg_device *vg)
-{
-	WRITE_ONCE(vg->dead, true);
-	wake_up(&vg->wait);
-	mod_delayed_work(vg_workqueue, &vg->gone, 0);
-}
+/* ---- work that ends things ----------------------------------------------- */
 
 static void vg_dma_fault(struct vg_dma *dma)
 {
 	vg_give_up(container_of(dma, struct vg_device, dma));
 }
-
-/**
- * vg_receive() - act on one message
- * @vg: the device; @ring_lock is held
- * @msg: the message, in memory of our own
- *
- * What is malformed, or not for us, is discarded (section 5.1).
- */
-static void vg_receive(struct vg_device *vg, const struct virtio_msg_buf *msg)
-{
-	const struct virtio_msg_header *h = &msg->header;
-	const struct virtio_msg_event_config *event = (void *)msg->payload;
-	unsigned int size = get16(&h->msg_size);
-
-	if (size < sizeof(*h) || size > VIRTIO_GRANT_SLOT_SIZE || h->dev_num)
-		goto discard;
-
-	if (h->type & VIRTIO_MSG_TYPE_RESPONSE) {
-		struct virtio_msg_buf *call = vg->call_buf;
-
-		/* A restarted backend may answer twice. */
-		if (!vg->call_token || vg->call_done ||
-		    get16(&h->token) != vg->call_token ||
-		    h->type != (call->header.type | VIRTIO_MSG_TYPE_RESPONSE) ||
-		    h->msg_id != call->header.msg_id)
-			goto discard;
-		memcpy(call, msg, size);
-		vg->call_done = true;
-		wake_up(&vg->wait);
-		return;
-	}
-
-	if (h->type == VIRTIO_MSG_TYPE_REQUEST &&
-	    h->msg_id == VIRTIO_MSG_EVENT_CONFIG &&
-	    size >= sizeof(*h) + sizeof(*event)) {
-		vg->event_status = le32_to_cpu((__force __le32)event->status);
-		vg->event_generation =
-			le32_to_cpu((__force __le32)event->generation);
-		vg->event_pending = true;
-		queue_work(vg_workqueue, &vg->event);
-		return;
-	}
-discard:
-	dev_dbg(&vg->dev, "message 0x%02x of type 0x%02x discarded\n",
-		h->msg_id, h->type);
-}
-
-/**
- * vg_consume() - take messages from the to-driver ring
- * @vg: the device
- *
- * Return: whether there were any, or there is room that was not there.
- */
-static bool vg_consume(struct vg_device *vg)
-{
-	struct virtio_grant_control *ctrl;
-	struct virtio_msg_buf msg;
-	unsigned int taken = 0;
-	unsigned long flags;
-	u32 ready;
-
-	spin_lock_irqsave(&vg->ring_lock, flags);
-	ctrl = vg->ctrl;
-	while (ctrl && !READ_ONCE(vg->dead) && taken < VG_MESSAGES_MAX) {
-		ready = vg_load(&ctrl->device_prod.value) - vg->driver_cons;
-		if (!ready)
-			break;
-		if (ready > VIRTIO_GRANT_SLOTS) {
-			dev_err(&vg->dev, "backend broke the control page\n");
-			vg_give_up(vg);
-			break;
-		}
-		memcpy(&msg,
-		       ctrl->to_driver[vg->driver_cons % VIRTIO_GRANT_SLOTS],
-		       sizeof(msg));
-		vg_receive(vg, &msg);
-		vg->driver_cons++;
-		vg_store(&ctrl->tail.driver_cons, vg->driver_cons);
-		taken++;
-	}
-	if (taken)
-		notify_remote_via_evtchn(vg->ctrl_port);
-	spin_unlock_irqrestore(&vg->ring_lock, flags);
-	return taken;
-}
-
-static irqreturn_t vg_ctrl_interrupt(int irq, void *arg)
-{
-	struct vg_device *vg = arg;
-	unsigned int eoi = 0;
-
-	if (vg_consume(vg))
-		vg->spurious = 0;
-	else if (++vg->spurious > VG_SPURIOUS_MAX)
-		eoi = XEN_EOI_FLAG_SPURIOUS;
-	/* Perhaps a request was consumed: its sender may wait for room. */
-	wake_up(&vg->wait);
-	xen_irq_lateeoi(irq, eoi);
-	return IRQ_HANDLED;
-}
-
-/**
- * vg_has_room() - can a request be written?
- * @vg: the device; @call_lock is held
- *
- * A backend that says more was consumed than was produced is given up.
- *
- * Return: whether a slot of the to-device ring is free.
- */
-static bool vg_has_room(struct vg_device *vg)
-{
-	u32 used = vg->driver_prod - vg_load(&vg->ctrl->device_cons.value);
-
-	if (used > VIRTIO_GRANT_SLOTS) {
-		dev_err(&vg->dev, "backend broke the control page\n");
-		vg_give_up(vg);
-	}
-	return used < VIRTIO_GRANT_SLOTS;
-}
-
-/**
- * vg_wait() - wait until something holds, the backend leaves, or time is up
- * @vg: the device
- * @cond: the something
- * @deadline: jiffies
- *
- * The backend's state is looked at once a second, since xenbus does not report
- * it during suspend and removal; so are the rings.
- *
- * Return: 0, -EIO or -ETIMEDOUT.
- */
-static int vg_wait(struct vg_device *vg, bool (*cond)(struct vg_device *vg),
-		   unsigned long deadline)
-{
-	enum xenbus_state state;
-
-	while (!cond(vg)) {
-		if (READ_ONCE(vg->dead))
-			return -EIO;
-		if (time_after(jiffies, deadline)) {
-			dev_err(&vg->dev, "backend does not answer\n");
-			vg_give_up(vg);
-			return -ETIMEDOUT;
-		}
-		if (wait_event_timeout(vg->wait,
-				       cond(vg) || READ_ONCE(vg->dead), HZ))
-			continue;
-		state = vg_backend_state(vg);
-		if (vg_is_leaving(vg, state)) {
-			dev_dbg(&vg->dev, "backend is %s\n",
-				xenbus_strstate(state));
-			vg_give_up(vg);
-			return -EIO;
-		}
-		vg_consume(vg);
-	}
-	return 0;
-}
-
-static bool vg_call_done(struct vg_device *vg)
-{
-	return READ_ONCE(vg->call_done);
-}
-
-static unsigned long vg_deadline(void)
-{
-	unsigned int seconds = max_t(unsigned int, timeout, VG_TIMEOUT_MIN);
-
-	if (system_state > SYSTEM_RUNNING)
-		seconds = VG_TIMEOUT_SHUTDOWN;
-	return jiffies + seconds * HZ;
-}
-
-/**
- * vg_call() - send a request, wait for its response
- * @vg: the device
- * @msg: the request, but for its token; then the response
- *
- * Return: 0, -EIO when the backend is gone, -ETIMEDOUT when it was given up.
- */
-static int vg_call(struct vg_device *vg, struct virtio_msg_buf *msg)
-{
-	unsigned int size = get16(&msg->header.msg_size);
-	unsigned long deadline = vg_deadline();
-	int ret = -EIO;
-
-	mutex_lock(&vg->call_lock);
-	if (!vg->ctrl || READ_ONCE(vg->dead))
-		goto out;
-	ret = vg_wait(vg, vg_has_room, deadline);
-	if (ret)
-		goto out;
-
-	if (!++vg->next_token)
-		vg->next_token++;
-	put16(&msg->header.token, vg->next_token);
-
-	spin_lock_irq(&vg->ring_lock);
-	vg->call_token = vg->next_token;
-	vg->call_buf = msg;
-	vg->call_done = false;
-	spin_unlock_irq(&vg->ring_lock);
-
-	memcpy(vg->ctrl->to_device[vg->driver_prod % VIRTIO_GRANT_SLOTS], msg,
-	       size);
-	vg->driver_prod++;
-	vg_store(&vg->ctrl->driver_prod.value, vg->driver_prod);
-	notify_remote_via_evtchn(vg->ctrl_port);
-
-	ret = vg_wait(vg, vg_call_done, deadline);
-
-	spin_lock_irq(&vg->ring_lock);
-	vg->call_token = 0;
-	vg->call_buf = NULL;
-	spin_unlock_irq(&vg->ring_lock);
-out:
-	mutex_unlock(&vg->call_lock);
-	return ret;
-}
-
-/**
- * vg_bus_call() - one of the bus's own requests (section 5.2)
- * @vg: the device
- * @id: the message
- * @payload: of the request, then of the response
- * @len: bytes of both
- *
- * Return: 0 or a negative errno.
- */
-static int vg_bus_call(struct vg_device *vg, u8 id, void *payload, size_t len)
-{
-	struct virtio_msg_buf msg = {};
-	int ret;
-
-	msg.header.type = VIRTIO_MSG_TYPE_BUS | VIRTIO_MSG_TYPE_REQUEST;
-	msg.header.msg_id = id;
-	put16(&msg.header.msg_size, sizeof(msg.header) + len);
-	memcpy(msg.payload, payload, len);
-	ret = vg_call(vg, &msg);
-	if (ret)
-		return ret;
-	if (get16(&msg.header.msg_size) < sizeof(msg.header) + len)
-		return -EPROTO;
-	memcpy(payload, msg.payload, len);
-	return 0;
-}
-
-/* Is there somebody? Waits for a backend that restarts. */
-static int vg_ping(struct vg_device *vg)
-{
-	struct virtio_msg_ping ping = { .data = 0 };
-
-	return vg_bus_call(vg, VIRTIO_MSG_BUS_PING, &ping, sizeof(ping));
-}
-
-/**
- * vg_free_control() - take the control page back
- * @vg: the device
- *
- * Safe at any time, and after a resume, which has ended the grant and the
- * event channel already.
- */
-static void vg_free_control(struct vg_device *vg)
-{
-	struct virtio_grant_control *ctrl = vg->ctrl;
-
-	WRITE_ONCE(vg->dead, true);
-	wake_up(&vg->wait);
-	if (vg->ctrl_irq)
-		unbind_from_irqhandler(vg->ctrl_irq, vg);
-	vg->ctrl_irq = 0;
-	vg->ctrl_port = 0;
-
-	mutex_lock(&vg->call_lock);
-	spin_lock_irq(&vg->ring_lock);
-	vg->ctrl = NULL;
-	vg->event_pending = false;
-	spin_unlock_irq(&vg->ring_lock);
-	mutex_unlock(&vg->call_lock);
-	/* If it is still mapped, Xen's grant code frees it later. */
-	if (ctrl && vg->ctrl_ref)
-		gnttab_end_foreign_access(vg->ctrl_ref, virt_to_page(ctrl));
-	else if (ctrl)
-		free_page((unsigned long)ctrl);
-	vg->ctrl_ref = 0;
-}
-
-/**
- * vg_make_control() - grant a fresh control page and make its event channel
- * @vg: the device, without one
- *
- * Return: 0 or a negative errno.
- */
-static int vg_make_control(struct vg_device *vg)
-{
-	struct virtio_grant_control *ctrl;
-	int ret;
-
-	BUILD_BUG_ON(sizeof(*ctrl) > XEN_PAGE_SIZE);
-	ctrl = (void *)get_zeroed_page(GFP_KERNEL);
-	if (!ctrl)
-		return -ENOMEM;
-	ctrl->tail.magic =
-		(__force unsigned int)cpu_to_le32(VIRTIO_GRANT_MAGIC);
-
-	vg->driver_prod = 0;
-	vg->driver_cons = 0;
-	vg->spurious = 0;
-	vg->ctrl = ctrl;
-	WRITE_ONCE(vg->dead, false);
-
-	ret = gnttab_grant_foreign_access(vg->xdev->otherend_id,
-					  virt_to_gfn(ctrl), 0);
-	if (ret < 0)
-		goto fail;
-	vg->ctrl_ref = ret;
-
-	ret = xenbus_alloc_evtchn(vg->xdev, &vg->ctrl_port);
-	if (ret)
-		goto fail;
-	ret = bind_evtchn_to_irqhandler_lateeoi(vg->ctrl_port,
-						vg_ctrl_interrupt, 0,
-						dev_name(&vg->dev), vg);
-	if (ret < 0) {
-		xenbus_free_evtchn(vg->xdev, vg->ctrl_port);
-		goto fail;
-	}
-	vg->ctrl_irq = ret;
-	return 0;
-
-fail:
-	vg_free_control(vg);
-	return ret;
-}
-
-/* ---- virtqueue notifications (section 5.3) ------------------------------- */
-
-static irqreturn_t vg_queue_interrupt(int irq, void *arg)
-{
-	struct vg_queue *q = arg;
-	unsigned int eoi = 0;
-
-	if (vring_interrupt(irq, q->vq) == IRQ_HANDLED)
-		q->spurious = 0;
-	else if (++q->spurious > VG_SPURIOUS_MAX)
-		eoi = XEN_EOI_FLAG_SPURIOUS;
-	xen_irq_lateeoi(irq, eoi);
-	return IRQ_HANDLED;
-}
-
-static bool vg_notify(struct virtqueue *vq)
-{
-	struct vg_queue *q = vq->priv;
-
-	notify_remote_via_evtchn(q->port);
-	return true;
-}
-
-static int vg_queue_irq(struct virtqueue *vq)
-{
-	struct vg_queue *q = vq->priv;
-
-	return q->irq;
-}
-
-static void vg_queue_close(struct virtio_msg_device *vmdev,
-			   struct virtqueue *vq)
-{
-	struct vg_queue *q = vq->priv;
-
-	/* Closes the event channel too. */
-	unbind_from_irqhandler(q->irq, q);
-	vq->priv = NULL;
-	kfree(q);
-}
-
-static int vg_queue_make(struct vg_device *vg, struct virtqueue *vq)
-{
-	struct vg_queue *q;
-	int ret;
-
-	q = kzalloc(sizeof(*q), GFP_KERNEL);
-	if (!q)
-		return -ENOMEM;
-	q->vq = vq;
-	snprintf(q->name, sizeof(q->name), "%s-%s", dev_name(&vq->vdev->dev),
-		 vq->name);
-
-	ret = xenbus_alloc_evtchn(vg->xdev, &q->port);
-	if (ret)
-		goto free;
-	vq->priv = q;
-	ret = bind_evtchn_to_irqhandler_lateeoi(q->port, vg_queue_interrupt, 0,
-						q->name, q);
-	if (ret < 0) {
-		xenbus_free_evtchn(vg->xdev, q->port);
-		goto free;
-	}
-	q->irq = ret;
-	return 0;
-
-free:
-	vq->priv = NULL;
-	kfree(q);
-	return ret;
-}
-
-static int vg_queue_open(struct virtio_msg_device *vmdev, struct virtqueue *vq)
-{
-	struct vg_device *vg = vmdev->bus_priv;
-	struct virtio_grant_vq_channel ch = {};
-	struct vg_queue *q;
-	u32 error;
-	int ret;
-
-	if (!vq->priv) {
-		ret = vg_queue_make(vg, vq);
-		if (ret)
-			return ret;
-	}
-	q = vq->priv;
-
-	ch.index = (__force unsigned int)cpu_to_le32(vq->index);
-	ch.port = (__force unsigned int)cpu_to_le32(q->port);
-	BUILD_BUG_ON(sizeof(ch) != sizeof(struct virtio_grant_vq_channel_resp));
-	ret = vg_bus_call(vg, VIRTIO_GRANT_BUS_SET_VQ_CHANNEL, &ch, sizeof(ch));
-	if (ret)
-		return ret;
-	error = le32_to_cpu((__force __le32)ch.port);
-	if (error) {
-		dev_err(&vq->vdev->dev, "%s: backend cannot bind port %u: %u\n",
-			vq->name, q->port, error);
-		return -EIO;
-	}
-	return 0;
-}
-
-static int vg_transfer(struct virtio_msg_device *vmdev,
-		       struct virtio_msg_buf *msg)
-{
-	return vg_call(vmdev->bus_priv, msg);
-}
-
-static const char *vg_bus_name(struct virtio_msg_device *vmdev)
-{
-	struct vg_device *vg = vmdev->bus_priv;
-
-	return dev_name(&vg->xdev->dev);
-}
-
-static int vg_prepare(struct virtio_msg_device *vmdev)
-{
-	struct vg_device *vg = vmdev->bus_priv;
-
-	return vg_dma_attach(&vg->dma);
-}
-
-static const struct virtio_msg_bus_ops vg_bus_ops = {
-	.prepare = vg_prepare,
-	.transfer = vg_transfer,
-	.queue_open = vg_queue_open,
-	.queue_close = vg_queue_close,
-	.queue_irq = vg_queue_irq,
-	.notify = vg_notify,
-	.bus_name = vg_bus_name,
-};
-
-/* ---- work that ends things ----------------------------------------------- */
 
 /* An EVENT_CONFIG came. */
 static void vg_event_work(struct work_struct *work)
@@ -852,6 +223,7 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 	vg->dma.domid = vg->xdev->otherend_id;
 	WRITE_ONCE(vg->dma.broken, false);
 	vg->closing_since = 0;
+	vg->reconnect = false;
 	ret = vg_make_control(vg);
 	if (ret) {
 		dev_err(&vg->dev, "no control page: %d\n", ret);
@@ -980,7 +352,6 @@ static void vg_idle(struct vg_device *vg, enum xenbus_state backend)
 		if (backend != XenbusStateInitWait &&
 		    !(vg->reconnect && backend == XenbusStateClosed))
 			return;
-		vg->reconnect = false;
 		xenbus_switch_state(vg->xdev, XenbusStateInitialising);
 	}
 

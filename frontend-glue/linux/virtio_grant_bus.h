@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio_grant_bus.h - one virtio-grant device; what the files of the bus share
+ *
+ * virtio_grant_bus.c has the picture.
+ */
+#ifndef VIRTIO_GRANT_BUS_H
+#define VIRTIO_GRANT_BUS_H
+
+#include <linux/device.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <xen/grant_table.h>
+#include <xen/xenbus.h>
+
+#include "virtio_grant.h"
+#include "virtio_grant_dma.h"
+#include "virtio_msg.h"
+
+/* Interrupts in a row without work before Xen is asked to slow them down. A
+ * driver that polls leaves a few behind even with the best of backends.
+ */
+#define VG_SPURIOUS_MAX		64
+
+/**
+ * enum vg_phase - where a device is in its life
+ * @VG_IDLE: nothing is shared with the backend
+ * @VG_OFFERED: the control page is granted, our state is Initialised
+ * @VG_LIVE: the virtio device is registered, our state is Connected
+ * @VG_CLOSING: our state is Closing, the backend is to let go
+ */
+enum vg_phase {
+	VG_IDLE,
+	VG_OFFERED,
+	VG_LIVE,
+	VG_CLOSING,
+};
+
+/**
+ * struct vg_device - one device
+ * @dev: between the xenbus device and the virtio device
+ * @xdev: the xenbus device
+ * @dma: DMA operations of @dev
+ * @dma_mask: for @dev
+ * @work: see the top of this file
+ * @gone: likewise
+ * @event: likewise
+ * @life: serialises what changes @phase
+ * @phase: where we are
+ * @reconnect: from Closed, start anew without waiting to be asked
+ * @pm_frozen: a suspend is under way
+ * @removing: vg_remove() is at work
+ * @dead: requests fail at once
+ * @closing_since: jiffies when Closing was seen or entered
+ * @vmdev_lock: of @vmdev
+ * @vmdev: the virtio device, or NULL
+ *
+ * The control page:
+ * @ctrl: shared with the backend
+ * @ctrl_ref: its grant
+ * @ctrl_port: event channel
+ * @ctrl_irq: bound to it; 0: none
+ * @driver_prod: index of ours; the page has a copy
+ * @driver_cons: index of ours; the page has a copy
+ * @spurious: notifications in a row without a message
+ * @ring_lock: of what follows, and of consuming
+ * @call_token: of the request that waits; 0: none
+ * @call_buf: the request that waits, and where its response goes
+ * @call_done: the response is there
+ * @event_pending: there are a status and a generation to report
+ * @event_status: from the last EVENT_CONFIG
+ * @event_generation: likewise
+ *
+ * @call_lock: one request at a time
+ * @next_token: for the next request
+ * @wait: for responses and room
+ */
+struct vg_device {
+	struct device dev;
+	struct xenbus_device *xdev;
+	struct vg_dma dma;
+	u64 dma_mask;
+
+	struct delayed_work work;
+	struct delayed_work gone;
+	struct work_struct event;
+
+	struct mutex life;
+	enum vg_phase phase;
+	bool reconnect;
+	bool pm_frozen;
+	bool removing;
+	bool dead;
+	unsigned long closing_since;
+
+	struct mutex vmdev_lock;
+	struct virtio_msg_device *vmdev;
+
+	struct virtio_grant_control *ctrl;
+	grant_ref_t ctrl_ref;
+	evtchn_port_t ctrl_port;
+	int ctrl_irq;
+	u32 driver_prod;
+	u32 driver_cons;
+	unsigned int spurious;
+
+	spinlock_t ring_lock;
+	u16 call_token;
+	struct virtio_msg_buf *call_buf;
+	bool call_done;
+	bool event_pending;
+	u32 event_status;
+	u32 event_generation;
+
+	struct mutex call_lock;
+	u16 next_token;
+	wait_queue_head_t wait;
+};
+
+extern struct workqueue_struct *vg_workqueue;
+
+/* virtio_grant_bus.c */
+enum xenbus_state vg_backend_state(struct vg_device *vg);
+bool vg_is_leaving(struct vg_device *vg, enum xenbus_state state);
+
+/* virtio_grant_ctrl.c */
+int vg_make_control(struct vg_device *vg);
+void vg_free_control(struct vg_device *vg);
+void vg_give_up(struct vg_device *vg);
+int vg_call(struct vg_device *vg, struct virtio_msg_buf *msg);
+int vg_bus_call(struct vg_device *vg, u8 id, void *payload, size_t len);
+int vg_ping(struct vg_device *vg);
+
+/* virtio_grant_queue.c */
+extern const struct virtio_msg_bus_ops vg_bus_ops;
+
+#endif /* VIRTIO_GRANT_BUS_H */

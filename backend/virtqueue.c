@@ -167,11 +167,12 @@ static int alloc(struct vg_vq *vq)
 	if (vq->packed) {
 		vq->ids = calloc(65536 / 64, sizeof(*vq->ids));
 		vq->free_slots = calloc(vq->size, sizeof(*vq->free_slots));
-		if (!vq->ids || !vq->free_slots)
+		vq->done_rec = calloc(vq->size, sizeof(*vq->done_rec));
+		if (!vq->ids || !vq->free_slots || !vq->done_rec)
 			return -ENOMEM;
 		while (vq->n_free_slots < vq->size) {
 			vq->free_slots[vq->n_free_slots] =
-				(uint16_t)(vq->size - 1 - vq->n_free_slots);
+				&vq->slots[vq->size - 1 - vq->n_free_slots];
 			vq->n_free_slots++;
 		}
 	}
@@ -253,6 +254,7 @@ void vg_vq_free(struct vg_vq *vq)
 	free(vq->free_slots);
 	free(vq->ids);
 	free(vq->done);
+	free(vq->done_rec);
 	free(vq->free_blocks);
 	free(vq->scratch);
 	free(vq->order);
@@ -292,9 +294,7 @@ int vg_vq_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max)
 		return vq->fault;
 	if (vq->in_order)
 		for (unsigned i = 0; i < n; i++)
-			vq->order[order_at(vq, vq->order_n++)] =
-				(uint16_t)(vg_slot_of(out[i]) - vq->slots);
-	vq->n_out += n;
+			vq->order[order_at(vq, vq->order_n++)] = vg_slot_of(out[i]);
 	vq->stats.chains += n;
 	vq->stats.pops++;
 	return (int)n;
@@ -310,7 +310,6 @@ void vg_vq_unpop(struct vg_vq *vq, struct vg_chain *c)
 		vg_split_unpop(vq, s);
 	if (vq->in_order)
 		vq->order_n--;
-	vq->n_out--;
 	vq->stats.chains--;
 	vg_chain_drop(vq, s);
 }
@@ -318,10 +317,29 @@ void vg_vq_unpop(struct vg_vq *vq, struct vg_chain *c)
 /** finish - the chain in @s waits for the next flush; its slot is free */
 static inline void finish(struct vg_vq *vq, struct vg_slot *s, uint32_t written)
 {
-	vq->done[vq->n_done++] = (struct vg_done){
-		.written = written, .id = s->c.id, .ndesc = s->c.ndesc, .rec = s->rec
-	};
+	uint32_t i = vq->n_done++;
+
+	vq->done[i] = (struct vg_done){ .written = written, .id = s->c.id, .ndesc = s->c.ndesc };
+	if (vq->packed)
+		vq->done_rec[i] = s->rec;
 	vg_slot_release(vq, s);
+}
+
+/** push_in_order - hold @s until it is the eldest; then finish all that can be */
+static void push_in_order(struct vg_vq *vq, struct vg_slot *s, uint32_t written)
+{
+	s->state = VG_SLOT_HELD;
+	s->written = written;
+	vq->n_held++;
+	while (vq->order_n) {
+		s = vq->order[vq->order_head];
+		if (s->state != VG_SLOT_HELD)
+			return;
+		vq->order_head = order_at(vq, 1);
+		vq->order_n--;
+		vq->n_held--;
+		finish(vq, s, s->written);
+	}
 }
 
 void vg_vq_push(struct vg_vq *vq, struct vg_chain *c, uint32_t written)
@@ -330,21 +348,10 @@ void vg_vq_push(struct vg_vq *vq, struct vg_chain *c, uint32_t written)
 
 	if (written > c->in_len)
 		written = c->in_len;
-	vq->n_out--;
-	if (!vq->in_order) {
+	if (__builtin_expect(vq->in_order, 0))
+		push_in_order(vq, s, written);
+	else
 		finish(vq, s, written);
-		return;
-	}
-	s->state = VG_SLOT_HELD;
-	s->written = written;
-	while (vq->order_n) {
-		s = &vq->slots[vq->order[vq->order_head]];
-		if (s->state != VG_SLOT_HELD)
-			return;
-		vq->order_head = order_at(vq, 1);
-		vq->order_n--;
-		finish(vq, s, s->written);
-	}
 }
 
 bool vg_vq_flush(struct vg_vq *vq)
@@ -386,7 +393,7 @@ bool vg_vq_rearm(struct vg_vq *vq)
 
 unsigned vg_vq_inflight(const struct vg_vq *vq)
 {
-	return vq->n_out;
+	return vq->chains_out - (vq->resub_n - vq->resub_at) - vq->n_held - vq->n_done;
 }
 
 const char *vg_vq_fault(const struct vg_vq *vq)

@@ -10,12 +10,14 @@
  * are. Their distance is chain_max segments and one cache line, so that the
  * first lines of many blocks do not all fall into one set of the cache.
  *
- * An indirect table (VIRTIO 2.7.5.3, 2.8.7) is copied to where the chain's
+ * An indirect table (VIRTIO 2.7.5.3, 2.8.7) that is direct memory is decoded from
+ * there, each descriptor read once, when the whole pop has been gathered: it had
+ * that long to come from memory. Any other table is copied, to where the chain's
  * segments will be: a descriptor and a segment have the same size, and each
- * descriptor is read before its segment overwrites it. Drivers fill tables
- * from front to back, so the segment with number i comes from descriptor i. A split
- * table may jump, though: from the first jump on it is decoded from a copy.
- * Whatever it does, it cannot take more steps than it has descriptors.
+ * descriptor is read before its segment overwrites it. Drivers fill tables from
+ * front to back, so the segment with number i comes from descriptor i. A split
+ * table may jump, though: from the first jump on it is decoded from yet another
+ * copy. Whatever it does, it cannot take more steps than it has descriptors.
  *
  * The tables of all chains of a pop are fetched by one batch: for grants, one
  * hypercall.
@@ -24,19 +26,62 @@
 
 #include "backend/virtqueue_chain.h"
 
-bool vg_chain_grow(struct vg_vq *vq, struct vg_slot *s, uint32_t n)
+/** move_to_block - give @s a block and move @b's segments there. Return: 0, or -EAGAIN: none free. */
+static int move_to_block(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b)
 {
 	struct vg_seg *block;
 
 	if (!vq->n_free_blocks) {
 		vq->starved = true;
-		return false;
+		return -EAGAIN;
 	}
 	block = vq->blocks + vq->block_stride * vq->free_blocks[--vq->n_free_blocks];
-	memcpy(block, s->few, n * sizeof(*block));
+	memcpy(block, s->few, b->n * sizeof(*block));
 	s->c.segs = block;
 	s->is_long = true;
-	return true;
+	b->segs = block;
+	b->room = vq->chain_max;
+	return 0;
+}
+
+int vg_build_grow(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b)
+{
+	if (b->n == vq->chain_max)
+		return vg_vq_break(vq, -EPROTO, "chain of more than %u buffers", vq->chain_max);
+	return move_to_block(vq, s, b);
+}
+
+int vg_build_table(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, uint64_t addr,
+		   uint32_t len)
+{
+	uint32_t n = len / sizeof(struct vg_desc);
+
+	if (!vq->indirect)
+		return vg_vq_break(vq, -EPROTO, "indirect descriptor, not negotiated");
+	if (!n || len % sizeof(struct vg_desc))
+		return vg_vq_break(vq, -EPROTO, "indirect table of %u bytes", len);
+	if (n > vq->chain_max - b->n)
+		return vg_vq_break(vq, -EPROTO, "indirect table of %u descriptors, at most %u", n,
+				   vq->chain_max - b->n);
+	if (addr + (len - 1) < addr)
+		return vg_vq_break(vq, -EPROTO, "indirect table of %u bytes at 0x%llx", len,
+				   (unsigned long long)addr);
+	if (n > b->room - b->n) {
+		int rc = move_to_block(vq, s, b);
+
+		if (rc)
+			return rc;
+	}
+	s->written = n;
+	s->table = vg_mem_direct(vq->mem, addr, len, VG_FROM_GUEST);
+	if (s->table && (uintptr_t)s->table % sizeof(uint64_t) == 0) {
+		__builtin_prefetch(s->table);
+		__builtin_prefetch((const char *)s->table + 64);
+		return 0;
+	}
+	s->table = NULL;
+	vg_batch_add(&vq->batch, addr, b->segs + b->n, len, VG_FROM_GUEST, &s->c.error);
+	return 0;
 }
 
 void vg_chain_drop(struct vg_vq *vq, struct vg_slot *s)
@@ -47,50 +92,47 @@ void vg_chain_drop(struct vg_vq *vq, struct vg_slot *s)
 	vg_slot_release(vq, s);
 }
 
-/** table_desc - descriptor @i of a table that was copied over segments */
-static struct vg_desc table_desc(const struct vg_seg *segs, uint32_t i)
-{
-	struct vg_desc d;
-
-	memcpy(&d, &segs[i], sizeof(d));
-	d.addr = le64toh(d.addr);
-	d.rest = le64toh(d.rest);
-	return d;
-}
-
-/** table_add - append the buffer that a table's descriptor describes. Return: 0 or -EPROTO. */
-static int table_add(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, struct vg_desc d)
+/** table_add - append the buffer that a split table's descriptor describes. Return: 0 or -EPROTO. */
+static inline int table_add(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b,
+			    struct vg_desc d)
 {
 	return vg_build_add(vq, s, b, d.addr, vg_desc_len(d), d.rest >> 32 & VRING_DESC_F_WRITE);
 }
 
 /**
- * table_split - turn the table of @n descriptors behind @b's segments into segments
+ * table_save - copy descriptors @from to @n of a table that segments are about to overwrite
+ *
+ * Those before are segments by now: whoever jumps back there is in a loop.
+ */
+static const struct vg_desc *table_save(struct vg_vq *vq, const struct vg_desc *table,
+					uint32_t from, uint32_t n)
+{
+	memset(vq->scratch, 0, from * sizeof(*vq->scratch));
+	memcpy(vq->scratch + from, table + from, (n - from) * sizeof(*vq->scratch));
+	return vq->scratch;
+}
+
+/**
+ * table_split - turn a table of @n descriptors into segments behind @b's
+ * @in_place: the table lies where the segments will
  *
  * Return: 0, or -EPROTO: the queue is broken.
  */
-static int table_split(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, uint32_t n)
+static int table_split(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b,
+		       const struct vg_desc *table, uint32_t n, bool in_place)
 {
-	const struct vg_seg *table = b->segs + b->n;
-	bool copied = false;
 	uint32_t i = 0;
 
 	for (uint32_t steps = 1;; steps++) {
-		struct vg_desc d = copied ? vq->scratch[i] : table_desc(table, i);
-		uint16_t flags = (uint16_t)(d.rest >> 32), next = (uint16_t)(d.rest >> 48);
+		struct vg_desc d = vg_desc_read(&table[i]);
+		uint32_t flags = (uint32_t)(d.rest >> 32), next = flags >> 16;
 		int rc;
 
 		if (flags & VRING_DESC_F_INDIRECT)
 			return vg_vq_break(vq, -EPROTO, "indirect table within an indirect table");
-		if ((flags & VRING_DESC_F_NEXT) && next != i + 1 && !copied) {
-			/* Those up to @i are segments by now. None of them may be the next. */
-			if (next <= i)
-				return vg_vq_break(vq, -EPROTO, "loop in an indirect table");
-			for (uint32_t k = i + 1; k < n; k++)
-				vq->scratch[k] = table_desc(table, k);
-			for (uint32_t k = 0; k <= i; k++)
-				vq->scratch[k].rest = (uint64_t)VRING_DESC_F_INDIRECT << 32;
-			copied = true;
+		if (in_place && (flags & VRING_DESC_F_NEXT) && next != i + 1) {
+			table = table_save(vq, table, i + 1, n);
+			in_place = false;
 		}
 		rc = table_add(vq, s, b, d);
 		if (rc)
@@ -110,16 +152,14 @@ static int table_split(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, 
  * table_packed - the same for a packed ring: all descriptors, one after the other; of their flags
  * only WRITE has a meaning (VIRTIO 2.8.7)
  */
-static int table_packed(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, uint32_t n)
+static int table_packed(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b,
+			const struct vg_desc *table, uint32_t n)
 {
-	const struct vg_seg *table = b->segs + b->n;
-
 	for (uint32_t i = 0; i < n; i++) {
-		struct vg_desc d = table_desc(table, i);
-		int rc;
+		struct vg_desc d = vg_desc_read(&table[i]);
+		int rc = vg_build_add(vq, s, b, d.addr, vg_desc_len(d),
+				      d.rest >> 48 & VRING_DESC_F_WRITE);
 
-		rc = vg_build_add(vq, s, b, d.addr, vg_desc_len(d),
-				  d.rest >> 48 & VRING_DESC_F_WRITE);
 		if (rc)
 			return rc;
 	}
@@ -137,6 +177,7 @@ static int table_decode(struct vg_vq *vq, struct vg_slot *s)
 		.out = s->c.out_len,
 		.in = s->c.in_len,
 	};
+	const struct vg_desc *table = s->table ? s->table : (const void *)(b.segs + b.n);
 	uint32_t n = s->written;
 	int rc;
 
@@ -144,7 +185,8 @@ static int table_decode(struct vg_vq *vq, struct vg_slot *s)
 	if (s->c.error)
 		return vg_vq_break(vq, -EFAULT, "indirect table of chain %u cannot be read",
 				   s->c.id);
-	rc = vq->packed ? table_packed(vq, s, &b, n) : table_split(vq, s, &b, n);
+	rc = vq->packed ? table_packed(vq, s, &b, table, n)
+			: table_split(vq, s, &b, table, n, !s->table);
 	return rc ? rc : vg_build_end(vq, s, &b);
 }
 

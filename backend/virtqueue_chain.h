@@ -38,6 +38,18 @@ static inline struct vg_build vg_build_start(const struct vg_vq *vq, struct vg_s
 	return (struct vg_build){ .segs = s->few, .room = vq->short_max };
 }
 
+/*
+ * The two below are not hot and lie in virtqueue_chain.c. They take a copy of the
+ * build, so that the one in the inner loop need not live in memory.
+ */
+
+/** vg_build_grow - make room. Return: 0, -EPROTO: too long, the queue is broken; -EAGAIN: later. */
+int vg_build_grow(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b);
+
+/** vg_build_table - queue fetching an indirect table behind what @b has. Return: as vg_build_add() */
+int vg_build_table(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b, uint64_t addr,
+		   uint32_t len);
+
 /**
  * vg_build_add - append one buffer
  *
@@ -48,13 +60,12 @@ static inline __attribute__((always_inline)) int vg_build_add(struct vg_vq *vq, 
 							      uint32_t len, bool writable)
 {
 	if (__builtin_expect(b->n == b->room, 0)) {
-		if (b->n == vq->chain_max)
-			return vg_vq_break(vq, -EPROTO, "chain of more than %u buffers",
-					   vq->chain_max);
-		if (!vg_chain_grow(vq, s, b->n))
-			return -EAGAIN;
-		b->segs = s->c.segs;
-		b->room = vq->chain_max;
+		struct vg_build copy = *b;
+		int rc = vg_build_grow(vq, s, &copy);
+
+		if (rc)
+			return rc;
+		*b = copy;
 	}
 	if (__builtin_expect(!len || addr + (len - 1) < addr, 0))
 		return vg_vq_break(vq, -EPROTO, "buffer of %u bytes at 0x%llx", len,
@@ -71,33 +82,6 @@ static inline __attribute__((always_inline)) int vg_build_add(struct vg_vq *vq, 
 				   "device-readable buffer behind a device-writable one");
 	b->n_out = b->n;
 	b->out += len;
-	return 0;
-}
-
-/** vg_build_table - queue fetching an indirect table behind what @b has. Return: as vg_build_add() */
-static inline int vg_build_table(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b,
-				 uint64_t addr, uint32_t len)
-{
-	uint32_t n = len / sizeof(struct vg_desc);
-
-	if (!vq->indirect)
-		return vg_vq_break(vq, -EPROTO, "indirect descriptor, not negotiated");
-	if (!n || len % sizeof(struct vg_desc))
-		return vg_vq_break(vq, -EPROTO, "indirect table of %u bytes", len);
-	if (n > vq->chain_max - b->n)
-		return vg_vq_break(vq, -EPROTO, "indirect table of %u descriptors, at most %u", n,
-				   vq->chain_max - b->n);
-	if (addr + (len - 1) < addr)
-		return vg_vq_break(vq, -EPROTO, "indirect table of %u bytes at 0x%llx", len,
-				   (unsigned long long)addr);
-	if (n > b->room - b->n) {
-		if (!vg_chain_grow(vq, s, b->n))
-			return -EAGAIN;
-		b->segs = s->c.segs;
-		b->room = vq->chain_max;
-	}
-	s->written = n;
-	vg_batch_add(&vq->batch, addr, b->segs + b->n, len, VG_FROM_GUEST, &s->c.error);
 	return 0;
 }
 

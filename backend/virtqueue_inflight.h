@@ -195,12 +195,11 @@ static inline void rec_packed_batch(struct vg_vq *vq, struct place used, struct 
 	uint16_t committed = vq->rec_free;
 
 	for (uint32_t i = 0; i < vq->n_done; i++) {
-		const struct vg_done *d = &vq->done[i];
-		uint16_t last = rec_last(vq, d->rec, d->ndesc);
+		uint16_t head = vq->done_rec[i], last = rec_last(vq, head, vq->done[i].ndesc);
 
 		rec_st16(&rec->desc[last].next, vq->rec_free);
 		vq->rec_next[last] = vq->rec_free;
-		vq->rec_free = d->rec;
+		vq->rec_free = head;
 	}
 	rec_set_free(rec, vq->rec_free, committed);
 	rec_set_used(rec, used, old);
@@ -213,7 +212,7 @@ static inline void rec_packed_published(struct vg_vq *vq, struct place used)
 
 	in_sequence();
 	for (uint32_t i = 0; i < vq->n_done; i++)
-		rec_st8(&rec->desc[vq->done[i].rec].inflight, 0);
+		rec_st8(&rec->desc[vq->done_rec[i]].inflight, 0);
 	rec_set_free(rec, vq->rec_free, vq->rec_free);
 	rec_set_used(rec, used, used);
 }

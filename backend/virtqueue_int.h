@@ -33,14 +33,18 @@
  * of the natural size, never repeated by the compiler: hence atomics. Contents
  * are little-endian (VIRTIO 1.x, and records on the machines that we run on).
  */
+typedef uint16_t __attribute__((may_alias)) any16; /* whatever type the memory was declared with */
+typedef uint32_t __attribute__((may_alias)) any32;
+typedef uint64_t __attribute__((may_alias)) any64;
+
 static inline uint16_t ld16(const void *p)
 {
-	return le16toh(__atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED));
+	return le16toh(__atomic_load_n((const any16 *)p, __ATOMIC_RELAXED));
 }
 
 static inline uint64_t ld64(const void *p)
 {
-	return le64toh(__atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED));
+	return le64toh(__atomic_load_n((const any64 *)p, __ATOMIC_RELAXED));
 }
 
 static inline uint8_t ld8(const void *p)
@@ -50,37 +54,37 @@ static inline uint8_t ld8(const void *p)
 
 static inline uint32_t ld32(const void *p)
 {
-	return le32toh(__atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED));
+	return le32toh(__atomic_load_n((const any32 *)p, __ATOMIC_RELAXED));
 }
 
 static inline void st16(void *p, uint16_t v)
 {
-	__atomic_store_n((uint16_t *)p, htole16(v), __ATOMIC_RELAXED);
+	__atomic_store_n((any16 *)p, htole16(v), __ATOMIC_RELAXED);
 	VG_KILL_POINT();
 }
 
 static inline void st32(void *p, uint32_t v)
 {
-	__atomic_store_n((uint32_t *)p, htole32(v), __ATOMIC_RELAXED);
+	__atomic_store_n((any32 *)p, htole32(v), __ATOMIC_RELAXED);
 	VG_KILL_POINT();
 }
 
 static inline void st64(void *p, uint64_t v)
 {
-	__atomic_store_n((uint64_t *)p, htole64(v), __ATOMIC_RELAXED);
+	__atomic_store_n((any64 *)p, htole64(v), __ATOMIC_RELAXED);
 	VG_KILL_POINT();
 }
 
 /* Publishing: see "Notifications" in virtqueue_split.c. */
 static inline void st16_publish(void *p, uint16_t v)
 {
-	__atomic_store_n((uint16_t *)p, htole16(v), __ATOMIC_SEQ_CST);
+	__atomic_store_n((any16 *)p, htole16(v), __ATOMIC_SEQ_CST);
 	VG_KILL_POINT();
 }
 
 static inline void st64_publish(void *p, uint64_t v)
 {
-	__atomic_store_n((uint64_t *)p, htole64(v), __ATOMIC_SEQ_CST);
+	__atomic_store_n((any64 *)p, htole64(v), __ATOMIC_SEQ_CST);
 	VG_KILL_POINT();
 }
 
@@ -98,7 +102,7 @@ static inline void in_sequence(void)
 
 /* ---- chains ------------------------------------------------------------- */
 
-#define VG_SHORT 9u /* segments that fit in the slot itself: a slot is three cache lines */
+#define VG_SHORT 8u /* segments that fit in the slot itself: a slot is three cache lines */
 
 /* A descriptor as it stands in a ring or a table, in two words: both ring formats fit. */
 struct vg_desc {
@@ -111,22 +115,22 @@ enum vg_slot_state { VG_SLOT_FREE, VG_SLOT_OUT, VG_SLOT_HELD };
 /* One chain that is out, with what only the engine needs. Split: slot number = head. */
 struct vg_slot {
 	struct vg_chain c;
-	uint32_t written; /* of a HELD one; while popping: descriptors of its table */
-	uint16_t rec;	  /* packed: its first entry in the record */
-	uint8_t state;	  /* enum vg_slot_state */
-	bool is_long;	  /* segs point to a block */
+	uint32_t written;	     /* of a HELD one; while popping: descriptors of its table */
+	uint16_t rec;		     /* packed: its first entry in the record */
+	uint8_t state;		     /* enum vg_slot_state */
+	bool is_long;		     /* segs point to a block */
+	const struct vg_desc *table; /* while popping: its table in guest memory, or NULL: copied */
 	struct vg_seg few[VG_SHORT];
-};
+} __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct vg_seg) == sizeof(struct vg_desc), "tables are decoded in place");
-_Static_assert(sizeof(struct vg_slot) == 192 || sizeof(void *) != 8, "three cache lines");
+_Static_assert(sizeof(struct vg_slot) <= 192, "three cache lines");
 
 /* A chain that was pushed and is not yet published. */
 struct vg_done {
 	uint32_t written;
 	uint16_t id;
 	uint16_t ndesc;
-	uint16_t rec; /* first entry in the record */
 };
 
 /* A chain that a predecessor popped. */
@@ -162,15 +166,15 @@ struct vg_vq {
 	uint16_t used_idx;   /* published */
 	uint32_t chains_out; /* taken, by us or a predecessor, and not published */
 	uint32_t descs_out;  /* ring descriptors of these */
-	uint32_t n_out;	     /* popped and not pushed: what vg_vq_inflight() tells */
 
-	uint32_t chain_max;    /* segments */
-	uint32_t short_max;    /* the smaller of chain_max and VG_SHORT */
-	struct vg_slot *slots; /* @size */
-	uint16_t *free_slots;  /* packed: stack */
+	uint32_t chain_max;	     /* segments */
+	uint32_t short_max;	     /* the smaller of chain_max and VG_SHORT */
+	struct vg_slot *slots;	     /* @size */
+	struct vg_slot **free_slots; /* packed: stack */
 	uint32_t n_free_slots;
 	uint64_t *ids;	      /* packed: bit map of the buffer ids that are out */
 	struct vg_done *done; /* @size */
+	uint16_t *done_rec;   /* @size; packed: a done one's first entry in the record */
 	uint32_t n_done;
 
 	/* Blocks for long chains: @block_stride segments apart, see block_get(). */
@@ -179,11 +183,12 @@ struct vg_vq {
 	size_t block_stride;
 	uint16_t *free_blocks; /* stack */
 	uint32_t n_free_blocks;
-	struct vg_desc *scratch; /* chain_max: a table whose next fields jump about */
+	struct vg_desc *scratch; /* chain_max: a copied table whose next fields jump about */
 
 	/* In-order: slots from the eldest, a ring of @size. */
-	uint16_t *order;
+	struct vg_slot **order;
 	uint32_t order_head, order_n;
+	uint32_t n_held; /* of these, pushed */
 
 	/* In-flight record, written only while running. */
 	void *rec;
@@ -209,9 +214,6 @@ int vg_vq_break(struct vg_vq *vq, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4), cold));
 
 /* virtqueue_chain.c */
-
-/** vg_chain_grow - move @s's first @n segments to a block. Return: false when none is free. */
-bool vg_chain_grow(struct vg_vq *vq, struct vg_slot *s, uint32_t n);
 
 /**
  * vg_chain_settle - fetch and decode the tables of what a pop has gathered
@@ -248,7 +250,7 @@ static inline void vg_slot_release(struct vg_vq *vq, struct vg_slot *s)
 	vg_block_release(vq, s);
 	if (vq->packed) {
 		vq->ids[s->c.id / 64] &= ~(1ull << s->c.id % 64);
-		vq->free_slots[vq->n_free_slots++] = (uint16_t)(s - vq->slots);
+		vq->free_slots[vq->n_free_slots++] = s;
 	}
 }
 

@@ -69,7 +69,7 @@ static inline void packed_take(struct vg_vq *vq, struct vg_slot *s)
 static inline __attribute__((always_inline)) struct vg_slot *packed_walk(struct vg_vq *vq,
 									 uint32_t at, uint64_t rest)
 {
-	struct vg_slot *s = &vq->slots[vq->free_slots[vq->n_free_slots - 1]];
+	struct vg_slot *s = vq->free_slots[vq->n_free_slots - 1];
 	struct vg_build b = vg_build_start(vq, s);
 	uint32_t left = vq->size - vq->descs_out, n = 0;
 
@@ -128,7 +128,7 @@ undo:
 static struct vg_slot *packed_walk_record(struct vg_vq *vq, struct vg_resub r)
 {
 	const struct rec_packed *rec = vq->rec;
-	struct vg_slot *s = &vq->slots[vq->free_slots[vq->n_free_slots - 1]];
+	struct vg_slot *s = vq->free_slots[vq->n_free_slots - 1];
 	struct vg_build b = vg_build_start(vq, s);
 	uint16_t i = r.entry;
 	uint64_t rest = 0;

@@ -48,37 +48,41 @@ static int split_look(struct vg_vq *vq)
 
 /**
  * split_walk - follow one chain from @head
+ * @left: ring descriptors that are not out, less this chain's on return
  *
  * Return: 0, with the chain in its slot (s->written != 0: less its table); -EPROTO: the queue is
  * broken; -EAGAIN: later.
  */
-static inline __attribute__((always_inline)) int split_walk(struct vg_vq *vq, uint16_t head)
+static inline __attribute__((always_inline)) int split_walk(struct vg_vq *vq, struct vg_slot *s,
+							    uint16_t head, uint32_t *left)
 {
-	struct vg_slot *s = &vq->slots[head];
+	const struct vg_desc *ring = vq->desc;
 	struct vg_build b = vg_build_start(vq, s);
-	uint32_t left = vq->size - vq->descs_out, n = 0;
-	uint16_t i = head, flags;
+	uint32_t size = vq->size, n = 0, i = head;
 	int rc;
 
 	if (__builtin_expect(s->state != VG_SLOT_FREE, 0))
 		return vg_vq_break(vq, -EPROTO, "chain %u is made available twice", head);
-	s->c = (struct vg_chain){ .id = head };
+	s->c.error = 0;
 	s->written = 0;
 	for (;;) {
-		struct vg_desc d = vg_desc_read(&vq->desc[i]);
+		struct vg_desc d = vg_desc_read(&ring[i]);
+		uint32_t flags = (uint32_t)(d.rest >> 32);
 
-		flags = (uint16_t)(d.rest >> 32);
-		if (__builtin_expect(n++ == left, 0)) {
+		if (__builtin_expect(n++ == *left, 0)) {
 			rc = vg_vq_break(vq, -EPROTO, "chain %u loops or shares descriptors", head);
 			goto undo;
 		}
-		if (flags & VRING_DESC_F_INDIRECT) {
+		if (__builtin_expect(flags & VRING_DESC_F_INDIRECT, 0)) {
+			struct vg_build copy = b;
+
 			if (flags & VRING_DESC_F_NEXT)
 				rc = vg_vq_break(vq, -EPROTO, "indirect descriptor with next");
 			else
-				rc = vg_build_table(vq, s, &b, d.addr, vg_desc_len(d));
+				rc = vg_build_table(vq, s, &copy, d.addr, vg_desc_len(d));
 			if (rc)
 				goto undo;
+			b = copy;
 			break;
 		}
 		rc = vg_build_add(vq, s, &b, d.addr, vg_desc_len(d), flags & VRING_DESC_F_WRITE);
@@ -86,22 +90,51 @@ static inline __attribute__((always_inline)) int split_walk(struct vg_vq *vq, ui
 			goto undo;
 		if (!(flags & VRING_DESC_F_NEXT))
 			break;
-		i = (uint16_t)(d.rest >> 48);
-		if (__builtin_expect(i >= vq->size, 0)) {
-			rc = vg_vq_break(vq, -EPROTO, "next %u in a ring of %u", i, vq->size);
+		i = flags >> 16;
+		if (__builtin_expect(i >= size, 0)) {
+			rc = vg_vq_break(vq, -EPROTO, "next %u in a ring of %u", i, size);
 			goto undo;
 		}
 	}
 	rc = vg_build_end(vq, s, &b);
 	if (rc)
 		goto undo;
+	s->c.id = head;
 	s->c.ndesc = (uint16_t)n;
+	s->c.resubmitted = false;
+	s->c.user = NULL;
 	s->state = VG_SLOT_OUT;
-	vq->descs_out += n;
+	*left -= n;
 	return 0;
 undo:
 	vg_block_release(vq, s);
 	return rc;
+}
+
+/**
+ * split_heads - fetch @n <= HEADS heads, of the available ring or of a predecessor, from the @from-th
+ *
+ * Their descriptors and slots come from memory meanwhile.
+ *
+ * Return: how many are in range.
+ */
+static inline __attribute__((always_inline)) unsigned
+split_heads(const struct vg_vq *vq, uint16_t *heads, unsigned from, unsigned n, bool resub)
+{
+	const struct vring_avail *avail = vq->avail;
+	const struct vg_desc *desc = vq->desc;
+	struct vg_slot *slots = vq->slots;
+	uint32_t size = vq->size, mask = vq->mask, at = vq->avail_idx + from;
+
+	for (unsigned i = 0; i < n; i++) {
+		heads[i] = resub ? vq->resub[vq->resub_at + from + i].entry
+				 : ld16(&avail->ring[(at + i) & mask]);
+		if (__builtin_expect(heads[i] >= size, 0))
+			return i;
+		__builtin_prefetch(&desc[heads[i]]);
+		__builtin_prefetch(&slots[heads[i]], 1);
+	}
+	return n;
 }
 
 /**
@@ -113,36 +146,30 @@ undo:
 static inline __attribute__((always_inline)) unsigned
 split_gather(struct vg_vq *vq, struct vg_chain **out, unsigned want, bool resub, bool *tables)
 {
+	uint32_t left = vq->size - vq->descs_out, any = 0;
 	uint16_t heads[HEADS];
 	unsigned n = 0;
 
 	while (n < want) {
-		unsigned chunk = want - n < HEADS ? want - n : HEADS;
+		unsigned ask = want - n < HEADS ? want - n : HEADS;
+		unsigned got = split_heads(vq, heads, n, ask, resub);
 
-		for (unsigned i = 0; i < chunk; i++) {
-			heads[i] =
-				resub ? vq->resub[vq->resub_at + n + i].entry
-				      : ld16(&vq->avail->ring[(vq->avail_idx + n + i) & vq->mask]);
-			if (__builtin_expect(heads[i] >= vq->size, 0)) {
-				chunk = i;
-				break;
-			}
-			__builtin_prefetch(&vq->desc[heads[i]]);
-			__builtin_prefetch(&vq->slots[heads[i]], 1);
-		}
-		if (!chunk) {
-			vg_vq_break(vq, -EPROTO, "head %u in a ring of %u", heads[0], vq->size);
-			return n;
-		}
-		for (unsigned i = 0; i < chunk; i++) {
+		for (unsigned i = 0; i < got; i++) {
 			struct vg_slot *s = &vq->slots[heads[i]];
 
-			if (split_walk(vq, heads[i]))
-				return n;
-			*tables |= s->written != 0;
+			if (split_walk(vq, s, heads[i], &left))
+				goto out;
+			any |= s->written;
 			out[n++] = &s->c;
 		}
+		if (got < ask) {
+			vg_vq_break(vq, -EPROTO, "head %u in a ring of %u", heads[got], vq->size);
+			break;
+		}
 	}
+out:
+	vq->descs_out = vq->size - left;
+	*tables = any;
 	return n;
 }
 
@@ -204,16 +231,17 @@ void vg_split_unpop(struct vg_vq *vq, struct vg_slot *s)
 bool vg_split_publish(struct vg_vq *vq)
 {
 	uint16_t old = vq->used_idx, new = (uint16_t)(old + vq->n_done), event;
+	const struct vg_done *d = vq->done, *end = d + vq->n_done;
+	struct vring_used_elem *ring = vq->used->ring;
+	uint32_t mask = vq->mask, at = old, descs = 0;
 	bool always = vq->notify_always;
 
-	for (uint32_t i = 0; i < vq->n_done; i++) {
-		const struct vg_done *d = &vq->done[i];
-		struct vring_used_elem *e = &vq->used->ring[(old + i) & vq->mask];
-
-		st32(&e->id, d->id);
-		st32(&e->len, d->written);
-		vq->descs_out -= d->ndesc;
+	for (; d < end; d++, at++) {
+		st32(&ring[at & mask].id, d->id);
+		st32(&ring[at & mask].len, d->written);
+		descs += d->ndesc;
 	}
+	vq->descs_out -= descs;
 	vq->used_idx = new;
 	vq->chains_out -= vq->n_done;
 	if (vq->rec)

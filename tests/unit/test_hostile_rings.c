@@ -812,8 +812,8 @@ static void on_trap(int sig, siginfo_t *si, void *uc)
 	((ucontext_t *)uc)->uc_mcontext.gregs[REG_EFL] &= ~0x100ll;
 }
 
-/** traced_pop - pop with every access to the descriptor area noted. Return: how many chains. */
-static int traced_pop(struct rig *r, struct vg_chain **c, unsigned max)
+/** traced_pop - pop with every access to the pages from @from on noted. Return: how many chains. */
+static int traced_pop(struct rig *r, struct vg_chain **c, unsigned max, void *from)
 {
 	struct sigaction segv = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO }, old_segv;
 	struct sigaction trap = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO }, old_trap;
@@ -822,7 +822,7 @@ static int traced_pop(struct rig *r, struct vg_chain **c, unsigned max)
 	sigaction(SIGSEGV, &segv, &old_segv);
 	sigaction(SIGTRAP, &trap, &old_trap);
 	trace.n = 0;
-	trace.from = (uint8_t *)r->desc;
+	trace.from = from;
 	mprotect(trace.from, TRACE_LEN, PROT_NONE);
 	n = vg_vq_pop(r->vq, c, max);
 	mprotect(trace.from, TRACE_LEN, PROT_READ | PROT_WRITE);
@@ -857,7 +857,7 @@ static void double_fetch_ring(void)
 	rig_avail(&r, 0);
 	rig_avail(&r, 3);
 	rig_avail(&r, 6);
-	assert_int_equal(traced_pop(&r, c, 8), 3);
+	assert_int_equal(traced_pop(&r, c, 8, r.desc), 3);
 	fetched_once(8);
 	rig_fini(&r);
 
@@ -865,7 +865,12 @@ static void double_fetch_ring(void)
 	for (unsigned i = 0; i < 8; i++)
 		rig_pdesc(&r, i, D, 1, i % 3 < 2 && i < 7 ? VRING_DESC_F_NEXT : 0,
 			  (uint16_t)(i / 3), true);
-	assert_int_equal(traced_pop(&r, c, 8), 3);
+	assert_int_equal(traced_pop(&r, c, 8, r.desc), 3);
+	fetched_once(8);
+	rig_fini(&r);
+
+	split_table(&r, 8, 0);
+	assert_int_equal(traced_pop(&r, c, 8, rig_at(&r, RIG_DATA)), 1);
 	fetched_once(8);
 	rig_fini(&r);
 }
@@ -962,8 +967,8 @@ static struct row {
 	{ "ring in another queue's or the data's memory", another_queues_memory, false },
 	{ "packed flags that keep changing", packed_flags_flip, false },
 	{ "wrap counter games", wrap_games, false },
-	{ "double fetch: indirect tables", double_fetch_table, false },
-	{ "double fetch: ring descriptors", double_fetch_ring, false },
+	{ "double fetch: copied indirect tables", double_fetch_table, false },
+	{ "double fetch: descriptors, direct tables", double_fetch_ring, false },
 	{ "memory changes while it is read", memory_changes, false },
 	{ "zero-length descriptors", zero_length, false },
 	{ "address + length overflow, lengths near 2^32", lengths, false },

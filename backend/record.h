@@ -57,6 +57,7 @@ struct vg_record_live {
 	uint32_t running;
 	uint32_t inflight;
 	uint32_t packed;
+	uint64_t kicks; /* of this worker */
 	struct vg_vq_stats stats;
 };
 
@@ -67,6 +68,7 @@ struct vg_record {
 	_Atomic uint32_t active; /* 0 or 1: index into state */
 	uint32_t reserved;
 	struct vg_record_state state[2];
+	uint64_t offered; /* feature bits */
 	struct vg_dev_stats stats;
 	struct vg_mem_stats mem_stats;
 	struct vg_record_live live[VG_MAX_QUEUES];

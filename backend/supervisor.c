@@ -379,6 +379,7 @@ static void list_one(struct vg_control_req *req, const struct vg_node *n)
 		const struct vg_record *rec = n->rec.rec;
 
 		d.stats = rec->stats;
+		d.offered = rec->offered;
 		d.negotiated = vg_record_read(&n->rec)->features;
 		for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {
 			const struct vg_record_live *live = &rec->live[q];
@@ -392,6 +393,7 @@ static void list_one(struct vg_control_req *req, const struct vg_node *n)
 				.packed = live->packed,
 				.chains = live->stats.chains,
 				.inflight = live->inflight,
+				.kicks = live->kicks,
 				.interrupts = live->stats.notifications,
 			};
 		}

@@ -24,6 +24,7 @@
 #include "backend/loop.h"
 #include "backend/record.h"
 #include "backend/settings.h"
+#include "backend/xlconf.h"
 #include "xenstore/xs.h"
 
 /* Keys of a backend node that a toolstack writes (PROTOCOL.md knows nothing of them). */
@@ -33,7 +34,7 @@
 #define VG_KEY_MADE   "vgrant-made" /* "1": the nodes are ours to remove */
 
 /* Nodes that we make are numbered from here; xl numbers its own from 0. */
-#define VG_FIRST_ID 64u
+#define VG_FIRST_ID VG_XL_FIRST_NUMBER
 
 struct vg_super;
 

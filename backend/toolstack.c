@@ -25,7 +25,6 @@
 
 #include "backend/limits.h"
 #include "backend/supervisor.h"
-#include "backend/xlconf.h"
 #include "virtio_grant.h"
 
 #define MARK "vgrant" /* key of a guest's own directory, which only toolstacks can write */
@@ -116,18 +115,17 @@ static void adopt(struct vg_super *s, const struct vg_guest *g, const struct vg_
 	vg_xs_update(s->xs, pair.b, VG_KEY_CONFIG, d->spec);
 }
 
-static void make(struct vg_super *s, const struct vg_guest *g, const struct vg_xl_device *d,
-		 unsigned index)
+static void make(struct vg_super *s, const struct vg_guest *g, const struct vg_xl_device *d)
 {
-	uint32_t id = d->id >= 0 ? (uint32_t)d->id : VG_FIRST_ID + index;
 	struct vg_err err = { "" };
 	uint32_t backend;
 	int ret;
 
 	ret = backend_domid(s, d->backend, &backend, &err);
 	if (ret == 0)
-		ret = make_nodes(s, g->domid, backend, id, d->spec, VG_CONTROL_FROM_CONFIG,
+		ret = make_nodes(s, g->domid, backend, d->number, d->spec, VG_CONTROL_FROM_CONFIG,
 				 g->conf->path, &err);
+	/* -EEXIST: an earlier vgrantd was killed before it could leave its mark. */
 	if (ret < 0 && ret != -EEXIST)
 		vg_error("guest %s (%u): '%s' in %s: %s", g->name, g->domid, d->spec, g->conf->path,
 			 err.text);
@@ -158,10 +156,13 @@ static void configure(struct vg_super *s, struct vg_guest *g)
 	for (unsigned i = 0; i < g->conf->n_devices; i++) {
 		const struct vg_xl_device *d = &g->conf->devices[i];
 
+		if (d->err.text[0])
+			vg_error("guest %s (%u): '%s' in %s: %s", g->name, g->domid, d->spec,
+				 g->conf->path, d->err.text);
 		if (d->virtio >= 0)
 			adopt(s, g, d, &g->conf->virtios[d->virtio]);
 		else if (!marked)
-			make(s, g, d, i);
+			make(s, g, d);
 	}
 	vg_xs_put(s->xs, XBT_NULL, dir, MARK, "%s", g->conf->path);
 }

@@ -428,13 +428,25 @@ static void remember_told(const struct stat *st, int what)
 
 enum { TOLD_BROKEN = 1, TOLD_TWICE = 2 };
 
+/* Xen's own settings, which lie in /etc/xen beside the guests'. */
+static bool is_xens_own(const char *name)
+{
+	static const char *const names[] = { "xl.conf", "oxenstored.conf", "xenstored.conf", "cpupool" };
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool is_leftover(const char *name)
 {
 	static const char *const ends[] = { "~", ".bak", ".old", ".orig", ".swp", ".sxp" };
 	static const char *const parts[] = { ".dpkg-", ".rpm", ".ucf-" };
 	size_t len = strlen(name);
 
-	if (name[0] == '.')
+	if (name[0] == '.' || is_xens_own(name))
 		return true;
 	for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		size_t n = strlen(ends[i]);

@@ -81,7 +81,7 @@ void vg_xlconf_free(struct vg_xlconf *conf);
  * @dirs: folders, ended by NULL; their order is the order of preference
  * @name: the guest's name, as in xenstore; the "--incoming" of a migration is ignored
  *
- * Looks at every regular file, in byte order of the names, except hidden ones and those that
+ * Looks at every regular file, in byte order of the names, except hidden ones, Xen's own (xl.conf ...) and those that
  * editors and package managers leave behind (~ .bak .old .orig .swp .dpkg-* .rpm* .ucf-*). Folders in
  * folders are not entered. A file that cannot be read hides no other one: it is logged once, until it
  * changes. When two files name the same guest the first is taken, and that is logged once, too;

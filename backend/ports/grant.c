@@ -37,6 +37,7 @@ struct channel {
 	int local; /* our port, or NO_PORT */
 	uint32_t remote; /* the guest's */
 	bool fired; /* masked, to be unmasked once its work is done */
+	uint64_t kicks; /* times that it fired */
 };
 
 struct vg_grant_port {
@@ -228,6 +229,7 @@ static void events_ready(struct vg_watch *w, unsigned events)
 		if (!gp->channel[q].fired)
 			continue;
 		gp->dev->stats->kicks++;
+		gp->channel[q].kicks++;
 		vg_dev_kick(gp->dev, q);
 		unmask(gp, q);
 	}
@@ -291,6 +293,7 @@ static void show(struct vg_deferred *d)
 		live->size = gp->dev->queue[q].size;
 		live->running = vq != NULL;
 		live->packed = vg_dev_has(gp->dev, VG_F_RING_PACKED);
+		live->kicks = gp->channel[q].kicks;
 		live->inflight = vq ? vg_vq_inflight(vq) : 0;
 		if (vq)
 			live->stats = *vg_vq_stats(vq);
@@ -471,6 +474,7 @@ int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, struct vg_record_map *
 	dev->port = &gp->port;
 	dev->mem = &gp->gm.mem;
 	dev->stats = &rec->rec->stats;
+	rec->rec->offered = vg_dev_offered(dev);
 	*out = gp;
 	return 0;
 fail_evtchn:

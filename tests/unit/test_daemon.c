@@ -328,7 +328,7 @@ static void worker_killed(void **state)
 	struct rig_guest *g = rig_guest(r, 0);
 	unsigned int packed, round, i;
 	struct drv_used used;
-	pid_t pid;
+	pid_t pid = 0;
 
 	g->dev->timeout_ms = 30000;
 	assert_int_equal(drv_dev_connect(g->dev), 0);

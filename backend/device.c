@@ -40,6 +40,7 @@ void vg_dev_close(struct vg_dev *dev)
 {
 	vg_dev_set_status(dev, 0);
 	dev->ops->close(dev);
+	vg_trace_close(&dev->trace);
 }
 
 uint64_t vg_dev_offered(const struct vg_dev *dev)
@@ -287,6 +288,11 @@ void vg_dev_flush(struct vg_dev *dev, unsigned q)
 		dev->stats->interrupts++;
 		dev->port->ops->notify(dev->port, q);
 	}
+}
+
+void vg_dev_save(struct vg_dev *dev)
+{
+	record(dev);
 }
 
 void vg_dev_config_changed(struct vg_dev *dev)

@@ -33,6 +33,7 @@
 #include "backend/log.h"
 #include "backend/loop.h"
 #include "backend/params.h"
+#include "backend/trace.h"
 #include "backend/virtqueue.h"
 
 struct vg_dev;
@@ -93,6 +94,8 @@ struct vg_device_ops {
 	int (*set)(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err);
 	/* Device's own counters as "name=value ..." for `vgrant list`; NULL: none. */
 	void (*describe)(struct vg_dev *dev, char *buf, size_t len);
+	/* It writes lines to dev->trace, for `vgrant trace`. */
+	bool traces;
 	/* Called on the worker's clock, once a second, privileged to nothing; NULL: not called. */
 	void (*tick)(struct vg_dev *dev);
 };
@@ -167,6 +170,7 @@ struct vg_dev {
 	struct vg_dev_stats *stats; /* never NULL */
 	struct vg_dev_stats own_stats;
 	struct vg_ratelimit fault_log;
+	struct vg_trace trace;
 };
 
 /**
@@ -243,6 +247,9 @@ bool vg_dev_has(const struct vg_dev *dev, unsigned bit);
  * vg_dev_flush - publish what was pushed to queue @q, and notify if the driver wants it
  */
 void vg_dev_flush(struct vg_dev *dev, unsigned q);
+
+/** vg_dev_save - dev->saved was changed: a successor knows it from now on */
+void vg_dev_save(struct vg_dev *dev);
 
 /** vg_dev_config_changed - raise the generation and tell the driver */
 void vg_dev_config_changed(struct vg_dev *dev);

@@ -10,6 +10,7 @@
  *	DISCONNECT                           -> DISCONNECTED
  *	DESCRIBE                             -> DESCRIPTION
  *	SET                                  -> SET_DONE
+ *	TRACE (with a socket for the lines)
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
  */
@@ -31,6 +32,7 @@ enum vg_ipc_type {
 	VG_IPC_DESCRIBE,
 	VG_IPC_SET,
 	VG_IPC_QUIESCE,
+	VG_IPC_TRACE, /* lines go to the descriptor that comes with it, see trace.h */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */

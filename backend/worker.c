@@ -17,6 +17,7 @@
 #include "backend/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -165,6 +166,10 @@ static void handle(struct worker *w, const struct vg_ipc *m, int fd)
 				      w->dev.ops->name);
 		reply(w, VG_IPC_SET_DONE, ret, err.text);
 		break;
+	case VG_IPC_TRACE:
+		if (fd >= 0)
+			vg_trace_add(&w->dev.trace, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+		break;
 	case VG_IPC_QUIESCE:
 		w->ending = true;
 		break;
@@ -230,6 +235,7 @@ int vg_worker_main(int sock)
 			break;
 		if (w->heard)
 			hear(w);
+		vg_trace_flush(&w->dev.trace);
 	}
 	if (w->port)
 		vg_grant_port_quiesce(w->port);

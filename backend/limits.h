@@ -31,6 +31,18 @@
 #define VG_LIMIT_POOL_PAGES 8192u
 #define VG_LIMIT_POOLS	    4u
 
+/* Frames that wait until a CAN guest makes receive buffers available; further ones are dropped and
+ * counted. 80 bytes each. A 1 Mbit/s bus brings at most 1024 in 48 ms. */
+#define VG_LIMIT_CAN_RX_QUEUE 65536u
+
+/* The kernel's buffer of a CAN socket: for a worker that does not run for a while. About 900 bytes
+ * a frame with all that the kernel counts: 4600 frames, a quarter of a second at 1 Mbit/s. */
+#define VG_LIMIT_CAN_SOCKET_BYTES (4 << 20)
+
+/* Frames of a CAN guest that the host may hold before they are sent; the next ones stay in the
+ * ring. Linux' virtio_can has at most 128 under way. */
+#define VG_LIMIT_CAN_TX_PENDING 256u
+
 /* Control messages handled in one turn of the loop; the rest wait for the next: a guest that
  * floods its control page shares the worker fairly with its own queues. */
 #define VG_LIMIT_MESSAGES_PER_TURN 16u

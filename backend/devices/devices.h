@@ -6,6 +6,7 @@
 #include "backend/device.h"
 
 extern const struct vg_device_ops vg_blk;
+extern const struct vg_device_ops vg_can;
 extern const struct vg_device_ops vg_template;
 
 #endif /* VG_DEVICES_H */

@@ -4,6 +4,7 @@
 
 const struct vg_device_ops *const vg_devices[] = {
 	&vg_blk,
+	&vg_can,
 	&vg_template,
 	NULL,
 };

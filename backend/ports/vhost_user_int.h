@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vhost_user_int.h - what the files of the vhost-user port share
+ *
+ *	vhost_user.c		connection, negotiation, one function for each message
+ *	vhost_user_ring.c	rings: when they run, kicks and calls
+ *	vhost_user_inflight.c	the in-flight record that the front-end keeps
+ *	vhost_user_back.c	the channel on which the back-end speaks first
+ */
+#ifndef VG_VHOST_USER_INT_H
+#define VG_VHOST_USER_INT_H
+
+#include "backend/ports/vhost_user.h"
+#include "backend/ports/vhost_user_mem.h"
+#include "backend/ports/vhost_user_msg.h"
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+struct vg_vu_ring {
+	struct vg_vu *vu;
+	unsigned q;
+	bool has_num, has_addr;
+	bool kicked;  /* has a kick descriptor, or was told to do without, or was kicked in-band */
+	bool enabled; /* SET_VRING_ENABLE */
+	bool base_is_ours; /* state is where we stopped; else what the front-end said */
+	uint32_t num;
+	struct vg_vu_addr addr;
+	struct vg_vq_state state; /* where to start */
+	int kick, call, err;	  /* -1: none */
+	struct vg_watch watch;	  /* of kick */
+	bool drain;		  /* kick is no eventfd: what is written to it must be read */
+	bool call_owed;		  /* in-band: a call to be sent when the one before is answered */
+	bool call_sent;		  /* in-band: waits for its answer */
+};
+
+struct vg_vu_inflight_map {
+	uint8_t *base;	/* NULL: no record */
+	size_t len;	/* bytes mapped */
+	uint8_t *first; /* record of queue 0 */
+	size_t stride;	/* bytes from one queue's record to the next */
+	unsigned queues;
+	uint32_t queue_size;
+	uint8_t *
+		trailer; /* ours, behind the last record; NULL: a region that is not of our making */
+	struct vg_sigbus_guard guard;
+};
+
+struct vg_vu {
+	struct vg_port port;
+	struct vg_port_ops ops; /* what this port offers, by its options */
+	struct vg_dev *dev;
+	struct vg_vu_options options;
+	struct vg_vu_events events;
+	struct vg_vu_mem mem;
+
+	int sock; /* -1: no front-end */
+	struct vg_watch watch;
+	struct vg_vu_reader reader;
+	struct vg_timer more; /* messages that wait for the next turn */
+	bool busy;	      /* a message is being handled */
+	bool ending;	      /* hang up once it is handled */
+	int error;	      /* why */
+	uint64_t protocol;    /* negotiated protocol features */
+	uint64_t features;    /* as the front-end set them, bit 30 included */
+	bool has_features;    /* SET_FEATURES came */
+	struct vg_ratelimit log;
+
+	int back; /* the back-end's channel; -1: none */
+	struct vg_watch back_watch;
+	struct vg_vu_reader back_reader;
+	uint8_t calls[VG_MAX_QUEUES]; /* in-band calls that wait for answers, eldest first */
+	unsigned calls_at, calls_n;
+	bool config_owed; /* a change message that could not be sent yet */
+	struct vg_timer back_retry;
+
+	int inflight_fd;     /* ours, for GET_INFLIGHT_FD */
+	size_t inflight_max; /* bytes of it */
+	struct vg_vu_inflight_map inflight;
+	uint8_t parked[VG_DEV_SAVED]; /* dev->saved of before a stop: see ring start */
+
+	struct vg_vu_ring ring[VG_MAX_QUEUES];
+};
+
+static inline bool vg_vu_has(const struct vg_vu *vu, unsigned protocol_feature)
+{
+	return vu->protocol >> protocol_feature & 1;
+}
+
+/* ---- vhost_user_ring.c -------------------------------------------------- */
+
+void vg_vu_rings_init(struct vg_vu *vu);
+
+/** vg_vu_rings_forget - all that the front-end said of its rings; they do not run */
+void vg_vu_rings_forget(struct vg_vu *vu);
+
+/** vg_vu_ring_start - let the ring run, if all is there that it needs */
+void vg_vu_ring_start(struct vg_vu_ring *r);
+
+/** vg_vu_ring_stop - finish what is in flight; r->state tells where it stands */
+void vg_vu_ring_stop(struct vg_vu_ring *r);
+
+void vg_vu_rings_start(struct vg_vu *vu);
+void vg_vu_rings_stop(struct vg_vu *vu);
+
+/** vg_vu_rings_running - whether any runs */
+bool vg_vu_rings_running(const struct vg_vu *vu);
+
+/** vg_vu_ring_set_kick - @fd is the ring's from now on; -1: none will come, poll (we do not) */
+void vg_vu_ring_set_kick(struct vg_vu_ring *r, int fd);
+void vg_vu_ring_set_fd(int *slot, int fd);
+
+/** vg_vu_ring_kick - chains may be there */
+void vg_vu_ring_kick(struct vg_vu_ring *r);
+
+/** vg_vu_ring_base - r->state as GET_VRING_BASE tells it */
+uint32_t vg_vu_ring_base(const struct vg_vu_ring *r);
+/** vg_vu_ring_set_base - r->state from what SET_VRING_BASE says */
+void vg_vu_ring_set_base(struct vg_vu_ring *r, uint32_t num);
+
+/** vg_vu_notify, vg_vu_errors - tell the front-end: chains are used; a ring is broken */
+void vg_vu_notify(struct vg_port *port, unsigned q);
+void vg_vu_errors(struct vg_vu *vu);
+
+/* ---- vhost_user_back.c -------------------------------------------------- */
+
+void vg_vu_back_init(struct vg_vu *vu);
+/** vg_vu_back_set - @fd is the port's from now on; -1: close */
+void vg_vu_back_set(struct vg_vu *vu, int fd);
+/** vg_vu_back_call - in-band call of ring @q */
+void vg_vu_back_call(struct vg_vu *vu, unsigned q);
+/** vg_vu_back_config_changed - BACKEND_CONFIG_CHANGE_MSG */
+void vg_vu_back_config_changed(struct vg_vu *vu);
+
+/* ---- vhost_user_inflight.c ---------------------------------------------- */
+
+/** vg_vu_inflight_new - memory for the largest record there can be. Return: 0 or negative errno. */
+int vg_vu_inflight_new(struct vg_vu *vu);
+void vg_vu_inflight_free(struct vg_vu *vu);
+
+/** vg_vu_inflight_get - answer GET_INFLIGHT_FD: fill in @d. Return: 0 or negative errno. */
+int vg_vu_inflight_get(struct vg_vu *vu, struct vg_vu_inflight *d, struct vg_err *err);
+
+/** vg_vu_inflight_set - use the record in @fd, which stays the caller's */
+int vg_vu_inflight_set(struct vg_vu *vu, const struct vg_vu_inflight *d, int fd,
+		       struct vg_err *err);
+
+/** vg_vu_inflight_drop - use none */
+void vg_vu_inflight_drop(struct vg_vu *vu);
+
+/** vg_vu_inflight_of - record of queue @q, of size @num; NULL: none */
+void *vg_vu_inflight_of(struct vg_vu *vu, unsigned q, uint32_t num);
+
+/** vg_vu_inflight_fresh - whether a record says nothing yet */
+bool vg_vu_inflight_fresh(const void *record);
+
+/** vg_vu_inflight_wipe - nothing of queue @q is in flight, and where it begins is not known */
+void vg_vu_inflight_wipe(struct vg_vu *vu, unsigned q);
+
+/** vg_vu_inflight_save - dev->saved changed */
+void vg_vu_inflight_save(struct vg_vu *vu);
+/** vg_vu_inflight_saved - what a predecessor saved. Return: whether there is such. */
+bool vg_vu_inflight_saved(struct vg_vu *vu, uint8_t saved[VG_DEV_SAVED]);
+
+#endif /* VG_VHOST_USER_INT_H */

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vhost_user_xen.c - handles for memory of Xen guests, for a front-end that speaks XEN_MMAP
+ *
+ * Which guest it is, the front-end says with each region: the handles cannot be
+ * restricted to one before.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <xenforeignmemory.h>
+
+#include "backend/ports/vhost_user.h"
+
+static void *foreign_map(void *handle, uint32_t domid, uint64_t first, size_t pages)
+{
+	xen_pfn_t *frames;
+	void *p;
+
+	if (pages > SIZE_MAX / sizeof(*frames) || domid > UINT16_MAX) {
+		errno = EINVAL;
+		return NULL;
+	}
+	frames = malloc(pages * sizeof(*frames));
+	if (!frames)
+		return NULL;
+	for (size_t i = 0; i < pages; i++)
+		frames[i] = first + i;
+	/* No array of errors: all pages, or none. */
+	p = xenforeignmemory_map(handle, domid, PROT_READ | PROT_WRITE, pages, frames, NULL);
+	free(frames);
+	return p;
+}
+
+static void foreign_unmap(void *handle, void *ptr, size_t pages)
+{
+	xenforeignmemory_unmap(handle, ptr, pages);
+}
+
+static void foreign_close(void *handle)
+{
+	xenforeignmemory_close(handle);
+}
+
+static const struct vg_vu_foreign_ops foreign_ops = {
+	.map = foreign_map,
+	.unmap = foreign_unmap,
+	.close = foreign_close,
+};
+
+int vg_vu_xen_open(struct vg_vu_xen **out, struct vg_err *err)
+{
+	struct vg_vu_xen *xen = calloc(1, sizeof(*xen));
+	int ret;
+
+	if (!xen)
+		return vg_fail(err, -ENOMEM, "out of memory");
+	ret = vg_grant_mem_init(&xen->grants, 0);
+	if (ret < 0) {
+		free(xen);
+		return vg_fail(err, ret,
+			       "the grant device cannot be opened: %s; is this a Xen "
+			       "domain with xen-gntdev loaded?",
+			       strerror(-ret));
+	}
+	xen->foreign = &foreign_ops;
+	xen->foreign_handle = xenforeignmemory_open(NULL, 0);
+	if (!xen->foreign_handle) {
+		ret = errno ? -errno : -ENODEV;
+		vg_grant_mem_close(&xen->grants);
+		free(xen);
+		return vg_fail(err, ret,
+			       "foreign memory cannot be opened: %s; is xen-privcmd loaded?",
+			       strerror(-ret));
+	}
+	*out = xen;
+	return 0;
+}
+
+void vg_vu_xen_close(struct vg_vu_xen *xen)
+{
+	if (!xen)
+		return;
+	xen->foreign->close(xen->foreign_handle);
+	vg_grant_mem_close(&xen->grants);
+	free(xen);
+}

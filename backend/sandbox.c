@@ -47,7 +47,8 @@ static const int allowed[] = {
 	SCMP_SYS(write), /* evtchn: unmask; log to stderr */
 	SCMP_SYS(writev),
 	SCMP_SYS(readv),
-	SCMP_SYS(recvmsg), /* the supervisor; SocketCAN */
+	SCMP_SYS(accept4), /* socket_worker.c: the next front-end */
+	SCMP_SYS(recvmsg), /* the supervisor; front-ends; SocketCAN */
 	SCMP_SYS(sendmsg),
 	SCMP_SYS(recvfrom),
 	SCMP_SYS(sendto),

@@ -29,7 +29,7 @@ LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c 
 	  -linih -lxlutil
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
 
-LIB_SRC := $(filter-out backend/vgrantd.c,$(wildcard backend/*.c backend/*/*.c xenstore/*.c))
+LIB_SRC := $(filter-out backend/vgrantd.c backend/vgrant-vhost-user.c,$(wildcard backend/*.c backend/*/*.c xenstore/*.c))
 FAKE_SRC := $(wildcard tests/fake-xen/*.c)
 DRV_SRC := $(wildcard tests/driver/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -38,8 +38,8 @@ UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 LIB := $(B)/libvgrant.a
 HELP := $(B)/libtesthelp.a
 
-.PHONY: all check check-unit check-xen demo lint bench bench-xen fuzz install clean help deps
-all: $(B)/vgrantd $(B)/vgrant ## build vgrantd and vgrant (build/release/)
+.PHONY: all check check-unit check-interop check-xen demo lint bench bench-xen fuzz install clean help deps
+all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user ## build the programs (build/release/)
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -55,6 +55,10 @@ $(HELP): $(FAKE_SRC:%.c=$(B)/%.o) $(DRV_SRC:%.c=$(B)/%.o)
 
 $(B)/vgrantd: $(B)/backend/vgrantd.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(XENLIBS) $(LDLIBS)
+
+# One device for a VMM that is not Xen's.
+$(B)/vgrant-vhost-user: $(B)/backend/vgrant-vhost-user.o $(LIB)
+	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(XENLIBS) -lxenforeignmemory $(LDLIBS)
 
 # The same daemon on tests/fake-xen in place of Xen's libraries.
 $(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(LIB) $(HELP)
@@ -76,6 +80,10 @@ check-unit: ## unit tests, sanitizers on: seconds, no root, no VM
 
 check: ## everything that a fresh machine can run (installs what it needs; as root)
 	@tests/run-all
+
+check-interop: ## stock drivers over vhost-user: User-Mode Linux, QEMU
+	@$(MAKE) --no-print-directory -s all
+	@tests/interop/run $(B)
 
 check-xen: ## the suite on real Xen in emulation (as root)
 	@tests/xen/run

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * socket_worker.c - see socket_worker.h
+ *
+ *	open device and port, with privileges
+ *	enter the sandbox
+ *	a front-end connects -> serve it until it hangs up -> the next one
+ *
+ * One front-end at a time: while one is there the others wait in the socket's
+ * backlog. Between two of them nothing of the guest's is kept but what lies in
+ * the guest's memory and in the in-flight record, which the front-end keeps.
+ */
+#include "backend/socket_worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "backend/device.h"
+#include "backend/ports/vhost_user.h"
+
+enum { LOOP_ENTRIES = 256 };
+
+struct socket_worker {
+	const struct vg_socket_worker_config *config;
+	struct vg_loop *loop;
+	struct vg_watch accept_watch, life_watch;
+	struct vg_dev dev;
+	struct vg_vu *vu;
+	struct vg_vu_xen *xen;
+	struct vg_timer tick;
+	struct vg_timer again; /* listen again, after accept(2) failed */
+	bool ending;
+	int result;
+};
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+static void end(struct socket_worker *w, int result)
+{
+	w->ending = true;
+	w->result = result;
+}
+
+static void listen_again(struct socket_worker *w)
+{
+	if (!w->accept_watch.tether)
+		vg_loop_watch(w->loop, &w->accept_watch, w->config->listen);
+}
+
+static void accept_ready(struct vg_watch *watch, unsigned events)
+{
+	struct socket_worker *w = container_of(watch, struct socket_worker, accept_watch);
+	int fd = accept4(w->config->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd < 0 && errno == EAGAIN)
+		return;
+	vg_loop_unwatch(watch);
+	if (fd < 0) {
+		vg_error("a front-end cannot be accepted: %s", strerror(errno));
+		vg_loop_timer(w->loop, &w->again, 1000000000);
+		return;
+	}
+	vg_info("a front-end has connected");
+	vg_vu_serve(w->vu, fd);
+}
+
+static void accept_again(struct vg_timer *t)
+{
+	listen_again(container_of(t, struct socket_worker, again));
+}
+
+static void front_end_gone(void *owner, int error)
+{
+	struct socket_worker *w = owner;
+
+	if (error < 0)
+		vg_warn("hung up on the front-end: %s", strerror(-error));
+	else
+		vg_info("the front-end has hung up");
+	if (w->config->listen < 0)
+		end(w, 1);
+	else
+		listen_again(w);
+}
+
+static void life_over(struct vg_watch *watch, unsigned events)
+{
+	struct socket_worker *w = container_of(watch, struct socket_worker, life_watch);
+
+	(void)events;
+	vg_loop_unwatch(watch);
+	end(w, 0);
+}
+
+static void tick(struct vg_timer *t)
+{
+	struct socket_worker *w = container_of(t, struct socket_worker, tick);
+
+	w->dev.ops->tick(&w->dev);
+	vg_loop_timer(w->loop, t, 1000000000);
+}
+
+/* Everything that needs privileges. */
+static int open_all(struct socket_worker *w, struct vg_err *err)
+{
+	const struct vg_socket_worker_config *c = w->config;
+	const struct vg_vu_events events = { .gone = front_end_gone, .owner = w };
+	struct vg_vu_options options = { .in_band = c->in_band, .no_packed = c->no_packed };
+	const struct vg_device_ops *ops;
+	struct vg_params params;
+	int ret = vg_params_parse(c->spec, &params, err);
+
+	if (ret < 0)
+		return ret;
+	ops = vg_device_find(params.device);
+	if (!ops)
+		return vg_fail(err, -EINVAL, "there is no device '%s': --help lists them",
+			       params.device);
+	if (c->xen) {
+		ret = vg_vu_xen_open(&w->xen, err);
+		if (ret < 0)
+			return ret;
+		options.xen = w->xen;
+	}
+	ret = vg_dev_open(&w->dev, ops, w->loop, &params, err);
+	if (ret < 0)
+		return ret;
+	ret = vg_vu_new(&w->dev, &options, &events, &w->vu, err);
+	if (ret < 0)
+		ops->close(&w->dev);
+	return ret;
+}
+
+static int begin(struct socket_worker *w, struct vg_err *err)
+{
+	const struct vg_socket_worker_config *c = w->config;
+	int ret = vg_loop_new(LOOP_ENTRIES, &w->loop);
+
+	if (ret < 0)
+		return vg_fail(err, ret,
+			       ret == -EPERM ? "io_uring is not permitted: set sysctl "
+					       "kernel.io_uring_disabled to 0"
+					     : "io_uring cannot be set up: %s",
+			       strerror(-ret));
+	ret = open_all(w, err);
+	if (ret < 0)
+		return ret;
+	ret = vg_sandbox_enter(&c->sandbox, err);
+	if (ret < 0)
+		return ret;
+	if (w->dev.ops->tick) {
+		w->tick.expired = tick;
+		vg_loop_timer(w->loop, &w->tick, 1000000000);
+	}
+	if (c->life >= 0)
+		vg_loop_watch(w->loop, &w->life_watch, c->life);
+	if (c->listen >= 0)
+		listen_again(w);
+	if (c->conn >= 0)
+		vg_vu_serve(w->vu, c->conn);
+	return 0;
+}
+
+int vg_socket_worker_run(const struct vg_socket_worker_config *config, struct vg_err *err)
+{
+	struct socket_worker *w = calloc(1, sizeof(*w));
+	int ret;
+
+	if (!w)
+		return vg_fail(err, -ENOMEM, "out of memory");
+	w->config = config;
+	w->accept_watch.ready = accept_ready;
+	w->life_watch.ready = life_over;
+	w->again.expired = accept_again;
+	signal(SIGPIPE, SIG_IGN);
+	ret = begin(w, err);
+	while (ret == 0 && !w->ending)
+		ret = vg_loop_turn(w->loop, true) < 0 ? -EIO : 0;
+	if (w->vu) {
+		vg_vu_quiesce(w->vu);
+		vg_vu_free(w->vu);
+		w->dev.ops->close(&w->dev);
+	}
+	vg_vu_xen_close(w->xen);
+	vg_loop_free(w->loop);
+	if (ret == 0)
+		ret = w->result;
+	free(w);
+	return ret;
+}

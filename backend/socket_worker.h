@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * socket_worker.h - the process that holds one device and serves it on a vhost-user socket
+ *
+ * What worker.h is for a Xen guest's device: opens everything with privileges,
+ * enters the same sandbox, and only then hears the first front-end.
+ */
+#ifndef VG_SOCKET_WORKER_H
+#define VG_SOCKET_WORKER_H
+
+#include <stdbool.h>
+
+#include "backend/log.h"
+#include "backend/sandbox.h"
+
+struct vg_socket_worker_config {
+	const char *spec; /* "blk,target=/disk.img" */
+	int listen;	  /* front-ends connect here, one after the other; -1: none */
+	int conn; /* a front-end that is there already; -1: none. When it is gone, so are we. */
+	int life; /* ends when this is closed at its other end; -1: none */
+	bool in_band, no_packed, xen; /* vhost_user.h: struct vg_vu_options */
+	struct vg_sandbox sandbox;
+};
+
+/**
+ * vg_socket_worker_run - be the worker until @life ends or there is nobody left to serve
+ *
+ * Return: 0; 1: the one front-end of @conn is gone; or negative errno with a sentence: the device
+ * could not be opened.
+ */
+int vg_socket_worker_run(const struct vg_socket_worker_config *config, struct vg_err *err);
+
+#endif /* VG_SOCKET_WORKER_H */

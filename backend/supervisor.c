@@ -183,6 +183,19 @@ static void xenstore_ready(struct vg_watch *w, unsigned events)
 	sync_marked(s);
 }
 
+/* A path that does not begin with a slash is below the caller's own /local/domain/<id>. */
+static int own_domid(struct xs_handle *xs, uint32_t *domid)
+{
+	char *text = xs_read(xs, XBT_NULL, "domid", NULL);
+	char *end = text;
+	unsigned long v = text ? strtoul(text, &end, 10) : 0;
+	int ret = end != text && !*end && v < 0x7ff0 ? 0 : -EINVAL;
+
+	*domid = (uint32_t)v;
+	free(text);
+	return ret;
+}
+
 static int open_xenstore(struct vg_super *s, struct vg_err *err)
 {
 	uint32_t domid;
@@ -192,7 +205,7 @@ static int open_xenstore(struct vg_super *s, struct vg_err *err)
 		return vg_fail(err, -ENODEV,
 			       "xenstore cannot be reached (%s): vgrantd runs in a Xen dom0 or driver "
 			       "domain, as root, after xenstored", strerror(errno));
-	if (vg_xs_u32(s->xs, ".", "domid", 0x7fef, &domid) < 0 &&
+	if (own_domid(s->xs, &domid) < 0 &&
 	    vg_xs_u32(s->xs, "/local/domain/0", "domid", 0x7fef, &domid) < 0)
 		return vg_fail(err, -ENODEV,
 			       "xenstore does not say which domain this is: in dom0, is "

@@ -389,6 +389,163 @@ static void daemon_killed(void **state)
 	assert_int_equal(drv_dev_close(g->dev), 0);
 }
 
+/* ---- where devices come from ------------------------------------------------- */
+
+/* config() - an xl configuration for @name with one of our devices */
+static void config(struct rig *r, const char *name, const char *image)
+{
+	char path[200];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/xen/%s.cfg", r->dir, name);
+	f = fopen(path, "w");
+	fprintf(f, "name = \"%s\"\nmemory = 256\nvgrant = [ 'blk,target=%s' ]\n", name, image);
+	fclose(f);
+}
+
+/* named() - guest 0, by name, as `xl create` makes it */
+static struct rig_guest *named(struct rig *r, const char *name)
+{
+	struct fx_domain_config cfg = { .name = name };
+	struct rig_guest *g = &r->guest[0];
+
+	assert_int_equal(fx_domain_create(r->w, &cfg, &g->id), 0);
+	assert_int_equal(fx_domain_open(r->w, g->id, &g->dom), 0);
+	return g;
+}
+
+/* use() - wait for the nodes of a device, connect, read */
+static void use(struct rig *r, struct rig_guest *g, const char *type, unsigned int id)
+{
+	struct drv_dev_config cfg = { .dom = g->dom, .type = type, .id = id, .timeout_ms = 10000 };
+	char path[128];
+
+	snprintf(path, sizeof(path), "/local/domain/%u/device/%s/%u/state", g->id, type, id);
+	assert_int_equal(fx_xs_wait(r->w, 0, path, 1u << 1, 10000), 1);
+	assert_int_equal(drv_dev_open(&cfg, &g->dev), 0);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~0ull, 0);
+	rig_reads(g, 11);
+}
+
+/* vgrant = [...] in an xl configuration; the nodes that vgrantd made, it removes. */
+static void from_xl_config(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char image[200], path[128];
+
+	snprintf(image, sizeof(image), "%s/web.img", r->dir);
+	rig_image(image, RIG_SECTORS, 1); /* the first domain made is number 1 */
+	config(r, "web", image);
+	g = named(r, "web");
+	use(r, g, "virtio", RIG_ID);
+	snprintf(path, sizeof(path), "/local/domain/0/backend/virtio/%u/%u", g->id, RIG_ID);
+	/* libxl does not know this device: it only destroys the domain. */
+	assert_int_equal(fx_domain_destroy(r->w, g->id, 10000), 0);
+	assert_int_equal(fx_xs_wait(r->w, 0, path, 1u << 31, 10000), -ENOENT);
+	rig_guest_gone(g);
+	assert_true(rig_nothing_left(r, 0));
+}
+
+/* The same with xl's own virtio = [...]: those nodes are adopted, none is made. */
+static void adopts_xl_virtio(void **state)
+{
+	struct fx_virtio_spec spec = { .id = 0, .type = "virtio,device2", .grant_usage = true };
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char image[200], path[128];
+
+	snprintf(image, sizeof(image), "%s/db.img", r->dir);
+	rig_image(image, RIG_SECTORS, 1);
+	snprintf(path, sizeof(path), "%s/xen/db.cfg", r->dir);
+	config(r, "db", image);
+	{
+		FILE *f = fopen(path, "a");
+
+		fprintf(f, "virtio = [ 'backend=0,type=virtio,device2,transport=mmio,"
+			   "grant_usage=1' ]\n");
+		fclose(f);
+	}
+	g = named(r, "db");
+	assert_int_equal(fx_add_virtio(r->w, g->id, &spec), 0);
+	use(r, g, "virtio", 0);
+	snprintf(path, sizeof(path), "/local/domain/0/backend/virtio/%u/%u", g->id, RIG_ID);
+	assert_null(fx_xs_read(fx_xs(r->w), path));
+	assert_int_equal(fx_domain_destroy(r->w, g->id, 10000), 0);
+	rig_guest_gone(g);
+}
+
+/* disk = [ '...,specification=virtio,...' ] */
+static void from_xl_disk(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_domain(r, 0);
+	struct fx_disk_spec disk = { .id = 51712, .vdev = "xvda", .target = g->image };
+
+	rig_image(g->image, RIG_SECTORS, g->id);
+	assert_int_equal(fx_add_disk(r->w, g->id, &disk), 0);
+	use(r, g, "virtio_disk", 51712);
+	assert_int_equal(fx_domain_destroy(r->w, g->id, 10000), 0);
+	rig_guest_gone(g);
+	assert_true(rig_nothing_left(r, 0));
+}
+
+/* Another transport's device is left alone. */
+static void not_ours(void **state)
+{
+	struct fx_virtio_spec spec = { .id = 3 };
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	char path[128];
+
+	assert_int_equal(fx_add_virtio(r->w, g->id, &spec), 0);
+	rig_reads(g, 1);
+	usleep(100000);
+	snprintf(path, sizeof(path), "/local/domain/0/backend/virtio/%u/3/state", g->id);
+	assert_int_equal(fx_xs_read_int(fx_xs(r->w), path, 0), 1);
+	snprintf(path, sizeof(path), "/local/domain/0/backend/virtio/%u/3/virtio-grant-version",
+		 g->id);
+	assert_int_equal(fx_xs_read_int(fx_xs(r->w), path, -1), -1);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+/* The backend runs in a domain without rights, and the guest is told so by backend-id. */
+static void driver_domain(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g;
+	struct drv_dev_config cfg;
+	struct fx_stats st;
+	unsigned int dd;
+	char spec[300];
+	const char *const keys[] = { "vgrant-config", spec, NULL };
+
+	rig_daemon_stop(r, SIGTERM);
+	assert_int_equal(fx_domain_create(r->w, NULL, &dd), 0);
+	snprintf(spec, sizeof(spec), "%u", dd);
+	setenv("FAKE_XEN_DOMID", spec, 1);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	unsetenv("FAKE_XEN_DOMID");
+	g = rig_domain(r, 0);
+	rig_image(g->image, RIG_SECTORS, g->id);
+	snprintf(spec, sizeof(spec), "blk,target=%s", g->image);
+	assert_int_equal(fx_add_device(r->w, g->id, "virtio", 0, dd, keys), 0);
+	cfg = (struct drv_dev_config){ .dom = g->dom, .timeout_ms = 10000 };
+	assert_int_equal(drv_dev_open(&cfg, &g->dev), 0);
+	assert_int_equal(g->dev->backend, dd);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~0ull, 0);
+	rig_reads(g, 9);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	assert_int_equal(fx_domain_destroy(r->w, g->id, 10000), 0);
+	rig_guest_gone(g);
+	rig_daemon_stop(r, SIGTERM);
+	fx_stats(r->w, dd, &st);
+	assert_int_equal(st.mapped + st.ports, 0);
+}
+
 /* ---- sentences --------------------------------------------------------------- */
 
 /* refused() - a device with this configuration is Closed, and says why */
@@ -465,7 +622,8 @@ int main(void)
 		T(reconnects),	     T(crash_and_connect),  T(destroyed_in_mid_io),
 		T(vanishes),	     T(twenty_guests),	    T(worker_killed),
 		T(daemon_killed),    T(bad_configurations), T(two_daemons),
-		T(no_xen),
+		T(no_xen),	     T(from_xl_config),	    T(adopts_xl_virtio),
+		T(from_xl_disk),     T(not_ours),	    T(driver_domain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

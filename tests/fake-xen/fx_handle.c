@@ -137,12 +137,17 @@ static bool alive(struct fx_world *w, unsigned int slot)
 	struct flock lk = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
 	int fd = w->lockfd;
 
-	if (w->shm->handle[slot].kind == FXI_EVTCHN)
+	if (w->shm->handle[slot].kind == FXI_EVTCHN) {
+		errno = 0;
 		fd = fifo_fd(w, slot);
-	else
+		/* FIFOs are made with the world locked: without one, its maker was killed. */
+		if (fd < 0)
+			return errno != ENOENT;
+	} else {
 		lk.l_start = slot;
+	}
 	/* What cannot be asked counts as alive: nothing is taken from the living. */
-	return fd < 0 || fcntl(fd, F_OFD_GETLK, &lk) || lk.l_type != F_UNLCK;
+	return fcntl(fd, F_OFD_GETLK, &lk) || lk.l_type != F_UNLCK;
 }
 
 void fxi_reap(struct fx_world *w)

@@ -160,13 +160,13 @@ static int alloc(struct vg_vq *vq)
 		return -ENOMEM;
 	memset(vq->slots, 0, slots);
 	if (vq->in_order) {
-		vq->order = calloc(vq->size, sizeof(*vq->order));
+		vq->order = calloc(vq->size, sizeof(struct vg_slot *));
 		if (!vq->order)
 			return -ENOMEM;
 	}
 	if (vq->packed) {
 		vq->ids = calloc(65536 / 64, sizeof(*vq->ids));
-		vq->free_slots = calloc(vq->size, sizeof(*vq->free_slots));
+		vq->free_slots = calloc(vq->size, sizeof(struct vg_slot *));
 		vq->done_rec = calloc(vq->size, sizeof(*vq->done_rec));
 		if (!vq->ids || !vq->free_slots || !vq->done_rec)
 			return -ENOMEM;

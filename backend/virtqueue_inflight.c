@@ -254,7 +254,7 @@ static uint32_t packed_claim(struct vg_vq *vq, uint8_t *seen, uint16_t i, uint32
 static int packed_lists(struct vg_vq *vq, struct rec_packed *rec, struct order *o, uint32_t *n_out,
 			struct vg_err *err)
 {
-	uint8_t *seen = calloc(vq->size, 1);
+	uint8_t *seen = calloc((size_t)vq->size + 1, 1); /* + 1: never 0, even to an analyzer */
 	uint32_t total, n = 0;
 
 	if (!seen)
@@ -309,13 +309,14 @@ int vg_rec_start(struct vg_vq *vq, void *rec, struct vg_err *err)
 {
 	struct rec_packed *p = rec;
 	struct rec_split *s = rec;
-	uint16_t version = ld16(vq->packed ? &p->version : &s->version);
-	uint16_t num = ld16(vq->packed ? &p->desc_num : &s->desc_num);
+	uint16_t version, num;
 	struct order *o;
 	int rc;
 
 	if ((uintptr_t)rec % 8)
 		return vg_fail(err, -EINVAL, "in-flight record is not aligned to 8");
+	version = ld16(vq->packed ? &p->version : &s->version);
+	num = ld16(vq->packed ? &p->desc_num : &s->desc_num);
 	if (version > 1)
 		return vg_fail(err, -EINVAL, "in-flight record of version %u, we know 1", version);
 	if (version && num != vq->size)

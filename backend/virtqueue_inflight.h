@@ -83,8 +83,9 @@ static inline void rec_set_free(struct rec_packed *rec, uint16_t head, uint16_t 
 /** rec_set_used - packed: where the used side stands, and the committed place */
 static inline void rec_set_used(struct rec_packed *rec, struct place used, struct place old)
 {
-	rec_st64(&rec->used, (uint16_t)used.idx | (uint64_t)(uint16_t)old.idx << 16 |
-				     (uint64_t)used.wrap << 32 | (uint64_t)old.wrap << 40);
+	uint64_t wraps = (used.wrap ? 1ull << 32 : 0) | (old.wrap ? 1ull << 40 : 0);
+
+	rec_st64(&rec->used, (used.idx & 0xffff) | (uint64_t)(old.idx & 0xffff) << 16 | wraps);
 }
 
 /**

@@ -882,14 +882,14 @@ static void double_fetch_ring(void)
 #endif
 
 /* A thread turns a ring's descriptors upside down while they are read. */
-static volatile bool flip_stop;
+static bool flip_stop;
 
 static void *flip(void *arg)
 {
 	struct rig *r = arg;
 	uint64_t x = 88172645463325252ull;
 
-	while (!flip_stop) {
+	while (!__atomic_load_n(&flip_stop, __ATOMIC_RELAXED)) {
 		uint64_t *w = (uint64_t *)r->desc;
 
 		x ^= x << 13;
@@ -937,7 +937,7 @@ static void memory_changes(void)
 			vg_vq_free(r.vq);
 			r.vq = NULL;
 		}
-		flip_stop = true;
+		__atomic_store_n(&flip_stop, true, __ATOMIC_RELAXED);
 		pthread_join(t, NULL);
 		rig_fini(&r);
 	}

@@ -13,11 +13,11 @@
  * than one that has to connect again. What is the guest's fault rather than the
  * front-end's (a ring that lies nowhere) is DEVICE_NEEDS_RESET.
  *
- * Status. With STATUS negotiated the front-end hands on the driver's. Without,
- * SET_FEATURES and the first ring that is ready stand for it, and a driver's
- * reset shows as all rings stopped and other features; one with the same features
- * leaves the device as it was, which is what the same driver expects that was
- * stopped and continued.
+ * Status. With STATUS negotiated the front-end hands on the driver's; what of it
+ * does not come, a ring that is ready stands for (vhost_user_ring.c). Without, a
+ * driver's reset shows as all rings stopped and other features; one with the same
+ * features leaves the device as it was, which is what the same driver expects
+ * that was stopped and continued.
  *
  * Stopping a ring can take long (the disk must finish) and turns the loop
  * meanwhile. `busy` keeps messages strictly one after the other; hanging up waits
@@ -46,10 +46,11 @@ static uint64_t offered(const struct vg_vu *vu)
 static uint64_t offered_protocol(const struct vg_vu *vu)
 {
 	uint64_t f = VG_FEATURE(VG_VU_PF_MQ) | VG_FEATURE(VG_VU_PF_REPLY_ACK) |
-		     VG_FEATURE(VG_VU_PF_BACKEND_REQ) | VG_FEATURE(VG_VU_PF_CONFIG) |
-		     VG_FEATURE(VG_VU_PF_INFLIGHT_SHMFD) | VG_FEATURE(VG_VU_PF_RESET_DEVICE) |
+		     VG_FEATURE(VG_VU_PF_BACKEND_REQ) | VG_FEATURE(VG_VU_PF_INFLIGHT_SHMFD) | VG_FEATURE(VG_VU_PF_RESET_DEVICE) |
 		     VG_FEATURE(VG_VU_PF_CONFIGURE_MEM_SLOTS) | VG_FEATURE(VG_VU_PF_STATUS);
 
+	if (vu->dev->config_size) /* QEMU warns of it where it expects none */
+		f |= VG_FEATURE(VG_VU_PF_CONFIG);
 	if (vu->options.in_band)
 		f |= VG_FEATURE(VG_VU_PF_INBAND);
 	if (vu->options.xen)
@@ -142,6 +143,8 @@ static void reset(struct vg_vu *vu)
 	vg_dev_set_status(vu->dev, 0);
 }
 
+/* DRIVER_OK may come before the rings or after. The queues that are there by then have had what the
+ * driver set in the device restored (vg_vu_ring_start()). */
 static int set_status(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
 {
 	uint32_t status = (uint32_t)m->u64;
@@ -155,11 +158,8 @@ static int set_status(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
 					    vu->features & ~VG_FEATURE(VG_VU_F_PROTOCOL_FEATURES));
 		return 0;
 	}
-	/* The rings first: what the driver has set in the device is restored before it starts. */
-	if (status & ~VG_STATUS_DRIVER_OK)
-		vg_dev_set_status(vu->dev, status & ~VG_STATUS_DRIVER_OK);
-	vg_vu_rings_start(vu);
 	vg_dev_set_status(vu->dev, status);
+	vg_vu_rings_start(vu);
 	return 0;
 }
 

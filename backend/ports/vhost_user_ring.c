@@ -39,15 +39,16 @@ enum { USED_IDX_AT = 2 /* VIRTIO 1.3, 2.7.8: flags, idx */ };
 
 /* ---- starting and stopping ---------------------------------------------- */
 
-/* The status bits that a front-end without STATUS never sends: its SET_FEATURES and a first ring
- * that is ready say as much. Return: whether the device can have queues now. */
+/*
+ * Front-ends start rings when the driver has set DRIVER_OK, and not before. So a first ring that is
+ * ready stands for the status bits that did not come: all of them without STATUS, and DRIVER_OK
+ * with it (QEMU 7.2 never sends it for an rng). Return: whether the device can have queues now.
+ */
 static bool negotiated(struct vg_vu *vu)
 {
 	const uint32_t begin = VG_STATUS_ACKNOWLEDGE | VG_STATUS_DRIVER | VG_STATUS_FEATURES_OK;
 	struct vg_dev *dev = vu->dev;
 
-	if (vg_vu_has(vu, VG_VU_PF_STATUS))
-		return dev->status & VG_STATUS_FEATURES_OK;
 	if (!vu->has_features)
 		return false;
 	if (!(dev->status & VG_STATUS_FEATURES_OK) &&
@@ -136,8 +137,7 @@ void vg_vu_ring_start(struct vg_vu_ring *r)
 		vg_dev_fault(dev, "queue %u of %u descriptors: %s", r->q, r->num, strerror(-ret));
 		return;
 	}
-	if (!vg_vu_has(vu, VG_VU_PF_STATUS))
-		vg_dev_set_status(dev, dev->status | VG_STATUS_DRIVER_OK);
+	vg_dev_set_status(dev, dev->status | VG_STATUS_DRIVER_OK);
 	/* A predecessor may have died between used index and call. */
 	if (rec)
 		vg_vu_notify(&vu->port, r->q);

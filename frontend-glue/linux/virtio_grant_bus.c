@@ -50,6 +50,14 @@
 
 #include "virtio_grant_bus.h"
 
+static unsigned int pool_pages;
+module_param(pool_pages, uint, 0644);
+MODULE_PARM_DESC(pool_pages, "Pages that each device grants once and copies buffers through (default 0: grant each buffer)");
+
+static unsigned int pool_threshold = 16384;
+module_param(pool_threshold, uint, 0644);
+MODULE_PARM_DESC(pool_threshold, "Largest buffer that goes through the pool, bytes (default 16384)");
+
 #define VG_CLOSE_TIMEOUT	10	/* seconds from Closing to Closed */
 
 struct workqueue_struct *vg_workqueue;
@@ -250,6 +258,17 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 	return 0;
 }
 
+/* No virtqueue and no buffer is mapped: a fresh pool, if one is wanted. */
+static void vg_make_pool(struct vg_device *vg)
+{
+	bool wanted = pool_pages &&
+		      xenbus_read_unsigned(vg->xdev->otherend,
+					   VIRTIO_GRANT_KEY_FEATURE_POOL, 0);
+
+	vg_pool_make(&vg->dma.pool, vg->dma.domid, wanted ? pool_pages : 0,
+		     pool_threshold);
+}
+
 /* Takes the virtio device away, if there is one. */
 static void vg_unregister(struct vg_device *vg)
 {
@@ -278,6 +297,7 @@ static int vg_register(struct vg_device *vg)
 		virtio_msg_put(vmdev);
 		return ret;
 	}
+	vg_make_pool(vg);
 	vg->dma.poison_status = vmdev->vdev.id.device == VIRTIO_ID_BLOCK;
 
 	mutex_lock(&vg->vmdev_lock);
@@ -307,6 +327,7 @@ static void vg_close(struct vg_device *vg)
 static void vg_closed(struct vg_device *vg)
 {
 	vg_unregister(vg);
+	vg_pool_free(&vg->dma.pool);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	xenbus_switch_state(vg->xdev, XenbusStateClosed);
@@ -319,6 +340,8 @@ static void vg_connected(struct vg_device *vg)
 
 	if (vg->vmdev) {
 		ret = virtio_msg_identify(vg->vmdev);
+		if (!ret && !vg->vmdev->stale)
+			vg_make_pool(vg);
 		if (!ret)
 			ret = virtio_msg_restore(vg->vmdev);
 		if (ret) {
@@ -604,6 +627,7 @@ static void vg_remove(struct xenbus_device *xdev)
 		xenbus_switch_state(xdev, XenbusStateClosing);
 		vg_await_closed(vg);
 	}
+	vg_pool_free(&vg->dma.pool);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	mutex_unlock(&vg->life);

@@ -26,8 +26,8 @@
  * breaks the protocol. The page cannot be taken back, so the reference is
  * never used again, and the device is broken.
  *
- * The place for a pool of pages granted once (section 6.1): vg_dma_map() and
- * vg_dma_unmap() are where a buffer would go there instead.
+ * Buffers may also go into a pool of pages that were granted once; vg_dma_map()
+ * decides, and virtio_grant_pool.c does it. Rings never do.
  */
 #include <linux/dma-map-ops.h>
 #include <linux/highmem.h>
@@ -219,6 +219,8 @@ static void vg_dma_poison(phys_addr_t phys, size_t size)
 static dma_addr_t vg_dma_map(struct vg_dma *dma, phys_addr_t phys, size_t size,
 			     enum dma_data_direction dir, unsigned long attrs)
 {
+	dma_addr_t addr;
+
 	if (unlikely(READ_ONCE(dma->broken) || attrs & DMA_ATTR_MMIO))
 		return DMA_MAPPING_ERROR;
 
@@ -226,6 +228,8 @@ static dma_addr_t vg_dma_map(struct vg_dma *dma, phys_addr_t phys, size_t size,
 	    size <= VG_POISON_MAX)
 		vg_dma_poison(phys, size);
 
+	if (vg_pool_map(&dma->pool, phys, size, &addr))
+		return addr;
 	return vg_grant(dma, phys, size, dir == DMA_TO_DEVICE);
 }
 
@@ -234,10 +238,16 @@ static dma_addr_t vg_dma_map(struct vg_dma *dma, phys_addr_t phys, size_t size,
  * @dma: the device's mappings
  * @addr: what vg_dma_map() returned
  * @size: as there
+ * @dir: as there
+ * @attrs: DMA_ATTR_*
  */
-static void vg_dma_unmap(struct vg_dma *dma, dma_addr_t addr, size_t size)
+static void vg_dma_unmap(struct vg_dma *dma, dma_addr_t addr, size_t size,
+			 enum dma_data_direction dir, unsigned long attrs)
 {
-	vg_revoke(dma, addr, size);
+	bool copy = dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC);
+
+	if (!vg_pool_unmap(&dma->pool, addr, size, copy))
+		vg_revoke(dma, addr, size);
 }
 
 /* ---- DMA operations ------------------------------------------------------ */
@@ -308,7 +318,7 @@ static dma_addr_t vg_op_map_page(struct device *dev, struct page *page,
 static void vg_op_unmap(struct device *dev, dma_addr_t handle, size_t size,
 			enum dma_data_direction dir, unsigned long attrs)
 {
-	vg_dma_unmap(vg_dma_of(dev), handle, size);
+	vg_dma_unmap(vg_dma_of(dev), handle, size, dir, attrs);
 }
 
 static void vg_op_unmap_sg(struct device *dev, struct scatterlist *sgl,
@@ -320,7 +330,8 @@ static void vg_op_unmap_sg(struct device *dev, struct scatterlist *sgl,
 	int i;
 
 	for_each_sg(sgl, sg, nents, i)
-		vg_dma_unmap(dma, sg_dma_address(sg), sg_dma_len(sg));
+		vg_dma_unmap(dma, sg_dma_address(sg), sg_dma_len(sg), dir,
+			     attrs);
 }
 
 static int vg_op_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
@@ -334,12 +345,49 @@ static int vg_op_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 		sg_dma_address(sg) = vg_dma_map(dma, sg_phys(sg), sg->length,
 						dir, attrs);
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
-			vg_op_unmap_sg(dev, sgl, i, dir, attrs);
+			vg_op_unmap_sg(dev, sgl, i, dir,
+				       attrs | DMA_ATTR_SKIP_CPU_SYNC);
 			return -EIO;
 		}
 		sg_dma_len(sg) = sg->length;
 	}
 	return nents;
+}
+
+static void vg_op_sync_for_cpu(struct device *dev, dma_addr_t handle,
+			       size_t size, enum dma_data_direction dir)
+{
+	if (dir != DMA_TO_DEVICE)
+		vg_pool_sync(&vg_dma_of(dev)->pool, handle, size, true);
+}
+
+static void vg_op_sync_for_device(struct device *dev, dma_addr_t handle,
+				  size_t size, enum dma_data_direction dir)
+{
+	vg_pool_sync(&vg_dma_of(dev)->pool, handle, size, false);
+}
+
+static void vg_op_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
+				  int nents, enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i)
+		vg_op_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg),
+				   dir);
+}
+
+static void vg_op_sync_sg_for_device(struct device *dev,
+				     struct scatterlist *sgl, int nents,
+				     enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i)
+		vg_op_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg),
+				      dir);
 }
 
 static int vg_op_dma_supported(struct device *dev, u64 mask)
@@ -371,6 +419,10 @@ static const struct dma_map_ops vg_dma_ops = {
 #endif
 	.map_sg = vg_op_map_sg,
 	.unmap_sg = vg_op_unmap_sg,
+	.sync_single_for_cpu = vg_op_sync_for_cpu,
+	.sync_single_for_device = vg_op_sync_for_device,
+	.sync_sg_for_cpu = vg_op_sync_sg_for_cpu,
+	.sync_sg_for_device = vg_op_sync_sg_for_device,
 	.dma_supported = vg_op_dma_supported,
 	.get_required_mask = vg_op_required_mask,
 	.max_mapping_size = vg_op_max_mapping_size,
@@ -394,6 +446,7 @@ int vg_dma_init(struct vg_dma *dma, struct device *dev,
 	dma->dev = dev;
 	dma->fault = fault;
 	spin_lock_init(&dma->lock);
+	vg_pool_init(&dma->pool);
 	for (i = 0; i < VG_RUN_MAX; i++) {
 		dma->run[i].size = max(4u, VG_REFS_KEPT / (i + 1));
 		total += dma->run[i].size;

@@ -9,6 +9,8 @@
 #include <linux/types.h>
 #include <xen/grant_table.h>
 
+#include "virtio_grant_pool.h"
+
 /* Longest buffer of one mapping, and the pages that it can touch. */
 #define VG_DMA_MAX_SIZE		(32 * XEN_PAGE_SIZE)
 #define VG_RUN_MAX		33
@@ -36,6 +38,7 @@ struct vg_run_stack {
  *	(virtio_msg_orphan.c)
  * @broken: the backend kept a buffer that it had given back
  * @fault: called once, in any context, when that is seen
+ * @pool: where buffers go that need not be granted
  * @lock: of @run and @kept
  * @run: free runs by length; run[0] has those of one reference
  * @kept: references in all of @run
@@ -47,6 +50,7 @@ struct vg_dma {
 	bool poison_status;
 	bool broken;
 	void (*fault)(struct vg_dma *dma);
+	struct vg_pool pool;
 	spinlock_t lock;
 	struct vg_run_stack run[VG_RUN_MAX];
 	unsigned int kept;

@@ -26,6 +26,10 @@
 #include "virtio_grant_compat.h"
 #include "virtio_msg.h"
 
+static bool packed = true;
+module_param(packed, bool, 0644);
+MODULE_PARM_DESC(packed, "Use packed virtqueues where a device offers them (default Y)");
+
 #define VM_MAX_QUEUE_SIZE	32768u	/* VIRTIO 1.3, 2.6 */
 #define VM_MAX_QUEUES		65536u	/* queue indices are 16 bits wide */
 #define VM_MAX_CONFIG		65536u	/* bytes; far above any device's */
@@ -171,6 +175,8 @@ static int vm_finalize_features(struct virtio_device *vdev)
 	vring_transport_features(vdev);
 	/* Notifications are out of band and carry no data. */
 	__virtio_clear_bit(vdev, VIRTIO_F_NOTIFICATION_DATA);
+	if (!packed)
+		__virtio_clear_bit(vdev, VIRTIO_F_RING_PACKED);
 	if (ring_reset)
 		__virtio_set_bit(vdev, VIRTIO_F_RING_RESET);
 

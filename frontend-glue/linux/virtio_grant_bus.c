@@ -52,13 +52,15 @@
 
 static unsigned int pool_pages;
 module_param(pool_pages, uint, 0644);
-MODULE_PARM_DESC(pool_pages, "Pages that each device grants once and copies buffers through (default 0: grant each buffer)");
+MODULE_PARM_DESC(pool_pages,
+		 "Pages granted once for copies of buffers; default 0: none");
 
 static unsigned int pool_threshold = 16384;
 module_param(pool_threshold, uint, 0644);
-MODULE_PARM_DESC(pool_threshold, "Largest buffer that goes through the pool, bytes (default 16384)");
+MODULE_PARM_DESC(pool_threshold,
+		 "Largest buffer for the pool, bytes; default 16384");
 
-#define VG_CLOSE_TIMEOUT	10	/* seconds from Closing to Closed */
+#define VG_CLOSE_TIMEOUT 10 /* seconds from Closing to Closed */
 
 struct workqueue_struct *vg_workqueue;
 
@@ -87,8 +89,7 @@ enum xenbus_state vg_backend_state(struct vg_device *vg)
 static bool vg_has_let_go(enum xenbus_state state)
 {
 	return state == XenbusStateUnknown || state == XenbusStateClosed ||
-	       state == XenbusStateInitialising ||
-	       state == XenbusStateInitWait;
+	       state == XenbusStateInitialising || state == XenbusStateInitWait;
 }
 
 /* Is this the end of a connection that was offered, or is in use? */
@@ -118,8 +119,8 @@ static unsigned int vg_backend_version(struct vg_device *vg)
 	if (XENBUS_IS_ERR_READ(value))
 		return 0;
 	if (kstrtouint(value, 10, &version) || !version)
-		dev_warn(&vg->xdev->dev,
-			 "backend's " VIRTIO_GRANT_KEY_VERSION " is no version\n");
+		dev_warn(&vg->xdev->dev, "backend's " VIRTIO_GRANT_KEY_VERSION
+					 " is no version\n");
 	kfree(value);
 	return min(version, VIRTIO_GRANT_VERSION + 0u);
 }
@@ -207,8 +208,8 @@ static bool vg_close_overdue(struct vg_device *vg)
  */
 static void vg_gone_work(struct work_struct *work)
 {
-	struct vg_device *vg = container_of(to_delayed_work(work),
-					    struct vg_device, gone);
+	struct vg_device *vg =
+		container_of(to_delayed_work(work), struct vg_device, gone);
 	enum xenbus_state state = vg_backend_state(vg);
 	bool again = READ_ONCE(vg->removing);
 
@@ -241,9 +242,8 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 	ret = xenbus_printf(XBT_NIL, node, VIRTIO_GRANT_KEY_VERSION, "%u",
 			    version);
 	if (!ret)
-		ret = xenbus_printf(XBT_NIL, node,
-				    VIRTIO_GRANT_KEY_CONTROL_REF, "%u",
-				    vg->ctrl_ref);
+		ret = xenbus_printf(XBT_NIL, node, VIRTIO_GRANT_KEY_CONTROL_REF,
+				    "%u", vg->ctrl_ref);
 	if (!ret)
 		ret = xenbus_printf(XBT_NIL, node,
 				    VIRTIO_GRANT_KEY_EVENT_CHANNEL, "%u",
@@ -345,9 +345,7 @@ static void vg_connected(struct vg_device *vg)
 		if (!ret)
 			ret = virtio_msg_restore(vg->vmdev);
 		if (ret) {
-			dev_notice(&vg->dev,
-				   "device is not restored (%d), but made anew\n",
-				   ret);
+			dev_notice(&vg->dev, "device is made anew: %d\n", ret);
 			vg_unregister(vg);
 		}
 	}
@@ -385,7 +383,8 @@ static void vg_idle(struct vg_device *vg, enum xenbus_state backend)
 	case XenbusStateInitialised:
 	case XenbusStateConnected:
 		/* It has the page of a kernel that is no more. */
-		dev_info(&vg->dev, "backend is connected to an earlier kernel\n");
+		dev_info(&vg->dev,
+			 "backend is connected to an earlier kernel\n");
 		vg->reconnect = true;
 		vg_close(vg);
 		break;
@@ -399,8 +398,8 @@ static void vg_idle(struct vg_device *vg, enum xenbus_state backend)
 
 static void vg_work(struct work_struct *work)
 {
-	struct vg_device *vg = container_of(to_delayed_work(work),
-					    struct vg_device, work);
+	struct vg_device *vg =
+		container_of(to_delayed_work(work), struct vg_device, work);
 	enum xenbus_state backend;
 
 	mutex_lock(&vg->life);
@@ -461,7 +460,7 @@ static void vg_backend_changed(struct xenbus_device *xdev,
 
 	/* @phase may be read without @life: only a hint is taken from it. */
 	if (vg_is_leaving(vg, state) && (READ_ONCE(vg->phase) == VG_OFFERED ||
-				     READ_ONCE(vg->phase) == VG_LIVE))
+					 READ_ONCE(vg->phase) == VG_LIVE))
 		vg_give_up(vg);
 	mod_delayed_work(vg_workqueue, &vg->work, 0);
 }
@@ -643,9 +642,7 @@ static void vg_remove(struct xenbus_device *xdev)
 }
 
 static const struct xenbus_device_id vg_ids[] = {
-	{ VIRTIO_GRANT_XENBUS_TYPE },
-	{ VIRTIO_GRANT_XENBUS_TYPE_DISK },
-	{ "" }
+	{ VIRTIO_GRANT_XENBUS_TYPE }, { VIRTIO_GRANT_XENBUS_TYPE_DISK }, { "" }
 };
 
 static struct xenbus_driver vg_driver = {

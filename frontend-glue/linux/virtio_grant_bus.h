@@ -22,7 +22,7 @@
 /* Interrupts in a row without work before Xen is asked to slow them down. A
  * driver that polls leaves a few behind even with the best of backends.
  */
-#define VG_SPURIOUS_MAX		64
+#define VG_SPURIOUS_MAX 64
 
 /**
  * enum vg_phase - where a device is in its life

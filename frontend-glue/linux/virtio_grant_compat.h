@@ -37,11 +37,11 @@
 
 /* 6.17: more than 64 feature bits. */
 #ifdef VIRTIO_FEATURES_BITS
-#define VG_FEATURE_WORDS	VIRTIO_FEATURES_U64S
-#define vg_features(vdev)	((vdev)->features_array)
+#define VG_FEATURE_WORDS  VIRTIO_FEATURES_U64S
+#define vg_features(vdev) ((vdev)->features_array)
 #else
-#define VG_FEATURE_WORDS	1
-#define vg_features(vdev)	(&(vdev)->features)
+#define VG_FEATURE_WORDS  1
+#define vg_features(vdev) (&(vdev)->features)
 #endif
 
 #endif /* VIRTIO_GRANT_COMPAT_H */

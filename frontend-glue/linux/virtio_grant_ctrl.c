@@ -19,15 +19,16 @@
 
 static unsigned int timeout = 60;
 module_param(timeout, uint, 0644);
-MODULE_PARM_DESC(timeout, "Seconds to wait for a backend, which may be restarting (default 60, at least 30)");
+MODULE_PARM_DESC(timeout,
+		 "Seconds to wait for a backend that restarts; default 60");
 
-#define VG_TIMEOUT_MIN		30	/* seconds; section 4 */
-#define VG_TIMEOUT_SHUTDOWN	5	/* seconds, when the guest goes down */
+#define VG_TIMEOUT_MIN	    30 /* seconds; section 4 */
+#define VG_TIMEOUT_SHUTDOWN 5 /* seconds, when the guest goes down */
 
 /* Messages taken in one interrupt: a backend that sends faster than we take
  * them waits for its next notification.
  */
-#define VG_MESSAGES_MAX		(4 * VIRTIO_GRANT_SLOTS)
+#define VG_MESSAGES_MAX (4 * VIRTIO_GRANT_SLOTS)
 
 /* Values in shared memory are little-endian, and change under our eyes. */
 static u32 vg_load(const unsigned int *p)
@@ -377,9 +378,8 @@ int vg_make_control(struct vg_device *vg)
 	ret = xenbus_alloc_evtchn(vg->xdev, &vg->ctrl_port);
 	if (ret)
 		goto fail;
-	ret = bind_evtchn_to_irqhandler_lateeoi(vg->ctrl_port,
-						vg_ctrl_interrupt, 0,
-						dev_name(&vg->dev), vg);
+	ret = bind_evtchn_to_irqhandler_lateeoi(
+		vg->ctrl_port, vg_ctrl_interrupt, 0, dev_name(&vg->dev), vg);
 	if (ret < 0) {
 		xenbus_free_evtchn(vg->xdev, vg->ctrl_port);
 		goto fail;

@@ -44,8 +44,8 @@
 /* Buffers of up to this many bytes are poisoned: a block status, with the
  * sector that zone append returns before it.
  */
-#define VG_POISON_MAX	16
-#define VG_POISON	0xff
+#define VG_POISON_MAX 16
+#define VG_POISON     0xff
 
 /* ---- grant references ---------------------------------------------------- */
 
@@ -182,9 +182,10 @@ static bool vg_revoke(struct vg_dma *dma, dma_addr_t addr, size_t size)
 	}
 
 	if (!xchg(&dma->broken, true)) {
-		dev_alert(dma->dev,
-			  "Grant still in use by backend domain %u (%u of %u from reference %u), device disabled\n",
-			  dma->domid, in_use, n, first);
+		dev_alert(
+			dma->dev,
+			"Grant still in use by backend domain %u (%u of %u from reference %u), device disabled\n",
+			dma->domid, in_use, n, first);
 		dma->fault(dma);
 	}
 	return false;
@@ -329,7 +330,7 @@ static void vg_op_unmap_sg(struct device *dev, struct scatterlist *sgl,
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i)
+	for_each_sg (sgl, sg, nents, i)
 		vg_dma_unmap(dma, sg_dma_address(sg), sg_dma_len(sg), dir,
 			     attrs);
 }
@@ -341,9 +342,9 @@ static int vg_op_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i) {
-		sg_dma_address(sg) = vg_dma_map(dma, sg_phys(sg), sg->length,
-						dir, attrs);
+	for_each_sg (sgl, sg, nents, i) {
+		sg_dma_address(sg) =
+			vg_dma_map(dma, sg_phys(sg), sg->length, dir, attrs);
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
 			vg_op_unmap_sg(dev, sgl, i, dir,
 				       attrs | DMA_ATTR_SKIP_CPU_SYNC);
@@ -373,7 +374,7 @@ static void vg_op_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i)
+	for_each_sg (sgl, sg, nents, i)
 		vg_op_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg),
 				   dir);
 }
@@ -385,7 +386,7 @@ static void vg_op_sync_sg_for_device(struct device *dev,
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i)
+	for_each_sg (sgl, sg, nents, i)
 		vg_op_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg),
 				      dir);
 }

@@ -12,11 +12,11 @@
 #include "virtio_grant_pool.h"
 
 /* Longest buffer of one mapping, and the pages that it can touch. */
-#define VG_DMA_MAX_SIZE		(32 * XEN_PAGE_SIZE)
-#define VG_RUN_MAX		33
+#define VG_DMA_MAX_SIZE (32 * XEN_PAGE_SIZE)
+#define VG_RUN_MAX	33
 
 /* References that a device keeps for itself; 32768 is what a guest has. */
-#define VG_REFS_KEPT		1024
+#define VG_REFS_KEPT 1024
 
 /**
  * struct vg_run_stack - free runs of consecutive grant references

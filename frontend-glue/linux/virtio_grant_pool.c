@@ -25,7 +25,7 @@
 #include "virtio_grant.h"
 #include "virtio_grant_pool.h"
 
-#define VG_PAGE	VIRTIO_GRANT_PAGE_SIZE
+#define VG_PAGE VIRTIO_GRANT_PAGE_SIZE
 
 void vg_pool_init(struct vg_pool *pool)
 {
@@ -54,9 +54,9 @@ static struct vg_arena *vg_arena_new(domid_t domid, unsigned int pages)
 	if (gnttab_alloc_grant_reference_seq(pages, &a->first))
 		goto free_mem;
 	for (i = 0; i < pages; i++)
-		gnttab_grant_foreign_access_ref(a->first + i, domid,
-						virt_to_gfn(a->mem +
-							    i * VG_PAGE), 0);
+		gnttab_grant_foreign_access_ref(
+			a->first + i, domid, virt_to_gfn(a->mem + i * VG_PAGE),
+			0);
 	return a;
 
 free_mem:

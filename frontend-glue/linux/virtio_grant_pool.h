@@ -11,9 +11,9 @@
 #include <xen/grant_table.h>
 
 /* Pages of one arena: what one allocation of contiguous memory may be. */
-#define VG_ARENA_PAGES	256u
+#define VG_ARENA_PAGES 256u
 /* Arenas of a device; PROTOCOL.md lets the backend refuse some. */
-#define VG_ARENAS_MAX	8u
+#define VG_ARENAS_MAX 8u
 
 /**
  * struct vg_arena - contiguous pages with consecutive grant references

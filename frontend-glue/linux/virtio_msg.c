@@ -28,12 +28,12 @@
 
 static bool packed = true;
 module_param(packed, bool, 0644);
-MODULE_PARM_DESC(packed, "Use packed virtqueues where a device offers them (default Y)");
+MODULE_PARM_DESC(packed, "Use packed virtqueues if offered; default Y");
 
-#define VM_MAX_QUEUE_SIZE	32768u	/* VIRTIO 1.3, 2.6 */
-#define VM_MAX_QUEUES		65536u	/* queue indices are 16 bits wide */
-#define VM_MAX_CONFIG		65536u	/* bytes; far above any device's */
-#define VM_SET_CONFIG_TRIES	3	/* against a moving generation */
+#define VM_MAX_QUEUE_SIZE   32768u /* VIRTIO 1.3, 2.6 */
+#define VM_MAX_QUEUES	    65536u /* queue indices are 16 bits wide */
+#define VM_MAX_CONFIG	    65536u /* bytes; far above any device's */
+#define VM_SET_CONFIG_TRIES 3 /* against a moving generation */
 
 /* Configuration bytes in one message. A multiple of 8, so no field is split. */
 #define VM_CONFIG_CHUNK \
@@ -100,9 +100,10 @@ static int vm_call(struct virtio_msg_device *vmdev, u8 id,
 
 	len = get16(&msg->header.msg_size) - sizeof(msg->header);
 	if (len < resp_len) {
-		dev_err_ratelimited(vmdev->vdev.dev.parent,
-				    "response to message 0x%02x is too short: %zu of %zu bytes\n",
-				    id, len, resp_len);
+		dev_err_ratelimited(
+			vmdev->vdev.dev.parent,
+			"response to message 0x%02x is too short: %zu of %zu bytes\n",
+			id, len, resp_len);
 		return -EPROTO;
 	}
 	return len;
@@ -268,8 +269,9 @@ again:
 	if (ret) {
 		memset(buf, 0, len);
 		if (ret != -ENODEV)
-			dev_err(&vdev->dev, "GET_CONFIG of %u bytes at %u: %d\n",
-				len, offset, ret);
+			dev_err(&vdev->dev,
+				"GET_CONFIG of %u bytes at %u: %d\n", len,
+				offset, ret);
 		return;
 	}
 	WRITE_ONCE(vmdev->generation, generation);
@@ -315,9 +317,10 @@ static void vm_set(struct virtio_device *vdev, unsigned int offset,
 				tries = VM_SET_CONFIG_TRIES;
 		}
 		if (tries >= VM_SET_CONFIG_TRIES) {
-			dev_warn(&vdev->dev,
-				 "device refuses %u configuration bytes at %u\n",
-				 n, offset + done);
+			dev_warn(
+				&vdev->dev,
+				"device refuses %u configuration bytes at %u\n",
+				n, offset + done);
 			return;
 		}
 	}
@@ -336,8 +339,8 @@ static u8 vm_get_status(struct virtio_device *vdev)
 	struct virtio_msg_buf msg = {};
 	struct virtio_msg_status *s = (void *)msg.payload;
 
-	if (vm_call(vmdev, VIRTIO_MSG_GET_DEVICE_STATUS, &msg, 0,
-		    sizeof(*s)) >= 0)
+	if (vm_call(vmdev, VIRTIO_MSG_GET_DEVICE_STATUS, &msg, 0, sizeof(*s)) >=
+	    0)
 		vmdev->status = get32(&s->status);
 	return vmdev->status;
 }
@@ -383,7 +386,7 @@ static void vm_synchronize_cbs(struct virtio_device *vdev)
 	struct virtio_msg_device *vmdev = to_vmdev(vdev);
 	struct virtqueue *vq;
 
-	list_for_each_entry(vq, &vdev->vqs, list)
+	list_for_each_entry (vq, &vdev->vqs, list)
 		if (vq->priv)
 			synchronize_irq(vmdev->ops->queue_irq(vq));
 }
@@ -542,7 +545,7 @@ static void vm_queues_del(struct virtio_msg_device *vmdev)
 	if (vmdev->queues_set && !vm_write_status(vmdev, 0))
 		vmdev->queues_set = false;
 
-	list_for_each_entry_safe(vq, next, &vmdev->vdev.vqs, list)
+	list_for_each_entry_safe (vq, next, &vmdev->vdev.vqs, list)
 		vm_queue_del(vmdev, vq);
 }
 
@@ -838,7 +841,7 @@ void virtio_msg_fail_requests(struct virtio_msg_device *vmdev)
 	 */
 	vm_synchronize_cbs(&vmdev->vdev);
 	synchronize_rcu();
-	list_for_each_entry(vq, &vmdev->vdev.vqs, list)
+	list_for_each_entry (vq, &vmdev->vdev.vqs, list)
 		virtio_msg_fail_queue(vq);
 	mutex_unlock(&vmdev->queue_mutex);
 }

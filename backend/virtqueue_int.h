@@ -82,12 +82,6 @@ static inline void st16_publish(void *p, uint16_t v)
 	VG_KILL_POINT();
 }
 
-static inline void st64_publish(void *p, uint64_t v)
-{
-	__atomic_store_n((any64 *)p, htole64(v), __ATOMIC_SEQ_CST);
-	VG_KILL_POINT();
-}
-
 /**
  * in_sequence - the compiler moves no store across this point
  *

@@ -13,9 +13,9 @@
  * wherever its own place in the ring is, and moves on by as many descriptors as
  * the chain had.
  *
- * Order. A descriptor's second word holds len, id and flags. It is read once, by
- * an acquire: what it says goes together, and the rest of the chain is there. A
- * used descriptor is one store of that word.
+ * Order. The flags of a chain's first descriptor are read once, by an acquire: if
+ * they say available, its other fields and the rest of the chain are there, each
+ * read once. The first used descriptor of a batch has its flags written last.
  *
  * Batches. All used descriptors of a flush but the first are written ahead; the
  * driver, which waits at the first, sees none of them until that one's store,
@@ -35,6 +35,14 @@
 #define F_INDIRECT ((uint64_t)VRING_DESC_F_INDIRECT << 48)
 #define F_AVAIL	   (1ull << (48 + VRING_PACKED_DESC_F_AVAIL))
 #define F_USED	   (1ull << (48 + VRING_PACKED_DESC_F_USED))
+
+/** packed_flags - acquire the flags of the descriptor at @at, in their place in the second word */
+static inline uint64_t packed_flags(const struct vg_vq *vq, uint32_t at)
+{
+	const any16 *p = (const any16 *)&vq->desc[at].rest + 3;
+
+	return (uint64_t)le16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE)) << 48;
+}
 
 /** packed_available - whether the second word @rest belongs to an available descriptor */
 static inline bool packed_available(uint64_t rest, bool wrap)
@@ -188,7 +196,7 @@ static unsigned packed_ring(struct vg_vq *vq, struct vg_chain **out, unsigned ma
 
 	vq->rec_fill = vq->rec_free;
 	while (n < max && vq->descs_out < vq->size) {
-		uint64_t rest = le64toh(__atomic_load_n(&vq->desc[p.idx].rest, __ATOMIC_ACQUIRE));
+		uint64_t rest = packed_flags(vq, p.idx);
 		struct vg_slot *s;
 
 		if (!packed_available(rest, p.wrap)) {
@@ -197,6 +205,8 @@ static unsigned packed_ring(struct vg_vq *vq, struct vg_chain **out, unsigned ma
 					    p.idx);
 			break;
 		}
+		rest |= ld32(&vq->desc[p.idx].rest);
+		rest |= (uint64_t)ld16((const char *)&vq->desc[p.idx].rest + 4) << 32;
 		s = packed_walk(vq, p.idx, rest);
 		if (!s)
 			break;
@@ -291,6 +301,7 @@ bool vg_packed_publish(struct vg_vq *vq)
 {
 	struct place first = vg_packed_used(vq), p = first;
 	uint32_t moved = 0;
+	uint64_t word;
 	bool wanted;
 
 	for (uint32_t i = 0; i < vq->n_done; i++)
@@ -306,7 +317,10 @@ bool vg_packed_publish(struct vg_vq *vq)
 	vq->used_wrap = p.wrap;
 	vq->chains_out -= vq->n_done;
 	vq->descs_out -= moved;
-	st64_publish(&vq->desc[first.idx].rest, packed_used_word(&vq->done[0], first.wrap));
+	word = packed_used_word(&vq->done[0], first.wrap);
+	st32(&vq->desc[first.idx].rest, (uint32_t)word);
+	st16((char *)&vq->desc[first.idx].rest + 4, (uint16_t)(word >> 32));
+	st16_publish((char *)&vq->desc[first.idx].rest + 6, (uint16_t)(word >> 48));
 	if (vq->rec)
 		rec_packed_published(vq, p);
 	wanted = packed_wants(vq, p, moved);
@@ -328,7 +342,7 @@ void vg_packed_quiet(struct vg_vq *vq)
 
 bool vg_packed_rearm(struct vg_vq *vq)
 {
-	uint64_t rest;
+	uint16_t flags;
 
 	if (vq->event_idx)
 		packed_wish(vq, (uint16_t)(vq->avail_idx | vq->avail_wrap << 15),
@@ -337,7 +351,7 @@ bool vg_packed_rearm(struct vg_vq *vq)
 		packed_wish(vq, 0, VRING_PACKED_EVENT_FLAG_ENABLE);
 	if (vq->descs_out == vq->size)
 		return false;
-	rest = le64toh(__atomic_load_n(&vq->desc[vq->avail_idx].rest, __ATOMIC_SEQ_CST));
-	vq->promised = packed_available(rest, vq->avail_wrap);
+	flags = __atomic_load_n((any16 *)&vq->desc[vq->avail_idx].rest + 3, __ATOMIC_SEQ_CST);
+	vq->promised = packed_available((uint64_t)le16toh(flags) << 48, vq->avail_wrap);
 	return vq->promised;
 }

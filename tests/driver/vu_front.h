@@ -95,7 +95,7 @@ struct vuf_queue {
 	unsigned q;
 	struct drv_vring vr;
 	struct drv_blk blk; /* requests on it */
-	int kick, call; /* eventfds */
+	int kick, call;	    /* eventfds */
 };
 
 struct vuf {

@@ -46,8 +46,9 @@ static uint64_t offered(const struct vg_vu *vu)
 static uint64_t offered_protocol(const struct vg_vu *vu)
 {
 	uint64_t f = VG_FEATURE(VG_VU_PF_MQ) | VG_FEATURE(VG_VU_PF_REPLY_ACK) |
-		     VG_FEATURE(VG_VU_PF_BACKEND_REQ) | VG_FEATURE(VG_VU_PF_INFLIGHT_SHMFD) | VG_FEATURE(VG_VU_PF_RESET_DEVICE) |
-		     VG_FEATURE(VG_VU_PF_CONFIGURE_MEM_SLOTS) | VG_FEATURE(VG_VU_PF_STATUS);
+		     VG_FEATURE(VG_VU_PF_BACKEND_REQ) | VG_FEATURE(VG_VU_PF_INFLIGHT_SHMFD) |
+		     VG_FEATURE(VG_VU_PF_RESET_DEVICE) | VG_FEATURE(VG_VU_PF_CONFIGURE_MEM_SLOTS) |
+		     VG_FEATURE(VG_VU_PF_STATUS);
 
 	if (vu->dev->config_size) /* QEMU warns of it where it expects none */
 		f |= VG_FEATURE(VG_VU_PF_CONFIG);

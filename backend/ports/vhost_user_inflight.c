@@ -199,9 +199,10 @@ void vg_vu_inflight_wipe(struct vg_vu *vu, unsigned q)
 	memset(rec, 0, vu->inflight.stride);
 }
 
+/* Not before the device has started: what a predecessor saved is still to be taken up then. */
 void vg_vu_inflight_save(struct vg_vu *vu)
 {
-	if (vu->inflight.trailer)
+	if (vu->inflight.trailer && vu->dev->started)
 		memcpy(vu->inflight.trailer + offsetof(struct trailer, saved), vu->dev->saved,
 		       sizeof(vu->dev->saved));
 }

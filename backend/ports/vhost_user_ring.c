@@ -138,6 +138,7 @@ void vg_vu_ring_start(struct vg_vu_ring *r)
 		return;
 	}
 	vg_dev_set_status(dev, dev->status | VG_STATUS_DRIVER_OK);
+	vg_vu_inflight_save(vu);
 	/* A predecessor may have died between used index and call. */
 	if (rec)
 		vg_vu_notify(&vu->port, r->q);

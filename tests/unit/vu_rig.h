@@ -93,7 +93,8 @@ static inline void rig_open(struct vu_rig *r, const char *spec, const struct vg_
 	assert_true(fd >= 0);
 	assert_return_code(ftruncate(fd, 4 << 20), errno);
 	close(fd);
-	snprintf(text, sizeof(text), spec, r->image);
+	snprintf(text, sizeof(text), "%s%s%s", spec, strcmp(spec, "rng") ? ",target=" : "",
+		 strcmp(spec, "rng") ? r->image : "");
 	assert_int_equal(vg_loop_new(64, &r->loop), 0);
 	assert_int_equal(vg_params_parse(text, &params, &err), 0);
 	if (vg_dev_open(&r->dev, vg_device_find(params.device), r->loop, &params, &err) < 0)
@@ -102,7 +103,7 @@ static inline void rig_open(struct vu_rig *r, const char *spec, const struct vg_
 		fail_msg("%s", err.text);
 }
 
-#define RIG_BLK "blk,target=%s,queues=2,queue-size=64,serial=rig"
+#define RIG_BLK "blk,queues=2,queue-size=64,serial=rig"
 
 /** rig_blk - a disk and a connected front-end */
 static inline void rig_blk(struct vu_rig *r)

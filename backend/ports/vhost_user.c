@@ -29,6 +29,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/limits.h"
@@ -303,7 +304,8 @@ static int set_vring_kick(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *
 
 	if (!r)
 		return -EINVAL;
-	vg_vu_ring_set_kick(r, vg_vu_take_fd(m, 0));
+	if (vg_vu_ring_set_kick(r, vg_vu_take_fd(m, 0)) < 0)
+		return vg_fail(err, -EINVAL, "queue %u: its kick is no eventfd", r->q);
 	r->kicked = true;
 	vg_vu_ring_start(r);
 	return 0;
@@ -404,7 +406,10 @@ static int set_config(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
 
 static int set_backend_req_fd(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
 {
-	(void)err;
+	struct stat st;
+
+	if (fstat(m->fds[0], &st) < 0 || !S_ISSOCK(st.st_mode))
+		return vg_fail(err, -EINVAL, "the back-end's channel is no socket");
 	vg_vu_back_set(vu, vg_vu_take_fd(m, 0));
 	return 0;
 }

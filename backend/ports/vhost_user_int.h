@@ -105,8 +105,13 @@ void vg_vu_rings_stop(struct vg_vu *vu);
 /** vg_vu_rings_running - whether any runs */
 bool vg_vu_rings_running(const struct vg_vu *vu);
 
-/** vg_vu_ring_set_kick - @fd is the ring's from now on; -1: none will come, poll (we do not) */
-void vg_vu_ring_set_kick(struct vg_vu_ring *r, int fd);
+/**
+ * vg_vu_ring_set_kick - @fd is the ring's from now on; -1: none will come, poll (we do not)
+ *
+ * Return: 0; -EINVAL: @fd is neither an eventfd nor a pipe nor a socket.
+ */
+int vg_vu_ring_set_kick(struct vg_vu_ring *r, int fd);
+/** vg_vu_ring_set_fd - close what is in *@slot, put @fd there, which may be -1 */
 void vg_vu_ring_set_fd(int *slot, int fd);
 
 /** vg_vu_ring_kick - chains may be there */

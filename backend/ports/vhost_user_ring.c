@@ -255,17 +255,27 @@ void vg_vu_ring_set_fd(int *slot, int fd)
 		dont_block(fd);
 }
 
-void vg_vu_ring_set_kick(struct vg_vu_ring *r, int fd)
+/* Whether somebody must do something before @fd is readable; /dev/zero always is, and would keep us
+ * busy for ever. eventfd and its like have no type in st_mode. */
+static bool can_kick(const struct stat *st)
 {
-	struct stat st;
+	return (st->st_mode & S_IFMT) == 0 || S_ISFIFO(st->st_mode) || S_ISSOCK(st->st_mode);
+}
 
+int vg_vu_ring_set_kick(struct vg_vu_ring *r, int fd)
+{
+	struct stat st = { 0 };
+
+	if (fd >= 0 && (fstat(fd, &st) < 0 || !can_kick(&st))) {
+		close(fd);
+		return -EINVAL;
+	}
 	vg_loop_unwatch(&r->watch);
 	vg_vu_ring_set_fd(&r->kick, fd);
-	if (fd < 0)
-		return;
-	/* eventfd and its like have no type in st_mode. */
-	r->drain = fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) != 0;
-	vg_loop_watch(r->vu->dev->loop, &r->watch, fd);
+	r->drain = (st.st_mode & S_IFMT) != 0;
+	if (fd >= 0)
+		vg_loop_watch(r->vu->dev->loop, &r->watch, fd);
+	return 0;
 }
 
 /* ---- calls -------------------------------------------------------------- */

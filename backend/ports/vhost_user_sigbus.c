@@ -45,15 +45,11 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 
 void vg_sigbus_guard(struct vg_sigbus_guard *g, void *base, size_t len)
 {
-	static bool installed;
+	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
 
-	if (!installed) {
-		struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
-
-		sigemptyset(&sa.sa_mask);
-		sigaction(SIGBUS, &sa, NULL);
-		installed = true;
-	}
+	/* Each time: whoever else sets one meanwhile (a test's harness) would be in the way. */
+	sigemptyset(&sa.sa_mask);
+	sigaction(SIGBUS, &sa, NULL);
 	*g = (struct vg_sigbus_guard){ .next = guards, .pprev = &guards, .base = base, .len = len };
 	if (guards)
 		guards->pprev = &g->next;

@@ -22,7 +22,7 @@ struct vg_sigbus_guard {
 extern volatile sig_atomic_t vg_sigbus_hits; /* 0: no guard was ever hurt */
 
 /**
- * vg_sigbus_guard - watch over a mapping; the first installs the handler
+ * vg_sigbus_guard - watch over a mapping, and install the handler
  *
  * For one thread: the one that adds, removes and touches. @g must stay where it is.
  */

@@ -56,13 +56,13 @@ static inline void rig_turn(void *ctx)
 /** rig_settle - until nothing happens any more */
 static inline void rig_settle(struct vu_rig *r)
 {
-	for (unsigned quiet = 0; quiet < 20;) {
+	for (unsigned quiet = 0; quiet < 6;) {
 		int n = vg_loop_turn(r->loop, false);
 
 		assert_true(n >= 0);
 		quiet = n ? 0 : quiet + 1;
 		if (!n)
-			usleep(200);
+			usleep(100);
 	}
 }
 

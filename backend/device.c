@@ -112,6 +112,13 @@ static void queue_stop(struct vg_dev *dev, unsigned q)
 	queue->vq = NULL;
 }
 
+/* Forget all that the driver has said of queue @q, which does not run. */
+static void queue_forget(struct vg_dev *dev, unsigned q)
+{
+	vg_loop_undefer(dev->loop, &dev->queue[q].again);
+	memset(&dev->queue[q], 0, sizeof(dev->queue[q]));
+}
+
 /* DRIVER_OK is set: the device starts, then every queue that is set. */
 static void start(struct vg_dev *dev)
 {
@@ -134,7 +141,7 @@ static void reset(struct vg_dev *dev)
 {
 	for (unsigned q = 0; q < dev->n_queues; q++) {
 		queue_stop(dev, q);
-		memset(&dev->queue[q], 0, sizeof(dev->queue[q]));
+		queue_forget(dev, q);
 	}
 	if (dev->status)
 		dev->stats->resets++;
@@ -232,7 +239,7 @@ void vg_dev_reset_queue(struct vg_dev *dev, unsigned q, struct vg_vq_state *stat
 	queue_stop(dev, q);
 	if (state)
 		*state = dev->queue[q].state;
-	memset(&dev->queue[q], 0, sizeof(dev->queue[q]));
+	queue_forget(dev, q);
 	record(dev);
 }
 
@@ -240,6 +247,22 @@ void vg_dev_kick(struct vg_dev *dev, unsigned q)
 {
 	if (q < dev->n_queues && dev->queue[q].vq && !(dev->status & VG_STATUS_NEEDS_RESET))
 		dev->ops->queue_ready(dev, q);
+}
+
+static void kick_again(struct vg_deferred *d)
+{
+	struct vg_queue *queue = (struct vg_queue *)((char *)d - offsetof(struct vg_queue, again));
+
+	vg_dev_kick(queue->dev, (unsigned)(queue - queue->dev->queue));
+}
+
+void vg_dev_kick_later(struct vg_dev *dev, unsigned q)
+{
+	struct vg_queue *queue = &dev->queue[q];
+
+	queue->again.run = kick_again;
+	queue->dev = dev;
+	vg_loop_defer(dev->loop, &queue->again);
 }
 
 static bool config_range_ok(const struct vg_dev *dev, uint32_t off, uint32_t len)

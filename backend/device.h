@@ -119,6 +119,8 @@ struct vg_dev_stats {
 };
 
 struct vg_queue {
+	struct vg_deferred again; /* vg_dev_kick_later() */
+	struct vg_dev *dev;
 	uint32_t size; /* 0: not set */
 	uint64_t desc, driver, device; /* guest addresses */
 	struct vg_vq *vq; /* non-NULL: running */
@@ -234,6 +236,13 @@ void vg_dev_kick(struct vg_dev *dev, unsigned q);
 int vg_dev_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len);
 /** vg_dev_config_write - -EINVAL past the end, -EPERM when not writable */
 int vg_dev_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len);
+
+/**
+ * vg_dev_kick_later - the device has had its share of this turn: call queue_ready again in the next
+ *
+ * A guest can keep a ring busy for ever; a device that answers at once must stop now and then.
+ */
+void vg_dev_kick_later(struct vg_dev *dev, unsigned q);
 
 /* ---- for devices -------------------------------------------------------- */
 

@@ -28,8 +28,11 @@ void vg_log_init(enum vg_log_target target, enum vg_log_level max, const char *w
 	log_max = max;
 	snprintf(log_who, sizeof(log_who), "%s", who ? who : "");
 	log_journal = getenv("JOURNAL_STREAM") != NULL;
-	if (target == VG_LOG_SYSLOG)
+	if (target == VG_LOG_SYSLOG) {
+		/* Both open files, which a worker cannot do any more once it is in its sandbox. */
+		tzset();
 		openlog("vgrantd", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+	}
 }
 
 static const char *level_word(enum vg_log_level level)

@@ -310,18 +310,24 @@ void vg_loop_undefer(struct vg_loop *loop, struct vg_deferred *d)
 	d->queued = false;
 }
 
-/* What is deferred by a deferred function runs in the same turn. */
+/* Those that are queued now. What they defer, themselves included, is for the next turn: nothing
+ * that a guest keeps busy holds up the rest. */
 static void run_deferred(struct vg_loop *loop)
 {
-	while (loop->deferred) {
+	struct vg_deferred end = { .queued = true };
+
+	if (!loop->deferred)
+		return;
+	*loop->deferred_tail = &end; /* a marker: undefer may take any of the others out meanwhile */
+	loop->deferred_tail = &end.next;
+	while (loop->deferred != &end) {
 		struct vg_deferred *d = loop->deferred;
 
 		loop->deferred = d->next;
-		if (!loop->deferred)
-			loop->deferred_tail = &loop->deferred;
 		d->queued = false;
 		d->run(d);
 	}
+	vg_loop_undefer(loop, &end);
 }
 
 static void handle_cqe(struct vg_io *io, int res, unsigned flags)
@@ -365,7 +371,7 @@ int vg_loop_turn(struct vg_loop *loop, bool wait)
 	int ret;
 
 	run_deferred(loop);
-	ret = reap(loop, wait);
+	ret = reap(loop, wait && !loop->deferred);
 	if (ret < 0)
 		return ret;
 	while (loop->ready_next < loop->ready_n) {

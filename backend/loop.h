@@ -108,7 +108,11 @@ void vg_loop_timer(struct vg_loop *loop, struct vg_timer *t, int64_t ns);
 /** vg_loop_timer_stop - no expired() after this; @t may be freed on return */
 void vg_loop_timer_stop(struct vg_timer *t);
 
-/** vg_loop_defer - call @d->run once at the end of this turn */
+/**
+ * vg_loop_defer - call @d->run once at the end of this turn
+ *
+ * Or, from within a deferred function, at the start of the next, which does not wait then.
+ */
 void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d);
 
 /** vg_loop_undefer - do not call @d->run after all */

@@ -519,8 +519,16 @@ static void ready_step(struct vg_node *n, enum vg_xenbus_state fstate)
 			connect_worker(n, true);
 		break;
 	case VG_XENBUS_CLOSING:
-	case VG_XENBUS_CLOSED:
 		put_state(n, VG_XENBUS_CLOSED);
+		break;
+	case VG_XENBUS_CLOSED:
+		/* A frontend that gave us up stays away until it is back in Initialising; only a device
+		 * that failed, and is tried again, is offered to it anew. */
+		if (n->offer)
+			announce(n);
+		else if (n->bstate != VG_XENBUS_INIT_WAIT)
+			put_state(n, VG_XENBUS_CLOSED);
+		n->offer = false;
 		break;
 	default:
 		announce(n);
@@ -712,6 +720,8 @@ void vg_node_retry(struct vg_node *n)
 	if (n->phase != VG_NODE_FAILED || n->pid)
 		return;
 	clear_error(n);
+	n->offer = true;
+	n->busy_tries = 0;
 	n->phase = VG_NODE_IDLE;
 	vg_node_sync(n);
 }

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -581,6 +582,17 @@ static int open_control(struct vg_super *s, struct vg_err *err)
 
 /* ---- life --------------------------------------------------------------- */
 
+/* Two descriptors a device: all that the system allows us. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
+		rl.rlim_cur = rl.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &rl);
+	}
+}
+
 static int open_runtime_dir(struct vg_super *s, struct vg_err *err)
 {
 	const char *dir = s->settings->runtime_dir;
@@ -630,6 +642,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 	};
 	int ret;
 
+	raise_descriptor_limit();
 	ret = vg_loop_new(LOOP_ENTRIES, &s.loop);
 	if (ret < 0)
 		return vg_fail(err, ret, "io_uring cannot be set up: %s%s", strerror(-ret),

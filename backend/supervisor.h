@@ -63,6 +63,7 @@ struct vg_node {
 	bool made; /* remove the nodes when the device goes */
 	bool dirty; /* something of it changed in xenstore */
 	bool detaching;
+	bool offer; /* tried again after it failed: offer it even to a frontend that is Closed */
 	bool watching; /* of the frontend's state */
 	enum vg_node_phase phase;
 	enum vg_xenbus_state bstate; /* what we last wrote, or found */

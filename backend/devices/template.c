@@ -33,6 +33,7 @@ enum {
 	/* Bytes given for one buffer: a driver asks for a page at most, and a short answer is
 	 * allowed (5.4.6.1). Bounds what one chain can cost. */
 	MAX_BYTES = 4096,
+	ROUNDS = 16, /* batches of one turn: a guest that never stops asking must not stop others */
 };
 
 /* Checked before open() is called; also what `vgrant help rng` prints. */
@@ -84,6 +85,7 @@ static void rng_queue_ready(struct vg_dev *dev, unsigned q)
 	struct vg_chain *chains[BATCH];
 	uint32_t len[BATCH];
 	struct vg_batch batch;
+	unsigned rounds = 0;
 	unsigned n;
 
 	vg_batch_init(&batch, dev->mem);
@@ -103,6 +105,10 @@ static void rng_queue_ready(struct vg_dev *dev, unsigned q)
 				vg_vq_push(vg_dev_vq(dev, q), chains[i], len[i]);
 			}
 			vg_dev_flush(dev, q); /* visible to the driver only now */
+			if (++rounds == ROUNDS) {
+				vg_dev_kick_later(dev, q);
+				return;
+			}
 		}
 	} while (vg_dev_rearm(dev, q));
 }

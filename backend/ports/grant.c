@@ -26,12 +26,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xenevtchn.h>
 
 #include "backend/ports/grant_mem.h"
 #include "backend/ports/virtio_msg.h"
 
 enum { CONTROL = VG_MAX_QUEUES, CHANNELS = VG_MAX_QUEUES + 1, NO_PORT = -1 };
+enum { REBIND_TRIES = 100, REBIND_PAUSE_NS = 10000000 };
 
 struct channel {
 	int local; /* our port, or NO_PORT */
@@ -56,6 +58,7 @@ struct vg_grant_port {
 	struct vg_deferred more; /* messages, or an event, that wait for the next turn */
 	struct vg_deferred show; /* refresh what `vgrant list` shows */
 	bool busy; /* a message is being handled */
+	bool patient; /* a connection is taken up: its ports may not be free yet */
 	bool event_pending; /* an EVENT_CONFIG is owed */
 	struct vg_ratelimit log;
 	_Alignas(8) uint8_t req[VIRTIO_GRANT_SLOT_SIZE];
@@ -71,6 +74,15 @@ static int channel_bind(struct vg_grant_port *gp, unsigned c, uint32_t remote)
 	xenevtchn_port_or_error_t port;
 
 	port = xenevtchn_bind_interdomain(gp->xce, gp->domid, remote);
+	/* The kernel tears a dead process's io_uring down in its own time, after waitpid(2) told of
+	 * its end, and with it goes the event-channel file that it polled: until then the port of a
+	 * predecessor is still bound. */
+	for (unsigned i = 0; port < 0 && errno == EINVAL && gp->patient && i < REBIND_TRIES; i++) {
+		const struct timespec pause = { .tv_nsec = REBIND_PAUSE_NS };
+
+		nanosleep(&pause, NULL);
+		port = xenevtchn_bind_interdomain(gp->xce, gp->domid, remote);
+	}
 	if (port < 0)
 		return errno ? -errno : -EINVAL;
 	gp->channel[c] = (struct channel){ .local = port, .remote = remote };
@@ -177,7 +189,7 @@ static void serve(struct vg_grant_port *gp)
 	}
 	if (handled || sent)
 		channel_notify(gp, CONTROL);
-	if (handled == VG_LIMIT_MESSAGES_PER_TURN)
+	if (handled == VG_LIMIT_MESSAGES_PER_TURN) /* there may be more: they take their turn */
 		vg_loop_defer(gp->dev->loop, &gp->more);
 	vg_loop_defer(gp->dev->loop, &gp->show);
 }
@@ -515,6 +527,7 @@ int vg_grant_port_connect(struct vg_grant_port *gp, uint32_t control_ref, uint32
 					    "wrong magic number");
 		goto fail;
 	}
+	gp->patient = take_up;
 	ret = channel_bind(gp, CONTROL, channel);
 	if (ret < 0) {
 		vg_fail(err, ret, "the guest's event channel %u cannot be bound: %s", channel,
@@ -530,6 +543,7 @@ int vg_grant_port_connect(struct vg_grant_port *gp, uint32_t control_ref, uint32
 		resume(gp, &before);
 	else if (take_up)
 		vg_dev_fault(gp->dev, "a connection without a record: it cannot be resumed");
+	gp->patient = false;
 	save(&gp->port);
 	vg_loop_defer(gp->dev->loop, &gp->more);
 	channel_notify(gp, CONTROL);
@@ -565,4 +579,6 @@ void vg_grant_port_quiesce(struct vg_grant_port *gp)
 		vg_dev_flush(gp->dev, q);
 	}
 	show(&gp->show);
+	for (unsigned c = 0; c < CHANNELS; c++)
+		channel_close(gp, c); /* free for a successor, at once */
 }

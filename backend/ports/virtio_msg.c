@@ -93,12 +93,10 @@ static int get_config(struct vg_msg_bus *bus, const void *req, size_t len, void 
 	uint32_t size = le32toh(q->size);
 
 	(void)len;
-	if (size > ROOM - sizeof(*r))
-		return DISCARD;
 	r->generation = htole32(bus->dev->generation);
 	r->offset = q->offset;
 	r->size = q->size;
-	if (vg_dev_config_read(bus->dev, le32toh(q->offset), r + 1, size) < 0) {
+	if (size > ROOM - sizeof(*r) || vg_dev_config_read(bus->dev, le32toh(q->offset), r + 1, size) < 0) {
 		r->size = 0;
 		size = 0;
 	}

@@ -269,12 +269,50 @@ static void test_deferred(void **state)
 	vg_loop_turn(loop, false);
 	assert_int_equal(a.calls, 1);
 	assert_int_equal(b.calls, 0);
-	assert_int_equal(c.calls, 1); /* deferred meanwhile: still this turn */
+	assert_int_equal(c.calls, 1); /* deferred at the start of a turn: at its end */
 	vg_loop_defer(loop, &b.d); /* the list is whole after an undefer of its tail */
 	vg_loop_defer(loop, &a.d);
 	vg_loop_turn(loop, false);
 	assert_int_equal(a.calls, 2);
 	assert_int_equal(b.calls, 1);
+}
+
+/* One that defers itself for ever, as a guest that never stops would have it. */
+static void run_again(struct vg_deferred *d)
+{
+	((struct late *)d)->calls++;
+	vg_loop_defer(loop, d);
+}
+
+static void undefer_other(struct vg_deferred *d)
+{
+	vg_loop_undefer(loop, &((struct late *)d)->then->d);
+}
+
+static void test_deferred_is_fair(void **state)
+{
+	struct late self = { .d.run = run_again };
+	struct late gone = { .d.run = run_late };
+	struct late other = { .d.run = undefer_other, .then = &gone };
+	struct op op = { .io.done = op_done };
+	char byte[1];
+	struct iovec iov = { byte, 1 };
+	int fd = temp_file();
+
+	(void)state;
+	vg_loop_defer(loop, &self.d);
+	vg_loop_defer(loop, &other.d);
+	vg_loop_defer(loop, &gone.d); /* the last of the list is taken out while it runs */
+	vg_loop_readv(loop, &op.io, fd, &iov, 1, 0);
+	while (!op.calls)
+		vg_loop_turn(loop, true);
+	assert_int_equal(gone.calls, 0);
+	/* Twice a turn at most, and a turn does not wait while it is queued. */
+	self.calls = 0;
+	vg_loop_turn(loop, true);
+	assert_true(self.calls >= 1 && self.calls <= 2);
+	vg_loop_undefer(loop, &self.d);
+	close(fd);
 }
 
 int main(void)
@@ -287,6 +325,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unwatch_from_within, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_timer, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_deferred, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_deferred_is_fair, make_loop, free_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,6 +33,8 @@ int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_l
 	ret = vg_params_check(params, ops->params, vg_common_params, err);
 	if (ret < 0)
 		return ret;
+	if (!vg_params_bool(params, vg_common_params, "packed"))
+		dev->withheld_features = VG_FEATURE(VG_F_RING_PACKED);
 	return ops->open(dev, params, err);
 }
 
@@ -45,7 +47,7 @@ void vg_dev_close(struct vg_dev *dev)
 
 uint64_t vg_dev_offered(const struct vg_dev *dev)
 {
-	return dev->device_features | dev->port->ops->features;
+	return (dev->device_features | dev->port->ops->features) & ~dev->withheld_features;
 }
 
 void vg_dev_set_features(struct vg_dev *dev, uint64_t features)

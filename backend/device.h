@@ -152,6 +152,8 @@ struct vg_dev {
 	struct vg_mem *mem; /* the port's; set before start */
 	struct vg_port *port;
 
+	uint64_t withheld_features; /* that the port has and the user does not want */
+
 	/* set by ops->open */
 	uint64_t device_features; /* device-specific bits offered, 0 to 23 and 50 to 63 */
 	unsigned n_queues;

@@ -35,6 +35,12 @@ const struct vg_param_def vg_common_params[] = {
 		.max = DEVICE_ID_MAX,
 		.help = "number of the device in the guest; default: the first free one from 64 on",
 	},
+	{
+		.key = "packed",
+		.kind = VG_PARAM_BOOL,
+		.fallback = "1",
+		.help = "offer packed rings; 0: the driver has to use split ones",
+	},
 	{ .key = NULL },
 };
 

@@ -63,7 +63,7 @@ int vg_params_parse(const char *spec, struct vg_params *out, struct vg_err *err)
 int vg_params_check(const struct vg_params *p, const struct vg_param_def *defs,
 		    const struct vg_param_def *common, struct vg_err *err);
 
-/* Keys that every device has: "backend" (domain name or number) and "id". In params.c. */
+/* Keys that every device has: "backend" (domain name or number), "id" and "packed". In params.c. */
 extern const struct vg_param_def vg_common_params[];
 
 /* Values of a set that passed vg_params_check(); @defs gives the fallback. */

@@ -154,6 +154,7 @@ static void handle(struct worker *w, const struct vg_ipc *m, int fd)
 		break;
 	case VG_IPC_DESCRIBE:
 		answer = (struct vg_ipc){ .type = VG_IPC_DESCRIPTION };
+		vg_grant_port_show(w->port);
 		if (w->dev.ops->describe)
 			w->dev.ops->describe(&w->dev, answer.text, sizeof(answer.text));
 		vg_ipc_send(w->sock, &answer, -1);

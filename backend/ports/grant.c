@@ -569,6 +569,11 @@ void vg_grant_port_disconnect(struct vg_grant_port *gp)
 	show(&gp->show);
 }
 
+void vg_grant_port_show(struct vg_grant_port *gp)
+{
+	show(&gp->show);
+}
+
 void vg_grant_port_quiesce(struct vg_grant_port *gp)
 {
 	vg_loop_unwatch(&gp->watch);

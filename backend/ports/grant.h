@@ -50,6 +50,9 @@ int vg_grant_port_connect(struct vg_grant_port *gp, uint32_t control_ref, uint32
 /** vg_grant_port_disconnect - reset the device, unmap all, close all channels; idempotent */
 void vg_grant_port_disconnect(struct vg_grant_port *gp);
 
+/** vg_grant_port_show - bring up to date what `vgrant list` shows */
+void vg_grant_port_show(struct vg_grant_port *gp);
+
 /** vg_grant_port_quiesce - finish what is in flight, and leave the rest to a successor */
 void vg_grant_port_quiesce(struct vg_grant_port *gp);
 

@@ -96,6 +96,6 @@ pull() { "$XEN_DIR/rig" pull "$@"; }
 guest() { dom0 "guest $(printf '%q ' "$@")"; }
 counters() { dom0 counters; }
 
-vgrantd_start() { dom0 "daemon start $(printf '%q ' "$@")"; }
+vgrantd_start() { dom0 "daemon start ${*@Q}"; }
 vgrantd_stop() { dom0 daemon stop; }
 vgrantd_log() { dom0 cat /var/log/vgrantd.log; }

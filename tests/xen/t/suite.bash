@@ -1,0 +1,145 @@
+# shellcheck shell=bash
+# What the tests of vgrant itself share, on top of lib.bash (sourced, not run).
+#
+# Guests. All have busybox, virtio_blk, virtio_grant.ko and hammer, in an initramfs
+# that is made once a rig; `quick` adds a script to it, which is thus ready in
+# a fraction of the time of `guest make`.
+#
+#   quick NAME [--script FILE] OPTION...   as `guest make`; FILE, on this side, runs
+#                               as the guest's main, with the functions of
+#                               guest_kit, and ends with "@end"
+#   await NAME REGEX [SECONDS]  as `guest wait`, without the cost of looking again and again
+#   harvest NAME [SECONDS]      wait for "@end" on its console, and turn its checks
+#                               into ours
+#   pulse NAME                  its hammer still gets on: waits for the next line
+#
+# The daemon
+#   devices [GUEST]             `vgrant list --brief` without tabs, sorted
+#   json PYTHON                 an expression over d, the devices of `vgrant list
+#                               --json` by "guest/name"
+#   until_list REGEX [SECONDS]  until a line of devices matches
+#   until_dom0 SECONDS CMD      until CMD succeeds in dom0
+
+# shellcheck source=tests/xen/lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.bash"
+
+# shellcheck disable=SC2034 # for tests
+REPO=$(cd "$XEN_DIR/../.." && pwd)
+T=$(mktemp -d "${TMPDIR:-/tmp}/vgrant-t.XXXXXX")
+trap 'rm -rf "$T"; [[ $_done ]] || diag "the test ended before done_testing"' EXIT
+
+# Functions for a guest's main. Kernel lines may come between, never within.
+guest_kit() {
+	cat <<'KIT'
+#!/bin/sh
+dmesg -n 1
+say() { echo "$*"; }
+# check NAME CMD...
+check() {
+	what=$1
+	shift
+	if out=$("$@" 2>&1); then echo "@ok $what"; else
+		echo "@no $what (status $?)"
+		echo "$out" | tail -n 5 | sed 's/^/@# /'
+	fi
+}
+# disk SERIAL: the disk of that serial number, once it is there
+disk() {
+	for try in $(seq 300); do
+		for d in /sys/block/vd*; do
+			[ -r "$d/serial" ] && [ "$(cat "$d/serial")" = "$1" ] && echo "/dev/${d##*/}" && return
+		done
+		usleep 100000
+	done
+	return 1
+}
+KIT
+}
+
+# base KERNEL: the initramfs that quick adds to.
+base() {
+	guest_kit >"$T/kit"
+	push "$T/kit" /rig/kit
+	dom0 "set -e; f=/rig/base-$1; ko=/rig/ko/$1/virtio_grant.ko
+		[ \$f -nt \$ko ] && [ \$f -nt /rig/bin/hammer ] && exit 0
+		guest make base --kernel $1 --vgrant yes --bin hammer --file /rig/agent:rig/agent >&2
+		mv /rig/guests/base/initramfs \$f; guest remove base"
+}
+
+quick() {
+	local name=$1 kernel=stock script='' args=() i
+	shift
+	while (($#)); do
+		case $1 in
+		--script) script=$2 ;;
+		*)
+			[[ $1 != --kernel ]] || kernel=$2
+			args+=("$1" "$2")
+			;;
+		esac
+		shift 2
+	done
+	if [[ ! -e $T/base-$kernel ]]; then base "$kernel" && : >"$T/base-$kernel"; fi
+	mkdir -p "$T/own/rig"
+	rm -f "$T/own/rig/main"
+	if [[ $script ]]; then
+		{ guest_kit && cat "$script" && echo 'echo @end'; } >"$T/own/rig/main"
+		chmod 755 "$T/own/rig" "$T/own/rig/main"
+	fi
+	# A guest has no init that powers it off when the toolstack wants that.
+	mkdir -p "$T/own/bin"
+	printf '#!/bin/sh\nexec busybox poweroff -f\n' >"$T/own/bin/poweroff"
+	chmod 755 "$T/own/bin" "$T/own/bin/poweroff"
+	(cd "$T/own" && find . | cpio -o -H newc --quiet -R 0:0) >"$T/$name.cpio"
+	push "$T/$name.cpio" "/rig/$name.cpio"
+	printf -v i '%q ' "${args[@]}"
+	dom0 "cat /rig/base-$kernel /rig/$name.cpio >/rig/$name.initramfs; rm /rig/$name.cpio
+		guest make $name --initrd /rig/$name.initramfs $i"
+}
+
+await() {
+	dom0 "f=/var/log/xen/console/guest-$1.log
+		timeout ${3:-$BOOT} sh -c 'tail -n +1 -F \$1 2>/dev/null | grep -aEm1 -- \"\$2\"; kill \$\$' sh \$f '$2' | tr -d '\\r' | grep . || {
+			echo 'the console of $1 did not say \"$2\"; its last lines:'; tail -n 15 \$f; exit 1; } >&2"
+}
+
+harvest() {
+	local line
+	if ! await "$1" '^@end' "${2:-$BOOT}" >/dev/null 2>"$T/err"; then
+		fail "$1: ran to its end"
+		diag "$(<"$T/err")"
+	fi
+	while read -r line; do
+		case $line in
+		'@ok '*) pass "$1: ${line#@ok }" ;;
+		'@no '*) fail "$1: ${line#@no }" ;;
+		'@# '*) diag "${line#@# }" ;;
+		esac
+	done < <(dom0 "guest console $1 | grep -a ^@" | tr -d '\r')
+}
+
+devices() { dom0 "vgrant list --brief ${1-}" | tr '\t' ' ' | LC_ALL=C sort; }
+
+json() {
+	dom0 "vgrant list --json | python3 -c 'import json,sys
+d={x[\"guest\"]+\"/\"+x[\"name\"]:x for x in json.load(sys.stdin)[\"devices\"]}
+print($1)'"
+}
+
+until_dom0() {
+	local limit=$1
+	shift
+	dom0 "for i in \$(seq $((limit * 2))); do { $*; } >/dev/null 2>&1 && exit 0; sleep 0.5; done
+		echo 'not within $limit s: $*' >&2; exit 1"
+}
+
+until_list() { until_dom0 "${2:-60}" "vgrant list --brief | tr '\\t' ' ' | grep -Eq '$1'"; }
+
+pulse() {
+	dom0 "f=/var/log/xen/console/guest-$1.log; n=\$(grep -ac '^hammer: at' \$f)
+		for i in \$(seq 100); do
+			! grep -a 'hammer: FAILED' \$f || exit 1
+			[ \$(grep -ac '^hammer: at' \$f) -le \$n ] || exit 0
+			sleep 1
+		done; echo 'no progress of hammer'; tail -n 3 \$f; exit 1"
+}

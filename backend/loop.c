@@ -39,6 +39,7 @@ struct vg_tether {
 struct vg_loop {
 	struct io_uring ring;
 	struct vg_deferred *deferred, **deferred_tail;
+	unsigned turn; /* of run_deferred(); marks what was deferred since it began */
 	struct vg_tether *tethers;
 	/* Reaped and not yet handled. In the loop, not on the stack: a done() may itself turn the
 	 * loop (a device that drains), and must then see what came in the same batch. */
@@ -292,6 +293,7 @@ void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d)
 		return;
 	d->queued = true;
 	d->next = NULL;
+	d->turn = loop->turn;
 	*loop->deferred_tail = d;
 	loop->deferred_tail = &d->next;
 }
@@ -314,20 +316,13 @@ void vg_loop_undefer(struct vg_loop *loop, struct vg_deferred *d)
  * that a guest keeps busy holds up the rest. */
 static void run_deferred(struct vg_loop *loop)
 {
-	struct vg_deferred end = { .queued = true };
+	unsigned turn = loop->turn++;
+	struct vg_deferred *d;
 
-	if (!loop->deferred)
-		return;
-	*loop->deferred_tail = &end; /* a marker: undefer may take any of the others out meanwhile */
-	loop->deferred_tail = &end.next;
-	while (loop->deferred != &end) {
-		struct vg_deferred *d = loop->deferred;
-
-		loop->deferred = d->next;
-		d->queued = false;
+	while ((d = loop->deferred) != NULL && (int)(d->turn - turn) <= 0) {
+		vg_loop_undefer(loop, d);
 		d->run(d);
 	}
-	vg_loop_undefer(loop, &end);
 }
 
 static void handle_cqe(struct vg_io *io, int res, unsigned flags)

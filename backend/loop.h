@@ -47,6 +47,7 @@ struct vg_deferred {
 	struct vg_deferred *next; /* private */
 	bool queued; /* private */
 	void (*run)(struct vg_deferred *d);
+	unsigned turn; /* in which it was deferred */
 };
 
 /**

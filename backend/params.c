@@ -180,6 +180,46 @@ int vg_params_parse(const char *spec, struct vg_params *out, struct vg_err *err)
 	return 0;
 }
 
+/* ",key=value" behind what is in @out, the value escaped. */
+static int append(char *out, size_t size, const char *key, const char *value)
+{
+	size_t n = strlen(out);
+	int len = snprintf(out + n, size - n, ",%s=", key);
+
+	if (len < 0 || (size_t)len >= size - n)
+		return -E2BIG;
+	for (n += (size_t)len; *value; value++) {
+		bool escape = *value == ',' || *value == '\\';
+
+		if (n + escape + 2 > size)
+			return -E2BIG;
+		if (escape)
+			out[n++] = '\\';
+		out[n++] = *value;
+	}
+	out[n] = '\0';
+	return 0;
+}
+
+int vg_params_replace(const char *spec, const char *key, const char *value, char *out, size_t size)
+{
+	struct vg_params p;
+	bool found = false;
+	int ret = vg_params_parse(spec, &p, NULL);
+
+	if (ret == 0 && (size_t)snprintf(out, size, "%s", p.device) >= size)
+		ret = -E2BIG;
+	for (unsigned i = 0; ret == 0 && i < p.n; i++) {
+		bool this = strcmp(p.p[i].key, key) == 0;
+
+		found |= this;
+		ret = append(out, size, p.p[i].key, this ? value : p.p[i].value);
+	}
+	if (ret == 0 && !found)
+		ret = append(out, size, key, value);
+	return ret;
+}
+
 /* ---- values ------------------------------------------------------------- */
 
 static int parse_bool(const char *s, bool *out)

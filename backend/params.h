@@ -13,6 +13,7 @@
 #define VG_PARAMS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "backend/log.h"
@@ -53,6 +54,14 @@ struct vg_params {
  * Pointers point into @out: it must not be copied by assignment.
  */
 int vg_params_parse(const char *spec, struct vg_params *out, struct vg_err *err);
+
+/**
+ * vg_params_replace - @spec with @key set to @value: in its place, or at the end
+ * @out: @size bytes; not @spec
+ *
+ * Return: 0; -E2BIG; -EINVAL when @spec is none.
+ */
+int vg_params_replace(const char *spec, const char *key, const char *value, char *out, size_t size);
 
 /**
  * vg_params_check - do all keys stand in @defs or @common, with values that fit?

@@ -288,6 +288,31 @@ static void random_texts_are_parsed_soundly_or_refused(void **state)
 	assert_true(good > 100);
 }
 
+static void test_replace(void **state)
+{
+	static const char *const rows[][4] = {
+		{ "can", "fd", "0", "can,fd=0" },
+		{ "can,fd=1", "fd", "0", "can,fd=0" },
+		{ "can,a=1,fd,b=2", "fd", "0", "can,a=1,fd=0,b=2" },
+		{ "can,fdx=1", "fd", "0", "can,fdx=1,fd=0" },
+		{ "can,a=x\\,y", "b", "p,q\\", "can,a=x\\,y,b=p\\,q\\\\" },
+	};
+	char out[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(vg_params_replace(rows[i][0], rows[i][1], rows[i][2], out,
+						   sizeof(out)), 0);
+		assert_string_equal(out, rows[i][3]);
+	}
+	assert_int_equal(vg_params_replace("", "a", "1", out, sizeof(out)), -EINVAL);
+	/* Room to the byte. */
+	assert_int_equal(vg_params_replace("can", "a", "12", out, 9), 0);
+	assert_int_equal(vg_params_replace("can", "a", "12", out, 8), -E2BIG);
+	assert_int_equal(vg_params_replace("can", "abcdefgh", "", out, 8), -E2BIG);
+	assert_int_equal(vg_params_replace("can", "a", "1", out, 3), -E2BIG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +325,7 @@ int main(void)
 		cmocka_unit_test(bad_values_are_refused_with_a_sentence),
 		cmocka_unit_test(a_long_list_of_keys_is_cut_at_a_key),
 		cmocka_unit_test(random_texts_are_parsed_soundly_or_refused),
+		cmocka_unit_test(test_replace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

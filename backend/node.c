@@ -244,6 +244,7 @@ static void start_worker(struct vg_node *n)
 	n->worker_since_ns = vg_now_ns();
 	n->phase = VG_NODE_OPENING;
 	tell(n, &m, n->record_fd);
+	vg_tracers_connect(n);
 }
 
 /* Ask the worker to end, or make it. The rest happens when it is reaped. */
@@ -297,6 +298,44 @@ static void disconnect_worker(struct vg_node *n)
 
 /* ---- what a worker says ------------------------------------------------- */
 
+/* A setting that the worker took belongs to the device: its next worker is opened with it, and the
+ * next vgrantd finds it in xenstore. */
+static void keep_setting(struct vg_node *n)
+{
+	const struct vg_device_ops *ops = vg_device_find(n->device);
+	const struct vg_param_def *d = ops ? ops->params : NULL;
+	char spec[VG_PARAMS_LEN], changes[VG_PARAMS_LEN];
+
+	while (d && d->key && strcmp(d->key, n->set_key) != 0)
+		d++;
+	if (!d || !d->key)
+		return; /* not a part of the configuration */
+	if (vg_xs_text(n->super->xs, n->pair.b, VG_KEY_SET, spec, sizeof(spec)) < 0)
+		snprintf(spec, sizeof(spec), "%s", n->device);
+	if (vg_params_replace(spec, n->set_key, n->set_value, changes, sizeof(changes)) < 0 ||
+	    vg_params_replace(n->spec, n->set_key, n->set_value, spec, sizeof(spec)) < 0) {
+		say(n, VG_LOG_WARN, "the change is too long to be kept: a new worker begins without it");
+		return;
+	}
+	memcpy(n->spec, spec, sizeof(n->spec));
+	vg_xs_update(n->super->xs, n->pair.b, VG_KEY_SET, changes);
+}
+
+/* What an earlier vgrantd was told to change. */
+static void apply_settings(struct vg_super *s, const struct vg_xs_pair *pair, char *spec)
+{
+	char changes[VG_PARAMS_LEN], next[VG_PARAMS_LEN];
+	struct vg_params p;
+
+	if (vg_xs_text(s->xs, pair->b, VG_KEY_SET, changes, sizeof(changes)) < 0 ||
+	    vg_params_parse(changes, &p, NULL) < 0)
+		return;
+	for (unsigned i = 0; i < p.n; i++) {
+		if (vg_params_replace(spec, p.p[i].key, p.p[i].value, next, sizeof(next)) == 0)
+			memcpy(spec, next, VG_PARAMS_LEN);
+	}
+}
+
 static void set_answered(struct vg_node *n, const struct vg_ipc *m)
 {
 	struct vg_control_req *req = n->set_req;
@@ -306,6 +345,7 @@ static void set_answered(struct vg_node *n, const struct vg_ipc *m)
 	if (!req)
 		return;
 	if (m->error == 0) {
+		keep_setting(n);
 		vg_control_ok(req);
 		return;
 	}
@@ -711,6 +751,7 @@ bool vg_node_consider(struct vg_super *s, const char *kind, uint32_t guest, uint
 		ret = spec_of_disk(s->xs, &pair, spec, sizeof(spec));
 	if (ret < 0)
 		return false;
+	apply_settings(s, &pair, spec);
 	node_new(s, &pair, spec);
 	return true;
 }
@@ -754,6 +795,7 @@ void vg_node_free(struct vg_node *n)
 
 		set_answered(n, &m);
 	}
+	vg_tracers_end(n);
 	/* The process, if there is one still, ends by itself: its socket closes. */
 	end_worker(n);
 	vg_loop_timer_stop(&n->timer);

@@ -526,10 +526,21 @@ static void on_set(void *ctx, struct vg_control_req *req, const struct vg_contro
 		if (ret < 0)
 			vg_fail(&err, ret, "the worker does not answer: %s", strerror(-ret));
 	}
-	if (ret < 0)
+	if (ret < 0) {
 		vg_control_fail(req, ret, &err);
-	else
-		n->set_req = req;
+		return;
+	}
+	n->set_req = req;
+	snprintf(n->set_key, sizeof(n->set_key), "%s", key);
+	snprintf(n->set_value, sizeof(n->set_value), "%s", value);
+}
+
+static void on_trace(void *ctx, struct vg_control_req *req, const struct vg_control_target *t)
+{
+	struct vg_node *n = target_of(ctx, t, req);
+
+	if (n)
+		vg_tracer_start(n, req);
 }
 
 static void on_show_config(void *ctx, FILE *out)
@@ -558,6 +569,7 @@ static const struct vg_control_ops control_ops = {
 	.attach = on_attach,
 	.detach = on_detach,
 	.set = on_set,
+	.trace = on_trace,
 	.show_config = on_show_config,
 	.log_level = on_log_level,
 	.shutdown = on_shutdown,

@@ -5,6 +5,7 @@
  *	supervisor.c  the process: its loop, signals, xenstore events, control socket
  *	toolstack.c   the toolstack's part: from a guest's xl configuration to nodes
  *	node.c        the backend's part: from a node to a worker, and its states
+ *	tracer.c      from a worker's trace to those who ask for it
  *
  * The two parts meet in xenstore alone: toolstack.c writes the key
  * VG_KEY_CONFIG into a backend node, and node.c serves every node that has it.
@@ -31,12 +32,14 @@
 #define VG_KEY_CONFIG "vgrant-config" /* "blk,target=/disk.img" */
 #define VG_KEY_ORIGIN "vgrant-origin" /* a word of vg_control_origin_words[] */
 #define VG_KEY_FILE   "vgrant-file" /* the xl configuration that it is from */
+#define VG_KEY_SET    "vgrant-set" /* "blk,key=value": what `vgrant set` changed since */
 #define VG_KEY_MADE   "vgrant-made" /* "1": the nodes are ours to remove */
 
 /* Nodes that we make are numbered from here; xl numbers its own from 0. */
 #define VG_FIRST_ID VG_XL_FIRST_NUMBER
 
 struct vg_super;
+struct vg_tracer;
 
 /* ---- node.c ------------------------------------------------------------- */
 
@@ -84,6 +87,8 @@ struct vg_node {
 	unsigned connects; /* in the window */
 	int64_t connects_since_ns;
 	struct vg_control_req *set_req; /* a `vgrant set` that waits for the worker */
+	char set_key[64], set_value[512];
+	struct vg_tracer *tracers;
 };
 
 /** vg_node_find - by kind, guest and number, or NULL */
@@ -113,6 +118,17 @@ void vg_node_quiesce(struct vg_node *n);
 
 /** vg_node_free - forget it; xenstore is left as it is */
 void vg_node_free(struct vg_node *n);
+
+/* ---- tracer.c ----------------------------------------------------------- */
+
+/** vg_tracer_start - `vgrant trace`: @req gets lines of @n's device until one of the two goes */
+void vg_tracer_start(struct vg_node *n, struct vg_control_req *req);
+
+/** vg_tracers_connect - @n has a new worker: it is to write lines, too */
+void vg_tracers_connect(struct vg_node *n);
+
+/** vg_tracers_end - @n goes */
+void vg_tracers_end(struct vg_node *n);
 
 /* ---- toolstack.c -------------------------------------------------------- */
 

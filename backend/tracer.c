@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * tracer.c - `vgrant trace`: from a worker's lines to a client of the control socket
+ *
+ * Each trace has a socket pair of its own. The worker gets one end (trace.h), and
+ * the supervisor passes on what comes out of the other, packet by packet. When
+ * the worker ends, its end closes; the trace waits and goes on with the next one.
+ *
+ * Nothing here waits for the client: a line that it does not take is dropped, and
+ * control.c tells it how many were. What the worker, whom a guest may have taken
+ * over, writes is text for people: it is cut into lines, and nothing more.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "backend/supervisor.h"
+#include "backend/trace.h"
+
+enum { TURN = 64 /* packets of one turn of the loop: the supervisor has other work */ };
+
+struct vg_tracer {
+	struct vg_tracer *next; /* of node->tracers */
+	struct vg_node *node;
+	struct vg_control_req *req;
+	int fd; /* -1: no worker now */
+	struct vg_watch watch;
+	struct vg_deferred more;
+};
+
+static void disconnect(struct vg_tracer *t)
+{
+	if (t->fd < 0)
+		return;
+	vg_loop_unwatch(&t->watch);
+	vg_loop_undefer(t->node->super->loop, &t->more);
+	close(t->fd);
+	t->fd = -1;
+}
+
+/* One packet: some lines. */
+static void pass_on(struct vg_tracer *t, char *text)
+{
+	char *save, *line = strtok_r(text, "\n", &save);
+
+	for (; line; line = strtok_r(NULL, "\n", &save))
+		vg_control_line(t->req, line);
+}
+
+static void drain(struct vg_tracer *t)
+{
+	char text[VG_TRACE_PACKET + 1];
+	ssize_t n;
+
+	for (unsigned i = 0; i < TURN; i++) {
+		n = recv(t->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			disconnect(t);
+			return;
+		}
+		text[n] = '\0';
+		pass_on(t, text);
+	}
+	vg_loop_defer(t->node->super->loop, &t->more);
+}
+
+static void ready(struct vg_watch *w, unsigned events)
+{
+	(void)events;
+	drain((struct vg_tracer *)((char *)w - offsetof(struct vg_tracer, watch)));
+}
+
+static void drain_more(struct vg_deferred *d)
+{
+	drain((struct vg_tracer *)((char *)d - offsetof(struct vg_tracer, more)));
+}
+
+/* Give the worker its end. Without one the trace waits for the next. */
+static void connect_one(struct vg_tracer *t)
+{
+	const struct vg_ipc m = { .type = VG_IPC_TRACE };
+	struct vg_node *n = t->node;
+	int pair[2];
+
+	disconnect(t);
+	if (n->sock < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return;
+	t->fd = pair[0];
+	if (vg_ipc_send(n->sock, &m, pair[1]) == 0) {
+		vg_loop_watch(n->super->loop, &t->watch, t->fd);
+	} else {
+		close(t->fd);
+		t->fd = -1;
+	}
+	close(pair[1]);
+}
+
+void vg_tracers_connect(struct vg_node *n)
+{
+	for (struct vg_tracer *t = n->tracers; t; t = t->next)
+		connect_one(t);
+}
+
+static void end(struct vg_tracer *t)
+{
+	struct vg_tracer **p = &t->node->tracers;
+
+	while (*p != t)
+		p = &(*p)->next;
+	*p = t->next;
+	disconnect(t);
+	vg_control_ok(t->req);
+	free(t);
+}
+
+static void client_gone(void *arg)
+{
+	end(arg);
+}
+
+void vg_tracers_end(struct vg_node *n)
+{
+	while (n->tracers)
+		end(n->tracers);
+}
+
+static unsigned count(const struct vg_node *n)
+{
+	unsigned i = 0;
+
+	for (const struct vg_tracer *t = n->tracers; t; t = t->next)
+		i++;
+	return i;
+}
+
+void vg_tracer_start(struct vg_node *n, struct vg_control_req *req)
+{
+	const struct vg_device_ops *ops = vg_device_find(n->device);
+	struct vg_tracer *t;
+	struct vg_err err;
+	int ret = 0;
+
+	if (!ops || !ops->traces)
+		ret = vg_fail(&err, -EOPNOTSUPP, "a %s device has nothing to trace", n->device);
+	else if (count(n) == VG_TRACE_MAX)
+		ret = vg_fail(&err, -EBUSY, "%d traces of it run already: end one", VG_TRACE_MAX);
+	t = ret == 0 ? calloc(1, sizeof(*t)) : NULL;
+	if (ret == 0 && !t)
+		ret = vg_fail(&err, -ENOMEM, "out of memory");
+	if (ret < 0) {
+		vg_control_fail(req, ret, &err);
+		return;
+	}
+	t->node = n;
+	t->req = req;
+	t->fd = -1;
+	t->watch.ready = ready;
+	t->more.run = drain_more;
+	t->next = n->tracers;
+	n->tracers = t;
+	vg_control_on_gone(req, client_gone, t);
+	connect_one(t);
+}

@@ -73,7 +73,7 @@ every_frame >"$work/frames.log"
 push "$module/virtio_can.ko" /root/virtio_can.ko
 push "$work/can" /root/can
 push "$work/frames.log" /root/frames.log
-dom0 'modprobe vcan; modprobe can-isotp; modprobe can-j1939; ip link add vcan0 type vcan; ip link set vcan0 mtu 72 up'
+dom0 'modprobe vcan; modprobe can-isotp; modprobe can-j1939; ip link show vcan0 >/dev/null 2>&1 || ip link add vcan0 type vcan; ip link set vcan0 mtu 72 up'
 
 make_guest() {
 	local bin

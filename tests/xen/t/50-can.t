@@ -26,6 +26,10 @@ every_frame() {
 # does not carry, and without the direction.
 frames() { sed -nE 's/^\([0-9.]+\) [a-z0-9]+ ([^ ]+).*/\1/p' | sed -E 's/##./##/'; }
 
+# The same in dom0: dom0_record, and dom0_recorded, which prints it.
+dom0_record() { dom0 'candump -l -f /tmp/dom0.log vcan0 >/dev/null 2>&1 & echo $! >/tmp/dom0.pid; sleep 0.5'; }
+dom0_recorded() { dom0 'sleep 0.5; p=$(cat /tmp/dom0.pid); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.1; done; cat /tmp/dom0.log; rm /tmp/dom0.log'; }
+
 # What both guests can do, by name: `guest run a 'can WHAT ...'`.
 cat >"$work/can" <<'SCRIPT'
 #!/bin/sh
@@ -36,10 +40,11 @@ up) /rig/bin/ip link set can0 txqueuelen 1000 up ;;
 down) /rig/bin/ip link set can0 down ;;
 state) /rig/bin/ip -d link show can0 | sed -n 's/.* state \([A-Z-]*\) .*/\1/p' | tail -n 1 ;;
 # record NAME: until `recorded NAME`, which prints it
-record) candump -L -l -f "/tmp/$1.log" can0 >/dev/null 2>&1 & echo $! >"/tmp/$1.pid" ;;
+record) candump -l -f "/tmp/$1.log" can0 >/dev/null 2>&1 & echo $! >"/tmp/$1.pid" ;;
 recorded)
 	sleep 1
 	kill "$(cat "/tmp/$1.pid")"
+	while kill -0 "$(cat "/tmp/$1.pid")" 2>/dev/null; do sleep 0.1; done
 	cat "/tmp/$1.log"
 	;;
 play) canplayer -t -g 1 -I "$1" can0=can0 ;;
@@ -106,7 +111,7 @@ like "$(dom0 vgrant list -v a)" 'vcan0=up active started' "vgrant list tells tha
 
 # ---- every kind of frame, both ways -----------------------------------------
 
-dom0 'candump -L vcan0 >/tmp/dom0.log 2>&1 & echo $! >/tmp/dom0.pid'
+dom0_record
 dom0 "vgrant trace a $id >/tmp/trace.log 2>&1 & echo \$! >/tmp/trace.pid"
 guest run b 'can record b'
 guest run a 'can record own'
@@ -114,7 +119,7 @@ guest run a 'can play /root/frames.log'
 frames <"$work/frames.log" >"$work/want"
 guest run b 'can recorded b' | frames >"$work/b"
 guest run a 'can recorded own' | frames >"$work/own"
-dom0 'kill $(cat /tmp/dom0.pid); cat /tmp/dom0.log' | frames >"$work/dom0"
+dom0_recorded | frames >"$work/dom0"
 dom0 'kill $(cat /tmp/trace.pid); cat /tmp/trace.log' >"$work/trace"
 same() { diff "$work/want" "$1"; }
 ok "dom0 receives every kind of frame from a guest" same "$work/dom0"
@@ -135,7 +140,6 @@ ok "so does the other" same "$work/b"
 
 # ---- streams and protocols --------------------------------------------------
 
-guest run b 'can bg seq cansequence -r -q --loop=0 can0' >/dev/null
 guest run b 'can bg seq timeout 20 cansequence -r -v can0'
 ok "cansequence sends 2000 frames" guest run a 'cansequence -p --loop=2000 can0'
 out=$(guest run b 'can done seq')
@@ -163,9 +167,9 @@ is "$(guest run b 'can done j' | md5sum)" "$(seq 1 300 | md5sum)" "J1939 carries
 # ---- firewall ---------------------------------------------------------------
 
 ok "vgrant set changes the firewall of a running device" dom0 "vgrant set a $id tx-allow=100:7f0"
-dom0 'candump -L vcan0 >/tmp/dom0.log 2>&1 & echo $! >/tmp/dom0.pid'
+dom0_record
 guest run a 'cansend can0 105#01; cansend can0 205#02; cansend can0 00000105#03; cansend can0 10F#04; sleep 1'
-is "$(dom0 'kill $(cat /tmp/dom0.pid); cat /tmp/dom0.log' | frames | tr '\n' ' ')" "105#01 10F#04 " "only allowed ids pass"
+is "$(dom0_recorded | frames | tr '\n' ' ')" "105#01 10F#04 " "only allowed ids pass"
 like "$(dom0 vgrant list -v a)" 'tx-refused=id:2/' "what was refused is counted"
 nok "a rule that is none is refused" dom0 "vgrant set a $id tx-allow=zzz"
 
@@ -174,11 +178,11 @@ nok "a rule that is none is refused" dom0 "vgrant set a $id tx-allow=zzz"
 worker_of() { dom0 "vgrant list -v $1" | sed -n 's/.*process \([0-9]*\),.*/\1/p'; }
 old=$(worker_of a)
 dom0 "vgrant set a $id tx-allow=any; vgrant set a $id rx-allow=000:0+00000000:0; vgrant set a $id tx-allow=120:7f0"
-dom0 'candump -L vcan0 >/tmp/dom0.log 2>&1 & echo $! >/tmp/dom0.pid'
+dom0_record
 guest run a 'can bg gen cangen can0 -I 123 -L 4 -D i -n 1500 -g 4 -p 100'
 dom0 "kill -9 $old"
 ok "cangen goes on while the worker is killed and replaced" guest run a 'can done gen'
-dom0 'sleep 2; kill $(cat /tmp/dom0.pid); cat /tmp/dom0.log' | frames >"$work/killed"
+dom0_recorded | frames >"$work/killed"
 is "$(sort -u "$work/killed" | wc -l)" 1500 "no frame is lost"
 diag "of 1500 frames $(($(wc -l <"$work/killed") - 1500)) were sent twice"
 isnt_old=$(worker_of a)

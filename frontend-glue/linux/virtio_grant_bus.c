@@ -223,6 +223,47 @@ static void vg_gone_work(struct work_struct *work)
 
 /* ---- work that moves a device along -------------------------------------- */
 
+/*
+ * All keys and the state Initialised at once. Since Linux 7.0 xenbus takes a node
+ * that says Initialising, while the device does not, for a new instance of the
+ * device, and looks whenever anything below it was written (xenbus_dev_changed).
+ * Were the keys written one by one, the look that they cause could read the old
+ * state just before it changes, and the device would be removed.
+ */
+static int vg_publish(struct vg_device *vg, const char *node,
+		      unsigned int version)
+{
+	struct xenbus_transaction xbt;
+	int ret;
+
+	do {
+		ret = xenbus_transaction_start(&xbt);
+		if (ret)
+			return ret;
+		ret = xenbus_printf(xbt, node, VIRTIO_GRANT_KEY_VERSION, "%u",
+				    version);
+		if (!ret)
+			ret = xenbus_printf(xbt, node,
+					    VIRTIO_GRANT_KEY_CONTROL_REF, "%u",
+					    vg->ctrl_ref);
+		if (!ret)
+			ret = xenbus_printf(xbt, node,
+					    VIRTIO_GRANT_KEY_EVENT_CHANNEL,
+					    "%u", vg->ctrl_port);
+		if (!ret)
+			ret = xenbus_printf(xbt, node, "state", "%d",
+					    XenbusStateInitialised);
+		if (ret) {
+			xenbus_transaction_end(xbt, 1);
+			return ret;
+		}
+		ret = xenbus_transaction_end(xbt, 0);
+	} while (ret == -EAGAIN);
+	if (!ret)
+		vg->xdev->state = XenbusStateInitialised;
+	return ret;
+}
+
 /* Section 3.3, step 3. */
 static int vg_offer(struct vg_device *vg, unsigned int version)
 {
@@ -239,22 +280,13 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 		return ret;
 	}
 
-	ret = xenbus_printf(XBT_NIL, node, VIRTIO_GRANT_KEY_VERSION, "%u",
-			    version);
-	if (!ret)
-		ret = xenbus_printf(XBT_NIL, node, VIRTIO_GRANT_KEY_CONTROL_REF,
-				    "%u", vg->ctrl_ref);
-	if (!ret)
-		ret = xenbus_printf(XBT_NIL, node,
-				    VIRTIO_GRANT_KEY_EVENT_CHANNEL, "%u",
-				    vg->ctrl_port);
+	ret = vg_publish(vg, node, version);
 	if (ret) {
 		dev_err(&vg->dev, "cannot write to xenstore: %d\n", ret);
 		vg_free_control(vg);
 		return ret;
 	}
 	vg->phase = VG_OFFERED;
-	xenbus_switch_state(vg->xdev, XenbusStateInitialised);
 	return 0;
 }
 

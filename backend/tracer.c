@@ -106,13 +106,9 @@ void vg_tracers_connect(struct vg_node *n)
 		connect_one(t);
 }
 
+/* @t is in no list any more. */
 static void end(struct vg_tracer *t)
 {
-	struct vg_tracer **p = &t->node->tracers;
-
-	while (*p != t)
-		p = &(*p)->next;
-	*p = t->next;
 	disconnect(t);
 	vg_control_ok(t->req);
 	free(t);
@@ -120,13 +116,23 @@ static void end(struct vg_tracer *t)
 
 static void client_gone(void *arg)
 {
-	end(arg);
+	struct vg_tracer *t = arg;
+	struct vg_tracer **p = &t->node->tracers;
+
+	while (*p != t)
+		p = &(*p)->next;
+	*p = t->next;
+	end(t);
 }
 
 void vg_tracers_end(struct vg_node *n)
 {
-	while (n->tracers)
-		end(n->tracers);
+	struct vg_tracer *t;
+
+	while ((t = n->tracers)) {
+		n->tracers = t->next;
+		end(t);
+	}
 }
 
 static unsigned count(const struct vg_node *n)
@@ -138,24 +144,19 @@ static unsigned count(const struct vg_node *n)
 	return i;
 }
 
-void vg_tracer_start(struct vg_node *n, struct vg_control_req *req)
+/* Return: 0, or negative errno with a sentence. */
+static int start(struct vg_node *n, struct vg_control_req *req, struct vg_err *err)
 {
 	const struct vg_device_ops *ops = vg_device_find(n->device);
 	struct vg_tracer *t;
-	struct vg_err err;
-	int ret = 0;
 
 	if (!ops || !ops->traces)
-		ret = vg_fail(&err, -EOPNOTSUPP, "a %s device has nothing to trace", n->device);
-	else if (count(n) == VG_TRACE_MAX)
-		ret = vg_fail(&err, -EBUSY, "%d traces of it run already: end one", VG_TRACE_MAX);
-	t = ret == 0 ? calloc(1, sizeof(*t)) : NULL;
-	if (ret == 0 && !t)
-		ret = vg_fail(&err, -ENOMEM, "out of memory");
-	if (ret < 0) {
-		vg_control_fail(req, ret, &err);
-		return;
-	}
+		return vg_fail(err, -EOPNOTSUPP, "a %s device has nothing to trace", n->device);
+	if (count(n) == VG_TRACE_MAX)
+		return vg_fail(err, -EBUSY, "%d traces of it run already: end one", VG_TRACE_MAX);
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return vg_fail(err, -ENOMEM, "out of memory");
 	t->node = n;
 	t->req = req;
 	t->fd = -1;
@@ -165,4 +166,14 @@ void vg_tracer_start(struct vg_node *n, struct vg_control_req *req)
 	n->tracers = t;
 	vg_control_on_gone(req, client_gone, t);
 	connect_one(t);
+	return 0;
+}
+
+void vg_tracer_start(struct vg_node *n, struct vg_control_req *req)
+{
+	struct vg_err err;
+	int ret = start(n, req, &err);
+
+	if (ret < 0)
+		vg_control_fail(req, ret, &err);
 }

@@ -37,7 +37,7 @@
 
 enum {
 	CONTROL_TURN = 64, /* control messages in one turn of the loop */
-	BUSOFF_AGAIN = 5, /* how often bus-off is told, once a second, until START */
+	BUSOFF_AGAIN = 5,  /* how often bus-off is told, once a second, until START */
 	/* index into dev->saved */
 	SAVED_STARTED = 0,
 	SAVED_BUSOFF = 1,
@@ -63,7 +63,8 @@ static const struct vg_param_def can_params[] = {
 	  "bit/s of the data phase of FD frames; 0: as the interface says, else 2000000" },
 	{ "rx-queue", VG_PARAM_UINT, false, 1, VG_LIMIT_CAN_RX_QUEUE, "1024",
 	  "frames that wait when the guest does not take them; the next are dropped" },
-	{ "queue-size", VG_PARAM_UINT, false, 2, 1024, "256", "largest queue size, a power of two" },
+	{ "queue-size", VG_PARAM_UINT, false, 2, 1024, "256",
+	  "largest queue size, a power of two" },
 	{ 0 },
 };
 
@@ -108,7 +109,8 @@ static void bus_off(struct can *can)
 	stop(can);
 	save(can);
 	vg_warn("CAN interface %s is in bus-off; the guest's controller stops until it is started "
-		"again", can->interface);
+		"again",
+		can->interface);
 	vg_dev_config_changed(can->dev);
 }
 
@@ -181,8 +183,10 @@ static void take_control(struct can *can)
 			vg_chain_write(&can->batch, c, 0, &result, 1);
 			vg_batch_run(&can->batch);
 			if (c->error)
-				vg_dev_fault(dev, "the result of a control message cannot be written: %s",
-					     strerror(-c->error));
+				vg_dev_fault(
+					dev,
+					"the result of a control message cannot be written: %s",
+					strerror(-c->error));
 			dev->stats->requests++;
 			if (result != CAN_RESULT_OK)
 				dev->stats->errors++;
@@ -223,10 +227,12 @@ static void bus_changed(void *owner)
 	struct can *can = owner;
 	const struct can_bus *bus = can->bus;
 
-	can->fw.bitrate = can->bitrate ? can->bitrate : bus->bitrate ? bus->bitrate : DEFAULT_BITRATE;
-	can->fw.data_bitrate = can->data_bitrate ? can->data_bitrate :
-			       bus->data_bitrate ? bus->data_bitrate :
-						   DEFAULT_DATA_BITRATE;
+	can->fw.bitrate = can->bitrate	 ? can->bitrate
+			  : bus->bitrate ? bus->bitrate
+					 : DEFAULT_BITRATE;
+	can->fw.data_bitrate = can->data_bitrate   ? can->data_bitrate
+			       : bus->data_bitrate ? bus->data_bitrate
+						   : DEFAULT_DATA_BITRATE;
 	/* The kernel forgets what it was to send; no confirmation will come. */
 	if (bus->link != CAN_LINK_UP)
 		can_tx_fail(can, &can->n.tx_failed);
@@ -254,8 +260,8 @@ static int can_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	snprintf(can->interface, sizeof(can->interface), "%s", name);
 	can->rxq_size = (uint32_t)vg_params_uint(params, can_params, "rx-queue");
 	can->rxq = calloc(can->rxq_size, sizeof(*can->rxq));
-	ret = can->rxq ? can_firewall_init(&can->fw, params, can_params, err) :
-			 vg_fail(err, -ENOMEM, "out of memory");
+	ret = can->rxq ? can_firewall_init(&can->fw, params, can_params, err)
+		       : vg_fail(err, -ENOMEM, "out of memory");
 	if (ret == 0)
 		ret = can_bus_ops->open(name, dev->loop, &events, &can->bus, err);
 	if (ret < 0) {
@@ -386,10 +392,11 @@ static int can_set(struct vg_dev *dev, const char *key, const char *value, struc
 	if (ret == 0 && ((can->fw.fd && !(dev->device_features & VG_FEATURE(CAN_F_FD))) ||
 			 (can->fw.rtr && !(dev->device_features & VG_FEATURE(CAN_F_RTR))))) {
 		can->fw = before;
-		return vg_fail(err, -EINVAL,
-			       "%s was not offered to the guest when the device was made: attach it "
-			       "again with %s=1, on an interface that can do it",
-			       key, key);
+		return vg_fail(
+			err, -EINVAL,
+			"%s was not offered to the guest when the device was made: attach it "
+			"again with %s=1, on an interface that can do it",
+			key, key);
 	}
 	return ret;
 }
@@ -430,7 +437,9 @@ static void can_describe(struct vg_dev *dev, char *buf, size_t len)
 	/* What is zero, as most of it should be, is not said. */
 	at = snprintf(text, sizeof(text), "%s=%s %s %s tx=%llu rx=%llu", can->interface,
 		      links[can->bus->link], states[can->bus->state],
-		      can->busoff ? "stopped(bus-off)" : can->started ? "started" : "stopped",
+		      can->busoff    ? "stopped(bus-off)"
+		      : can->started ? "started"
+				     : "stopped",
 		      (unsigned long long)n->tx, (unsigned long long)n->rx);
 	if (can_firewall_refused(&can->fw.tx))
 		at += describe_refused(&can->fw.tx, "tx", text + at, sizeof(text) - (size_t)at);
@@ -452,8 +461,8 @@ static void can_describe(struct vg_dev *dev, char *buf, size_t len)
 	};
 	for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++) {
 		if (rest[i].value && at < (int)sizeof(text) - 48)
-			at += snprintf(text + at, sizeof(text) - (size_t)at, " %s=%llu", rest[i].name,
-				       (unsigned long long)rest[i].value);
+			at += snprintf(text + at, sizeof(text) - (size_t)at, " %s=%llu",
+				       rest[i].name, (unsigned long long)rest[i].value);
 	}
 	snprintf(buf, len, "%s", text);
 }

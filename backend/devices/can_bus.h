@@ -45,7 +45,7 @@ enum can_bus_state {
 
 struct can_bus_events {
 	void (*readable)(void *owner); /* there may be something for ops->recv */
-	void (*changed)(void *owner); /* link or state changed */
+	void (*changed)(void *owner);  /* link or state changed */
 	void *owner;
 };
 
@@ -90,8 +90,8 @@ struct can_bus {
 	struct can_bus_events events;
 	enum can_link link;
 	enum can_bus_state state;
-	bool fd; /* the interface takes FD frames */
-	bool state_known; /* from the controller, not only from error frames */
+	bool fd;			/* the interface takes FD frames */
+	bool state_known;		/* from the controller, not only from error frames */
 	uint32_t bitrate, data_bitrate; /* bit/s; 0: not known */
 };
 

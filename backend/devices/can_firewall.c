@@ -52,12 +52,14 @@ static int parse_rule(const char *s, size_t len, struct can_rule *r, struct vg_e
 
 	if ((id_len != 3 && id_len != 8) || mask_len == 0 || mask_len > id_len ||
 	    !hex(s, id_len, &id) || (colon && !hex(colon + 1, mask_len, &mask)))
-		return vg_fail(err, -EINVAL,
-			       "'%.*s' is no rule: write ID or ID:MASK in hexadecimal, with 3 digits "
-			       "for standard ids and 8 for extended ones",
-			       len > 40 ? 40 : (int)len, s);
+		return vg_fail(
+			err, -EINVAL,
+			"'%.*s' is no rule: write ID or ID:MASK in hexadecimal, with 3 digits "
+			"for standard ids and 8 for extended ones",
+			len > 40 ? 40 : (int)len, s);
 	if (id > limit || mask > limit)
-		return vg_fail(err, -EINVAL, "'%.*s': ids and masks go up to %x", (int)len, s, limit);
+		return vg_fail(err, -EINVAL, "'%.*s': ids and masks go up to %x", (int)len, s,
+			       limit);
 	r->id = (id & mask) | (id_len == 8 ? CAN_EFF_FLAG : 0);
 	r->mask = mask | CAN_EFF_FLAG;
 	return 0;
@@ -140,7 +142,8 @@ static uint64_t stuffed(uint64_t bits)
 	return bits + (bits - 1) / 4;
 }
 
-uint64_t can_frame_ns(const struct can_item *item, uint32_t bitrate, uint32_t data_bitrate, bool brs)
+uint64_t can_frame_ns(const struct can_item *item, uint32_t bitrate, uint32_t data_bitrate,
+		      bool brs)
 {
 	bool ext = item->f.can_id & CAN_EFF_FLAG;
 	uint64_t data = item->f.can_id & CAN_RTR_FLAG ? 0 : 8ull * item->f.len;
@@ -230,15 +233,16 @@ static int check_one(const char *key, const char *value, const struct vg_param_d
 	if (strlen(value) >= sizeof(p->text) - 1)
 		return vg_fail(err, -E2BIG, "%s=... is too long", key);
 	memset(p, 0, sizeof(*p));
-	strcpy(p->device, "can");
-	strcpy(p->text, value);
+	memcpy(p->device, "can", sizeof("can"));
+	memcpy(p->text, value, strlen(value) + 1);
 	p->p[0].key = key;
 	p->p[0].value = p->text;
 	p->n = 1;
 	return vg_params_check(p, defs, NULL, err);
 }
 
-int can_firewall_set(struct can_firewall *fw, const char *key, const char *value, struct vg_err *err)
+int can_firewall_set(struct can_firewall *fw, const char *key, const char *value,
+		     struct vg_err *err)
 {
 	static const struct vg_param_def defs[] = { CAN_FIREWALL_PARAMS, { 0 } };
 	const struct vg_param_def *d = defs;

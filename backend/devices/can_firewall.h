@@ -38,9 +38,9 @@ struct can_list {
  * one frame's cost, lets nothing pass at all. */
 struct can_bucket {
 	uint64_t per_second; /* units; 0: no limit */
-	uint64_t depth; /* units: the burst that is forgiven */
-	int64_t level; /* units */
-	int64_t since_ns; /* vg_now_ns() of the last refill */
+	uint64_t depth;	     /* units: the burst that is forgiven */
+	int64_t level;	     /* units */
+	int64_t since_ns;    /* vg_now_ns() of the last refill */
 };
 
 enum can_verdict {
@@ -54,8 +54,8 @@ enum can_verdict {
 
 struct can_gate {
 	struct can_list allow;
-	uint64_t rate; /* frames a second; 0: no limit */
-	uint64_t load; /* percent of the bus; 0: no limit */
+	uint64_t rate;		  /* frames a second; 0: no limit */
+	uint64_t load;		  /* percent of the bus; 0: no limit */
 	struct can_bucket frames; /* unit: frames x 1e9 */
 	struct can_bucket bus_ns; /* unit: ns of bus time x 1e9 */
 	uint64_t passed;
@@ -63,29 +63,61 @@ struct can_gate {
 };
 
 struct can_firewall {
-	struct can_gate tx, rx; /* as the guest sees it */
-	bool fd, rtr; /* allowed at all, both ways */
+	struct can_gate tx, rx;		/* as the guest sees it */
+	bool fd, rtr;			/* allowed at all, both ways */
 	uint32_t bitrate, data_bitrate; /* bit/s, for the bus load */
-	bool brs; /* FD frames are sent with bit rate switch */
+	bool brs;			/* FD frames are sent with bit rate switch */
 };
 
 /* Keys of a configuration that are the firewall's: entries for the device's table of parameters. */
-#define CAN_FIREWALL_PARAMS                                                                         \
-	{ "tx-allow", VG_PARAM_STRING, false, 0, 0, "any",                                          \
-	  "ids that the guest may send: ID[:MASK] in hexadecimal, joined by '+'; 3 digits for "     \
-	  "standard ids, 8 for extended ones; or any, none" },                                      \
-	{ "rx-allow", VG_PARAM_STRING, false, 0, 0, "any",                                          \
-	  "ids that the guest may receive, written as for tx-allow" },                              \
-	{ "tx-rate", VG_PARAM_UINT, false, 0, 1000000, "0",                                         \
-	  "most frames a second from the guest; 0: no limit" },                                     \
-	{ "rx-rate", VG_PARAM_UINT, false, 0, 1000000, "0",                                         \
-	  "most frames a second to the guest; 0: no limit" },                                       \
-	{ "tx-load", VG_PARAM_UINT, false, 0, 100, "0",                                             \
-	  "most bus load that the guest may cause, percent; 0: no limit" },                         \
-	{ "rx-load", VG_PARAM_UINT, false, 0, 100, "0",                                             \
-	  "most bus load that reaches the guest, percent; 0: no limit" },                           \
-	{ "fd", VG_PARAM_BOOL, false, 0, 1, "1", "allow CAN FD frames" },                           \
-	{ "rtr", VG_PARAM_BOOL, false, 0, 1, "1", "allow remote transmission requests" }
+#define CAN_FIREWALL_PARAMS                                                                     \
+	{ "tx-allow",                                                                           \
+	  VG_PARAM_STRING,                                                                      \
+	  false,                                                                                \
+	  0,                                                                                    \
+	  0,                                                                                    \
+	  "any",                                                                                \
+	  "ids that the guest may send: ID[:MASK] in hexadecimal, joined by '+'; 3 digits for " \
+	  "standard ids, 8 for extended ones; or any, none" },                                  \
+		{ "rx-allow",                                                                   \
+		  VG_PARAM_STRING,                                                              \
+		  false,                                                                        \
+		  0,                                                                            \
+		  0,                                                                            \
+		  "any",                                                                        \
+		  "ids that the guest may receive, written as for tx-allow" },                  \
+		{ "tx-rate",                                                                    \
+		  VG_PARAM_UINT,                                                                \
+		  false,                                                                        \
+		  0,                                                                            \
+		  1000000,                                                                      \
+		  "0",                                                                          \
+		  "most frames a second from the guest; 0: no limit" },                         \
+		{ "rx-rate",                                                                    \
+		  VG_PARAM_UINT,                                                                \
+		  false,                                                                        \
+		  0,                                                                            \
+		  1000000,                                                                      \
+		  "0",                                                                          \
+		  "most frames a second to the guest; 0: no limit" },                           \
+		{ "tx-load",                                                                    \
+		  VG_PARAM_UINT,                                                                \
+		  false,                                                                        \
+		  0,                                                                            \
+		  100,                                                                          \
+		  "0",                                                                          \
+		  "most bus load that the guest may cause, percent; 0: no limit" },             \
+		{ "rx-load",                                                                    \
+		  VG_PARAM_UINT,                                                                \
+		  false,                                                                        \
+		  0,                                                                            \
+		  100,                                                                          \
+		  "0",                                                                          \
+		  "most bus load that reaches the guest, percent; 0: no limit" },               \
+		{ "fd", VG_PARAM_BOOL, false, 0, 1, "1", "allow CAN FD frames" },               \
+	{                                                                                       \
+		"rtr", VG_PARAM_BOOL, false, 0, 1, "1", "allow remote transmission requests"    \
+	}
 
 /**
  * can_firewall_init - from a configuration that passed vg_params_check()

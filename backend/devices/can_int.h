@@ -18,11 +18,11 @@
 #include "backend/limits.h"
 
 enum {
-	CAN_BATCH = 64, /* chains, or frames, taken in one go */
+	CAN_BATCH = 64,	 /* chains, or frames, taken in one go */
 	CAN_TURN = 1024, /* of them in one turn of the loop; the rest wait for the next */
 };
 
-#define CAN_MS	   1000000LL /* ns */
+#define CAN_MS	   1000000LL	/* ns */
 #define CAN_SECOND 1000000000LL /* ns */
 
 /* A frame of the guest that is not answered yet. */
@@ -36,13 +36,13 @@ struct can_tx {
 
 /* Counters beside those of the firewall. */
 struct can_counters {
-	uint64_t tx, rx; /* frames handed to the bus, to the guest */
+	uint64_t tx, rx;     /* frames handed to the bus, to the guest */
 	uint64_t tx_invalid; /* not negotiated, or out of range */
 	uint64_t tx_stopped; /* refused: the controller was STOPPED, or stopped under them */
-	uint64_t tx_failed; /* refused by the interface: down, gone, cannot do FD */
-	uint64_t rx_kind; /* of a kind that was not negotiated */
+	uint64_t tx_failed;  /* refused by the interface: down, gone, cannot do FD */
+	uint64_t rx_kind;    /* of a kind that was not negotiated */
 	uint64_t rx_dropped; /* the guest had no buffers */
-	uint64_t errors; /* error frames */
+	uint64_t errors;     /* error frames */
 	uint64_t busoff;
 	uint64_t unconfirmed; /* taken for sent, see above */
 };
@@ -62,12 +62,12 @@ struct can {
 	struct can_tx slot[VG_LIMIT_CAN_TX_PENDING];
 	struct can_tx *free;
 	struct can_tx *pending, **tail; /* as taken from the ring */
-	struct can_tx *unsent; /* first of pending that the bus has not taken, or NULL */
+	struct can_tx *unsent;		/* first of pending that the bus has not taken, or NULL */
 	unsigned n_pending;
-	bool tx_full; /* the pending list is: chains may wait in the ring */
+	bool tx_full;	       /* the pending list is: chains may wait in the ring */
 	struct vg_timer retry; /* the bus had no room */
 	uint64_t dropped_seen; /* of bus->dropped() */
-	int64_t suspect_ns; /* own frames sent before this may have lost their confirmation */
+	int64_t suspect_ns;    /* own frames sent before this may have lost their confirmation */
 
 	struct can_item *rxq; /* a ring of rxq_size */
 	uint32_t rxq_size, rxq_head, rxq_count;
@@ -91,7 +91,7 @@ struct can {
 	struct can_item items[CAN_BATCH];
 };
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /** can_trace - a frame for `vgrant trace`, if anybody listens; @way: 'T' from the guest, 'R' to it */
 void can_trace(struct can *can, const struct can_item *item, char way);

@@ -49,9 +49,9 @@
 #include "backend/limits.h"
 
 enum {
-	BATCH = 64, /* frames of one system call */
+	BATCH = 64,	       /* frames of one system call */
 	LINK_ANSWER_MS = 1000, /* patience with the first answer of rtnetlink */
-	LINK_BUFFER = 32768, /* what a netlink message fits into (the kernel's own limit) */
+	LINK_BUFFER = 32768,   /* what a netlink message fits into (the kernel's own limit) */
 };
 
 struct can_socket {
@@ -69,7 +69,7 @@ struct can_socket {
 	_Alignas(8) uint8_t nl[LINK_BUFFER];
 };
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static struct can_socket *of_bus(struct can_bus *bus)
 {
@@ -86,9 +86,9 @@ static void set_link(struct can_socket *cs, enum can_link link, enum can_bus_sta
 		return;
 	if (bus->link != link)
 		vg_info("CAN interface %s is %s", cs->name,
-			link == CAN_LINK_UP   ? "up" :
-			link == CAN_LINK_DOWN ? "down: ip link set it up" :
-						"gone; the device waits for it");
+			link == CAN_LINK_UP	? "up"
+			: link == CAN_LINK_DOWN ? "down: ip link set it up"
+						: "gone; the device waits for it");
 	bus->link = link;
 	bus->state = state;
 	if (bus->events.changed)
@@ -211,7 +211,8 @@ static void link_message(struct can_socket *cs, struct nlmsghdr *nh)
 	    nh->nlmsg_len < NLMSG_LENGTH(sizeof(*ifi)))
 		return;
 	read_attributes(nh, &news);
-	if (cs->index ? ifi->ifi_index != cs->index : !news.name || strcmp(news.name, cs->name) != 0)
+	if (cs->index ? ifi->ifi_index != cs->index
+		      : !news.name || strcmp(news.name, cs->name) != 0)
 		return;
 	if (nh->nlmsg_type == RTM_DELLINK) {
 		if (cs->index) {
@@ -241,8 +242,10 @@ static int ask(struct can_socket *cs)
 		struct rtattr attr;
 		char name[IFNAMSIZ];
 	} req = {
-		.nh = { .nlmsg_len = sizeof(req), .nlmsg_type = RTM_GETLINK,
-			.nlmsg_flags = NLM_F_REQUEST, .nlmsg_seq = 1 },
+		.nh = { .nlmsg_len = sizeof(req),
+			.nlmsg_type = RTM_GETLINK,
+			.nlmsg_flags = NLM_F_REQUEST,
+			.nlmsg_seq = 1 },
 		.ifi = { .ifi_family = AF_UNSPEC },
 		.attr = { .rta_len = RTA_LENGTH(IFNAMSIZ), .rta_type = IFLA_IFNAME },
 	};
@@ -335,7 +338,7 @@ static int socket_send(struct can_bus *bus, const struct can_item *items, unsign
 	if (ret > 0)
 		return ret;
 	switch (errno) {
-	case EAGAIN: /* the socket's buffer */
+	case EAGAIN:  /* the socket's buffer */
 	case ENOBUFS: /* the interface's queue */
 	case ENOMEM:
 		return -EAGAIN;
@@ -456,9 +459,10 @@ static int open_can(struct can_socket *cs, struct vg_err *err)
 
 	cs->can = socket(PF_CAN, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, CAN_RAW);
 	if (cs->can < 0)
-		return vg_fail(err, -errno,
-			       "this kernel has no CAN sockets: %s; load them with 'modprobe can-raw'",
-			       strerror(errno));
+		return vg_fail(
+			err, -errno,
+			"this kernel has no CAN sockets: %s; load them with 'modprobe can-raw'",
+			strerror(errno));
 	if (setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_FD_FRAMES, &on, sizeof(on)) < 0 ||
 	    setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &all, sizeof(all)) < 0)
 		return vg_fail(err, -errno, "the CAN socket cannot be set up: %s", strerror(errno));
@@ -489,8 +493,10 @@ static int first_look(struct can_socket *cs, struct vg_err *err)
 		return vg_fail(err, ret, "rtnetlink does not answer: %s", strerror(-ret));
 	read_link(cs);
 	if (cs->said_wrong_kind)
-		return vg_fail(err, -EINVAL, "%s is no CAN interface; `ip -details link` lists those "
-					     "that there are", cs->name);
+		return vg_fail(err, -EINVAL,
+			       "%s is no CAN interface; `ip -details link` lists those "
+			       "that there are",
+			       cs->name);
 	if (cs->bus.link == CAN_LINK_GONE)
 		vg_warn("there is no CAN interface %s yet; the device waits for it", cs->name);
 	else if (cs->bus.link == CAN_LINK_DOWN)
@@ -529,7 +535,7 @@ static int socket_open(const char *name, struct vg_loop *loop, const struct can_
 	cs->bus.link = CAN_LINK_GONE;
 	cs->can_watch.ready = can_ready;
 	cs->link_watch.ready = link_ready;
-	strcpy(cs->name, name);
+	memcpy(cs->name, name, strlen(name) + 1);
 	ret = open_can(cs, err);
 	if (ret == 0)
 		ret = open_link(cs, err);

@@ -66,6 +66,10 @@ static void pending_add(struct can *can, struct vg_chain *c, const struct can_it
 {
 	struct can_tx *t = can->free;
 
+	if (!t) { /* never: no more is popped than there is room for */
+		answer(can, c, CAN_RESULT_NOT_OK);
+		return;
+	}
 	can->free = t->next;
 	*t = (struct can_tx){ .chain = c, .item = *item };
 	*can->tail = t;
@@ -130,8 +134,7 @@ void can_tx_check(struct can *can)
 		can->suspect_ns = now;
 	}
 	for (struct can_tx **p = &can->pending; *p && *p != can->unsent;) {
-		if ((*p)->sent_ns <= can->suspect_ns &&
-		    now - (*p)->sent_ns >= CONFIRM_LOST_NS) {
+		if ((*p)->sent_ns <= can->suspect_ns && now - (*p)->sent_ns >= CONFIRM_LOST_NS) {
 			can->n.unconfirmed++;
 			pending_done(can, p, CAN_RESULT_OK);
 		} else {
@@ -241,8 +244,8 @@ static bool parse(struct can *can, unsigned i, const struct vg_chain *c, struct 
 		return false;
 	memset(item, 0, sizeof(*item));
 	item->fd = fd;
-	item->f.can_id = id | (flags & CAN_WIRE_EXTENDED ? CAN_EFF_FLAG : 0) |
-			 (rtr ? CAN_RTR_FLAG : 0);
+	item->f.can_id =
+		id | (flags & CAN_WIRE_EXTENDED ? CAN_EFF_FLAG : 0) | (rtr ? CAN_RTR_FLAG : 0);
 	item->f.len = fd ? fd_length((uint8_t)len) : (uint8_t)len;
 	item->f.flags = fd ? CANFD_FDF | (can->fw.brs ? CANFD_BRS : 0) : 0;
 	if (!rtr)

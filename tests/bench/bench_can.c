@@ -101,7 +101,8 @@ static double measure(const struct row *r)
 
 int main(int argc, char **argv)
 {
-	const char *path = argc == 3 && strcmp(argv[1], "-o") == 0 ? argv[2] : "build/bench/can.json";
+	const char *path =
+		argc == 3 && strcmp(argv[1], "-o") == 0 ? argv[2] : "build/bench/can.json";
 	FILE *json;
 
 	mkdir("build", 0777);

@@ -397,8 +397,9 @@ static void bus_frame(void)
 
 static void change_setting(void)
 {
-	static const char *const keys[] = { "tx-allow", "rx-allow", "tx-rate", "rx-rate", "tx-load",
-					    "rx-load",	"fd",	    "rtr",     "interface" };
+	static const char *const keys[] = { "tx-allow", "rx-allow", "tx-rate",
+					    "rx-rate",	"tx-load",  "rx-load",
+					    "fd",	"rtr",	    "interface" };
 	char value[24] = { 0 };
 	struct vg_err err;
 	unsigned k = u8() % 9;

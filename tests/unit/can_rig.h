@@ -43,10 +43,10 @@ struct fake_bus {
 	unsigned in_head, in_n;
 	struct can_item out[FAKE_FRAMES]; /* that the device sent */
 	unsigned out_n;
-	unsigned room; /* frames that it takes; UINT32_MAX: any number */
-	int error; /* of send; 0: none */
+	unsigned room;	 /* frames that it takes; UINT32_MAX: any number */
+	int error;	 /* of send; 0: none */
 	bool confirming; /* the device asked for confirmations */
-	bool silent; /* and does not get them by itself */
+	bool silent;	 /* and does not get them by itself */
 	uint64_t dropped;
 	unsigned ticks;
 	bool closed;
@@ -214,8 +214,8 @@ struct cr {
 	struct tp tp;
 	struct fake_bus *bus;
 	struct cr_slot slot[CR_SLOTS];
-	unsigned posted; /* receive buffers that the device has */
-	uint32_t rx_room; /* bytes of a receive buffer */
+	unsigned posted;   /* receive buffers that the device has */
+	uint32_t rx_room;  /* bytes of a receive buffer */
 	uint32_t last_len; /* used length of what came back last */
 	uint64_t want;
 };
@@ -335,8 +335,10 @@ struct cr_frame {
 
 static inline struct cr_frame cr_frame(uint32_t flags, uint32_t id, uint16_t len)
 {
-	struct cr_frame f = { .h = { .msg_type = htole16(CAN_MSG_TX), .length = htole16(len),
-				     .flags = htole32(flags), .can_id = htole32(id) } };
+	struct cr_frame f = { .h = { .msg_type = htole16(CAN_MSG_TX),
+				     .length = htole16(len),
+				     .flags = htole32(flags),
+				     .can_id = htole32(id) } };
 
 	for (unsigned i = 0; i < sizeof(f.data); i++)
 		f.data[i] = (uint8_t)(i + id);
@@ -418,12 +420,12 @@ static inline bool cr_said(struct cr *cr, const char *what)
 	return strstr(text, what) != NULL;
 }
 
-#define cr_assert_says(cr, what)                                                       \
-	do {                                                                           \
-		char text_[256];                                                       \
-		(cr)->tp.dev.ops->describe(&(cr)->tp.dev, text_, sizeof(text_));       \
-		if (!strstr(text_, what))                                              \
-			fail_msg("'%s' is not in '%s'", what, text_);                  \
+#define cr_assert_says(cr, what)                                                 \
+	do {                                                                     \
+		char text_[256];                                                 \
+		(cr)->tp.dev.ops->describe(&(cr)->tp.dev, text_, sizeof(text_)); \
+		if (!strstr(text_, what))                                        \
+			fail_msg("'%s' is not in '%s'", what, text_);            \
 	} while (0)
 
 #endif /* CAN_RIG_H */

@@ -738,8 +738,11 @@ static void test_successor_knows_the_state(void **state)
 			      VG_STATUS_DRIVER_OK,
 		      features, 3, saved);
 	for (unsigned q = 0; q < CAN_QUEUES; q++) {
-		struct drv_vring_config cfg = { .size = 64, .packed = true, .event_idx = true,
-						.indirect = true, .in_order = true };
+		struct drv_vring_config cfg = { .size = 64,
+						.packed = true,
+						.event_idx = true,
+						.indirect = true,
+						.in_order = true };
 
 		assert_int_equal(drv_vring_init(&cr.tp.vr[q], &cfg, &cr.tp.flat.mem), 0);
 		assert_int_equal(vg_dev_set_queue(&cr.tp.dev, q, 64, cr.tp.vr[q].desc_mem.addr,

@@ -74,11 +74,11 @@ static void test_lists(void **state)
 static void test_bad_lists(void **state)
 {
 	static const char *const bad[] = {
-		"can,tx-allow=",	  "can,tx-allow=1",	       "can,tx-allow=1234",
-		"can,tx-allow=800",	  "can,tx-allow=20000000",     "can,tx-allow=xyz",
-		"can,tx-allow=123:",	  "can,tx-allow=123:1234",     "can,tx-allow=123:fff",
-		"can,tx-allow=123+",	  "can,tx-allow=+123",	       "can,tx-allow=123++124",
-		"can,rx-allow=123:7f0:1", "can,rx-allow=ffffffff",     "can,rx-allow=anyany",
+		"can,tx-allow=",	  "can,tx-allow=1",	      "can,tx-allow=1234",
+		"can,tx-allow=800",	  "can,tx-allow=20000000",    "can,tx-allow=xyz",
+		"can,tx-allow=123:",	  "can,tx-allow=123:1234",    "can,tx-allow=123:fff",
+		"can,tx-allow=123+",	  "can,tx-allow=+123",	      "can,tx-allow=123++124",
+		"can,rx-allow=123:7f0:1", "can,rx-allow=ffffffff",    "can,rx-allow=anyany",
 		"can,rx-allow=1 3",	  "can,rx-allow=00000000:-1",
 	};
 
@@ -239,10 +239,14 @@ static void test_candump_longest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lists),	     cmocka_unit_test(test_bad_lists),
-		cmocka_unit_test(test_too_many_rules), cmocka_unit_test(test_rate),
-		cmocka_unit_test(test_load),	     cmocka_unit_test(test_frame_time),
-		cmocka_unit_test(test_set),	     cmocka_unit_test(test_candump_format),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_bad_lists),
+		cmocka_unit_test(test_too_many_rules),
+		cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_frame_time),
+		cmocka_unit_test(test_set),
+		cmocka_unit_test(test_candump_format),
 		cmocka_unit_test(test_candump_longest),
 	};
 

@@ -466,7 +466,8 @@ static void test_state_storm(void **state)
 			fake_change(cr.bus, CAN_LINK_UP, CAN_BUSOFF);
 			break;
 		case 3:
-			fake_change(cr.bus, seed >> 59 & 1 ? CAN_LINK_DOWN : CAN_LINK_UP, CAN_ACTIVE);
+			fake_change(cr.bus, seed >> 59 & 1 ? CAN_LINK_DOWN : CAN_LINK_UP,
+				    CAN_ACTIVE);
 			break;
 		default:
 			assert_in_range(cr_send(&cr, &f), CAN_RESULT_OK, CAN_RESULT_NOT_OK);

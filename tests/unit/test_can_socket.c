@@ -146,7 +146,8 @@ static void test_vcan_frames(void **state)
 
 static void test_vcan_error_frames(void **state)
 {
-	struct can_frame e = { .can_id = CAN_ERR_FLAG | CAN_ERR_CRTL, .len = 8,
+	struct can_frame e = { .can_id = CAN_ERR_FLAG | CAN_ERR_CRTL,
+			       .len = 8,
 			       .data = { 0, CAN_ERR_CRTL_TX_PASSIVE } };
 	struct cr_frame f = cr_frame(0, 1, 1);
 	struct cr cr;
@@ -190,9 +191,10 @@ static void test_vcan_goes_and_comes_back(void **state)
 		assert_int_equal(there("ip link del vgcan0"), 0);
 		until(&cr, "vgcan0=gone");
 		assert_int_equal(cr_send(&cr, &f), CAN_RESULT_NOT_OK);
-		assert_int_equal(there("ip link add dummy type vcan; ip link del dummy;"
-				       "ip link add vgcan0 type vcan && ip link set vgcan0 mtu 72 up"),
-				 0);
+		assert_int_equal(
+			there("ip link add dummy type vcan; ip link del dummy;"
+			      "ip link add vgcan0 type vcan && ip link set vgcan0 mtu 72 up"),
+			0);
 		until(&cr, "vgcan0=up");
 		assert_int_equal(cr_send(&cr, &f), CAN_RESULT_OK);
 		fd = peer_open();

@@ -181,6 +181,8 @@ void can_tx_send(struct can *can)
 		int64_t now;
 		int ret;
 
+		if (!*p)
+			break; /* never: what is unsent is pending */
 		for (struct can_tx *t = can->unsent; t && n < CAN_BATCH; t = t->next)
 			can->items[n++] = t->item;
 		ret = can->bus->ops->send(can->bus, can->items, n);

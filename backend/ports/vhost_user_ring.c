@@ -22,8 +22,8 @@
  * whatever its count, so that reading would cost a system call for nothing. What
  * is no eventfd is drained.
  *
- * Calls go to a descriptor that the front-end gave. It is made non-blocking: a
- * front-end that never reads a pipe loses calls, we lose nothing.
+ * Calls go to a descriptor that the front-end gave. A pipe is made non-blocking: a
+ * front-end that never reads it loses calls, we lose nothing.
  */
 #include <endian.h>
 #include <errno.h>
@@ -238,10 +238,19 @@ static void kick_ready(struct vg_watch *w, unsigned events)
 	vg_vu_ring_kick(r);
 }
 
+/*
+ * The flag is the front-end's, too, since it belongs to what both have open: an eventfd, which blocks
+ * a writer only after 2^64 - 2 calls that nobody heard, is left as it is. A front-end that writes such
+ * a number into it stops its own device, and no more.
+ */
 static void dont_block(int fd)
 {
-	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+	int flags;
 
+	if (fstat(fd, &st) < 0 || (st.st_mode & S_IFMT) == 0)
+		return;
+	flags = fcntl(fd, F_GETFL);
 	if (flags >= 0 && !(flags & O_NONBLOCK))
 		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }

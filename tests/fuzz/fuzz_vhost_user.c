@@ -46,7 +46,8 @@ int xengnttab_close(xengnttab_handle *x)
 	(void)x;
 	return 0;
 }
-void *xengnttab_map_domain_grant_refs(xengnttab_handle *x, uint32_t n, uint32_t d, uint32_t *r, int p)
+void *xengnttab_map_domain_grant_refs(xengnttab_handle *x, uint32_t n, uint32_t d, uint32_t *r,
+				      int p)
 {
 	(void)x, (void)n, (void)d, (void)r, (void)p;
 	return NULL;
@@ -184,7 +185,8 @@ static void a_message(void)
 
 	switch (request) {
 	case 2: {
-		uint64_t f = u8() & 1 ? u64() : 1ull << 30 | 1ull << 32 | (uint64_t)(u8() & 0xf) << 28;
+		uint64_t f =
+			u8() & 1 ? u64() : 1ull << 30 | 1ull << 32 | (uint64_t)(u8() & 0xf) << 28;
 		memcpy(p, &f, 8);
 		break;
 	}
@@ -267,8 +269,8 @@ static void start(void)
 	memfd = memfd_create("guest", MFD_CLOEXEC);
 	recordfd = memfd_create("record", MFD_CLOEXEC);
 	kickfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ftruncate(memfd, MEM) < 0 || ftruncate(recordfd, 8192) < 0 || vg_loop_new(64, &loop) < 0 ||
-	    vg_params_parse("rng", &params, &err) < 0 ||
+	if (ftruncate(memfd, MEM) < 0 || ftruncate(recordfd, 8192) < 0 ||
+	    vg_loop_new(64, &loop) < 0 || vg_params_parse("rng", &params, &err) < 0 ||
 	    vg_dev_open(&dev, &vg_template, loop, &params, &err) < 0 ||
 	    vg_vu_new(&dev, &options, &events, &vu, &err) < 0)
 		abort();
@@ -281,8 +283,8 @@ static void session(void)
 	static const uint64_t table[5] = { 1, GUEST, MEM, USER, 0 };
 	static const uint64_t addr[5] = { 0, USER, USER + 0x2000, USER + 0x1000, 0 };
 	static const uint64_t protocol = 0x1f229, zero;
-	uint64_t features = 1ull << 30 | 1ull << 32 | (uint64_t)(u8() & 0xd) << 28 |
-			    (uint64_t)(u8() & 1) << 34;
+	uint64_t features =
+		1ull << 30 | 1ull << 32 | (uint64_t)(u8() & 0xd) << 28 | (uint64_t)(u8() & 1) << 34;
 	const uint32_t num[2] = { 0, 64 }, on[2] = { 0, 1 };
 
 	send_message(16, &protocol, 8, -1);

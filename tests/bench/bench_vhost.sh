@@ -1,0 +1,132 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# bench_vhost.sh - our vhost-user-blk beside qemu-storage-daemon, on the same image
+#
+# One bare client (vhost_client.c: same ring, same requests) drives each back-end in
+# turn, ROUNDS times, ours and the peer's alternately; of each the round with the
+# least CPU time per request counts, since whatever else the machine does only adds.
+# The image is a file in the page cache, so that what is measured is the back-end and
+# not the disk. The peer runs with io_uring, and with its default, a thread pool: the
+# better of the two counts.
+#
+# Writes build/bench/vhost.json, an array of objects: name, value, unit, peer,
+# peer_value, ratio.
+#
+#   tests/bench/bench_vhost.sh [-q]     (-q: two shapes, one round)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+build=build/release
+seconds=${SECONDS_EACH:-2} rounds=${ROUNDS:-3}
+shapes=("read 4096 1" "read 4096 32" "write 4096 32" "read 131072 32" "write 131072 32")
+if [[ ${1-} == -q ]]; then
+	shapes=("read 4096 32" "write 4096 32") rounds=1 seconds=1
+fi
+mkdir -p build/bench
+make -s --no-print-directory VARIANT=release $build/vgrant-vhost-user $build/libtesthelp.a
+cc=${CC:-cc}
+"$cc" -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Ifrontend-glue/include -Wall -Wextra -Werror \
+	-o build/bench/vhost_client tests/bench/vhost_client.c \
+	build/release/libtesthelp.a build/release/libvgrant.a $(pkg-config --libs liburing json-c libseccomp libcap-ng) -lpthread
+
+work=$(mktemp -d /tmp/vgrant-bench.XXXXXX)
+pids=()
+cleanup() {
+	((${#pids[@]})) && kill "${pids[@]}" 2>/dev/null
+	wait
+	rm -rf "$work"
+}
+trap cleanup EXIT
+truncate -s 256M "$work/image"
+# Written, so that no hole is read; and in the page cache.
+dd if=/dev/urandom of="$work/image" bs=1M count=256 conv=notrunc status=none
+
+wait_socket() {
+	for _ in {1..100}; do
+		[[ -S $1 ]] && return
+		sleep 0.05
+	done
+	echo "bench_vhost: $1 does not appear" >&2
+	return 1
+}
+
+# Start a back-end; its process goes to $server.
+ours() {
+	$build/vgrant-vhost-user --socket-path "$work/s" "blk,target=$work/image" 2>"$work/log" &
+	pids=($!)
+	wait_socket "$work/s"
+	for _ in {1..100}; do
+		server=$(pgrep -P "${pids[0]}") && return
+		sleep 0.02
+	done
+}
+peer() { # aio
+	qemu-storage-daemon --blockdev "driver=file,node-name=n,filename=$work/image,aio=$1" \
+		--export "type=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path=$work/s,writable=on" \
+		2>"$work/log" &
+	pids=($!)
+	server=$!
+	wait_socket "$work/s"
+}
+stop() {
+	kill "${pids[@]}" && wait "${pids[@]}" 2>/dev/null || true
+	pids=()
+	rm -f "$work/s"
+}
+
+declare -A best_cpu best_iops best_rate
+# One measurement: best_*[KEY] keep the best of each.
+measure() { # KEY OP BYTES DEPTH
+	local iops cpu rate
+	read -r iops cpu rate < <(build/bench/vhost_client "$work/s" "$server" "$2" "$3" "$4" "$seconds") ||
+		{ cat "$work/log" >&2; return 1; }
+	if [[ ! ${best_cpu[$1]-} ]] || (($(awk "BEGIN{print ($cpu < ${best_cpu[$1]})}"))); then
+		best_cpu[$1]=$cpu best_rate[$1]=$rate
+	fi
+	if [[ ! ${best_iops[$1]-} ]] || ((iops > best_iops[$1])); then best_iops[$1]=$iops; fi
+}
+
+have_peer=$(command -v qemu-storage-daemon || true)
+for _ in $(seq "$rounds"); do
+	for shape in "${shapes[@]}"; do
+		# shellcheck disable=SC2086 # three words
+		{
+			ours
+			measure "ours $shape" $shape
+			stop
+			[[ $have_peer ]] || continue
+			for aio in io_uring threads; do
+				peer $aio
+				measure "$aio $shape" $shape
+				stop
+			done
+		}
+	done
+done
+
+json=build/bench/vhost.json
+echo "[" >$json
+comma=
+emit() { # NAME VALUE UNIT PEER PEER_VALUE RATIO
+	printf '%s  {"name": "%s", "value": %s, "unit": "%s", "peer": "%s", "peer_value": %s, "ratio": %s}' \
+		"$comma" "$1" "$2" "$3" "$4" "$5" "$6" >>$json
+	comma=$',\n'
+}
+printf '%-28s %10s %10s %12s   %s\n' "vhost-user-blk" IOPS "CPU us/req" "IOPS/CPU s" "peer: IOPS, CPU us/req, IOPS/CPU s; ratio"
+for shape in "${shapes[@]}"; do
+	read -r op bytes depth <<<"$shape"
+	name="$op $((bytes / 1024)) KiB, depth $depth"
+	printf '%-28s %10s %10s %12s' "$name" "${best_iops[ours $shape]}" "${best_cpu[ours $shape]}" "${best_rate[ours $shape]}"
+	if [[ $have_peer ]]; then
+		aio=io_uring
+		(($(awk "BEGIN{print (${best_cpu[threads $shape]} < ${best_cpu[io_uring $shape]})}"))) && aio=threads
+		ratio=$(awk "BEGIN{printf \"%.2f\", ${best_cpu[$aio $shape]} / ${best_cpu[ours $shape]}}")
+		iops_ratio=$(awk "BEGIN{printf \"%.2f\", ${best_iops[ours $shape]} / ${best_iops[$aio $shape]}}")
+		printf '   %s (%s), %s, %s; %s\n' "${best_iops[$aio $shape]}" $aio "${best_cpu[$aio $shape]}" "${best_rate[$aio $shape]}" "$ratio"
+		emit "vhost-user-blk $name: requests per CPU second" "${best_rate[ours $shape]}" "1/s" "qemu-storage-daemon" "${best_rate[$aio $shape]}" "$ratio"
+		emit "vhost-user-blk $name: IOPS" "${best_iops[ours $shape]}" "1/s" "qemu-storage-daemon" "${best_iops[$aio $shape]}" "$iops_ratio"
+	else
+		echo "   (no qemu-storage-daemon)"
+		emit "vhost-user-blk $name: requests per CPU second" "${best_rate[ours $shape]}" "1/s" "none" null null
+	fi
+done
+printf '\n]\n' >>$json

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vhost_client.c - a bare vhost-user-blk client that measures its back-end
+ *
+ *	vhost_client SOCKET PID OP BYTES DEPTH SECONDS
+ *
+ * Keeps DEPTH requests of BYTES bytes in flight on one split ring (EVENT_IDX and
+ * indirect descriptors where the back-end has them), at random places of the
+ * disk. OP: read, write. Sleeps in poll(2) on the call eventfd, as a guest's
+ * vCPU would. PID is the back-end's process, whose CPU time (all threads, user
+ * and system) is taken from /proc before and after.
+ *
+ * Prints: IOPS, CPU microseconds per request, IOPS per CPU second.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/driver/vu_front.h"
+
+#define MEM (64u << 20)
+
+static struct vuf f;
+static struct drv_blk_req reqs[128];
+
+static void die(const char *what, int error)
+{
+	fprintf(stderr, "vhost_client: %s: %s\n", what, strerror(error < 0 ? -error : error));
+	exit(1);
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+/* CPU seconds of all threads of @pid, dead ones included: fields 14 and 15 of /proc/PID/stat. */
+static double cpu_of(const char *pid)
+{
+	char path[64], text[1024];
+	unsigned long user, system;
+	char *after;
+	FILE *s;
+	size_t n;
+
+	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+	s = fopen(path, "r");
+	if (!s)
+		die(path, errno);
+	n = fread(text, 1, sizeof(text) - 1, s);
+	text[n] = '\0';
+	fclose(s);
+	after = strrchr(text, ')');
+	if (!after || sscanf(after, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+			     &system) != 2)
+		die(path, EPROTO);
+	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static int connect_to(const char *path)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
+		die(path, errno);
+	return fd;
+}
+
+static void start(unsigned depth)
+{
+	unsigned size = depth < 64 ? 128 : 256;
+	int ret;
+
+	f.features |= VUF_F_EVENT | 1ull << VIRTIO_BLK_F_FLUSH; /* without: write-through */
+	ret = vuf_negotiate(&f);
+	if (ret == 0)
+		ret = vuf_share(&f);
+	if (ret == 0)
+		ret = vuf_queue_init(&f, 0, size);
+	if (ret == 0)
+		ret = vuf_queue_tell(&f, 0, 0);
+	if (ret < 0)
+		die("no session", ret);
+}
+
+static void prepare(struct drv_blk_req *r, bool write, uint32_t bytes)
+{
+	struct drv_buf buf;
+
+	if (drv_alloc(&f.flat.mem, bytes, 4096, true, &buf) < 0)
+		die("memory", ENOMEM);
+	memset(buf.virt, 0x5a, buf.len);
+	r->type = write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN;
+	r->dev_writes = !write;
+	r->segs = 1;
+	r->seg[0] = (struct drv_seg){ buf.addr, bytes };
+	r->add_flags = f.features & VUF_F_INDIRECT ? DRV_ADD_INDIRECT : 0;
+}
+
+static void submit(struct drv_blk_req *r, uint64_t places, uint32_t sectors)
+{
+	int ret;
+
+	r->sector = (uint64_t)random() % places * sectors;
+	ret = drv_blk_submit(&f.queue[0].blk, r);
+	if (ret < 0)
+		die("submit", ret);
+}
+
+/* Take what is done, and begin as many anew. Return: how many. */
+static unsigned turn(uint64_t places, uint32_t sectors)
+{
+	struct vuf_queue *q = &f.queue[0];
+	struct drv_used used;
+	unsigned n = 0;
+	int ret;
+
+	while ((ret = drv_vring_get(&q->vr, &used)) == 1) {
+		struct drv_blk_req *r = drv_blk_finish(&q->blk, &used);
+
+		if (r->result)
+			die("request", r->result);
+		submit(r, places, sectors);
+		n++;
+	}
+	if (ret < 0)
+		die("ring", ret);
+	if (n)
+		q->blk.kick(q->blk.ctx);
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	struct vuf_queue *q = &f.queue[0];
+	double seconds, began, cpu, end;
+	uint64_t capacity = 0, places, done = 0;
+	uint32_t bytes;
+	unsigned depth;
+
+	if (argc != 7) {
+		fprintf(stderr, "usage: vhost_client SOCKET PID read|write BYTES DEPTH SECONDS\n");
+		return 2;
+	}
+	bytes = (uint32_t)atoi(argv[4]);
+	depth = (unsigned)atoi(argv[5]);
+	seconds = atof(argv[6]);
+	if (depth == 0 || depth > sizeof(reqs) / sizeof(reqs[0]) || bytes % 512)
+		die("depth or size", EINVAL);
+	if (vuf_init(&f, connect_to(argv[1]), MEM, 1 << 20, 0x7f0000000000) < 0)
+		die("memory", errno);
+	start(depth);
+	if (vuf_config(&f, 0, 8, &capacity) != 8)
+		die("no configuration", EPROTO);
+	places = capacity * 512 / bytes;
+	for (unsigned i = 0; i < depth; i++) {
+		prepare(&reqs[i], strcmp(argv[3], "write") == 0, bytes);
+		submit(&reqs[i], places, bytes / 512);
+	}
+	q->blk.kick(q->blk.ctx);
+	began = now();
+	cpu = cpu_of(argv[2]);
+	end = began + seconds;
+	for (double at = began; at < end;) {
+		unsigned n = turn(places, bytes / 512);
+		uint64_t calls;
+
+		done += n;
+		struct pollfd p = { .fd = q->call, .events = POLLIN };
+
+		if (n == 0 && drv_vring_enable_cb(&q->vr) && poll(&p, 1, 5000) == 1 &&
+		    read(q->call, &calls, sizeof(calls)) != sizeof(calls))
+			die("call", errno);
+		at = now();
+	}
+	cpu = cpu_of(argv[2]) - cpu;
+	seconds = now() - began;
+	printf("%.0f %.3f %.0f\n", (double)done / seconds, 1e6 * cpu / (double)done,
+	       cpu > 0 ? (double)done / cpu : 0);
+	fflush(stdout);
+	_exit(0); /* requests are in flight; the back-end must cope */
+}

@@ -130,9 +130,9 @@ static void drop_pool(struct vg_grant_mem *gm, uint64_t addr)
 static void unmap_region(struct vg_vu_mem *vm, struct vg_vu_mapping *m)
 {
 	vg_sigbus_unguard(&m->guard);
-	if (m->grant && !(m->region.xen_flags & VG_VU_XEN_NO_ADVANCE))
+	if (vm->xen && m->grant && !(m->region.xen_flags & VG_VU_XEN_NO_ADVANCE))
 		drop_pool(&vm->xen->grants, m->region.guest);
-	if (m->foreign && m->base)
+	if (vm->xen && m->foreign && m->base)
 		vm->xen->foreign->unmap(vm->xen->foreign_handle, m->base, m->len >> XEN_PAGE_SHIFT);
 	else if (!m->grant && m->base)
 		munmap(m->base, m->len);
@@ -192,7 +192,7 @@ static int map_shared(struct vg_vu_mapping *m, int fd, struct vg_region *host, s
 	return 0;
 }
 
-static int map_foreign(struct vg_vu_mem *vm, struct vg_vu_mapping *m, struct vg_region *host,
+static int map_foreign(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg_region *host,
 		       struct vg_err *err)
 {
 	const struct vg_vu_region *r = &m->region;
@@ -203,8 +203,8 @@ static int map_foreign(struct vg_vu_mem *vm, struct vg_vu_mapping *m, struct vg_
 			       (unsigned long long)r->guest);
 	if (r->xen_flags & VG_VU_XEN_NO_ADVANCE)
 		return vg_fail(err, -EOPNOTSUPP, "foreign memory is mapped in advance here");
-	m->base = vm->xen->foreign->map(vm->xen->foreign_handle, r->xen_domid,
-					r->guest >> XEN_PAGE_SHIFT, r->size >> XEN_PAGE_SHIFT);
+	m->base = xen->foreign->map(xen->foreign_handle, r->xen_domid, r->guest >> XEN_PAGE_SHIFT,
+				    r->size >> XEN_PAGE_SHIFT);
 	if (!m->base)
 		return vg_fail(err, errno ? -errno : -EFAULT,
 			       "foreign memory of domain %u at 0x%llx cannot be mapped",
@@ -215,7 +215,7 @@ static int map_foreign(struct vg_vu_mem *vm, struct vg_vu_mapping *m, struct vg_
 	return 0;
 }
 
-static int map_grants(struct vg_vu_mem *vm, struct vg_vu_mapping *m, struct vg_err *err)
+static int map_grants(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg_err *err)
 {
 	const struct vg_vu_region *r = &m->region;
 	uint64_t ref = (r->guest & ~VIRTIO_GRANT_ADDR_FLAG) >> XEN_PAGE_SHIFT;
@@ -225,18 +225,18 @@ static int map_grants(struct vg_vu_mem *vm, struct vg_vu_mapping *m, struct vg_e
 	if (!(r->guest & VIRTIO_GRANT_ADDR_FLAG) || ((r->guest & 0xfff)))
 		return vg_fail(err, -EINVAL, "region 0x%llx is no address of grants",
 			       (unsigned long long)r->guest);
-	if (vm->xen->domid_known && vm->xen->grants.domid != r->xen_domid)
-		return vg_fail(err, -EINVAL, "grants of two domains, %u and %u",
-			       vm->xen->grants.domid, r->xen_domid);
-	vm->xen->grants.domid = r->xen_domid;
-	vm->xen->domid_known = true;
+	if (xen->domid_known && xen->grants.domid != r->xen_domid)
+		return vg_fail(err, -EINVAL, "grants of two domains, %u and %u", xen->grants.domid,
+			       r->xen_domid);
+	xen->grants.domid = r->xen_domid;
+	xen->domid_known = true;
 	m->grant = true;
 	if (r->xen_flags & VG_VU_XEN_NO_ADVANCE)
 		return 0;
 	if (ref > UINT32_MAX || pages > UINT32_MAX)
 		return vg_fail(err, -EINVAL, "region 0x%llx: more grants than there are",
 			       (unsigned long long)r->guest);
-	ret = vg_grant_pool_add(&vm->xen->grants, (uint32_t)ref, (uint32_t)pages);
+	ret = vg_grant_pool_add(&xen->grants, (uint32_t)ref, (uint32_t)pages);
 	if (ret < 0)
 		return vg_fail(err, ret, "%llu grants of domain %u cannot be mapped: %s",
 			       (unsigned long long)pages, r->xen_domid, strerror(-ret));
@@ -262,8 +262,6 @@ static int check(const struct vg_vu_mem *vm, const struct vg_vu_region *r, struc
 	}
 	if (vm->n == VG_MAX_REGIONS)
 		return vg_fail(err, -ENOSPC, "more than %u regions", VG_MAX_REGIONS);
-	if ((r->xen_flags & (VG_VU_XEN_FOREIGN | VG_VU_XEN_GRANT)) && !vm->xen)
-		return vg_fail(err, -EINVAL, "memory of Xen, but Xen was not asked for");
 	return 0;
 }
 
@@ -280,12 +278,14 @@ int vg_vu_mem_add(struct vg_vu_mem *vm, const struct vg_vu_region *region, int f
 	if (!m)
 		return vg_fail(err, -ENOMEM, "out of memory for a region");
 	m->region = *region;
-	if (region->xen_flags & VG_VU_XEN_GRANT)
-		ret = map_grants(vm, m, err);
-	else if (region->xen_flags & VG_VU_XEN_FOREIGN)
-		ret = map_foreign(vm, m, &host, err);
-	else
+	if (!(region->xen_flags & (VG_VU_XEN_FOREIGN | VG_VU_XEN_GRANT)))
 		ret = map_shared(m, fd, &host, err);
+	else if (!vm->xen)
+		ret = vg_fail(err, -EINVAL, "memory of Xen, but Xen was not asked for");
+	else if (region->xen_flags & VG_VU_XEN_GRANT)
+		ret = map_grants(vm->xen, m, err);
+	else
+		ret = map_foreign(vm->xen, m, &host, err);
 	if (ret == 0 && !m->grant) {
 		ret = vg_regions_add(&vm->direct, &host);
 		if (ret < 0)

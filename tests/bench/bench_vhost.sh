@@ -24,9 +24,10 @@ fi
 mkdir -p build/bench
 make -s --no-print-directory VARIANT=release $build/vgrant-vhost-user $build/libtesthelp.a
 cc=${CC:-cc}
+read -ra libs < <(pkg-config --libs liburing json-c libseccomp libcap-ng)
 "$cc" -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Ifrontend-glue/include -Wall -Wextra -Werror \
 	-o build/bench/vhost_client tests/bench/vhost_client.c \
-	build/release/libtesthelp.a build/release/libvgrant.a $(pkg-config --libs liburing json-c libseccomp libcap-ng) -lpthread
+	build/release/libtesthelp.a build/release/libvgrant.a "${libs[@]}" -lpthread
 
 work=$(mktemp -d /tmp/vgrant-bench.XXXXXX)
 pids=()
@@ -68,7 +69,8 @@ peer() { # aio
 	wait_socket "$work/s"
 }
 stop() {
-	kill "${pids[@]}" && wait "${pids[@]}" 2>/dev/null || true
+	kill "${pids[@]}"
+	wait "${pids[@]}" 2>/dev/null || true
 	pids=()
 	rm -f "$work/s"
 }

@@ -56,7 +56,8 @@ static void make_printable(char *s)
 	}
 }
 
-static void log_line(enum vg_log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void log_line(enum vg_log_level level, const char *fmt,
+							   va_list ap)
 {
 	char text[1024];
 	char line[1280];

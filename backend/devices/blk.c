@@ -323,10 +323,10 @@ static void complete_all(struct vg_deferred *d)
 		req_put(r);
 	}
 	vg_dev_flush(dev, bq->q);
-	if (bq->starved) {
-		bq->starved = false;
-		process(bq);
-	}
+	/* What could not be taken for want of bounce memory, or of the engine's room for long chains,
+	 * may be taken now; no notification will come for it (vg_vq_pop). */
+	bq->starved = false;
+	process(bq);
 }
 
 /* ---- disk I/O ----------------------------------------------------------- */

@@ -20,21 +20,22 @@ enum { WORKER_SOCK = 3, EXIT_USAGE = 2 };
 
 static void usage(FILE *out)
 {
-	fprintf(out,
-		"usage: vgrantd [OPTION...]\n"
-		"Serve VirtIO devices to Xen guests over grant tables.\n"
-		"\n"
-		"  -c, --config FILE     settings (default " VG_SETTINGS_FILE ")\n"
-		"  -o, --set KEY=VALUE   one setting, over the file's; may be repeated\n"
-		"  -s, --syslog          log to syslog (same as -o log-target=syslog)\n"
-		"  -v, --verbose         log more (same as -o log-level=debug)\n"
-		"  -h, --help            this text, and all settings\n"
-		"  -V, --version\n"
-		"\n"
-		"Settings, as in the file:\n\n");
+	fprintf(out, "usage: vgrantd [OPTION...]\n"
+		     "Serve VirtIO devices to Xen guests over grant tables.\n"
+		     "\n"
+		     "  -c, --config FILE     settings (default " VG_SETTINGS_FILE ")\n"
+		     "  -o, --set KEY=VALUE   one setting, over the file's; may be repeated\n"
+		     "  -s, --syslog          log to syslog (same as -o log-target=syslog)\n"
+		     "  -v, --verbose         log more (same as -o log-level=debug)\n"
+		     "  -h, --help            this text, and all settings\n"
+		     "  -V, --version\n"
+		     "\n"
+		     "Settings, as in the file:\n\n");
 	for (const struct vg_setting_key *k = vg_settings_keys; k->section; k++)
-		fprintf(out, "  %s.%s = %s\n        %s\n", k->section, k->key, k->fallback, k->help);
-	fprintf(out, "\nDevices are configured in the guests' xl configurations: see vgrant.conf(5).\n");
+		fprintf(out, "  %s.%s = %s\n        %s\n", k->section, k->key, k->fallback,
+			k->help);
+	fprintf(out,
+		"\nDevices are configured in the guests' xl configurations: see vgrant.conf(5).\n");
 }
 
 static int set_option(struct vg_settings *settings, char *text, struct vg_err *err)

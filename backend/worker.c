@@ -160,11 +160,11 @@ static void handle(struct worker *w, const struct vg_ipc *m, int fd)
 		vg_ipc_send(w->sock, &answer, -1);
 		break;
 	case VG_IPC_SET:
-		ret = w->dev.ops->set ?
-			      w->dev.ops->set(&w->dev, m->set.key, m->set.value, &err) :
-			      vg_fail(&err, -EOPNOTSUPP,
-				      "a running %s device has nothing that can be changed",
-				      w->dev.ops->name);
+		ret = w->dev.ops->set
+			      ? w->dev.ops->set(&w->dev, m->set.key, m->set.value, &err)
+			      : vg_fail(&err, -EOPNOTSUPP,
+					"a running %s device has nothing that can be changed",
+					w->dev.ops->name);
 		reply(w, VG_IPC_SET_DONE, ret, err.text);
 		break;
 	case VG_IPC_TRACE:
@@ -221,8 +221,8 @@ int vg_worker_main(int sock)
 	if (ret < 0) {
 		vg_fail(&err, ret,
 			ret == -EPERM ? "io_uring is not permitted: set sysctl "
-					"kernel.io_uring_disabled to 0" :
-					"io_uring cannot be set up: %s",
+					"kernel.io_uring_disabled to 0"
+				      : "io_uring cannot be set up: %s",
 			strerror(-ret));
 		reply(w, VG_IPC_FAILED, ret, err.text);
 		free(w);

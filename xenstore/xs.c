@@ -18,8 +18,8 @@ enum { TRIES = 50 };
 
 const char *vg_xenbus_state_name(enum vg_xenbus_state s)
 {
-	static const char *const names[] = { "Unknown",	    "Initialising", "InitWait", "Initialised",
-					     "Connected", "Closing",	    "Closed" };
+	static const char *const names[] = { "Unknown",	  "Initialising", "InitWait", "Initialised",
+					     "Connected", "Closing",	  "Closed" };
 
 	return (unsigned)s < sizeof(names) / sizeof(names[0]) ? names[s] : "Unknown";
 }
@@ -51,7 +51,7 @@ int vg_xs_text(struct xs_handle *xs, const char *dir, const char *key, char *buf
 	join(path, dir, key);
 	value = xs_read(xs, XBT_NULL, path, &len);
 	if (!value)
-		return errno == EACCES ? -ENOENT : -errno;
+		return errno == EACCES ? -ENOENT : errno ? -errno : -EIO;
 	if (len >= size)
 		ret = -EINVAL;
 	for (unsigned i = 0; ret == 0 && i < len; i++) {
@@ -68,7 +68,7 @@ int vg_xs_text(struct xs_handle *xs, const char *dir, const char *key, char *buf
 
 int vg_xs_u32(struct xs_handle *xs, const char *dir, const char *key, uint32_t max, uint32_t *out)
 {
-	char text[16];
+	char text[16] = "";
 	uint64_t v = 0;
 	int ret = vg_xs_text(xs, dir, key, text, sizeof(text));
 
@@ -141,8 +141,8 @@ int vg_xs_update(struct xs_handle *xs, const char *dir, const char *key, const c
 			xs_transaction_end(xs, t, true);
 			return -ENOENT;
 		}
-		ok = value ? xs_write(xs, t, path, value, (unsigned)strlen(value)) :
-			     xs_rm(xs, t, path) || errno == ENOENT;
+		ok = value ? xs_write(xs, t, path, value, (unsigned)strlen(value))
+			   : xs_rm(xs, t, path) || errno == ENOENT;
 		if (!ok) {
 			int e = errno;
 

@@ -38,8 +38,8 @@
 #include "backend/limits.h"
 
 enum {
-	SECTOR = 512, /* unit of all sector numbers, 5.2.4 */
-	BATCH = 64, /* chains taken in one go */
+	SECTOR = 512,  /* unit of all sector numbers, 5.2.4 */
+	BATCH = 64,    /* chains taken in one go */
 	SEG_MAX = 126, /* data segments of a request: with header and status, 128 */
 	DEFAULT_QUEUE_SIZE = 256,
 	/* 5.2.6: at most one segment of a discard or write-zeroes request. More are allowed by the
@@ -53,7 +53,8 @@ enum {
 
 static const struct vg_param_def blk_params[] = {
 	{ "target", VG_PARAM_STRING, true, 0, 0, NULL, "path of a raw image or a block device" },
-	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0", "refuse writes; several guests may share it" },
+	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0",
+	  "refuse writes; several guests may share it" },
 	{ "direct", VG_PARAM_BOOL, false, 0, 1, "0", "bypass the host's page cache (O_DIRECT)" },
 	{ "queues", VG_PARAM_UINT, false, 1, VG_MAX_QUEUES - 1, "1", "number of request queues" },
 	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
@@ -77,12 +78,12 @@ struct blk_req {
 	struct virtio_blk_discard_write_zeroes range;
 	struct vg_data data;
 	bool has_data;
-	bool decided; /* its status is known: on the done list */
+	bool decided;	   /* its status is known: on the done list */
 	struct iovec *iov; /* what is left to transfer: into data */
 	unsigned niov;
-	uint32_t type; /* VIRTIO_BLK_T_* */
+	uint32_t type;	 /* VIRTIO_BLK_T_* */
 	uint64_t offset; /* bytes, of the image */
-	size_t len; /* bytes of data */
+	size_t len;	 /* bytes of data */
 	size_t transferred;
 	uint8_t status; /* VIRTIO_BLK_S_* */
 };
@@ -163,7 +164,8 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	dev->n_queues = queues;
 	dev->queue_size_max = size;
 	dev->config_size = CONFIG_SIZE;
-	dev->device_features = VG_FEATURE(VIRTIO_BLK_F_SEG_MAX) | VG_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
+	dev->device_features = VG_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
+			       VG_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
 			       VG_FEATURE(VIRTIO_BLK_F_TOPOLOGY) | VG_FEATURE(VIRTIO_BLK_F_FLUSH) |
 			       VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
 	if (queues > 1)
@@ -171,8 +173,8 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	if (blk->img.read_only)
 		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_RO);
 	if (blk->img.can_punch)
-		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_DISCARD) |
-					VG_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+		dev->device_features |=
+			VG_FEATURE(VIRTIO_BLK_F_DISCARD) | VG_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
 	return 0;
 }
 
@@ -285,7 +287,8 @@ static void count(struct blk_req *r)
 /* End of a turn: everything that completed goes to the guest with one copy, one notification. */
 static void complete_all(struct vg_deferred *d)
 {
-	struct blk_queue *bq = (struct blk_queue *)((char *)d - offsetof(struct blk_queue, complete));
+	struct blk_queue *bq =
+		(struct blk_queue *)((char *)d - offsetof(struct blk_queue, complete));
 	struct vg_dev *dev = bq->dev;
 	struct vg_batch *batch = &bq->blk->batch;
 	struct blk_req *done = bq->done;
@@ -308,7 +311,9 @@ static void complete_all(struct vg_deferred *d)
 			put_status(r, batch);
 			vg_batch_run(batch);
 			if (r->chain->error)
-				vg_dev_fault(dev, "queue %u: the status byte of a request cannot be written: %s",
+				vg_dev_fault(dev,
+					     "queue %u: the status byte of a request cannot be "
+					     "written: %s",
 					     bq->q, strerror(-r->chain->error));
 		}
 	}
@@ -354,9 +359,9 @@ static void io_submit(struct blk_req *r)
 		break;
 	default: /* VIRTIO_BLK_T_WRITE_ZEROES */
 		vg_loop_fallocate(loop, &r->io, blk->img.fd,
-				  (le32toh(r->range.flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP ?
-					   FALLOC_FL_PUNCH_HOLE :
-					   FALLOC_FL_ZERO_RANGE) |
+				  (le32toh(r->range.flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
+					   ? FALLOC_FL_PUNCH_HOLE
+					   : FALLOC_FL_ZERO_RANGE) |
 					  FALLOC_FL_KEEP_SIZE,
 				  r->offset, r->len);
 		break;
@@ -415,11 +420,12 @@ static void io_done(struct vg_io *io, int res)
 	if (res < 0 && res != -EOPNOTSUPP)
 		vg_log_limited(&rl, VG_LOG_ERR,
 			       "%s of %zu bytes at %llu failed: %s; the guest sees an I/O error",
-			       r->type == VIRTIO_BLK_T_IN	 ? "reading" :
-			       r->type == VIRTIO_BLK_T_FLUSH ? "flushing" :
-							       "writing",
+			       r->type == VIRTIO_BLK_T_IN      ? "reading"
+			       : r->type == VIRTIO_BLK_T_FLUSH ? "flushing"
+							       : "writing",
 			       r->len, (unsigned long long)r->offset,
-			       res == -ENODATA ? "the image is shorter than it was" : strerror(-res));
+			       res == -ENODATA ? "the image is shorter than it was"
+					       : strerror(-res));
 	r->bq->inflight--;
 	req_done(r, status_of(r, res));
 }
@@ -478,9 +484,8 @@ static void parse_range(struct blk_req *r)
 	uint64_t sector = le64toh(r->range.sector);
 	uint64_t sectors = le32toh(r->range.num_sectors);
 	uint32_t flags = le32toh(r->range.flags);
-	uint32_t known = r->type == VIRTIO_BLK_T_WRITE_ZEROES ?
-				 VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP :
-				 0;
+	uint32_t known =
+		r->type == VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
 
 	if (r->chain->out_len != sizeof(r->hdr) + sizeof(r->range) || (flags & ~known)) {
 		req_done(r, VIRTIO_BLK_S_UNSUPP);
@@ -513,9 +518,8 @@ static int parse(struct blk_req *r, struct vg_batch *batch)
 		return 0;
 	case VIRTIO_BLK_T_DISCARD:
 	case VIRTIO_BLK_T_WRITE_ZEROES:
-		if (!vg_dev_has(dev, r->type == VIRTIO_BLK_T_DISCARD ?
-					     VIRTIO_BLK_F_DISCARD :
-					     VIRTIO_BLK_F_WRITE_ZEROES))
+		if (!vg_dev_has(dev, r->type == VIRTIO_BLK_T_DISCARD ? VIRTIO_BLK_F_DISCARD
+								     : VIRTIO_BLK_F_WRITE_ZEROES))
 			break;
 		parse_range(r);
 		return 0;
@@ -663,7 +667,8 @@ static void blk_describe(struct vg_dev *dev, char *buf, size_t len)
 	struct blk *blk = dev->priv;
 
 	snprintf(buf, len, "%llu MiB%s%s", (unsigned long long)(blk->img.size >> 20),
-		 blk->img.read_only ? ", read-only" : "", blk->write_through ? ", write-through" : "");
+		 blk->img.read_only ? ", read-only" : "",
+		 blk->write_through ? ", write-through" : "");
 }
 
 const struct vg_device_ops vg_blk = {

@@ -27,9 +27,9 @@
 #include "backend/devices/devices.h"
 
 enum {
-	RNG_ID = 4, /* VIRTIO 1.3 section 5.4.1 */
+	RNG_ID = 4,	   /* VIRTIO 1.3 section 5.4.1 */
 	RNG_REQUEST_Q = 0, /* 5.4.2 */
-	BATCH = 16, /* chains taken in one go */
+	BATCH = 16,	   /* chains taken in one go */
 	/* Bytes given for one buffer: a driver asks for a page at most, and a short answer is
 	 * allowed (5.4.6.1). Bounds what one chain can cost. */
 	MAX_BYTES = 4096,
@@ -69,7 +69,8 @@ static void rng_close(struct vg_dev *dev)
 }
 
 /* Fill one chain; the copy to the guest happens with the batch. Return: bytes. */
-static uint32_t rng_fill(struct rng *rng, struct vg_batch *batch, struct vg_chain *c, uint8_t *bytes)
+static uint32_t rng_fill(struct rng *rng, struct vg_batch *batch, struct vg_chain *c,
+			 uint8_t *bytes)
 {
 	uint32_t len = c->in_len < rng->max_bytes ? c->in_len : rng->max_bytes;
 

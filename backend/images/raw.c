@@ -21,14 +21,14 @@ static int open_failed(const char *path, bool read_only, int e, struct vg_err *e
 		return vg_fail(err, -e, "%s does not exist: create it, or correct target=", path);
 	case EACCES:
 	case EPERM:
-		return vg_fail(err, -e, "%s may not be opened for %s: check its permissions%s", path,
-			       read_only ? "reading" : "writing",
+		return vg_fail(err, -e, "%s may not be opened for %s: check its permissions%s",
+			       path, read_only ? "reading" : "writing",
 			       read_only ? "" : ", or add readonly");
 	case EROFS:
 		return vg_fail(err, -e, "%s lies on a read-only file system: add readonly", path);
 	case EISDIR:
-		return vg_fail(err, -e, "%s is a directory: target= wants an image or a block device",
-			       path);
+		return vg_fail(err, -e,
+			       "%s is a directory: target= wants an image or a block device", path);
 	case EINVAL:
 		return vg_fail(err, -e, "%s does not support direct I/O: leave out direct", path);
 	default:
@@ -42,9 +42,9 @@ static int measure_file(struct vg_raw *img, const struct stat *st)
 	img->block_size = SECTOR;
 	img->physical_block_size = SECTOR;
 	/* Behind the end a hole changes nothing: this only asks whether the file system can. */
-	img->can_punch = !img->read_only &&
-			 fallocate(img->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, st->st_size,
-				   SECTOR) == 0;
+	img->can_punch =
+		!img->read_only && fallocate(img->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					     st->st_size, SECTOR) == 0;
 	return 0;
 }
 
@@ -53,8 +53,8 @@ static int measure_block_device(struct vg_raw *img)
 	int logical = 0;
 	unsigned physical = 0;
 
-	if (ioctl(img->fd, BLKGETSIZE64, &img->size) < 0 || ioctl(img->fd, BLKSSZGET, &logical) < 0 ||
-	    ioctl(img->fd, BLKPBSZGET, &physical) < 0)
+	if (ioctl(img->fd, BLKGETSIZE64, &img->size) < 0 ||
+	    ioctl(img->fd, BLKSSZGET, &logical) < 0 || ioctl(img->fd, BLKPBSZGET, &physical) < 0)
 		return -errno;
 	img->block_device = true;
 	img->block_size = (uint32_t)logical;
@@ -89,12 +89,14 @@ int vg_raw_open(const char *path, bool read_only, bool direct, struct vg_raw *im
 		goto fail;
 	}
 	if (flock(img->fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
-		ret = errno == EWOULDBLOCK ?
-			      vg_fail(err, -EBUSY,
-				      "%s is in use by another device: one writer at a time; give each "
-				      "guest its own image, or use readonly in all of them",
-				      path) :
-			      vg_fail(err, -errno, "%s cannot be locked: %s", path, strerror(errno));
+		ret = errno == EWOULDBLOCK
+			      ? vg_fail(err, -EBUSY,
+					"%s is in use by another device: one writer at a time; "
+					"give each "
+					"guest its own image, or use readonly in all of them",
+					path)
+			      : vg_fail(err, -errno, "%s cannot be locked: %s", path,
+					strerror(errno));
 		goto fail;
 	}
 	ret = S_ISBLK(st.st_mode) ? measure_block_device(img) : measure_file(img, &st);

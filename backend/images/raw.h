@@ -16,9 +16,9 @@
 #include "backend/log.h"
 
 struct vg_raw {
-	int fd; /* owned */
-	uint64_t size; /* bytes, a multiple of 512 and of block_size */
-	uint32_t block_size; /* logical, bytes: 512 to 4096 */
+	int fd;			      /* owned */
+	uint64_t size;		      /* bytes, a multiple of 512 and of block_size */
+	uint32_t block_size;	      /* logical, bytes: 512 to 4096 */
 	uint32_t physical_block_size; /* bytes */
 	bool read_only;
 	bool block_device;

@@ -36,10 +36,10 @@ enum { CONTROL = VG_MAX_QUEUES, CHANNELS = VG_MAX_QUEUES + 1, NO_PORT = -1 };
 enum { REBIND_TRIES = 100, REBIND_PAUSE_NS = 10000000 };
 
 struct channel {
-	int local; /* our port, or NO_PORT */
+	int local;	 /* our port, or NO_PORT */
 	uint32_t remote; /* the guest's */
-	bool fired; /* masked, to be unmasked once its work is done */
-	uint64_t kicks; /* times that it fired */
+	bool fired;	 /* masked, to be unmasked once its work is done */
+	uint64_t kicks;	 /* times that it fired */
 };
 
 struct vg_grant_port {
@@ -53,12 +53,12 @@ struct vg_grant_port {
 	uint32_t domid;
 	xenevtchn_handle *xce;
 	struct vg_watch watch;
-	struct channel channel[CHANNELS]; /* by queue; CONTROL is the control page's */
+	struct channel channel[CHANNELS];  /* by queue; CONTROL is the control page's */
 	struct virtio_grant_control *page; /* NULL: not connected */
-	struct vg_deferred more; /* messages, or an event, that wait for the next turn */
-	struct vg_deferred show; /* refresh what `vgrant list` shows */
-	bool busy; /* a message is being handled */
-	bool patient; /* a connection is taken up: its ports may not be free yet */
+	struct vg_deferred more;	   /* messages, or an event, that wait for the next turn */
+	struct vg_deferred show;	   /* refresh what `vgrant list` shows */
+	bool busy;			   /* a message is being handled */
+	bool patient;	    /* a connection is taken up: its ports may not be free yet */
 	bool event_pending; /* an EVENT_CONFIG is owed */
 	struct vg_ratelimit log;
 	_Alignas(8) uint8_t req[VIRTIO_GRANT_SLOT_SIZE];
@@ -463,15 +463,18 @@ int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, struct vg_record_map *
 		gp->channel[c].local = NO_PORT;
 	ret = vg_grant_mem_init(&gp->gm, domid);
 	if (ret < 0) {
-		vg_fail(err, ret, "the grant device cannot be opened: %s; is this a Xen domain with "
-				  "xen-gntdev loaded?", strerror(-ret));
+		vg_fail(err, ret,
+			"the grant device cannot be opened: %s; is this a Xen domain with "
+			"xen-gntdev loaded?",
+			strerror(-ret));
 		goto fail;
 	}
 	gp->xce = xenevtchn_open(NULL, 0);
 	if (!gp->xce) {
-		ret = vg_fail(err, errno ? -errno : -ENODEV,
-			      "the event-channel device cannot be opened: %s; is xen-evtchn loaded?",
-			      strerror(errno));
+		ret = vg_fail(
+			err, errno ? -errno : -ENODEV,
+			"the event-channel device cannot be opened: %s; is xen-evtchn loaded?",
+			strerror(errno));
 		goto fail_mem;
 	}
 	/* From here on this handle reaches no other domain, whoever runs in this process. */
@@ -520,11 +523,14 @@ int vg_grant_port_connect(struct vg_grant_port *gp, uint32_t control_ref, uint32
 	vg_grant_port_disconnect(gp);
 	gp->page = vg_grant_map(&gp->gm, control_ref, 1);
 	if (!gp->page)
-		return vg_fail(err, -EFAULT, "the guest's control page (reference %u) cannot be mapped",
+		return vg_fail(err, -EFAULT,
+			       "the guest's control page (reference %u) cannot be mapped",
 			       control_ref);
-	if (le32toh(__atomic_load_n(&gp->page->tail.magic, __ATOMIC_ACQUIRE)) != VIRTIO_GRANT_MAGIC) {
-		ret = vg_fail(err, -EPROTO, "the guest's control page does not begin a connection: "
-					    "wrong magic number");
+	if (le32toh(__atomic_load_n(&gp->page->tail.magic, __ATOMIC_ACQUIRE)) !=
+	    VIRTIO_GRANT_MAGIC) {
+		ret = vg_fail(err, -EPROTO,
+			      "the guest's control page does not begin a connection: "
+			      "wrong magic number");
 		goto fail;
 	}
 	gp->patient = take_up;

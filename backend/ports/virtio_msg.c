@@ -16,7 +16,7 @@ enum {
 	DISCARD = -1,
 	HEADER = sizeof(struct virtio_msg_header),
 	ROOM = VIRTIO_GRANT_SLOT_SIZE - HEADER, /* payload bytes of a message */
-	VENDOR_ID = 0x564752, /* "VGR": what GET_DEVICE_INFO calls the vendor */
+	VENDOR_ID = 0x564752,			/* "VGR": what GET_DEVICE_INFO calls the vendor */
 	FEATURE_BITS = 64, /* a device's features fit here; blocks beyond are zero */
 };
 
@@ -96,7 +96,8 @@ static int get_config(struct vg_msg_bus *bus, const void *req, size_t len, void 
 	r->generation = htole32(bus->dev->generation);
 	r->offset = q->offset;
 	r->size = q->size;
-	if (size > ROOM - sizeof(*r) || vg_dev_config_read(bus->dev, le32toh(q->offset), r + 1, size) < 0) {
+	if (size > ROOM - sizeof(*r) ||
+	    vg_dev_config_read(bus->dev, le32toh(q->offset), r + 1, size) < 0) {
 		r->size = 0;
 		size = 0;
 	}
@@ -253,16 +254,16 @@ static int add_pool(struct vg_msg_bus *bus, const void *req, size_t len, void *r
 
 struct row {
 	msg_handler handle; /* NULL: no such message */
-	uint16_t size; /* payload bytes; the least, when more may follow */
+	uint16_t size;	    /* payload bytes; the least, when more may follow */
 	bool more;
 };
 
 static const struct row transport[] = {
 	[VIRTIO_MSG_GET_DEVICE_INFO] = { get_device_info, 0, false },
-	[VIRTIO_MSG_GET_DEVICE_FEATURES] = { get_device_features, sizeof(struct virtio_msg_features),
-					     false },
-	[VIRTIO_MSG_SET_DRIVER_FEATURES] = { set_driver_features, sizeof(struct virtio_msg_features),
-					     true },
+	[VIRTIO_MSG_GET_DEVICE_FEATURES] = { get_device_features,
+					     sizeof(struct virtio_msg_features), false },
+	[VIRTIO_MSG_SET_DRIVER_FEATURES] = { set_driver_features,
+					     sizeof(struct virtio_msg_features), true },
 	[VIRTIO_MSG_GET_CONFIG] = { get_config, sizeof(struct virtio_msg_get_config), false },
 	[VIRTIO_MSG_SET_CONFIG] = { set_config, sizeof(struct virtio_msg_config), true },
 	[VIRTIO_MSG_GET_DEVICE_STATUS] = { get_status, 0, false },
@@ -275,8 +276,8 @@ static const struct row transport[] = {
 
 static const struct row bus_rows[] = {
 	[VIRTIO_MSG_BUS_PING] = { ping, sizeof(struct virtio_msg_ping), false },
-	[VIRTIO_GRANT_BUS_SET_VQ_CHANNEL] = { set_vq_channel, sizeof(struct virtio_grant_vq_channel),
-					      false },
+	[VIRTIO_GRANT_BUS_SET_VQ_CHANNEL] = { set_vq_channel,
+					      sizeof(struct virtio_grant_vq_channel), false },
 	[VIRTIO_GRANT_BUS_ADD_POOL] = { add_pool, sizeof(struct virtio_grant_pool), false },
 };
 

@@ -111,7 +111,8 @@ int tp_try_open(struct tp *tp, enum tp_manner manner, const char *spec, struct v
 	memset(tp, 0, sizeof(*tp));
 	tp->manner = manner;
 	assert_int_equal(vg_loop_new(64, &tp->loop), 0);
-	tp->memory = mmap(NULL, TP_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	tp->memory =
+		mmap(NULL, TP_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_true(tp->memory != MAP_FAILED);
 	assert_int_equal(drv_mem_flat_init(&tp->flat, tp->memory, TP_BASE, TP_MEMORY), 0);
 	vg_regions_init(&tp->regions);

@@ -29,9 +29,9 @@ enum tp_manner { TP_DIRECT, TP_COPY };
 
 enum { TP_QUEUES = 8, TP_REVOKED = 8 };
 
-#define TP_MEMORY (16u << 20) /* bytes of the guest */
+#define TP_MEMORY (16u << 20)	 /* bytes of the guest */
 #define TP_BASE	  0x100000000ULL /* guest address of its first byte */
-#define TP_ALL	  (~0ULL) /* negotiate all that is offered */
+#define TP_ALL	  (~0ULL)	 /* negotiate all that is offered */
 
 struct tp {
 	struct vg_port port;
@@ -39,7 +39,7 @@ struct tp {
 	struct vg_loop *loop;
 	enum tp_manner manner;
 	struct vg_regions regions; /* the memory, direct */
-	struct vg_mem copy_mem; /* the same, to be copied */
+	struct vg_mem copy_mem;	   /* the same, to be copied */
 	uint8_t *memory;
 	struct drv_mem_flat flat;
 	struct {

@@ -55,8 +55,11 @@ static void fill(uint8_t *p, size_t len, unsigned seed)
 static int request(struct drv_blk *blk, uint32_t type, uint64_t sector, const struct drv_buf *b,
 		   uint32_t len, unsigned n, bool dev_writes, unsigned flags)
 {
-	struct drv_blk_req req = { .type = type, .sector = sector, .dev_writes = dev_writes,
-				   .segs = n, .add_flags = flags };
+	struct drv_blk_req req = { .type = type,
+				   .sector = sector,
+				   .dev_writes = dev_writes,
+				   .segs = n,
+				   .add_flags = flags };
 
 	for (unsigned i = 0; i < n; i++)
 		req.seg[i] = (struct drv_seg){ .addr = b->addr + i * len, .len = len };
@@ -282,9 +285,14 @@ static void test_hostile_ranges(void **state)
 		uint64_t sector;
 		uint32_t len;
 	} bad[] = {
-		{ SECTORS, 512 },	   { SECTORS - 1, 1024 }, { UINT64_MAX, 512 },
-		{ UINT64_MAX / 512, 512 }, { 1ULL << 55, 512 },	  { 0, 511 },
-		{ 0, 1 },		   { 0, 513 },
+		{ SECTORS, 512 },
+		{ SECTORS - 1, 1024 },
+		{ UINT64_MAX, 512 },
+		{ UINT64_MAX / 512, 512 },
+		{ 1ULL << 55, 512 },
+		{ 0, 511 },
+		{ 0, 1 },
+		{ 0, 513 },
 	};
 	struct drv_blk blk;
 	struct drv_buf b;
@@ -296,11 +304,12 @@ static void test_hostile_ranges(void **state)
 	tp_blk(&tp, 0, &blk);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, bad[i].sector, &b, bad[i].len, 1, true, 0),
+		assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, bad[i].sector, &b, bad[i].len, 1,
+					 true, 0),
 				 -EIO);
-		assert_int_equal(
-			request(&blk, VIRTIO_BLK_T_OUT, bad[i].sector, &b, bad[i].len, 1, false, 0),
-			-EIO);
+		assert_int_equal(request(&blk, VIRTIO_BLK_T_OUT, bad[i].sector, &b, bad[i].len, 1,
+					 false, 0),
+				 -EIO);
 	}
 	/* Without data at all. */
 	assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 0, &b, 0, 0, true, 0), -EIO);
@@ -376,7 +385,8 @@ static void test_hostile_no_request(void **state)
 	tp_open(&tp, TP_COPY, TARGET);
 	tp_start(&tp, TP_ALL, 16);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
-	const struct drv_seg hdr = { b.addr, 16 }, shorter = { b.addr, 15 }, one = { b.addr + 64, 1 };
+	const struct drv_seg hdr = { b.addr, 16 }, shorter = { b.addr, 15 },
+			     one = { b.addr + 64, 1 };
 
 	no_request(&hdr, 1, NULL, 0, &tp); /* no status byte */
 	no_request(NULL, 0, &one, 1, &tp); /* no header */
@@ -468,7 +478,8 @@ static void test_reset_in_flight(void **state)
 		tp_blk(&tp, 0, &blk);
 		assert_int_equal(drv_alloc(&tp.flat.mem, N * 4096, 4096, true, &b), 0);
 		for (unsigned i = 0; i < N; i++) {
-			req[i] = (struct drv_blk_req){ .type = i % 2 ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+			req[i] = (struct drv_blk_req){ .type = i % 2 ? VIRTIO_BLK_T_OUT
+								     : VIRTIO_BLK_T_IN,
 						       .dev_writes = !(i % 2),
 						       .sector = i * 8,
 						       .seg = { { b.addr + i * 4096, 4096 } },

@@ -45,7 +45,8 @@ static void test_status(void **state)
 	(void)state;
 	tp_open(&tp, TP_COPY, TARGET);
 	/* DRIVER_OK without FEATURES_OK is not set; NEEDS_RESET is not the driver's to set. */
-	assert_int_equal(vg_dev_set_status(dev, ACK | DRV | RUN | VG_STATUS_NEEDS_RESET), ACK | DRV);
+	assert_int_equal(vg_dev_set_status(dev, ACK | DRV | RUN | VG_STATUS_NEEDS_RESET),
+			 ACK | DRV);
 	/* FEATURES_OK without VERSION_1 is refused, and with what was not offered. */
 	vg_dev_set_features(dev, 0);
 	assert_int_equal(vg_dev_set_status(dev, ACK | DRV | OK), ACK | DRV);
@@ -79,22 +80,29 @@ static void test_queues(void **state)
 	assert_int_equal(vg_dev_queue_max(dev, 2), 0);
 	assert_int_equal(vg_dev_queue_max(dev, UINT32_MAX), 0);
 	/* Not before FEATURES_OK. */
-	assert_int_equal(vg_dev_set_queue(dev, 0, 16, TP_BASE, TP_BASE, TP_BASE, NULL, NULL), -EBUSY);
+	assert_int_equal(vg_dev_set_queue(dev, 0, 16, TP_BASE, TP_BASE, TP_BASE, NULL, NULL),
+			 -EBUSY);
 	tp_start(&tp, TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED), 16);
 	/* Enabled twice; out of range; no power of two; too large; zero. */
-	assert_int_equal(vg_dev_set_queue(dev, 0, 16, TP_BASE, TP_BASE, TP_BASE, NULL, NULL), -EBUSY);
-	assert_int_equal(vg_dev_set_queue(dev, 2, 16, TP_BASE, TP_BASE, TP_BASE, NULL, NULL), -EINVAL);
+	assert_int_equal(vg_dev_set_queue(dev, 0, 16, TP_BASE, TP_BASE, TP_BASE, NULL, NULL),
+			 -EBUSY);
+	assert_int_equal(vg_dev_set_queue(dev, 2, 16, TP_BASE, TP_BASE, TP_BASE, NULL, NULL),
+			 -EINVAL);
 	vg_dev_reset_queue(dev, 0, &where);
 	assert_null(vg_dev_vq(dev, 0));
 	assert_non_null(vg_dev_vq(dev, 1));
-	assert_int_equal(vg_dev_set_queue(dev, 0, 15, TP_BASE, TP_BASE, TP_BASE, NULL, NULL), -EINVAL);
-	assert_int_equal(vg_dev_set_queue(dev, 0, 512, TP_BASE, TP_BASE, TP_BASE, NULL, NULL), -EINVAL);
-	assert_int_equal(vg_dev_set_queue(dev, 0, 0, TP_BASE, TP_BASE, TP_BASE, NULL, NULL), -EINVAL);
+	assert_int_equal(vg_dev_set_queue(dev, 0, 15, TP_BASE, TP_BASE, TP_BASE, NULL, NULL),
+			 -EINVAL);
+	assert_int_equal(vg_dev_set_queue(dev, 0, 512, TP_BASE, TP_BASE, TP_BASE, NULL, NULL),
+			 -EINVAL);
+	assert_int_equal(vg_dev_set_queue(dev, 0, 0, TP_BASE, TP_BASE, TP_BASE, NULL, NULL),
+			 -EINVAL);
 	vg_dev_reset_queue(dev, 0, NULL); /* not set: no harm */
 	vg_dev_reset_queue(dev, 99, NULL);
 	/* After a queue reset it runs again at once: the other has never stopped. */
-	assert_int_equal(vg_dev_set_queue(dev, 0, 16, tp.vr[0].desc_mem.addr, tp.vr[0].driver_mem.addr,
-					  tp.vr[0].device_mem.addr, NULL, NULL),
+	assert_int_equal(vg_dev_set_queue(dev, 0, 16, tp.vr[0].desc_mem.addr,
+					  tp.vr[0].driver_mem.addr, tp.vr[0].device_mem.addr, NULL,
+					  NULL),
 			 0);
 	assert_non_null(vg_dev_vq(dev, 0));
 	/* Kicks for what is not there. */
@@ -494,9 +502,9 @@ static void test_msg_hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_status),	    TEST(test_queues),	    TEST(test_ring_not_there),
+		TEST(test_status),	    TEST(test_queues),	     TEST(test_ring_not_there),
 		TEST(test_msg_device_info), TEST(test_msg_features), TEST(test_msg_config),
-		TEST(test_msg_queues),	    TEST(test_msg_bus),	    TEST(test_msg_hostile),
+		TEST(test_msg_queues),	    TEST(test_msg_bus),	     TEST(test_msg_hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -270,7 +270,7 @@ static void test_deferred(void **state)
 	assert_int_equal(a.calls, 1);
 	assert_int_equal(b.calls, 0);
 	assert_int_equal(c.calls, 1); /* deferred at the start of a turn: at its end */
-	vg_loop_defer(loop, &b.d); /* the list is whole after an undefer of its tail */
+	vg_loop_defer(loop, &b.d);    /* the list is whole after an undefer of its tail */
 	vg_loop_defer(loop, &a.d);
 	vg_loop_turn(loop, false);
 	assert_int_equal(a.calls, 2);

@@ -231,6 +231,16 @@ static int vm_get_chunk(struct virtio_msg_device *vmdev, u32 offset, void *buf,
 	return 0;
 }
 
+/* From config_changed(), where nothing may sleep: see virtio_msg_config_event(). */
+static void vm_get_snapshot(struct virtio_msg_device *vmdev,
+			    unsigned int offset, void *buf, unsigned int len)
+{
+	if (WARN_ON_ONCE(offset + len > sizeof(vmdev->snapshot)))
+		memset(buf, 0, len);
+	else
+		memcpy(buf, vmdev->snapshot + offset, len);
+}
+
 /**
  * vm_get() - read from the configuration space
  * @vdev: the device
@@ -252,6 +262,10 @@ static void vm_get(struct virtio_device *vdev, unsigned int offset, void *buf,
 
 	if (offset > vmdev->config_size || len > vmdev->config_size - offset) {
 		memset(buf, 0, len);
+		return;
+	}
+	if (READ_ONCE(vmdev->in_event) == current) {
+		vm_get_snapshot(vmdev, offset, buf, len);
 		return;
 	}
 again:
@@ -787,6 +801,10 @@ void virtio_msg_unregister(struct virtio_msg_device *vmdev)
  * @status: of the device
  * @generation: of the configuration
  *
+ * virtio's core calls the driver's config_changed() under a spin lock, and some
+ * drivers read the configuration there (virtio_can does), for which messages must
+ * be awaited. So it is read before, and those reads are served from that.
+ *
  * A device that needs a reset has stopped for a fault that it saw in us, and
  * Linux's drivers do not recover from that: its requests fail, visibly.
  */
@@ -798,7 +816,12 @@ void virtio_msg_config_event(struct virtio_msg_device *vmdev, u32 status,
 
 	WRITE_ONCE(vmdev->generation, generation);
 	if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+		vm_get(&vmdev->vdev, 0, vmdev->snapshot,
+		       min_t(u32, vmdev->config_size,
+			     sizeof(vmdev->snapshot)));
+		WRITE_ONCE(vmdev->in_event, current);
 		virtio_config_changed(&vmdev->vdev);
+		WRITE_ONCE(vmdev->in_event, NULL);
 		return;
 	}
 

@@ -23,6 +23,9 @@ struct virtio_msg_device;
 #define VIRTIO_MSG_PAYLOAD \
 	(VIRTIO_GRANT_SLOT_SIZE - sizeof(struct virtio_msg_header))
 
+/* Bytes of configuration that a driver can read from its config_changed(): virtio-net has 24. */
+#define VIRTIO_MSG_SNAPSHOT 256
+
 /**
  * struct virtio_msg_buf - one message, in memory of our own
  * @header: as on the wire, little-endian
@@ -77,6 +80,8 @@ struct virtio_msg_bus_ops {
  * @queues_set: the device knows at least one queue
  * @gone: the device will not answer any more
  * @frozen: virtio_msg_freeze() was called, virtio_msg_restore() not yet
+ * @in_event: the task that tells the driver of a configuration change, or NULL
+ * @snapshot: the configuration as that task read it before
  * @stale: the driver cannot be restored: the device must be registered anew
  */
 struct virtio_msg_device {
@@ -93,6 +98,8 @@ struct virtio_msg_device {
 	bool gone;
 	bool frozen;
 	bool stale;
+	struct task_struct *in_event;
+	u8 snapshot[VIRTIO_MSG_SNAPSHOT];
 };
 
 struct virtio_msg_device *

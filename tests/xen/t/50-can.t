@@ -147,23 +147,32 @@ guest run b 'can done seq'
 is "$?" 124 "and none is missing or doubled at the other guest"
 
 guest run b 'can bg dut timeout 60 canfdtest can0'
-ok "canfdtest, classic frames, full duplex" guest run a 'canfdtest -g -l 100 can0'
+ok "canfdtest, classic frames, full duplex" guest run a 'canfdtest -g -l 50 can0'
 guest run b 'pkill canfdtest; can done dut' >/dev/null
 guest run b 'can bg dut timeout 60 canfdtest -d can0'
-ok "canfdtest, FD frames" guest run a 'canfdtest -g -d -l 100 can0'
+ok "canfdtest, FD frames" guest run a 'canfdtest -g -d -l 50 can0'
 guest run b 'pkill canfdtest; can done dut' >/dev/null
 
-pdu=$(seq -s ' ' 1000 1800 | head -c 3000 | tr ' ' '\n' | sed 's/./0& /g' | tr '\n' ' ' | head -c 3000)
+pdu=$(printf '%02x ' $(seq 0 255) $(seq 255 -1 0) $(seq 0 255) $(seq 1 232))
+sum() { tr -d ' \n' | tr A-F a-f | md5sum; }
 guest run b 'can bg iso timeout 60 isotprecv -s 321 -d 123 can0'
 guest run a "echo '$pdu' | isotpsend -s 123 -d 321 can0"
-is "$(guest run b 'can done iso' | tr -d ' \n' | tr A-F a-f)" "$(tr -d ' \n' <<<"$pdu")" "ISO-TP carries 1000 bytes between guests"
+is "$(guest run b 'can done iso' | sum)" "$(sum <<<"$pdu")" "ISO-TP carries 1000 bytes between guests"
 dom0 '(timeout 60 isotprecv -s 321 -d 123 vcan0 >/tmp/iso.out 2>&1 &) ; sleep 1'
-guest run a "echo '$pdu' | isotpsend -s 123 -d 321 can0; sleep 2"
-is "$(dom0 cat /tmp/iso.out | tr -d ' \n' | tr A-F a-f)" "$(tr -d ' \n' <<<"$pdu")" "and to dom0"
+guest run a "echo '$pdu' | isotpsend -b -s 123 -d 321 can0"
+is "$(dom0 'sleep 1; cat /tmp/iso.out' | sum)" "$(sum <<<"$pdu")" "and to dom0"
 
-guest run b 'can bg j timeout 30 j1939cat can0:0x90 -r'
-guest run a 'seq 1 300 >/tmp/j; j1939cat -i /tmp/j can0:0x80 :0x90,0x12300; sleep 2'
-is "$(guest run b 'can done j' | md5sum)" "$(seq 1 300 | md5sum)" "J1939 carries a transport session between guests"
+# J1939's own timeouts (T1: 750 ms) are short for an emulated machine: three tries.
+j1939() {
+	local i
+	for i in 1 2 3; do
+		guest run b 'can bg j timeout 15 j1939cat can0:0x90 -r'
+		guest run a 'seq 1 40 >/tmp/j; j1939cat -i /tmp/j can0:0x80 :0x90,0x12300'
+		[[ $(guest run b 'can done j') == "$(seq 1 40)" ]] && return
+	done
+	return 1
+}
+ok "J1939 carries a transport session between guests" j1939
 
 # ---- firewall ---------------------------------------------------------------
 
@@ -224,7 +233,8 @@ dom0 'cansend vcan0 456#0304'
 like "$(guest run b 'can recorded b' | frames | tail -n 1)" '456#0304' "after a flood of 30000 frames a guest still receives"
 diag "$(dom0 'vgrant list -v b | grep -E "device +vcan0"')"
 
-is "$(guest run a 'can errors | grep -vE "TX ACK: Result|bus-off|restarted|Link is" | head -n 3')" "" "the driver has nothing to complain of"
+nok "no guest's kernel complains" guest run a 'dmesg | grep -E "BUG|WARNING|Oops"'
+is "$(guest run a 'can errors | grep -vE "TX ACK: Result|bus-off|restarted|Link is|j1939" | head -n 3')" "" "the driver has nothing to complain of"
 guest destroy a b
 vgrantd_stop
 is "$(counters)" "$before" "dom0 holds no more than before"

@@ -1,0 +1,98 @@
+#!/bin/bash
+# Workers, vgrantd, the guest's module and the guest itself end and come back, under verified load.
+# limit: 900
+# Text in single quotes is expanded in dom0, and in guests.
+# shellcheck disable=SC2016,SC2119
+set -uo pipefail
+# shellcheck source=tests/xen/t/suite.bash
+. "$(dirname "$0")/suite.bash"
+
+dom0_script <<'EOS'
+cd /root
+truncate -s 4M packed.img split.img
+truncate -s 16M keep.img && mkfs.ext4 -q -F keep.img
+EOS
+# First boot: load until the test ends it, the module goes and comes, reboot.
+# Second boot: what the first one left is there; then load again, until xl destroy.
+cat >"$T/life.main" <<'EOS'
+keep=$(disk keep) packed=$(disk packed) split=$(disk split)
+check "the file system mounts" mount -t ext4 $keep /mnt
+if [ -e /mnt/numbers ]; then
+	check "second boot: the file of the first is there" [ "$(md5sum </mnt/numbers)" = "$(seq 50000 | md5sum)" ]
+	umount /mnt
+	say second boot
+	hammer $packed 4 10000
+fi
+hammer $packed 4 10000 2 1 >/tmp/packed &
+hammer $split 4 10000 2 2 | tee /tmp/split
+wait
+cat /tmp/packed
+check "packed: every write read back" grep -q done /tmp/packed
+check "split: every write read back" grep -q done /tmp/split
+seq 50000 >/mnt/numbers
+check "the module is in use by nobody once unmounted" sh -c 'umount /mnt && rmmod virtio_grant'
+check "no disk is left" [ -z "$(ls /sys/block | grep vd)" ]
+check "it loads again" modprobe virtio_grant
+packed=$(disk packed) split=$(disk split) keep=$(disk keep)
+check "the same disks are there" [ -b "$packed" -a -b "$split" -a -b "$keep" ]
+check "with what was written" [ "$(hammer --sum $packed 4)" = "$(sed -n 's/.*done.*sum //p' /tmp/packed)" ]
+check "on both" [ "$(hammer --sum $split 4)" = "$(sed -n 's/.*done.*sum //p' /tmp/split)" ]
+check "the file system mounts again" mount -t ext4 $keep /mnt
+check "and has its file" [ "$(md5sum </mnt/numbers)" = "$(seq 50000 | md5sum)" ]
+umount /mnt
+say first boot done
+sleep 1
+reboot -f
+EOS
+quick life --type pv --script "$T/life.main" --config 'on_reboot = "restart"' \
+	--config "vgrant = [ 'blk,target=/root/packed.img,serial=packed', 'blk,target=/root/split.img,serial=split,packed=0',
+		'blk,target=/root/keep.img,serial=keep' ]"
+ok "vgrantd starts" vgrantd_start
+before=$(counters)
+guest start life
+ok "load on a packed and a split disk" await life '^hammer: at [1-9]'
+
+out=$(dom0 'vgrantd 2>&1; echo $?')
+like "$out" 'already.*1$|runs.*1$' "a second vgrantd says that there is one, and ends"
+out=$(dom0 "unshare -m sh -c 'mount -t tmpfs none /run/xenstored; mount -t tmpfs none /dev/xen; mount -t tmpfs none /proc/xen
+	vgrantd; echo \$?' 2>&1")
+like "$out" 'xenstore cannot be reached.*dom0.*1$' "where there is no xenstore it says so, and ends"
+
+# A worker each, five times; then all at once.
+for i in 1 2 3 4 5; do
+	dom0 "vgrant list --json | python3 -c 'import json,sys
+for x in json.load(sys.stdin)[\"devices\"]: print(x[\"worker\"][\"pid\"] if x[\"id\"] in (64,65) else \"\")' | xargs kill -9"
+	until_list 'life virtio/65 blk connected' && until_list 'life virtio/64 blk connected'
+done
+ok "workers are killed five times: the load goes on" pulse life
+is "$(json '[d["life/virtio/%d" % i]["worker"]["restarts"] for i in (64,65,66)]')" "[5, 5, 0]" \
+	"each time another took over"
+is "$(json '[d[k]["counters"]["errors"] for k in d]')" "[0, 0, 0]" "no request failed"
+
+ok "vgrantd stops" vgrantd_stop
+is "$(dom0 'pgrep -x vgrantd | wc -l')" 0 "with its workers"
+ok "vgrantd starts again" vgrantd_start
+ok "the load goes on" pulse life
+dom0 'kill -9 $(pgrep -ox vgrantd)'
+ok "vgrantd is killed alone, and started again" vgrantd_start
+ok "the load goes on" pulse life
+dom0 daemon kill
+ok "vgrantd is killed with its workers, and started again" vgrantd_start
+ok "the load goes on" pulse life
+is "$(json '[d[k]["counters"]["faults"] for k in d]')" "[0, 0, 0]" "nobody broke a rule"
+
+guest run life 'touch /run/hammer.stop'
+ok "the first boot comes to its end" await life '^first boot done'
+ok "the guest is rebooted, and its disks are there" await life '^second boot'
+harvest life 0 | grep -v 'not ok.*ran to its end' >"$T/out"
+cat "$T/out"
+_n=$((_n + $(grep -cE '^(not )?ok' "$T/out"))) _failed=$((_failed + $(grep -c '^not ok' "$T/out")))
+pulse life
+is "$(dom0 xl destroy life 2>&1)" "" "it is destroyed in mid-I/O, without complaint"
+until_dom0 30 '! vgrant list --brief | grep -q .'
+is "$(counters)" "$before" "dom0 holds no more than before"
+is "$(dom0 'ls /run/vgrant | grep record')" '' "no record is left"
+sum=$(dom0 "guest console life | sed -n 's/^hammer: done.*sum //p' | head -n 1" | tr -d '\r')
+is "$(dom0 hammer --sum /root/split.img 4)" "$sum" "dom0 finds on the split disk what was written"
+ok "the file system is clean" dom0 e2fsck -fn /root/keep.img
+done_testing

@@ -1,0 +1,51 @@
+#!/bin/bash
+# Twenty guests come and are destroyed, at any moment of their lives; dom0 holds no more than before.
+# limit: 900
+# Text in single quotes is expanded in dom0, and in guests.
+# shellcheck disable=SC2016,SC2119
+set -uo pipefail
+# shellcheck source=tests/xen/t/suite.bash
+. "$(dirname "$0")/suite.bash"
+
+ok "vgrantd starts" vgrantd_start
+cat >"$T/leak.main" <<'EOS'
+hammer $(disk a) 4 10000
+EOS
+for i in 1 2 3 4 5; do
+	dom0 "truncate -s 4M /root/leak$i.img; truncate -s 4M /root/leak$i-b.img"
+	quick leak$i --type pv --memory 128 --script "$T/leak.main" \
+		--config "vgrant = [ 'blk,target=/root/leak$i.img,serial=a', 'blk,target=/root/leak$i-b.img,packed=0' ]"
+done
+holds() {
+	counters | grep -v '^domains'
+	dom0 'find /run/vgrant | sort; xenstore-ls -f /local/domain/0/backend/virtio 2>&1
+		xenstore-ls -f /local/domain | grep -c .'
+}
+before=$(holds)
+diag "before: $(tr '\n' ' ' <<<"$before")"
+
+# In each round: destroyed at once, when the disk is there, and three in mid-I/O.
+dom0_script <<'EOS' >"$T/out" 2>&1
+log=/var/log/xen/console
+at() { timeout 200 sh -c 'tail -n +1 -F $1 2>/dev/null | grep -aqm1 "$2"; kill $$' sh "$log/guest-$1.log" "$2" 2>/dev/null; }
+for round in 1 2 3 4; do
+	for i in 1 2 3 4 5; do guest start leak$i; done
+	xl destroy leak1
+	at leak2 '^guest: leak2 is up'
+	xl destroy leak2
+	for i in 3 4 5; do
+		at leak$i '^hammer: at [1-9]' && echo "round $round: leak$i was in mid-I/O"
+		grep -a FAILED $log/guest-leak$i.log
+		xl destroy leak$i
+	done
+done
+EOS
+is "$(grep -c 'in mid-I/O' "$T/out")" 12 "twelve of twenty guests were destroyed in mid-I/O"
+is "$(grep -v 'in mid-I/O' "$T/out")" "" "none saw an error, and xl had no complaint"
+until_dom0 60 '! vgrant list --brief | grep -q . && ! xl list | grep -q leak'
+after=$(holds)
+is "$after" "$before" "dom0 holds no more than before: processes, files, grants, event channels, nodes, records"
+nok "no worker died" dom0 'grep -E "killed|resumes" /var/log/vgrantd.log'
+is "$(dom0 'dmesg | grep -iE "grant|gnttab|gntdev|BUG|Oops"')" "" "dom0's kernel has nothing to say"
+like "$(dom0 'grep -E "VmRSS" /proc/$(pgrep -ox vgrantd)/status')" ' [0-9]{1,5} kB' "vgrantd is small still"
+done_testing

@@ -42,7 +42,7 @@ check "a disk can be attached after that" [ -b "$hot" ]
 EOS
 quick forms --type pv --script "$T/forms.main" \
 	--config "virtio = [ 'backend=0,type=virtio,device2,transport=mmio,grant_usage=1' ]" \
-	--config "disk = [ 'format=raw,vdev=xvda,access=rw,target=/dev/loop1,backendtype=standalone,specification=virtio' ]" \
+	--config "disk = [ 'format=raw,vdev=xvda,access=rw,backendtype=standalone,specification=virtio,target=/dev/loop1' ]" \
 	--config "vgrant = [ 'blk,target=/root/adopted.img,serial=adopted', 'blk,target=/root/good.img,serial=good' ]"
 
 # Everything that is wrong, around one that is right.

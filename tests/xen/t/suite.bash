@@ -7,9 +7,9 @@
 #
 #   quick NAME [--script FILE] OPTION...   as `guest make`; FILE, on this side, runs
 #                               as the guest's main, with the functions of
-#                               guest_kit, and ends with "@end"
+#                               guest_kit, beside the agent, and ends with "@end"
 #   await NAME REGEX [SECONDS]  as `guest wait`, without the cost of looking again and again
-#   harvest NAME [SECONDS]      wait for "@end" on its console, and turn its checks
+#   harvest NAME [SECONDS|now]  wait for "@end" on its console, and turn its checks
 #                               into ours
 #   pulse NAME                  its hammer still gets on: waits for the next line
 #
@@ -62,7 +62,7 @@ base() {
 	push "$T/kit" /rig/kit
 	dom0 "set -e; f=/rig/base-$1; ko=/rig/ko/$1/virtio_grant.ko
 		[ \$f -nt \$ko ] && [ \$f -nt /rig/bin/hammer ] && exit 0
-		guest make base --kernel $1 --vgrant yes --bin hammer --file /rig/agent:rig/agent >&2
+		guest make base --kernel $1 --vgrant yes --file /rig/bin/hammer:rig/bin/hammer >&2
 		mv /rig/guests/base/initramfs \$f; guest remove base"
 }
 
@@ -83,7 +83,7 @@ quick() {
 	mkdir -p "$T/own/rig"
 	rm -f "$T/own/rig/main"
 	if [[ $script ]]; then
-		{ guest_kit && cat "$script" && echo 'echo @end'; } >"$T/own/rig/main"
+		{ guest_kit && echo 'main() {' && cat "$script" && echo 'echo @end; }; main </dev/null &'; } >"$T/own/rig/main"
 		chmod 755 "$T/own/rig" "$T/own/rig/main"
 	fi
 	# A guest has no init that powers it off when the toolstack wants that.
@@ -105,7 +105,7 @@ await() {
 
 harvest() {
 	local line
-	if ! await "$1" '^@end' "${2:-$BOOT}" >/dev/null 2>"$T/err"; then
+	if [[ ${2-} != now ]] && ! await "$1" '^@end' "${2:-$BOOT}" >/dev/null 2>"$T/err"; then
 		fail "$1: ran to its end"
 		diag "$(<"$T/err")"
 	fi

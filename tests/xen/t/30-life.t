@@ -30,7 +30,10 @@ cat /tmp/packed
 check "packed: every write read back" grep -q done /tmp/packed
 check "split: every write read back" grep -q done /tmp/split
 seq 50000 >/mnt/numbers
-check "the module is in use by nobody once unmounted" sh -c 'umount /mnt && rmmod virtio_grant'
+umount /mnt
+# A xenbus driver's module is in use while a device is bound to it.
+check "the devices can be unbound, and the module unloaded" sh -c 'cd /sys/bus/xen/drivers/virtio_grant &&
+	for d in virtio-*; do echo $d >unbind || exit; done; cd / && rmmod virtio_grant'
 check "no disk is left" [ -z "$(ls /sys/block | grep vd)" ]
 check "it loads again" modprobe virtio_grant
 packed=$(disk packed) split=$(disk split) keep=$(disk keep)
@@ -84,10 +87,8 @@ is "$(json '[d[k]["counters"]["faults"] for k in d]')" "[0, 0, 0]" "nobody broke
 guest run life 'touch /run/hammer.stop'
 ok "the first boot comes to its end" await life '^first boot done'
 ok "the guest is rebooted, and its disks are there" await life '^second boot'
-harvest life 0 | grep -v 'not ok.*ran to its end' >"$T/out"
-cat "$T/out"
-_n=$((_n + $(grep -cE '^(not )?ok' "$T/out"))) _failed=$((_failed + $(grep -c '^not ok' "$T/out")))
-pulse life
+ok "and the load goes on" pulse life
+harvest life now
 is "$(dom0 xl destroy life 2>&1)" "" "it is destroyed in mid-I/O, without complaint"
 until_dom0 30 '! vgrant list --brief | grep -q .'
 is "$(counters)" "$before" "dom0 holds no more than before"

@@ -26,7 +26,7 @@ SAN := $(SAN_$(VARIANT))
 # Guest memory is seen through many types: no type-based alias analysis, as in the Linux kernel.
 ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(EXTRA_CFLAGS)
 LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng) \
-	  -linih -lxlutil
+	  -linih -lxlutil -lxenforeignmemory
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
 
 LIB_SRC := $(filter-out backend/vgrantd.c backend/vgrant-vhost-user.c,$(wildcard backend/*.c backend/*/*.c xenstore/*.c))
@@ -58,7 +58,7 @@ $(B)/vgrantd: $(B)/backend/vgrantd.o $(LIB)
 
 # One device for a VMM that is not Xen's.
 $(B)/vgrant-vhost-user: $(B)/backend/vgrant-vhost-user.o $(LIB)
-	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(XENLIBS) -lxenforeignmemory $(LDLIBS)
+	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(XENLIBS) $(LDLIBS)
 
 # The same daemon on tests/fake-xen in place of Xen's libraries.
 $(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(LIB) $(HELP)

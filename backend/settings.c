@@ -325,6 +325,33 @@ static char *read_line(char *buf, int size, void *stream)
 	return buf;
 }
 
+/* A line of [vhost-user], whose keys are names that the user chooses. */
+static int add_socket(struct vg_settings *s, const char *name, const char *spec, struct vg_err *err)
+{
+	struct vg_settings_socket_device *d = &s->sockets[s->n_sockets];
+	struct vg_params params;
+
+	if (strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") !=
+		    strlen(name) ||
+	    strlen(name) >= sizeof(d->name))
+		return vg_fail(err, -EINVAL,
+			       "\"%.40s\" names no socket: letters, digits, - and _, at most %zu",
+			       name, sizeof(d->name) - 1);
+	for (unsigned i = 0; i < s->n_sockets; i++) {
+		if (strcmp(s->sockets[i].name, name) == 0)
+			return vg_fail(err, -EINVAL, "%s stands in [vhost-user] twice", name);
+	}
+	if (s->n_sockets == VG_SETTINGS_SOCKETS_MAX)
+		return vg_fail(err, -ENOSPC, "more than %d devices in [vhost-user]",
+			       VG_SETTINGS_SOCKETS_MAX);
+	if (vg_params_parse(spec, &params, err) < 0)
+		return -EINVAL;
+	snprintf(d->name, sizeof(d->name), "%s", name);
+	snprintf(d->spec, sizeof(d->spec), "%s", spec);
+	s->n_sockets++;
+	return 0;
+}
+
 /* libinih has split a line. Return: 1, or 0 after a mistake. */
 static int got_pair(void *user, const char *section, const char *name, const char *value)
 {
@@ -334,7 +361,9 @@ static int got_pair(void *user, const char *section, const char *name, const cha
 	bool again;
 	int ret;
 
-	if (!key) {
+	if (strcmp(section, "vhost-user") == 0) {
+		ret = add_socket(r->s, name, value, &err);
+	} else if (!key) {
 		ret = fail_unknown(section, name, &err);
 	} else {
 		again = r->seen & 1ULL << (key - vg_settings_keys);
@@ -436,6 +465,9 @@ void vg_settings_print(const struct vg_settings *s, FILE *out)
 		print_value(s, k, out);
 		putc('\n', out);
 	}
+	for (unsigned i = 0; i < s->n_sockets; i++)
+		fprintf(out, "%s%s = %s\n", i ? "" : "\n[vhost-user]\n", s->sockets[i].name,
+			s->sockets[i].spec);
 }
 
 void vg_settings_socket(const struct vg_settings *s, char *buf, size_t len)

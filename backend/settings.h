@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include "backend/log.h"
+#include "backend/params.h"
 
 #ifndef VG_SYSCONFDIR
 #define VG_SYSCONFDIR "/etc"
@@ -25,6 +26,14 @@
 #define VG_CONTROL_NAME	 "control" /* of the socket, in the runtime folder */
 
 #define VG_SETTINGS_DIRS_MAX 16
+
+#define VG_SETTINGS_SOCKETS_MAX 64
+
+/* A line of [vhost-user]: a device on <runtime-dir>/NAME.sock. */
+struct vg_settings_socket_device {
+	char name[64];
+	char spec[VG_PARAMS_LEN]; /* "blk,target=..." */
+};
 
 /* Pointers go into the struct: it must not be copied by assignment. */
 struct vg_settings {
@@ -49,6 +58,10 @@ struct vg_settings {
 	/* [limits] */
 	uint64_t devices; /* in all */
 	uint64_t devices_per_guest;
+
+	/* [vhost-user] */
+	struct vg_settings_socket_device sockets[VG_SETTINGS_SOCKETS_MAX];
+	unsigned n_sockets;
 };
 
 enum vg_setting_kind {

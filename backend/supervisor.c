@@ -269,6 +269,8 @@ static void reap(struct vg_super *s)
 			n = n->next;
 		if (n)
 			vg_node_reaped(n, status);
+		else
+			vg_sockets_reaped(&s->sockets, s->settings, pid, status);
 	}
 	if (s->stopping)
 		finish_if_alone(s);
@@ -466,7 +468,8 @@ static void on_attach(void *ctx, struct vg_control_req *req, const char *guest, 
 {
 	struct vg_super *s = ctx;
 	struct vg_err err = { "" };
-	int ret = vg_guest_attach(s, guest, spec, &err);
+	int ret = s->xs ? vg_guest_attach(s, guest, spec, &err) :
+			  vg_fail(&err, -ENODEV, "there is no Xen here, and thus no guest");
 
 	if (ret < 0) {
 		vg_control_fail(req, ret, &err);
@@ -629,6 +632,7 @@ static int choose_sandbox(struct vg_super *s, struct vg_err *err)
 static void close_all(struct vg_super *s)
 {
 	s->stopping = true;
+	vg_sockets_stop(&s->sockets);
 	while (s->nodes)
 		vg_node_free(s->nodes);
 	vg_guests_free(s);
@@ -668,16 +672,24 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 		ret = choose_sandbox(&s, err);
 	if (ret == 0)
 		ret = open_runtime_dir(&s, err);
-	if (ret == 0)
+	if (ret == 0) {
 		ret = open_xenstore(&s, err);
+		if (ret < 0 && !s.xs && settings->n_sockets) {
+			vg_info("version %s, without Xen: for [vhost-user] alone", VG_VERSION);
+			ret = 0;
+		}
+	}
 	if (ret == 0)
 		ret = open_control(&s, err);
-	if (ret == 0)
+	if (ret == 0 && s.xs)
 		ret = watch_xenstore(&s, err);
 	if (ret == 0) {
-		vg_info("version %s, domain %u%s", VG_VERSION, s.domid,
-			s.toolstack ? "" : ", a driver domain");
-		vg_guests_scan(&s);
+		vg_sockets_start(&s.sockets, settings);
+		if (s.xs) {
+			vg_info("version %s, domain %u%s", VG_VERSION, s.domid,
+				s.toolstack ? "" : ", a driver domain");
+			vg_guests_scan(&s);
+		}
 		ret = vg_loop_run(s.loop);
 		if (ret < 0)
 			vg_fail(err, ret, "the event loop failed: %s", strerror(-ret));

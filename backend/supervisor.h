@@ -25,6 +25,7 @@
 #include "backend/loop.h"
 #include "backend/record.h"
 #include "backend/settings.h"
+#include "backend/sockets.h"
 #include "backend/xlconf.h"
 #include "xenstore/xs.h"
 
@@ -157,12 +158,13 @@ void vg_guests_free(struct vg_super *s);
 struct vg_super {
 	struct vg_settings *settings;
 	struct vg_loop *loop;
-	struct xs_handle *xs;
+	struct xs_handle *xs; /* NULL: no Xen here; there are sockets to serve */
 	uint32_t domid; /* ours */
 	bool toolstack; /* toolstack.c is at work */
 	bool stopping;
 	int runtime_fd; /* the runtime folder */
 	struct vg_sandbox sandbox;
+	struct vg_sockets sockets; /* devices of [vhost-user] */
 	struct vg_node *nodes;
 	unsigned n_nodes;
 	struct vg_guest *guests;

@@ -14,6 +14,7 @@
 
 #include "backend/settings.h"
 #include "backend/supervisor.h"
+#include "backend/vhost_user_program.h"
 #include "backend/worker.h"
 
 enum { WORKER_SOCK = 3, EXIT_USAGE = 2 };
@@ -104,6 +105,8 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "--worker") == 0)
 		return vg_worker_main(WORKER_SOCK);
+	if (argc > 1 && strcmp(argv[1], "--vhost-user") == 0)
+		return vg_vhost_user_main(argc - 1, argv + 1);
 	vg_settings_defaults(&settings);
 	ret = parse(argc, argv, &settings, true, &file, &err);
 	if (ret == 0)

@@ -1,0 +1,613 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vhost_user_program.c - vgrant-vhost-user: one device of ours for a VMM
+ *
+ * It follows QEMU's docs/interop/vhost-user.rst, "Backend program conventions".
+ * Installed under a name that ends in a device's, as vgrant-vhost-user-blk, it
+ * knows that device and prints its capabilities: the description files in
+ * share/qemu/vhost-user name it so.
+ *
+ *	this process	holds the socket, sees no byte of a front-end's or a guest's
+ *	   worker	the device, in its sandbox (socket_worker.c)
+ *
+ * A worker that dies is started again; the front-end connects to the same socket
+ * and hands back the record of what was in flight. A worker whose one front-end
+ * is gone (--fd, --connect) has done its work.
+ */
+#include "backend/vhost_user_program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <json-c/json.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/device.h"
+#include "backend/limits.h"
+#include "backend/settings.h"
+#include "backend/socket_worker.h"
+
+enum {
+	EXIT_USAGE = 2,
+	EXIT_GONE = 64, /* of a worker: its front-end is gone */
+	EXIT_OPEN = 65, /* of a worker: the device cannot be opened */
+	FIRST_DELAY_MS = 100,
+};
+
+enum {
+	OPT_SOCKET_PATH = 256,
+	OPT_FD,
+	OPT_CONNECT,
+	OPT_PRINT_CAPABILITIES,
+	OPT_BLK_FILE,
+	OPT_READ_ONLY,
+	OPT_IN_BAND,
+	OPT_NO_PACKED,
+	OPT_XEN,
+	OPT_USER,
+	OPT_NO_SANDBOX,
+	OPT_ONCE,
+	OPT_WITH_PARENT,
+};
+
+static const struct option options[] = {
+	{ "socket-path", required_argument, NULL, OPT_SOCKET_PATH },
+	{ "fd", required_argument, NULL, OPT_FD },
+	{ "connect", no_argument, NULL, OPT_CONNECT },
+	{ "print-capabilities", no_argument, NULL, OPT_PRINT_CAPABILITIES },
+	{ "blk-file", required_argument, NULL, OPT_BLK_FILE },
+	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
+	{ "in-band", no_argument, NULL, OPT_IN_BAND },
+	{ "no-packed", no_argument, NULL, OPT_NO_PACKED },
+	{ "xen", no_argument, NULL, OPT_XEN },
+	{ "user", required_argument, NULL, OPT_USER },
+	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
+	{ "once", no_argument, NULL, OPT_ONCE },
+	{ "with-parent", no_argument, NULL, OPT_WITH_PARENT },
+	{ "syslog", no_argument, NULL, 's' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ 0 },
+};
+
+struct program {
+	char name[32]; /* of the device, when the program's own name says it */
+	char spec[VG_PARAMS_LEN];
+	const char *socket_path, *blk_file, *user;
+	int fd; /* --fd; -1: not given */
+	bool connect, read_only, once, no_sandbox;
+	enum vg_log_target log_target;
+	enum vg_log_level log_level;
+	struct vg_socket_worker_config worker;
+	bool bound; /* socket_path is ours to remove */
+	pid_t pid;
+	int life; /* our end */
+};
+
+static void usage(FILE *out)
+{
+	fprintf(out,
+		"usage: vgrant-vhost-user [OPTION...] DEVICE[,KEY=VALUE...]\n"
+		"       vgrant-vhost-user-DEVICE [OPTION...] [KEY=VALUE[,KEY=VALUE...]]\n"
+		"Serve one VirtIO device to a virtual machine over vhost-user.\n"
+		"\n"
+		"      --socket-path PATH   listen on this socket\n"
+		"      --connect            connect to it instead, again and again\n"
+		"      --fd NUMBER          use this open socket, listening or connected\n"
+		"      --print-capabilities as JSON, and exit\n"
+		"      --blk-file PATH      of blk: the same as target=PATH\n"
+		"      --read-only          of blk: the same as readonly\n"
+		"      --user NAME          whom to become, as root (default: vgrant, or nobody)\n"
+		"      --no-sandbox         keep privileges: for debugging\n"
+		"      --once               do not start the device again when it dies\n"
+		"      --in-band            offer in-band notifications: for simulations\n"
+		"      --no-packed          do not offer packed rings\n"
+		"      --xen                offer memory of Xen guests (XEN_MMAP)\n"
+		"  -s, --syslog             log to syslog\n"
+		"  -v, --verbose            log more\n"
+		"  -h, --help\n"
+		"  -V, --version\n"
+		"\n"
+		"Devices:\n\n");
+	for (const struct vg_device_ops *const *d = vg_devices; *d; d++) {
+		fprintf(out, "  %-10s %s\n", (*d)->name, (*d)->help);
+		for (const struct vg_param_def *p = (*d)->params; p && p->key; p++)
+			fprintf(out, "    %s%s%s%s: %s\n", p->key, p->fallback ? " = " : "",
+				p->fallback ? p->fallback : "", p->required ? " (required)" : "",
+				p->help);
+	}
+}
+
+/* ---- capabilities ------------------------------------------------------- */
+
+/* QEMU docs/interop/vhost-user.json, VhostUserBackendType */
+static const char *qemu_type(const char *device)
+{
+	static const struct {
+		const char *ours, *qemus;
+	} differ[] = { { "blk", "block" } };
+
+	for (size_t i = 0; i < sizeof(differ) / sizeof(differ[0]); i++) {
+		if (strcmp(differ[i].ours, device) == 0)
+			return differ[i].qemus;
+	}
+	return device;
+}
+
+/* VhostUserBackendCapabilities */
+static int print_capabilities(const char *device)
+{
+	struct json_object *o = json_object_new_object();
+	struct json_object *features = json_object_new_array();
+
+	if (!device[0]) {
+		fprintf(stderr,
+			"vgrant-vhost-user: --print-capabilities of which device? Name it, or "
+			"call this program as vgrant-vhost-user-DEVICE\n");
+		return EXIT_USAGE;
+	}
+	json_object_object_add(o, "type", json_object_new_string(qemu_type(device)));
+	if (strcmp(device, "blk") == 0) { /* VhostUserBackendBlockFeature */
+		json_object_array_add(features, json_object_new_string("read-only"));
+		json_object_array_add(features, json_object_new_string("blk-file"));
+	}
+	json_object_object_add(o, "features", features);
+	printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
+	json_object_put(o);
+	return EXIT_SUCCESS;
+}
+
+/* ---- options ------------------------------------------------------------ */
+
+/* "vgrant-vhost-user-blk" -> "blk" */
+static void name_of_program(struct program *p, const char *argv0)
+{
+	static const char prefix[] = "vgrant-vhost-user-";
+	const char *base = strrchr(argv0, '/');
+
+	base = base ? base + 1 : argv0;
+	if (strncmp(base, prefix, strlen(prefix)) == 0)
+		snprintf(p->name, sizeof(p->name), "%s", base + strlen(prefix));
+}
+
+static int append(struct program *p, const char *text, struct vg_err *err)
+{
+	size_t len = strlen(p->spec);
+
+	if ((size_t)snprintf(p->spec + len, sizeof(p->spec) - len, "%s%s", len ? "," : "", text) >=
+	    sizeof(p->spec) - len)
+		return vg_fail(err, -E2BIG, "the device's configuration is too long");
+	return 0;
+}
+
+/* "target=" and a path, whose commas and backslashes must be written with a backslash. */
+static int append_target(struct program *p, const char *path, struct vg_err *err)
+{
+	char text[VG_PARAMS_LEN] = "target=";
+	size_t n = strlen(text);
+
+	for (; *path; path++) {
+		if (n + 3 > sizeof(text))
+			return vg_fail(err, -E2BIG, "the path of --blk-file is too long");
+		if (*path == ',' || *path == '\\')
+			text[n++] = '\\';
+		text[n++] = *path;
+	}
+	text[n] = '\0';
+	return append(p, text, err);
+}
+
+static int number(const char *text, int *out)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end == text || *end || n < 0 || n > 1 << 20)
+		return -EINVAL;
+	*out = (int)n;
+	return 0;
+}
+
+static int one_option(struct program *p, int c, struct vg_err *err)
+{
+	switch (c) {
+	case OPT_SOCKET_PATH:
+		p->socket_path = optarg;
+		break;
+	case OPT_FD:
+		if (number(optarg, &p->fd) < 0 || fcntl(p->fd, F_GETFD) < 0)
+			return vg_fail(err, -EINVAL, "--fd %s is no open file descriptor", optarg);
+		break;
+	case OPT_CONNECT:
+		p->connect = true;
+		break;
+	case OPT_BLK_FILE:
+		p->blk_file = optarg;
+		break;
+	case OPT_READ_ONLY:
+		p->read_only = true;
+		break;
+	case OPT_IN_BAND:
+		p->worker.in_band = true;
+		break;
+	case OPT_NO_PACKED:
+		p->worker.no_packed = true;
+		break;
+	case OPT_XEN:
+		p->worker.xen = true;
+		break;
+	case OPT_USER:
+		p->user = optarg;
+		break;
+	case OPT_NO_SANDBOX:
+		p->no_sandbox = true;
+		break;
+	case OPT_ONCE:
+		p->once = true;
+		break;
+	case OPT_WITH_PARENT: /* vgrantd's: not for users */
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		break;
+	case 's':
+		p->log_target = VG_LOG_SYSLOG;
+		break;
+	case 'v':
+		p->log_level = VG_LOG_DEBUG;
+		break;
+	case 'h':
+		usage(stdout);
+		exit(EXIT_SUCCESS);
+	case 'V':
+		printf("vgrant-vhost-user %s\n", VG_VERSION);
+		exit(EXIT_SUCCESS);
+	default:
+		exit(EXIT_USAGE);
+	}
+	return 0;
+}
+
+static int device_of(struct program *p, int argc, char **argv, struct vg_err *err)
+{
+	int ret = 0;
+
+	if (p->name[0])
+		ret = append(p, p->name, err);
+	else if (optind == argc)
+		return vg_fail(err, -EINVAL, "which device? See --help");
+	while (ret == 0 && optind < argc)
+		ret = append(p, argv[optind++], err);
+	if (ret == 0 && p->blk_file)
+		ret = append_target(p, p->blk_file, err);
+	if (ret == 0 && p->read_only)
+		ret = append(p, "readonly", err);
+	return ret;
+}
+
+static int parse(struct program *p, int argc, char **argv, struct vg_err *err)
+{
+	int ret = 0;
+	int c;
+
+	/* "Other options and arguments should be ignored" */
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--print-capabilities") == 0) {
+			for (int k = 1; k < argc && !p->name[0]; k++) {
+				size_t n = strcspn(argv[k], ",");
+
+				if (argv[k][0] != '-' && n < sizeof(p->name))
+					snprintf(p->name, sizeof(p->name), "%.*s", (int)n, argv[k]);
+			}
+			exit(print_capabilities(p->name));
+		}
+	}
+	while (ret == 0 && (c = getopt_long(argc, argv, "svhV", options, NULL)) != -1)
+		ret = one_option(p, c, err);
+	if (ret == 0)
+		ret = device_of(p, argc, argv, err);
+	if (ret == 0 && !p->socket_path == (p->fd < 0))
+		ret = vg_fail(err, -EINVAL, "one of --socket-path and --fd is needed, not both");
+	if (ret == 0 && p->connect && !p->socket_path)
+		ret = vg_fail(err, -EINVAL, "--connect goes with --socket-path");
+	p->worker.spec = p->spec;
+	return ret;
+}
+
+static int choose_sandbox(struct program *p, struct vg_err *err)
+{
+	static const char *const names[] = { "vgrant", "nobody" };
+	const struct passwd *pw = NULL;
+
+	p->worker.sandbox.namespaces = p->worker.sandbox.seccomp = !p->no_sandbox;
+	if (p->no_sandbox || geteuid() != 0)
+		return 0;
+	if (p->user)
+		pw = getpwnam(p->user);
+	for (unsigned i = 0; !p->user && !pw && i < 2; i++)
+		pw = getpwnam(names[i]);
+	if (!pw)
+		return vg_fail(err, -ENOENT, "there is no user '%s': choose one with --user",
+			       p->user ? p->user : names[0]);
+	p->worker.sandbox.uid = pw->pw_uid;
+	p->worker.sandbox.gid = pw->pw_gid;
+	return 0;
+}
+
+/* ---- the socket --------------------------------------------------------- */
+
+static int address_of(const char *path, struct sockaddr_un *un, struct vg_err *err)
+{
+	*un = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof(un->sun_path))
+		return vg_fail(err, -ENAMETOOLONG, "%s: a socket's path has at most %zu characters",
+			       path, sizeof(un->sun_path) - 1);
+	memcpy(un->sun_path, path, strlen(path));
+	return 0;
+}
+
+static int try_connect(const struct sockaddr_un *un)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)un, sizeof(*un)) == 0)
+		return fd;
+	ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static int listen_on(struct program *p, struct vg_err *err)
+{
+	struct sockaddr_un un;
+	int fd, other;
+	int ret = address_of(p->socket_path, &un, err);
+
+	if (ret < 0)
+		return ret;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return vg_fail(err, -errno, "a socket: %s", strerror(errno));
+	ret = bind(fd, (struct sockaddr *)&un, sizeof(un));
+	if (ret < 0 && errno == EADDRINUSE) {
+		/* Left behind, or in use? */
+		other = try_connect(&un);
+		if (other >= 0)
+			close(other);
+		if (other == -ECONNREFUSED && unlink(p->socket_path) == 0)
+			ret = bind(fd, (struct sockaddr *)&un, sizeof(un));
+		else
+			errno = EADDRINUSE;
+	}
+	if (ret < 0 || listen(fd, 4) < 0) {
+		ret = vg_fail(err, -errno, "%s cannot be listened on: %s", p->socket_path,
+			      strerror(errno));
+		close(fd);
+		return ret;
+	}
+	p->bound = true;
+	p->worker.listen = fd;
+	return 0;
+}
+
+static int open_socket(struct program *p, struct vg_err *err)
+{
+	int listening = 0;
+	socklen_t len = sizeof(listening);
+
+	if (p->connect)
+		return 0; /* before each worker */
+	if (p->socket_path)
+		return listen_on(p, err);
+	if (getsockopt(p->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0)
+		return vg_fail(err, -errno, "--fd %d is no socket", p->fd);
+	if (listening) {
+		fcntl(p->fd, F_SETFL, fcntl(p->fd, F_GETFL) | O_NONBLOCK);
+		p->worker.listen = p->fd;
+	} else {
+		p->worker.conn = p->fd;
+	}
+	return 0;
+}
+
+/* ---- the worker --------------------------------------------------------- */
+
+static int worker(struct program *p)
+{
+	struct vg_err err = { "" };
+	sigset_t none;
+	int ret;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* A terminal's ^C goes to the whole group; the parent decides when a worker ends. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	ret = vg_socket_worker_run(&p->worker, &err);
+	if (ret == 0)
+		return EXIT_SUCCESS;
+	if (ret == 1)
+		return EXIT_GONE;
+	vg_error("%s", err.text[0] ? err.text : strerror(-ret));
+	return EXIT_OPEN;
+}
+
+static int start_worker(struct program *p, struct vg_err *err)
+{
+	int life[2];
+
+	if (pipe2(life, O_CLOEXEC) < 0)
+		return vg_fail(err, -errno, "a pipe: %s", strerror(errno));
+	p->pid = fork();
+	if (p->pid < 0)
+		return vg_fail(err, -errno, "a process: %s", strerror(errno));
+	if (p->pid == 0) {
+		close(life[1]);
+		p->worker.life = life[0];
+		exit(worker(p));
+	}
+	close(life[0]);
+	p->life = life[1];
+	if (p->connect)
+		close(p->worker.conn);
+	return 0;
+}
+
+static void stop_worker(struct program *p)
+{
+	static const struct timespec patience = { .tv_sec = 5 };
+	sigset_t child;
+
+	if (!p->pid)
+		return;
+	close(p->life);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	while (waitpid(p->pid, NULL, WNOHANG) == 0) {
+		if (sigtimedwait(&child, NULL, &patience) < 0 && errno == EAGAIN) {
+			vg_warn("requests in flight do not end: killed");
+			kill(p->pid, SIGKILL);
+			waitpid(p->pid, NULL, 0);
+			break;
+		}
+	}
+	p->pid = 0;
+}
+
+/* Return: whether a signal told us to end. */
+static bool pause_ms(const sigset_t *signals, unsigned ms)
+{
+	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	int sig = sigtimedwait(signals, NULL, &ts);
+
+	return sig == SIGTERM || sig == SIGINT || sig == SIGHUP;
+}
+
+/* --connect: until somebody listens there. Return: 0, or 1: told to end. */
+static int connect_front_end(struct program *p, const sigset_t *signals, struct vg_err *err)
+{
+	struct sockaddr_un un;
+	int ret = address_of(p->socket_path, &un, err);
+
+	if (ret < 0)
+		return ret;
+	while ((ret = try_connect(&un)) < 0) {
+		if (ret != -ECONNREFUSED && ret != -ENOENT && ret != -EAGAIN)
+			return vg_fail(err, ret, "%s cannot be connected to: %s", p->socket_path,
+				       strerror(-ret));
+		if (pause_ms(signals, FIRST_DELAY_MS))
+			return 1;
+	}
+	p->worker.conn = ret;
+	return 0;
+}
+
+/* Return: 1: told to end; 0: the worker has ended, see *@status. */
+static int wait_worker(struct program *p, const sigset_t *signals, int *status)
+{
+	for (;;) {
+		int sig = sigwaitinfo(signals, NULL);
+
+		if (sig == SIGTERM || sig == SIGINT || sig == SIGHUP)
+			return 1;
+		if (waitpid(p->pid, status, WNOHANG) == p->pid) {
+			close(p->life);
+			p->pid = 0;
+			return 0;
+		}
+	}
+}
+
+/* One worker after the other. Return: 0, or negative errno with a sentence. */
+static int supervise(struct program *p, const sigset_t *signals, struct vg_err *err)
+{
+	unsigned delay = FIRST_DELAY_MS;
+	bool served =
+		false; /* a worker has run: one that cannot open its device then tries again */
+
+	for (;;) {
+		int64_t since = vg_now_ns();
+		int status = 0;
+		int ret = p->connect ? connect_front_end(p, signals, err) : 0;
+
+		if (ret != 0)
+			return ret < 0 ? ret : 0;
+		ret = start_worker(p, err);
+		if (ret < 0)
+			return ret;
+		if (wait_worker(p, signals, &status) == 1)
+			return 0;
+		if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_GONE) {
+			if (!p->connect || p->once)
+				return 0;
+			served = true;
+			if (pause_ms(signals, FIRST_DELAY_MS))
+				return 0;
+			continue;
+		}
+		if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OPEN && !served)
+			return vg_fail(err, -ENODEV, "the device was not started");
+		if (p->once || (p->worker.listen < 0 && !p->connect))
+			return vg_fail(err, -EIO, "the device has died");
+		served = true;
+		if (WIFSIGNALED(status))
+			vg_error("the device has died of signal %d; it is started again",
+				 WTERMSIG(status));
+		if (vg_now_ns() - since > 10000000000ll)
+			delay = FIRST_DELAY_MS;
+		if (pause_ms(signals, delay))
+			return 0;
+		if (delay < VG_LIMIT_RESTART_DELAY_S * 1000 / 2)
+			delay *= 2;
+	}
+}
+
+int vg_vhost_user_main(int argc, char **argv)
+{
+	static struct program p = { .fd = -1,
+				    .log_level = VG_LOG_INFO,
+				    .worker = { .listen = -1, .conn = -1, .life = -1 } };
+	struct vg_err err = { "" };
+	char who[64];
+	sigset_t signals;
+	int ret;
+
+	name_of_program(&p, argv[0]);
+	ret = parse(&p, argc, argv, &err);
+	if (ret < 0) {
+		fprintf(stderr, "vgrant-vhost-user: %s\n", err.text);
+		return EXIT_USAGE;
+	}
+	snprintf(who, sizeof(who), "vhost-user %.*s", (int)strcspn(p.spec, ","), p.spec);
+	vg_log_init(p.log_target, p.log_level, who);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	ret = choose_sandbox(&p, &err);
+	if (ret == 0)
+		ret = open_socket(&p, &err);
+	if (ret == 0)
+		ret = supervise(&p, &signals, &err);
+	stop_worker(&p);
+	if (p.bound)
+		unlink(p.socket_path);
+	if (ret < 0) {
+		vg_error("%s", err.text);
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}

@@ -105,6 +105,40 @@ for _ in $(seq "$rounds"); do
 	done
 done
 
+# The same through a stock driver: User Mode Linux, dd with O_DIRECT, one request at a time.
+uml_shapes=("read 4096 20000" "write 4096 20000" "read 131072 2000" "write 131072 2000")
+cpu_ticks() { awk '{sub(/.*\) /, ""); print $12 + $13}' "/proc/$server/stat"; }
+uml() { # KEY OP BYTES COUNT
+	local before after seconds
+	before=$(cpu_ticks)
+	TMPDIR=/dev/shm timeout 120 build/bench/uml-run linux.uml mem=128M root=/dev/root rootfstype=hostfs \
+		hostfs=/ ro init="$PWD/tests/interop/uml-init" con=null con0=fd:0,fd:1 \
+		GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX_Usable,-AVX2_Usable,-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW \
+		virtio_uml.device="$work/s:2" vgrant_test=bench op="$2" bytes="$3" count="$4" \
+		</dev/null >"$work/uml.log" 2>&1 || true
+	after=$(cpu_ticks)
+	seconds=$(sed -n 's/^SECONDS //p' "$work/uml.log" | tr -d '\r')
+	[[ $seconds ]] || { tail -n 5 "$work/uml.log" >&2; return 1; }
+	best_iops[$1]=$(awk "BEGIN{printf \"%.0f\", $4 / $seconds}")
+	best_cpu[$1]=$(awk "BEGIN{printf \"%.3f\", ($after - $before) * 1e6 / $(getconf CLK_TCK) / $4}")
+}
+have_uml=
+if [[ ${1-} != -q ]] && command -v linux.uml >/dev/null && "$cc" -o build/bench/uml-run tests/interop/uml-run.c -lseccomp; then
+	have_uml=1
+	for shape in "${uml_shapes[@]}"; do
+		# shellcheck disable=SC2086 # three words
+		{
+			ours
+			uml "uml ours $shape" $shape
+			stop
+			[[ $have_peer ]] || continue
+			peer io_uring
+			uml "uml peer $shape" $shape
+			stop
+		}
+	done
+fi
+
 json=build/bench/vhost.json
 echo "[" >$json
 comma=
@@ -131,4 +165,15 @@ for shape in "${shapes[@]}"; do
 		emit "vhost-user-blk $name: requests per CPU second" "${best_rate[ours $shape]}" "1/s" "none" null null
 	fi
 done
+if [[ $have_uml && $have_peer ]]; then
+	printf '%-28s %10s %10s   %s\n' "same, User Mode Linux, dd" IOPS "CPU us/req" "peer: IOPS, CPU us/req; ratio of IOPS"
+	for shape in "${uml_shapes[@]}"; do
+		read -r op bytes depth <<<"$shape"
+		name="$op $((bytes / 1024)) KiB, depth 1"
+		ratio=$(awk "BEGIN{printf \"%.2f\", ${best_iops[uml ours $shape]} / ${best_iops[uml peer $shape]}}")
+		printf '%-28s %10s %10s   %s, %s; %s\n' "$name" "${best_iops[uml ours $shape]}" "${best_cpu[uml ours $shape]}" \
+			"${best_iops[uml peer $shape]}" "${best_cpu[uml peer $shape]}" "$ratio"
+		emit "User Mode Linux on vhost-user-blk, $name: IOPS" "${best_iops[uml ours $shape]}" "1/s" "qemu-storage-daemon" "${best_iops[uml peer $shape]}" "$ratio"
+	done
+fi
 printf '\n]\n' >>$json

@@ -66,7 +66,7 @@ quick bad --type pv --script "$T/bad.main" --config "vgrant = [
 	'blk,target=/root/odd.img' ]"
 
 ok "vgrantd starts" vgrantd_start
-before=$(counters)
+before=$(holds)
 ok "xl create with virtio=[...] and disk=[...]" guest start forms
 ok "xl create with nonsense in vgrant=[...]" guest start bad
 ok "all forms serve" await forms '^forms done'
@@ -112,7 +112,7 @@ is "$(dom0 "debugfs -R 'cat numbers' /root/hot.img 2>/dev/null | md5sum")" "$(se
 
 is "$(dom0 xl destroy forms 2>&1)" "" "xl destroy has nothing to complain about"
 until_dom0 30 '! vgrant list --brief | grep -q .'
-is "$(counters | grep -v xenstore)" "$(grep -v xenstore <<<"$before")" "dom0 holds no more than before"
+is "$(holds)" "$before" "dom0 holds no more than before"
 is "$(dom0 'xenstore-ls -f /local/domain/0/backend | grep -E "virtio(_disk)?/[0-9]"')" "" "no node of any guest is left"
 is "$(dom0 'grep -il "error\|timed out" /var/log/xen/xl-*.log')" "" "xl's log has no error either"
 dom0 losetup -D

@@ -21,7 +21,7 @@ EOS
 quick save-pv --type pv --memory 128 --script "$T/save.main" --config "vgrant = [
 	'blk,target=/root/save.img,serial=save', 'blk,target=/root/load.img,serial=load,packed=0' ]"
 ok "vgrantd starts" vgrantd_start
-before=$(counters)
+before=$(holds)
 guest start save-pv
 ok "load" await save-pv '^hammer: at [1-9]'
 out=$(dom0 'timeout 120 xl save save-pv /root/save.chk 2>&1; echo status $?')
@@ -40,5 +40,5 @@ is "$(dom0 xl destroy save-pv 2>&1)" "" "xl destroy has nothing to complain abou
 ok "the file system is clean" dom0 e2fsck -fn /root/save.img
 is "$(dom0 "debugfs -R 'cat after' /root/save.img 2>/dev/null | md5sum")" "$(seq 2000 | md5sum)" "and has what was written after"
 until_dom0 30 '! vgrant list --brief | grep -q .'
-is "$(counters)" "$before" "dom0 holds no more than before"
+is "$(holds)" "$before" "dom0 holds no more than before"
 done_testing

@@ -13,6 +13,10 @@
 #                               into ours
 #   pulse NAME                  its hammer still gets on: waits for the next line
 #
+# Dom0
+#   holds                       what it holds on behalf of guests: compare before and
+#                               after. Counters, nodes of guests, records
+#
 # The daemon
 #   devices [GUEST]             `vgrant list --brief` without tabs, sorted
 #   json PYTHON                 an expression over d, the devices of `vgrant list
@@ -116,6 +120,12 @@ harvest() {
 		'@# '*) diag "${line#@# }" ;;
 		esac
 	done < <(dom0 "guest console $1 | grep -a ^@" | tr -d '\r')
+}
+
+holds() {
+	counters | grep -vE '^(domains|xenstore)'
+	dom0 "xenstore-ls -f /local/domain/0/backend 2>/dev/null | grep -E 'virtio(_disk)?/[0-9]'
+		find /run/vgrant -name '*.record'"
 }
 
 devices() { dom0 "vgrant list --brief ${1-}" | tr '\t' ' ' | LC_ALL=C sort; }

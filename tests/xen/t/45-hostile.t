@@ -20,7 +20,7 @@ quick calm --type pv --script "$T/calm.main" --config "vgrant = [ 'blk,target=/r
 guest make rogue --type pv --config "vgrant = [ $specs ]"
 
 ok "vgrantd starts" vgrantd_start
-before=$(counters)
+before=$(holds)
 guest start calm
 guest start rogue
 ok "load in another guest" await calm '^hammer: at [1-9]'
@@ -29,7 +29,7 @@ ok "twelve devices wait" until_dom0 60 '[ $(vgrant list --brief rogue | grep -c 
 dom0_script >"$T/out" 2>&1 <<'EOS'
 id=$(xl domid rogue)
 F=/local/domain/$id/device/virtio
-put() { xenstore-write "$@"; }
+put() { xenstore-write -- "$@"; }
 keys() { put $F/$1/virtio-grant-version "$2" $F/$1/control-ref "$3" $F/$1/event-channel "$4" $F/$1/state 3; }
 put $F/64/state 3					# no keys at all
 keys 65 one two three					# no numbers
@@ -93,6 +93,6 @@ guest run calm 'touch /run/hammer.stop'
 harvest calm
 dom0 xl destroy calm
 until_dom0 30 '! vgrant list --brief | grep -q .'
-is "$(counters)" "$before" "dom0 holds no more than before"
+is "$(holds)" "$before" "dom0 holds no more than before"
 ok "vgrantd is still the one that was started" dom0 '[ $(grep -c "^-- started" /var/log/vgrantd.log) = 1 ] && vgrant list'
 done_testing

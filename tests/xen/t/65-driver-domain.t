@@ -20,7 +20,7 @@ echo "serving"
 EOS
 chmod +x "$T/main"
 push "$T/main" /root/main
-guest make storage --type pv --memory 256 --main /root/main --bin vgrantd --bin vgrant --bin hammer \
+guest make storage --type pv --memory 256 --main /root/main --bin vgrantd --bin vgrant --file /rig/bin/hammer:rig/bin/hammer \
 	--module xen-gntdev --module xen-evtchn --config 'driver_domain = 1'
 cat >"$T/client.main" <<'EOS'
 hammer $(disk far) 4 10000 | tee /tmp/out
@@ -30,7 +30,7 @@ quick client --type pv --script "$T/client.main" \
 	--config "vgrant = [ 'blk,target=/disk.img,backend=storage,serial=far' ]"
 
 ok "vgrantd starts" vgrantd_start
-before=$(counters | grep -v '^domains')
+before=$(holds)
 guest start storage
 ok "vgrantd runs in a driver domain" await storage '^serving'
 guest start client
@@ -51,5 +51,5 @@ ok "its device is gone from the driver domain" \
 	guest run storage 'for i in $(seq 30); do [ "$(vgrant list --brief)" ] || exit 0; sleep 1; done; exit 1'
 is "$(dom0 'xenstore-ls -f /local/domain/$(xl domid storage)/backend 2>/dev/null | grep -c virtio-grant')" 0 "and its nodes"
 is "$(dom0 xl destroy storage 2>&1)" "" "the driver domain can be destroyed"
-is "$(counters | grep -v '^domains')" "$before" "dom0 holds no more than before"
+is "$(holds)" "$before" "dom0 holds no more than before"
 done_testing

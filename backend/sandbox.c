@@ -83,6 +83,17 @@ static const int allowed[] = {
 	SCMP_SYS(exit_group),
 };
 
+/* Where a system runs from its initramfs (a small driver domain) that root cannot be pivoted away
+ * (EINVAL, pivot_root(2)): it is covered, as switch_root(8) does. Return: 0, or -1 with errno. */
+static int let_old_root_go(void)
+{
+	if (syscall(SYS_pivot_root, ".", ".") == 0)
+		return umount2(".", MNT_DETACH);
+	if (errno != EINVAL || mount(".", "/", NULL, MS_MOVE, NULL) < 0)
+		return -1;
+	return chroot(".");
+}
+
 static int leave_namespaces(struct vg_err *err)
 {
 	if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS) < 0)
@@ -91,8 +102,7 @@ static int leave_namespaces(struct vg_err *err)
 	 * let the old one go. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=0555") < 0 ||
-	    chdir("/tmp") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
-	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0 ||
+	    chdir("/tmp") < 0 || let_old_root_go() < 0 || chdir("/") < 0 ||
 	    mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
 		  NULL) < 0)
 		return vg_fail(err, -errno, "the worker's root cannot be emptied: %s",

@@ -33,13 +33,13 @@ static const struct row rows[] = {
 	{ "transmit", TP_DIRECT, false, false, 32, "can,interface=c0" },
 	{ "transmit, LATE_TX_ACK", TP_DIRECT, true, false, 1, "can,interface=c0" },
 	{ "transmit, LATE_TX_ACK", TP_DIRECT, true, false, 32, "can,interface=c0" },
-	{ "the same, copied", TP_COPY, true, false, 32, "can,interface=c0" },
-	{ "the same, 8 rules", TP_COPY, true, false, 32,
+	{ "transmit, LATE_TX_ACK", TP_COPY, true, false, 32, "can,interface=c0" },
+	{ "transmit, LATE_TX_ACK, 8 rules", TP_COPY, true, false, 32,
 	  "can,interface=c0,"
 	  "tx-allow=100+101+102+103+104+105+106+000:0" },
 	{ "receive", TP_DIRECT, true, true, 1, "can,interface=c0" },
 	{ "receive", TP_DIRECT, true, true, 32, "can,interface=c0" },
-	{ "the same, copied", TP_COPY, true, true, 32, "can,interface=c0" },
+	{ "receive", TP_COPY, true, true, 32, "can,interface=c0" },
 };
 
 static void transmit(struct cr *cr, unsigned batch)
@@ -112,7 +112,7 @@ int main(int argc, char **argv)
 		perror(path);
 		return 1;
 	}
-	fprintf(json, "{\"bench\":\"can\",\"unit\":\"ns/frame\",\"rows\":[");
+	fprintf(json, "[");
 	printf("%-32s %8s %6s %10s %12s\n", "can device, in-process bus", "memory", "batch",
 	       "ns/frame", "frames/s");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -121,9 +121,12 @@ int main(int argc, char **argv)
 		double ns = measure(r);
 
 		printf("%-32s %8s %6u %10.0f %12.0f\n", r->name, memory, r->batch, ns, 1e9 / ns);
-		fprintf(json, "%s{\"name\":\"%s\",\"memory\":\"%s\",\"batch\":%u,\"ns\":%.1f}",
+		fprintf(json,
+			"%s{\"name\":\"can %s, %s memory, batch "
+			"%u\",\"value\":%.1f,\"unit\":\"ns/frame\","
+			"\"peer\":null,\"peer_value\":null,\"ratio\":null}",
 			i ? "," : "", r->name, memory, r->batch, ns);
 	}
-	fprintf(json, "]}\n");
+	fprintf(json, "]\n");
 	return fclose(json) == 0 ? 0 : 1;
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Two guests with Linux' own virtio_can driver, and dom0, on one CAN bus.
 # limit: 1500
+# shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
 # shellcheck source=tests/xen/lib.bash
 . "$(dirname "$0")/../lib.bash"

@@ -16,9 +16,10 @@
  *
  *	link   rtnetlink: says whether the interface is there, up, and how its
  *	       controller is. Asking needs no privilege.
- *	can    when its interface is unregistered the kernel unbinds it and says
- *	       ENODEV. When an interface of the same name appears, bind(2) to its
- *	       new index is all that is needed: CAN_RAW asks for no privilege, either.
+ *	can    when its interface is unregistered the kernel unbinds it, drops its
+ *	       filters, and says ENODEV. When an interface of the same name appears,
+ *	       a filter and bind(2) to the new index are all that is needed: CAN_RAW
+ *	       asks for no privilege, either.
  *
  * This needs no helper process and no call to the supervisor. Its price: bind(2)
  * is among the system calls that the sandbox allows, so that a worker which a
@@ -98,7 +99,12 @@ static void set_link(struct can_socket *cs, enum can_link link, enum can_bus_sta
 static int bind_to(struct can_socket *cs, int index)
 {
 	struct sockaddr_can addr = { .can_family = AF_CAN, .can_ifindex = index };
+	const struct can_filter all = { .can_id = 0, .can_mask = 0 };
 
+	/* With its interface a socket loses its filters (net/can/raw.c, NETDEV_UNREGISTER), and
+	 * without one it receives nothing. */
+	if (setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_FILTER, &all, sizeof(all)) < 0)
+		return -errno;
 	if (bind(cs->can, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return -errno;
 	cs->index = index;

@@ -54,17 +54,17 @@ struct vg_port;
 #define VG_FEATURE(bit) (1ULL << (bit))
 
 /* VIRTIO 1.3 section 6: offered by the core on every port that can carry them. */
-#define VG_F_INDIRECT_DESC	28
-#define VG_F_EVENT_IDX		29
-#define VG_F_VERSION_1		32
-#define VG_F_ACCESS_PLATFORM	33
-#define VG_F_RING_PACKED	34
-#define VG_F_IN_ORDER		35
-#define VG_F_RING_RESET		40
+#define VG_F_INDIRECT_DESC   28
+#define VG_F_EVENT_IDX	     29
+#define VG_F_VERSION_1	     32
+#define VG_F_ACCESS_PLATFORM 33
+#define VG_F_RING_PACKED     34
+#define VG_F_IN_ORDER	     35
+#define VG_F_RING_RESET	     40
 
 struct vg_device_ops {
-	const char *name; /* first word of a configuration: "blk" */
-	const char *help; /* one line for `vgrant help` */
+	const char *name;   /* first word of a configuration: "blk" */
+	const char *help;   /* one line for `vgrant help` */
 	uint16_t virtio_id; /* VIRTIO 1.3 section 5 */
 	const struct vg_param_def *params;
 
@@ -108,30 +108,30 @@ const struct vg_device_ops *vg_device_find(const char *name);
 
 /* Counters that `vgrant list` shows; one writer (the worker), any readers. */
 struct vg_dev_stats {
-	uint64_t requests; /* completed */
-	uint64_t errors; /* completed with an error status */
-	uint64_t bytes_read; /* to the guest */
+	uint64_t requests;	/* completed */
+	uint64_t errors;	/* completed with an error status */
+	uint64_t bytes_read;	/* to the guest */
 	uint64_t bytes_written; /* from the guest */
-	uint64_t kicks; /* notifications received */
-	uint64_t interrupts; /* notifications sent */
-	uint64_t faults; /* times that the guest broke the rules */
+	uint64_t kicks;		/* notifications received */
+	uint64_t interrupts;	/* notifications sent */
+	uint64_t faults;	/* times that the guest broke the rules */
 	uint64_t resets;
 };
 
 struct vg_queue {
 	struct vg_deferred again; /* vg_dev_kick_later() */
 	struct vg_dev *dev;
-	uint32_t size; /* 0: not set */
+	uint32_t size;		       /* 0: not set */
 	uint64_t desc, driver, device; /* guest addresses */
-	struct vg_vq *vq; /* non-NULL: running */
-	void *inflight; /* record of this queue, or NULL; the port's */
-	struct vg_vq_state state; /* where to start */
-	bool enabled; /* set up by the driver */
+	struct vg_vq *vq;	       /* non-NULL: running */
+	void *inflight;		       /* record of this queue, or NULL; the port's */
+	struct vg_vq_state state;      /* where to start */
+	bool enabled;		       /* set up by the driver */
 };
 
 /* How the core reaches the guest; each port has one const table. */
 struct vg_port_ops {
-	const char *name; /* "grant", "vhost-user" */
+	const char *name;  /* "grant", "vhost-user" */
 	uint64_t features; /* common feature bits that this port can carry */
 	uint64_t required; /* those of them without which FEATURES_OK is refused */
 	void (*notify)(struct vg_port *port, unsigned q); /* used buffer notification */
@@ -158,14 +158,14 @@ struct vg_dev {
 	uint64_t device_features; /* device-specific bits offered, 0 to 23 and 50 to 63 */
 	unsigned n_queues;
 	uint32_t queue_size_max; /* a power of two, at most VG_VQ_SIZE_MAX */
-	uint32_t config_size; /* bytes */
+	uint32_t config_size;	 /* bytes */
 
 	/* the state machine's */
-	uint32_t status; /* VG_STATUS_* */
+	uint32_t status;	  /* VG_STATUS_* */
 	uint64_t driver_features; /* as the driver writes them */
-	uint64_t features; /* negotiated: valid from FEATURES_OK on */
+	uint64_t features;	  /* negotiated: valid from FEATURES_OK on */
 	uint32_t generation;
-	bool started; /* ops->start was called */
+	bool started;  /* ops->start was called */
 	bool resuming; /* between vg_dev_resume() and vg_dev_resumed() */
 	struct vg_queue queue[VG_MAX_QUEUES];
 	/* The device's own few bytes that its successor must know if the worker dies: what the driver

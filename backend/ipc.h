@@ -40,8 +40,8 @@ enum vg_ipc_type {
 	VG_IPC_REFUSED, /* error, text */
 	VG_IPC_DISCONNECTED,
 	VG_IPC_DESCRIPTION, /* text */
-	VG_IPC_SET_DONE, /* error, text */
-	VG_IPC_BROKEN, /* text: the guest broke the control page */
+	VG_IPC_SET_DONE,    /* error, text */
+	VG_IPC_BROKEN,	    /* text: the guest broke the control page */
 };
 
 struct vg_ipc {
@@ -52,7 +52,7 @@ struct vg_ipc {
 			uint32_t domid;
 			uint32_t log_target, log_level;
 			struct vg_sandbox sandbox;
-			char who[160]; /* for the log */
+			char who[160];		  /* for the log */
 			char spec[VG_PARAMS_LEN]; /* "blk,target=..." */
 		} setup;
 		struct {

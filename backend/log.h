@@ -42,7 +42,10 @@ struct vg_ratelimit {
 	unsigned dropped;
 };
 
-#define VG_RATELIMIT_INIT { .interval_s = 10, .burst = 3 }
+#define VG_RATELIMIT_INIT                    \
+	{                                    \
+		.interval_s = 10, .burst = 3 \
+	}
 
 /** vg_log_limited - vg_log() for what a guest can provoke */
 void vg_log_limited(struct vg_ratelimit *rl, enum vg_log_level level, const char *fmt, ...)

@@ -30,7 +30,7 @@ struct vg_tether {
 	struct vg_io io;
 	struct vg_loop *loop;
 	struct vg_tether *next, **pprev; /* of loop->tethers, for vg_loop_free() */
-	struct vg_watch *watch; /* one of the two, or neither: cut */
+	struct vg_watch *watch;		 /* one of the two, or neither: cut */
 	struct vg_timer *timer;
 	int fd;
 	struct __kernel_timespec ts;

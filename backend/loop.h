@@ -45,7 +45,7 @@ struct vg_timer {
 /* A function to call at the end of this turn; queued at most once a turn. */
 struct vg_deferred {
 	struct vg_deferred *next; /* private */
-	bool queued; /* private */
+	bool queued;		  /* private */
 	void (*run)(struct vg_deferred *d);
 	unsigned turn; /* in which it was deferred */
 };

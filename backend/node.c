@@ -61,8 +61,8 @@ static struct vg_node *of_timer(struct vg_timer *t)
 /* "guest web (7) blk 64" */
 static void who(const struct vg_node *n, char *buf, size_t len)
 {
-	snprintf(buf, len, "guest %s (%u) %s %s/%u", n->guest, n->pair.guest, n->device, n->pair.kind,
-		 n->pair.id);
+	snprintf(buf, len, "guest %s (%u) %s %s/%u", n->guest, n->pair.guest, n->device,
+		 n->pair.kind, n->pair.id);
 }
 
 static void say(const struct vg_node *n, enum vg_log_level level, const char *text)
@@ -152,8 +152,8 @@ static int open_record(struct vg_node *n)
 	if (n->record_fd >= 0)
 		return 0;
 	snprintf(name, sizeof(name), "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
-	n->record_fd = openat(n->super->runtime_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-			      0600);
+	n->record_fd =
+		openat(n->super->runtime_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (n->record_fd < 0)
 		return -errno;
 	ret = vg_record_open(n->record_fd, 0, &n->rec);
@@ -269,8 +269,9 @@ static void connect_worker(struct vg_node *n, bool resume)
 		      &m.connect.control_ref) < 0 ||
 	    vg_xs_u32(xs, n->pair.f, VIRTIO_GRANT_KEY_EVENT_CHANNEL, UINT32_MAX,
 		      &m.connect.channel) < 0) {
-		set_error(n, "the guest's driver published no usable " VIRTIO_GRANT_KEY_VERSION ", "
-			     VIRTIO_GRANT_KEY_CONTROL_REF " and " VIRTIO_GRANT_KEY_EVENT_CHANNEL);
+		set_error(n,
+			  "the guest's driver published no usable " VIRTIO_GRANT_KEY_VERSION
+			  ", " VIRTIO_GRANT_KEY_CONTROL_REF " and " VIRTIO_GRANT_KEY_EVENT_CHANNEL);
 		put_state(n, VG_XENBUS_CLOSING);
 		put_state(n, VG_XENBUS_CLOSED);
 		return;
@@ -314,7 +315,8 @@ static void keep_setting(struct vg_node *n)
 		snprintf(spec, sizeof(spec), "%s", n->device);
 	if (vg_params_replace(spec, n->set_key, n->set_value, changes, sizeof(changes)) < 0 ||
 	    vg_params_replace(n->spec, n->set_key, n->set_value, spec, sizeof(spec)) < 0) {
-		say(n, VG_LOG_WARN, "the change is too long to be kept: a new worker begins without it");
+		say(n, VG_LOG_WARN,
+		    "the change is too long to be kept: a new worker begins without it");
 		return;
 	}
 	memcpy(n->spec, spec, sizeof(n->spec));
@@ -447,10 +449,12 @@ static void explain_death(struct vg_node *n, int status)
 
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
 		snprintf(text, sizeof(text),
-			 "its worker made a system call that the sandbox forbids and was killed; please "
+			 "its worker made a system call that the sandbox forbids and was killed; "
+			 "please "
 			 "report this, and set sandbox = no in vgrantd.conf meanwhile");
 	else if (WIFSIGNALED(status))
-		snprintf(text, sizeof(text), "its worker was killed by signal %d (%s); another resumes",
+		snprintf(text, sizeof(text),
+			 "its worker was killed by signal %d (%s); another resumes",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
 		snprintf(text, sizeof(text), "its worker ended with status %d; another resumes",
@@ -507,7 +511,8 @@ static void timer_expired(struct vg_timer *t)
 	struct vg_node *n = of_timer(t);
 
 	if ((n->phase == VG_NODE_DISCONNECTING || n->phase == VG_NODE_CLOSED) && n->pid) {
-		say(n, VG_LOG_ERR, "its worker does not let go in time (does the disk hang?) and is killed");
+		say(n, VG_LOG_ERR,
+		    "its worker does not let go in time (does the disk hang?) and is killed");
 		kill(n->pid, SIGKILL);
 		return;
 	}
@@ -601,8 +606,8 @@ void vg_node_sync(struct vg_node *n)
 	if (vg_xs_u32(xs, n->pair.b, "online", 1, &online) < 0)
 		online = 1;
 	fstate = vg_xs_state(xs, n->pair.f);
-	guest_gone = fstate == VG_XENBUS_UNKNOWN && (!vg_xs_exists(xs, n->pair.f) ||
-						     !xs_is_domain_introduced(xs, n->pair.guest));
+	guest_gone = fstate == VG_XENBUS_UNKNOWN &&
+		     (!vg_xs_exists(xs, n->pair.f) || !xs_is_domain_introduced(xs, n->pair.guest));
 	if (!online || guest_gone || n->detaching) {
 		take_down(n, fstate, guest_gone);
 		return;

@@ -29,19 +29,19 @@ struct vg_param_def {
 	const char *key; /* NULL ends a table */
 	enum vg_param_kind kind;
 	bool required;
-	uint64_t min, max; /* of UINT and SIZE */
+	uint64_t min, max;    /* of UINT and SIZE */
 	const char *fallback; /* value when absent; NULL: none */
-	const char *help; /* one sentence for the user */
+	const char *help;     /* one sentence for the user */
 };
 
-#define VG_PARAMS_MAX 32 /* pairs */
+#define VG_PARAMS_MAX 32   /* pairs */
 #define VG_PARAMS_LEN 2048 /* bytes of the whole text, NUL included */
 
 struct vg_params {
 	char device[32]; /* "blk" */
 	unsigned n;
 	struct {
-		const char *key; /* into text */
+		const char *key;   /* into text */
 		const char *value; /* into text */
 	} p[VG_PARAMS_MAX];
 	char text[VG_PARAMS_LEN]; /* what key and value point into */

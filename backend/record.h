@@ -29,7 +29,7 @@
 #define VG_RECORD_VERSION 1u
 
 struct vg_record_queue {
-	uint32_t size; /* 0: not set */
+	uint32_t size;	  /* 0: not set */
 	uint32_t channel; /* the guest's event-channel port; 0: none */
 	uint64_t desc, driver, device;
 };

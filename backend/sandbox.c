@@ -36,14 +36,14 @@
  */
 static const int allowed[] = {
 	SCMP_SYS(io_uring_enter), /* loop.c */
-	SCMP_SYS(ioctl), /* gntdev, evtchn: map, unmap, copy, notify, bind */
-	SCMP_SYS(mmap), /* grants; malloc */
+	SCMP_SYS(ioctl),	  /* gntdev, evtchn: map, unmap, copy, notify, bind */
+	SCMP_SYS(mmap),		  /* grants; malloc */
 	SCMP_SYS(munmap),
 	SCMP_SYS(mprotect),
 	SCMP_SYS(mremap),
 	SCMP_SYS(madvise),
 	SCMP_SYS(brk),
-	SCMP_SYS(read), /* evtchn: which port fired */
+	SCMP_SYS(read),	 /* evtchn: which port fired */
 	SCMP_SYS(write), /* evtchn: unmask; log to stderr */
 	SCMP_SYS(writev),
 	SCMP_SYS(readv),
@@ -56,7 +56,8 @@ static const int allowed[] = {
 	SCMP_SYS(sendmmsg),
 	SCMP_SYS(setsockopt), /* can_socket.c: confirmations on and off */
 	SCMP_SYS(getsockopt),
-	SCMP_SYS(bind), /* can_socket.c: an interface that comes back; what that opens is said there */
+	SCMP_SYS(
+		bind), /* can_socket.c: an interface that comes back; what that opens is said there */
 	SCMP_SYS(fallocate), /* blk.c */
 	SCMP_SYS(fdatasync),
 	SCMP_SYS(fstat), /* stdio, assert paths of libc */
@@ -101,10 +102,11 @@ static int leave_namespaces(struct vg_err *err)
 	/* An empty root: mount a tmpfs over a folder that every system has, make it the root, and
 	 * let the old one go. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("none", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=0555") < 0 ||
+	    mount("none", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=0555") <
+		    0 ||
 	    chdir("/tmp") < 0 || let_old_root_go() < 0 || chdir("/") < 0 ||
-	    mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		  NULL) < 0)
+	    mount(NULL, "/", NULL,
+		  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return vg_fail(err, -errno, "the worker's root cannot be emptied: %s",
 			       strerror(errno));
 	return 0;
@@ -119,7 +121,8 @@ static int become(uid_t uid, gid_t gid, struct vg_err *err)
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
 		return vg_fail(err, -EPERM, "capabilities cannot be dropped");
 	if (setresuid(0, 0, 0) == 0 || getuid() != uid || geteuid() != uid ||
-	    capng_get_caps_process() < 0 || capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
+	    capng_get_caps_process() < 0 ||
+	    capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE)
 		return vg_fail(err, -EPERM, "privileges are still there after they were dropped");
 	return 0;
 }
@@ -135,7 +138,8 @@ static int filter_system_calls(struct vg_err *err)
 		ret = seccomp_load(ctx);
 	if (ctx)
 		seccomp_release(ctx);
-	return ret < 0 ? vg_fail(err, ret, "system calls cannot be filtered: %s", strerror(-ret)) : 0;
+	return ret < 0 ? vg_fail(err, ret, "system calls cannot be filtered: %s", strerror(-ret))
+		       : 0;
 }
 
 int vg_sandbox_enter(const struct vg_sandbox *sb, struct vg_err *err)
@@ -145,7 +149,8 @@ int vg_sandbox_enter(const struct vg_sandbox *sb, struct vg_err *err)
 
 	setrlimit(RLIMIT_CORE, &none);
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return vg_fail(err, -errno, "core dumps cannot be switched off: %s", strerror(errno));
+		return vg_fail(err, -errno, "core dumps cannot be switched off: %s",
+			       strerror(errno));
 	if (geteuid() == 0 && sb->namespaces)
 		ret = leave_namespaces(err);
 	if (ret == 0 && geteuid() == 0 && sb->uid)

@@ -14,7 +14,7 @@ struct vg_sandbox {
 	uid_t uid; /* whom to become; 0: stay (tests without root) */
 	gid_t gid;
 	bool namespaces; /* leave the host's network, IPC, mounts and names */
-	bool seccomp; /* allow only the system calls that a worker makes */
+	bool seccomp;	 /* allow only the system calls that a worker makes */
 };
 
 /**

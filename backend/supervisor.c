@@ -98,7 +98,7 @@ static void scan_all(struct vg_super *s)
 
 struct seen {
 	bool domains; /* a domain came or went */
-	bool trees; /* something that no node of ours is for changed below our directories */
+	bool trees;   /* something that no node of ours is for changed below our directories */
 };
 
 /* What an event's path is about. Marks nodes; the rest is told in @seen. */
@@ -118,7 +118,8 @@ static void note_event(struct vg_super *s, const char *path, struct seen *seen)
 			n->dirty = true;
 		return;
 	}
-	if (sscanf(path, "/local/domain/%u/backend/%15[^/]/%u/%u", &domid, kind, &guest, &id) == 4) {
+	if (sscanf(path, "/local/domain/%u/backend/%15[^/]/%u/%u", &domid, kind, &guest, &id) ==
+	    4) {
 		n = vg_node_find(s, kind, guest, id);
 		if (n) {
 			n->dirty = true;
@@ -203,9 +204,11 @@ static int open_xenstore(struct vg_super *s, struct vg_err *err)
 
 	s->xs = xs_open(0);
 	if (!s->xs)
-		return vg_fail(err, -ENODEV,
-			       "xenstore cannot be reached (%s): vgrantd runs in a Xen dom0 or driver "
-			       "domain, as root, after xenstored", strerror(errno));
+		return vg_fail(
+			err, -ENODEV,
+			"xenstore cannot be reached (%s): vgrantd runs in a Xen dom0 or driver "
+			"domain, as root, after xenstored",
+			strerror(errno));
 	if (own_domid(s->xs, &domid) < 0 &&
 	    vg_xs_u32(s->xs, "/local/domain/0", "domid", 0x7fef, &domid) < 0)
 		return vg_fail(err, -ENODEV,
@@ -291,7 +294,8 @@ static void hangup(struct vg_super *s)
 
 static void signal_ready(struct vg_watch *w, unsigned events)
 {
-	struct vg_super *s = (struct vg_super *)((char *)w - offsetof(struct vg_super, signal_watch));
+	struct vg_super *s =
+		(struct vg_super *)((char *)w - offsetof(struct vg_super, signal_watch));
 	struct signalfd_siginfo info;
 
 	(void)events;
@@ -468,8 +472,8 @@ static void on_attach(void *ctx, struct vg_control_req *req, const char *guest, 
 {
 	struct vg_super *s = ctx;
 	struct vg_err err = { "" };
-	int ret = s->xs ? vg_guest_attach(s, guest, spec, &err) :
-			  vg_fail(&err, -ENODEV, "there is no Xen here, and thus no guest");
+	int ret = s->xs ? vg_guest_attach(s, guest, spec, &err)
+			: vg_fail(&err, -ENODEV, "there is no Xen here, and thus no guest");
 
 	if (ret < 0) {
 		vg_control_fail(req, ret, &err);
@@ -490,8 +494,9 @@ static struct vg_node *target_of(struct vg_super *s, const struct vg_control_tar
 			return n;
 	}
 	vg_control_fail(req,
-			vg_fail(&err, -ENOENT, "%s has no device %u: vgrant list shows what there is",
-				t->guest, t->id),
+			vg_fail(&err, -ENOENT,
+				"%s has no device %u: vgrant list shows what there is", t->guest,
+				t->id),
 			&err);
 	return NULL;
 }

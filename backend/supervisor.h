@@ -32,9 +32,9 @@
 /* Keys of a backend node that a toolstack writes (PROTOCOL.md knows nothing of them). */
 #define VG_KEY_CONFIG "vgrant-config" /* "blk,target=/disk.img" */
 #define VG_KEY_ORIGIN "vgrant-origin" /* a word of vg_control_origin_words[] */
-#define VG_KEY_FILE   "vgrant-file" /* the xl configuration that it is from */
-#define VG_KEY_SET    "vgrant-set" /* "blk,key=value": what `vgrant set` changed since */
-#define VG_KEY_MADE   "vgrant-made" /* "1": the nodes are ours to remove */
+#define VG_KEY_FILE   "vgrant-file"   /* the xl configuration that it is from */
+#define VG_KEY_SET    "vgrant-set"    /* "blk,key=value": what `vgrant set` changed since */
+#define VG_KEY_MADE   "vgrant-made"   /* "1": the nodes are ours to remove */
 
 /* Nodes that we make are numbered from here; xl numbers its own from 0. */
 #define VG_FIRST_ID VG_XL_FIRST_NUMBER
@@ -45,14 +45,14 @@ struct vg_tracer;
 /* ---- node.c ------------------------------------------------------------- */
 
 enum vg_node_phase {
-	VG_NODE_IDLE, /* no worker */
-	VG_NODE_OPENING, /* SETUP sent */
-	VG_NODE_READY, /* open, not connected */
+	VG_NODE_IDLE,	    /* no worker */
+	VG_NODE_OPENING,    /* SETUP sent */
+	VG_NODE_READY,	    /* open, not connected */
 	VG_NODE_CONNECTING, /* CONNECT sent */
 	VG_NODE_CONNECTED,
 	VG_NODE_DISCONNECTING, /* DISCONNECT sent */
-	VG_NODE_FAILED, /* no worker, and no reason to try again by itself */
-	VG_NODE_CLOSED, /* taken down; waits for its nodes to go */
+	VG_NODE_FAILED,	       /* no worker, and no reason to try again by itself */
+	VG_NODE_CLOSED,	       /* taken down; waits for its nodes to go */
 };
 
 struct vg_node {
@@ -62,17 +62,17 @@ struct vg_node {
 	char spec[VG_PARAMS_LEN];
 	char file[VG_XS_PATH];
 	char device[32]; /* its name, for lists: first word of spec */
-	char guest[64]; /* name */
+	char guest[64];	 /* name */
 	enum vg_control_origin origin;
-	bool made; /* remove the nodes when the device goes */
+	bool made;  /* remove the nodes when the device goes */
 	bool dirty; /* something of it changed in xenstore */
 	bool detaching;
-	bool offer; /* tried again after it failed: offer it even to a frontend that is Closed */
+	bool offer;    /* tried again after it failed: offer it even to a frontend that is Closed */
 	bool watching; /* of the frontend's state */
 	enum vg_node_phase phase;
 	enum vg_xenbus_state bstate; /* what we last wrote, or found */
-	pid_t pid; /* 0: none */
-	int sock; /* -1: none */
+	pid_t pid;		     /* 0: none */
+	int sock;		     /* -1: none */
 	struct vg_watch watch;
 	struct vg_timer timer; /* restart, reconnect, or the end of patience */
 	int record_fd;
@@ -82,8 +82,8 @@ struct vg_node {
 	bool described; /* since the list that is being made was asked for */
 	unsigned restarts;
 	unsigned busy_tries; /* opens that found the image in use */
-	unsigned delay_ms; /* before the next restart */
-	int64_t since_ns; /* device */
+	unsigned delay_ms;   /* before the next restart */
+	int64_t since_ns;    /* device */
 	int64_t worker_since_ns;
 	unsigned connects; /* in the window */
 	int64_t connects_since_ns;
@@ -138,7 +138,7 @@ struct vg_guest {
 	uint32_t domid;
 	char name[64];
 	struct vg_xlconf *conf; /* NULL: none was found */
-	bool looked; /* for a configuration */
+	bool looked;		/* for a configuration */
 };
 
 /** vg_guests_scan - look for guests that came or went; make nodes for those that came */
@@ -159,8 +159,8 @@ struct vg_super {
 	struct vg_settings *settings;
 	struct vg_loop *loop;
 	struct xs_handle *xs; /* NULL: no Xen here; there are sockets to serve */
-	uint32_t domid; /* ours */
-	bool toolstack; /* toolstack.c is at work */
+	uint32_t domid;	      /* ours */
+	bool toolstack;	      /* toolstack.c is at work */
 	bool stopping;
 	int runtime_fd; /* the runtime folder */
 	struct vg_sandbox sandbox;
@@ -170,7 +170,7 @@ struct vg_super {
 	struct vg_guest *guests;
 	struct vg_control *control;
 	struct vg_watch xs_watch, signal_watch;
-	struct vg_timer timer; /* guests whose name was not there yet; the end of a stop */
+	struct vg_timer timer;	    /* guests whose name was not there yet; the end of a stop */
 	struct vg_timer list_timer; /* the end of patience with workers that describe */
 	struct vg_control_req *list_req[8];
 	char *list_guest[8];

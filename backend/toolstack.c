@@ -76,12 +76,18 @@ static int make_nodes(struct vg_super *s, uint32_t guest, uint32_t backend, uint
 		      const char *spec, enum vg_control_origin origin, const char *file,
 		      struct vg_err *err)
 {
-	const char *keys[] = { VG_KEY_CONFIG, spec,
-			       VG_KEY_ORIGIN, vg_control_origin_words[origin],
-			       VG_KEY_MADE,   "1",
-			       "type",	      "virtio",
-			       "transport",   "grant",
-			       file ? VG_KEY_FILE : NULL, file,
+	const char *keys[] = { VG_KEY_CONFIG,
+			       spec,
+			       VG_KEY_ORIGIN,
+			       vg_control_origin_words[origin],
+			       VG_KEY_MADE,
+			       "1",
+			       "type",
+			       "virtio",
+			       "transport",
+			       "grant",
+			       file ? VG_KEY_FILE : NULL,
+			       file,
 			       NULL };
 	struct vg_xs_pair pair;
 	int ret;
@@ -94,7 +100,6 @@ static int make_nodes(struct vg_super *s, uint32_t guest, uint32_t backend, uint
 	return 0;
 }
 
-
 static void adopt(struct vg_super *s, const struct vg_guest *g, const struct vg_xl_device *d,
 		  const struct vg_xl_virtio *v)
 {
@@ -103,15 +108,15 @@ static void adopt(struct vg_super *s, const struct vg_guest *g, const struct vg_
 	uint32_t backend;
 
 	if (backend_domid(s, v->backend[0] ? v->backend : "0", &backend, &err) < 0) {
-		vg_error("guest %s (%u): virtio entry %d: %s", g->name, g->domid, d->virtio, err.text);
+		vg_error("guest %s (%u): virtio entry %d: %s", g->name, g->domid, d->virtio,
+			 err.text);
 		return;
 	}
 	vg_xs_pair_init(&pair, VIRTIO_GRANT_XENBUS_TYPE, g->domid, backend, (uint32_t)d->virtio);
 	if (!vg_xs_exists(s->xs, pair.b))
 		return; /* xl has not made it yet: vg_guest_adopt() will bring us back */
 	vg_xs_update(s->xs, pair.b, VG_KEY_FILE, g->conf->path);
-	vg_xs_update(s->xs, pair.b, VG_KEY_ORIGIN,
-		     vg_control_origin_words[VG_CONTROL_FROM_CONFIG]);
+	vg_xs_update(s->xs, pair.b, VG_KEY_ORIGIN, vg_control_origin_words[VG_CONTROL_FROM_CONFIG]);
 	vg_xs_update(s->xs, pair.b, VG_KEY_CONFIG, d->spec);
 }
 
@@ -257,7 +262,8 @@ static int guest_domid(struct vg_super *s, const char *text, uint32_t *domid, st
 	char dir[VG_XS_PATH], name[64];
 	unsigned n = 0;
 	char **list = xs_directory(s->xs, XBT_NULL, "/local/domain", &n);
-	int ret = vg_fail(err, -ENOENT, "there is no guest '%s': xl list shows those that run", text);
+	int ret =
+		vg_fail(err, -ENOENT, "there is no guest '%s': xl list shows those that run", text);
 
 	for (unsigned i = 0; ret < 0 && list && i < n; i++) {
 		*domid = (uint32_t)strtoul(list[i], NULL, 10);
@@ -280,8 +286,9 @@ int vg_guest_attach(struct vg_super *s, const char *guest, const char *spec, str
 	int ret;
 
 	if (!s->toolstack)
-		return vg_fail(err, -EPERM,
-			       "this is no dom0: attach the device there, with backend=<this domain>");
+		return vg_fail(
+			err, -EPERM,
+			"this is no dom0: attach the device there, with backend=<this domain>");
 	ret = vg_params_parse(spec, &params, err);
 	if (ret < 0)
 		return ret;

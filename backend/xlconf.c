@@ -431,7 +431,8 @@ enum { TOLD_BROKEN = 1, TOLD_TWICE = 2 };
 /* Xen's own settings, which lie in /etc/xen beside the guests'. */
 static bool is_xens_own(const char *name)
 {
-	static const char *const names[] = { "xl.conf", "oxenstored.conf", "xenstored.conf", "cpupool" };
+	static const char *const names[] = { "xl.conf", "oxenstored.conf", "xenstored.conf",
+					     "cpupool" };
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(name, names[i]) == 0)

@@ -16,7 +16,7 @@
 
 struct vg_grant_pool {
 	uint64_t addr; /* as in descriptors */
-	size_t len; /* bytes; 0: unused */
+	size_t len;    /* bytes; 0: unused */
 	uint8_t *ptr;
 };
 
@@ -27,7 +27,7 @@ struct vg_grant_mem {
 	unsigned n_pools;
 	struct vg_grant_pool pool[VG_LIMIT_POOLS];
 	xengnttab_grant_copy_segment_t *segs; /* scratch of copies */
-	int **errors; /* whose copy each segment belongs to */
+	int **errors;			      /* whose copy each segment belongs to */
 };
 
 /** vg_grant_mem_init - open the grant device for memory of @domid. Return: 0 or negative errno. */

@@ -34,17 +34,17 @@
 /* ---- addresses (PROTOCOL.md section 6) ---------------------------------- */
 
 #define VIRTIO_GRANT_PAGE_SHIFT 12
-#define VIRTIO_GRANT_PAGE_SIZE  (1u << VIRTIO_GRANT_PAGE_SHIFT)
-#define VIRTIO_GRANT_ADDR_FLAG  (1ULL << 63)
+#define VIRTIO_GRANT_PAGE_SIZE	(1u << VIRTIO_GRANT_PAGE_SHIFT)
+#define VIRTIO_GRANT_ADDR_FLAG	(1ULL << 63)
 /* Bits 12 to 43: the grant reference of the first page; 0 to 11: the offset. */
 #define VIRTIO_GRANT_ADDR(ref, off) \
 	(VIRTIO_GRANT_ADDR_FLAG | ((unsigned long long)(ref) << VIRTIO_GRANT_PAGE_SHIFT) | (off))
 
 /* ---- control page (PROTOCOL.md section 4) ------------------------------- */
 
-#define VIRTIO_GRANT_MAGIC 0x31475256u /* "VRG1" in memory */
-#define VIRTIO_GRANT_SLOTS 4u /* messages in flight in each direction */
-#define VIRTIO_GRANT_SLOT_SIZE 480u /* bytes: the bus's maximum message size */
+#define VIRTIO_GRANT_MAGIC     0x31475256u /* "VRG1" in memory */
+#define VIRTIO_GRANT_SLOTS     4u	   /* messages in flight in each direction */
+#define VIRTIO_GRANT_SLOT_SIZE 480u	   /* bytes: the bus's maximum message size */
 
 /*
  * Indices run freely, modulo 2^32; slot = index % VIRTIO_GRANT_SLOTS. Each is
@@ -75,14 +75,14 @@ struct virtio_grant_control {
 struct virtio_msg_header {
 	unsigned char type; /* VIRTIO_MSG_TYPE_* */
 	unsigned char msg_id;
-	unsigned short dev_num; /* le16: always 0 here, one device a page */
-	unsigned short token; /* le16: 0 in events; a response echoes its request's */
+	unsigned short dev_num;	 /* le16: always 0 here, one device a page */
+	unsigned short token;	 /* le16: 0 in events; a response echoes its request's */
 	unsigned short msg_size; /* le16: header and payload, bytes */
 };
 
-#define VIRTIO_MSG_TYPE_REQUEST  0x00u
+#define VIRTIO_MSG_TYPE_REQUEST	 0x00u
 #define VIRTIO_MSG_TYPE_RESPONSE 0x01u /* bit 0 */
-#define VIRTIO_MSG_TYPE_BUS      0x02u /* bit 1 */
+#define VIRTIO_MSG_TYPE_BUS	 0x02u /* bit 1 */
 
 enum virtio_msg_id {
 	VIRTIO_MSG_GET_DEVICE_INFO = 0x02,
@@ -113,7 +113,7 @@ struct virtio_msg_device_info_resp {
 	unsigned int device_id;
 	unsigned int vendor_id;
 	unsigned int num_feature_bits; /* a multiple of 32 */
-	unsigned int config_size; /* bytes */
+	unsigned int config_size;      /* bytes */
 	unsigned int max_vqs;
 	unsigned short admin_vq_start;
 	unsigned short admin_vq_count;
@@ -123,12 +123,12 @@ struct virtio_msg_device_info_resp {
  * SET_DRIVER_FEATURES. */
 struct virtio_msg_features {
 	unsigned int index; /* first block of 32 bits */
-	unsigned int num; /* blocks */
+	unsigned int num;   /* blocks */
 };
 
 struct virtio_msg_get_config {
 	unsigned int offset; /* bytes */
-	unsigned int size; /* bytes */
+	unsigned int size;   /* bytes */
 };
 
 /* GET_CONFIG response, SET_CONFIG request and response; data follows. */

@@ -817,8 +817,7 @@ void virtio_msg_config_event(struct virtio_msg_device *vmdev, u32 status,
 	WRITE_ONCE(vmdev->generation, generation);
 	if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
 		vm_get(&vmdev->vdev, 0, vmdev->snapshot,
-		       min_t(u32, vmdev->config_size,
-			     sizeof(vmdev->snapshot)));
+		       min_t(u32, vmdev->config_size, sizeof(vmdev->snapshot)));
 		WRITE_ONCE(vmdev->in_event, current);
 		virtio_config_changed(&vmdev->vdev);
 		WRITE_ONCE(vmdev->in_event, NULL);

@@ -301,8 +301,8 @@ static void test_replace(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		assert_int_equal(vg_params_replace(rows[i][0], rows[i][1], rows[i][2], out,
-						   sizeof(out)), 0);
+		assert_int_equal(
+			vg_params_replace(rows[i][0], rows[i][1], rows[i][2], out, sizeof(out)), 0);
 		assert_string_equal(out, rows[i][3]);
 	}
 	assert_int_equal(vg_params_replace("", "a", "1", out, sizeof(out)), -EINVAL);

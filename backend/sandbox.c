@@ -56,7 +56,7 @@ static const int allowed[] = {
 	SCMP_SYS(sendmmsg),
 	SCMP_SYS(setsockopt), /* can_socket.c: confirmations on and off */
 	SCMP_SYS(getsockopt),
-	SCMP_SYS(bind), /* can_socket.c: an interface that comes back, see there */
+	SCMP_SYS(bind),	     /* can_socket.c: an interface that comes back, see there */
 	SCMP_SYS(fallocate), /* blk.c */
 	SCMP_SYS(fdatasync),
 	SCMP_SYS(fstat), /* stdio, assert paths of libc */

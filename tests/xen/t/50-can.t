@@ -152,12 +152,13 @@ ok "so does the other" same "$work/b"
 # received NAME: frames that the device of a guest has received.
 received() { dom0 vgrant list -v "$1" | sed -n 's/.* rx=\([0-9]*\).*/\1/p'; }
 
-# The receiver says so when a number is missing or comes twice.
+# The receiver says so when a number is missing or comes twice, and whether its
+# own socket dropped frames: a slow reader is not what this is about.
 was=$(received b)
 guest run b 'can bg seq timeout 40 cansequence -r can0'
 ok "cansequence sends 2000 frames" guest run a 'cansequence -p --loop=2000 can0'
 out=$(guest run b 'can done seq')
-is "$(($(received b) - was)) $(grep -c 'sequence' <<<"$out")" "2000 0" "and none is missing or doubled at the other guest"
+is "$(($(received b) - was)) $(grep 'sequence' <<<"$out" | grep -vc SOCKET)" "2000 0" "and none is missing or doubled at the other guest"
 
 guest run b 'can bg dut timeout 60 canfdtest can0'
 ok "canfdtest, classic frames, full duplex" guest run a 'canfdtest -g -l 50 can0'
@@ -181,7 +182,7 @@ j1939() {
 	for i in 1 2 3; do
 		guest run b "can bg j sh -c 'timeout 15 j1939cat can0:0x90 -r 2>/dev/null'"
 		guest run a 'seq 1 40 >/tmp/j; j1939cat -i /tmp/j can0:0x80 :0x90,0x12300'
-		[[ $(guest run b 'can done j') == "$(seq 1 40)" ]] && return
+		[[ $(guest run b 'can done j') == "$(seq 1 40)"* ]] && return
 	done
 	return 1
 }

@@ -91,17 +91,18 @@ static void tether_free(struct vg_tether *t)
 
 void vg_loop_free(struct vg_loop *loop)
 {
+	struct vg_tether *next;
+
 	if (!loop)
 		return;
 	io_uring_queue_exit(&loop->ring);
-	while (loop->tethers) {
-		struct vg_tether *t = loop->tethers;
-
+	for (struct vg_tether *t = loop->tethers; t; t = next) {
+		next = t->next;
 		if (t->watch)
 			t->watch->tether = NULL;
 		if (t->timer)
 			t->timer->tether = NULL;
-		tether_free(t);
+		free(t);
 	}
 	free(loop);
 }

@@ -16,6 +16,7 @@ like "$(guest wait debian 600 'guest: .* is up')" 'root on /dev/vda' "Debian is 
 is "$(guest run debian 'cat /sys/block/vda/serial')" ROOT "which is our disk"
 like "$(guest run debian 'cat /proc/cmdline; findmnt -no OPTIONS /')" 'rw' "it is mounted writable"
 like "$(guest run debian 'modinfo -n virtio_grant')" 'updates/dkms/virtio_grant.ko' "by the module that DKMS installed"
+# shellcheck disable=SC2016 # the guest expands these
 ok "files written there are read back" guest run debian \
 	'cd /root && dd if=/dev/urandom of=f bs=1M count=8 conv=fsync 2>/dev/null && a=$(md5sum <f) && echo 3 >/proc/sys/vm/drop_caches && test "$(md5sum <f)" = "$a"'
 ok "and systemd is content" guest run debian 'systemctl is-system-running --wait | grep -qx running || { systemctl --failed; false; }'

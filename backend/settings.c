@@ -386,7 +386,8 @@ static int read_file(struct vg_settings *s, FILE *file, const char *path, struct
 	struct stat st;
 	int ret;
 
-	if (fstat(fileno(file), &st) == 0 && (st.st_mode & S_IWOTH))
+	/* Not /dev/null: "no settings", and writable by anyone on every machine. */
+	if (fstat(fileno(file), &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH))
 		return vg_fail(err, -EPERM, "%s can be written by anyone: chmod o-w %s", path,
 			       path);
 	ret = ini_parse_stream(read_line, &r, got_pair, &r);

@@ -45,6 +45,8 @@ static int copy_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 			first = first ? first : -EFAULT;
 		} else if (ops[i].dir == VG_FROM_GUEST) {
 			memcpy(ops[i].host, guest, ops[i].len);
+			if (tp->fickle)
+				memset(guest, 0xff, ops[i].len);
 		} else {
 			memcpy(guest, ops[i].host, ops[i].len);
 		}

@@ -8,7 +8,9 @@
  *
  *	TP_DIRECT	the device works on it in place, as over vhost-user
  *	TP_COPY		nothing is direct: all data is copied and bounced, as over grants; what
- *			a test marks with tp_revoke() cannot be copied any more
+ *			a test marks with tp_revoke() cannot be copied any more; with `fickle`
+ *			what was copied from the guest changes at once, so that who reads
+ *			twice does not find the same
  *
  * Ten lines make a test:
  *
@@ -48,6 +50,7 @@ struct tp {
 		bool writes_only; /* a read-only grant */
 	} revoked[TP_REVOKED];
 	unsigned n_revoked;
+	bool fickle;
 	uint64_t features; /* negotiated */
 	struct drv_vring vr[TP_QUEUES];
 	unsigned notified[TP_QUEUES]; /* used buffer notifications */

@@ -494,6 +494,182 @@ static void test_reset_in_flight(void **state)
 	tp_close(&tp);
 }
 
+/* Discard and write-zeroes: any shape and any flags but the one range that the device announces. */
+static void test_hostile_discard(void **state)
+{
+	static const struct {
+		uint32_t type, len, flags;
+		int result;
+	} rows[] = {
+		{ VIRTIO_BLK_T_DISCARD, 16, 0, 0 },
+		{ VIRTIO_BLK_T_DISCARD, 16, 1, -EOPNOTSUPP }, /* 5.2.6.1: UNMAP must be 0 */
+		{ VIRTIO_BLK_T_DISCARD, 16, 2, -EOPNOTSUPP },
+		{ VIRTIO_BLK_T_WRITE_ZEROES, 16, 1, 0 },
+		{ VIRTIO_BLK_T_WRITE_ZEROES, 16, 2, -EOPNOTSUPP },
+		{ VIRTIO_BLK_T_WRITE_ZEROES, 16, UINT32_MAX, -EOPNOTSUPP },
+		{ VIRTIO_BLK_T_DISCARD, 0, 0, -EOPNOTSUPP },
+		{ VIRTIO_BLK_T_DISCARD, 1, 0, -EOPNOTSUPP },
+		{ VIRTIO_BLK_T_WRITE_ZEROES, 15, 0, -EOPNOTSUPP },
+		{ VIRTIO_BLK_T_WRITE_ZEROES, 17, 0, -EOPNOTSUPP },
+		{ VIRTIO_BLK_T_DISCARD, 32, 0, -EOPNOTSUPP }, /* two ranges, that overlap */
+		{ VIRTIO_BLK_T_DISCARD, 4096, 0, -EOPNOTSUPP },
+	};
+	struct virtio_blk_discard_write_zeroes *range;
+	uint8_t data[512], back[512];
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	if (!(tp.features & VG_FEATURE(VIRTIO_BLK_F_DISCARD))) {
+		tp_close(&tp);
+		skip(); /* a file system that cannot punch holes */
+	}
+	tp_blk(&tp, 0, &blk);
+	fill(data, sizeof(data), 3);
+	assert_int_equal(drv_blk_write(&blk, 24, data, 512), 0);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
+	range = b.virt;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int rc;
+
+		for (unsigned k = 0; k < 2; k++)
+			range[k] = (struct virtio_blk_discard_write_zeroes){
+				.sector = htole64(16 + 4 * k),
+				.num_sectors = htole32(8),
+				.flags = htole32(rows[i].flags)
+			};
+		rc = request(&blk, rows[i].type, 0, &b, rows[i].len, rows[i].len ? 1 : 0, false, 0);
+		if (rc != rows[i].result)
+			fail_msg("row %zu: %d", i, rc);
+	}
+	assert_int_equal(drv_blk_read(&blk, 24, back, 512), 0);
+	assert_memory_equal(back, data, 512);
+	assert_false(tp.dev.status & VG_STATUS_NEEDS_RESET);
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+
+	/* A read-only disk offers neither, and does neither. */
+	tp_open(&tp, TP_COPY, TARGET ",readonly");
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_true(drv_blk_discard(&blk, 24, 8) < 0);
+	assert_true(drv_blk_write_zeroes(&blk, 24, 8, false) < 0);
+	assert_int_equal(drv_blk_read(&blk, 24, back, 512), 0);
+	assert_memory_equal(back, data, 512);
+	tp_close(&tp);
+}
+
+/* Headers, ranges, tables and data that are no longer the same once they have been read. */
+static void test_hostile_double_fetch(void **state)
+{
+	static uint8_t data[8192], back[8192];
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	for (unsigned packed = 0; packed < 2; packed++) {
+		tp_open(&tp, TP_COPY, TARGET);
+		tp_start(&tp, packed ? TP_ALL : TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED), 64);
+		tp_blk(&tp, 0, &blk);
+		tp.fickle = true;
+		for (unsigned i = 0; i < 10; i++) {
+			fill(data, sizeof(data), i);
+			assert_int_equal(drv_blk_write(&blk, 16 * i, data, sizeof(data)), 0);
+			assert_int_equal(drv_blk_read(&blk, 16 * i, back, sizeof(back)), 0);
+			assert_memory_equal(back, data, sizeof(back));
+		}
+		if (tp.features & VG_FEATURE(VIRTIO_BLK_F_DISCARD)) {
+			assert_int_equal(drv_blk_write_zeroes(&blk, 0, 8, false), 0);
+			assert_int_equal(drv_blk_read(&blk, 8, back, 4096), 0);
+			fill(data, sizeof(data), 0);
+			assert_memory_equal(back, data + 4096, 4096);
+		}
+		/* Many segments through a table. */
+		assert_int_equal(drv_alloc(&tp.flat.mem, 8192, 4096, true, &b), 0);
+		fill(b.virt, 8192, 42);
+		fill(data, 8192, 42);
+		assert_int_equal(request(&blk, VIRTIO_BLK_T_OUT, 32, &b, 512, 16, false,
+					 DRV_ADD_INDIRECT),
+				 0);
+		assert_int_equal(drv_blk_read(&blk, 32, back, 8192), 0);
+		assert_memory_equal(back, data, 8192);
+		drv_free(&tp.flat.mem, &b);
+		assert_int_equal(tp.dev.stats->errors, 0);
+		tp_close(&tp);
+	}
+}
+
+/** swap_image - the image's descriptor, wherever it is, becomes @path, opened with @flags */
+static void swap_image(const char *path, int flags)
+{
+	unsigned found = 0;
+	int with = open(path, flags | O_CLOEXEC);
+
+	assert_true(with >= 0);
+	for (int fd = 3; fd < 64; fd++) {
+		char name[32], target[4096];
+		ssize_t n;
+
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		n = readlink(name, target, sizeof(target) - 1);
+		if (fd == with || n < (ssize_t)strlen(IMAGE) ||
+		    memcmp(target + n - strlen(IMAGE), IMAGE, strlen(IMAGE)) != 0)
+			continue;
+		assert_int_equal(dup2(with, fd), fd);
+		found++;
+	}
+	close(with);
+	assert_int_equal(found, 1);
+}
+
+/* The disk below is full: an error of that request, and no more. */
+static void test_disk_full(void **state)
+{
+	uint8_t data[4096] = { 1 };
+	struct drv_blk blk;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_int_equal(drv_blk_write(&blk, 0, data, sizeof(data)), 0);
+	swap_image("/dev/full", O_RDWR);
+	assert_int_equal(drv_blk_write(&blk, 8, data, sizeof(data)), -EIO);
+	assert_int_equal(drv_blk_flush(&blk), -EIO); /* what cannot be synced is not durable */
+	assert_int_equal(drv_blk_read(&blk, 0, data, sizeof(data)), 0);
+	tp_close(&tp);
+}
+
+/* Reading, or writing, the image fails. */
+static void test_io_errors(void **state)
+{
+	uint8_t data[4096] = { 1 }, back[4096];
+	struct drv_blk blk;
+	struct tp tp;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_int_equal(drv_blk_write(&blk, 0, data, sizeof(data)), 0);
+	swap_image(IMAGE, O_RDONLY);
+	assert_int_equal(drv_blk_write(&blk, 0, back, sizeof(back)), -EIO);
+	assert_int_equal(drv_blk_write_zeroes(&blk, 0, 8, false) < 0, true);
+	assert_int_equal(drv_blk_read(&blk, 0, back, sizeof(back)), 0);
+	assert_memory_equal(back, data, sizeof(data));
+	swap_image(IMAGE, O_WRONLY);
+	assert_int_equal(drv_blk_read(&blk, 0, back, sizeof(back)), -EIO);
+	assert_int_equal(drv_blk_write(&blk, 8, data, sizeof(data)), 0);
+	assert_true(tp.dev.stats->errors >= 3);
+	assert_false(tp.dev.status & VG_STATUS_NEEDS_RESET);
+	tp_close(&tp);
+}
+
 /* ---- what a user gets wrong ----------------------------------------------- */
 
 static void expect_error(const char *spec, int error, const char *word)
@@ -556,7 +732,11 @@ int main(void)
 		TEST(test_hostile_no_request),
 		TEST(test_hostile_revoked_data),
 		TEST(test_hostile_huge_request),
+		TEST(test_hostile_discard),
+		TEST(test_hostile_double_fetch),
 		TEST(test_image_shrinks),
+		TEST(test_disk_full),
+		TEST(test_io_errors),
 		TEST(test_reset_in_flight),
 		TEST(test_user_errors),
 	};

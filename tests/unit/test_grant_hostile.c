@@ -2,9 +2,9 @@
 /*
  * test_grant_hostile.c - guests that break the rules of the virtio-grant transport
  *
- * shared/hostile.md, "Grants, event channels, xenstore", and what of "Rings"
- * the transport has a part in; the ring itself is the engine's tests'. The real
- * daemon serves guest 0, which misbehaves, and guest 1, which must not notice.
+ * Grants, event channels, xenstore, and what of the rings the transport has a
+ * part in; the ring itself is the engine's tests'. hostile.rows says which row
+ * each test is. The real daemon serves guest 0, which misbehaves, and guest 1, which must not notice.
  * After each offence guest 0 gets its device back by a reset, or a reconnect.
  */
 #include <pthread.h>
@@ -193,6 +193,62 @@ static void backend_indices_overwritten(void **state)
 	rig_up(g, NO_PACKED, 16);
 	rig_reads(g, 2);
 	closes(g);
+}
+
+struct scribbler {
+	struct rig_guest *g;
+	bool stop;
+};
+
+static void *scribble(void *arg)
+{
+	struct scribbler *s = arg;
+	uint64_t x = 88172645463325252ull;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+		uint8_t *slot = s->g->dev->ctrl->to_device[x % VIRTIO_GRANT_SLOTS];
+
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		/* The header: type, id, size; now and then what a queue is told. */
+		__atomic_store_n(&slot[x >> 20 & 1], (uint8_t)(x >> 24 & 15), __ATOMIC_RELAXED);
+		__atomic_store_n(&slot[6 + (x >> 32 & 1)], (uint8_t)(x >> 40), __ATOMIC_RELAXED);
+		__atomic_store_n(&slot[8 + (x >> 48) % 40], (uint8_t)(x >> 54), __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Messages that change while the backend looks at them: each is copied once, then judged. */
+static void messages_change(void **state)
+{
+	struct rig *r = *state;
+	struct scribbler s = { .g = rig_connected(r, 0) };
+	struct drv_dev *dev = s.g->dev;
+	uint8_t m[VIRTIO_GRANT_SLOT_SIZE] = { 0 };
+	pthread_t th;
+	unsigned int i;
+
+	assert_int_equal(pthread_create(&th, NULL, scribble, &s), 0);
+	for (i = 0; i < 3000; i++) {
+		struct virtio_msg_header h = { .type = i & 2,
+					       .msg_id = (uint8_t)(2 + i % 11),
+					       .msg_size = (uint16_t)(8 + i % 57) };
+
+		memcpy(m, &h, sizeof(h));
+		while (drv_msg_post(dev, m, sizeof(m)) == -EAGAIN)
+			assert_true(drv_dev_poll_events(dev) >= 0);
+		if (i % 300 == 0)
+			rig_reads(&r->guest[1], i / 300);
+	}
+	__atomic_store_n(&s.stop, true, __ATOMIC_RELAXED);
+	pthread_join(th, NULL);
+	assert_int_equal(drv_msg_drained(dev), 0);
+	assert_int_equal(drv_dev_reset(dev), 0);
+	assert_int_equal(drv_dev_reconnect(dev), 0);
+	rig_up(s.g, NO_PACKED, 16);
+	rig_reads(s.g, 1);
+	closes(s.g);
 }
 
 /* A guest that takes no answers gets no more than there is room for, and loses none. */
@@ -531,6 +587,79 @@ static void bad_data_grants(void **state)
 		assert_int_equal(drv_free(&g->dev->gmem.mem, &ro), 0);
 		assert_int_equal(drv_free(&g->dev->gmem.mem, &hole), 0);
 	}
+	closes(g);
+}
+
+/* regrant() - take away, or give again, the reference of the page at @p */
+static void regrant(struct rig_guest *g, const struct drv_buf *b, unsigned int page, bool again)
+{
+	uint32_t pfn = (uint32_t)(((char *)b->virt - (char *)fx_page(g->dom, 0)) / 4096) + page;
+
+	fx_grant_raw(g->dom, (uint32_t)(b->addr >> 12) + page, again ? GTF_permit_access : 0, 0,
+		     again ? pfn : 0);
+}
+
+struct revoker {
+	struct rig_guest *g;
+	struct drv_buf buf;
+	bool stop;
+};
+
+static void *revoke_main(void *arg)
+{
+	struct revoker *s = arg;
+	unsigned int i = 0;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+		regrant(s->g, &s->buf, i % 16, false);
+		if (i % 3 == 0)
+			usleep(50);
+		regrant(s->g, &s->buf, i % 16, true);
+		if (i % 5 == 0)
+			usleep(200);
+		i++;
+	}
+	return NULL;
+}
+
+/* References that come and go under requests: each request is right, or an error. */
+static void revoked_meanwhile(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	struct revoker s = { .g = g };
+	unsigned int i, k, good = 0;
+	pthread_t th;
+
+	assert_int_equal(drv_alloc(&g->dev->gmem.mem, 16 * 4096, 4096, true, &s.buf), 0);
+	assert_int_equal(pthread_create(&th, NULL, revoke_main, &s), 0);
+	for (i = 0; i < 300; i++) {
+		struct drv_blk_req req = {
+			.type = VIRTIO_BLK_T_IN, .sector = i % 64 * 8, .dev_writes = true, .segs = 1
+		};
+		uint32_t len = i & 1 ? 16 * 4096 : 4096;
+
+		req.seg[0] = (struct drv_seg){ s.buf.addr, len };
+		memset(s.buf.virt, 0xee, len);
+		assert_int_equal(drv_blk_do(&g->blk, &req) == 0 || req.result == -EIO, true);
+		if (req.result)
+			continue;
+		good++;
+		for (k = 0; k < len / 512; k++)
+			assert_int_equal(((uint8_t *)s.buf.virt)[k * 512],
+					 (uint8_t)(req.sector + k + g->id));
+	}
+	__atomic_store_n(&s.stop, true, __ATOMIC_RELAXED);
+	pthread_join(th, NULL);
+	assert_true(good > 0);
+	/* What is mapped stays mapped, whatever becomes of its reference. */
+	regrant(g, &g->dev->ctrl_buf, 0, false);
+	regrant(g, &g->dev->queues[0].vr.desc_mem, 0, false);
+	rig_reads(g, 1);
+	assert_int_equal(drv_msg_ping(g->dev, 5), 0);
+	regrant(g, &g->dev->queues[0].vr.desc_mem, 0, true);
+	regrant(g, &g->dev->ctrl_buf, 0, true);
+	assert_int_equal(drv_free(&g->dev->gmem.mem, &s.buf), 0);
 	closes(g);
 }
 
@@ -875,6 +1004,44 @@ static void nodes_removed(void **state)
 	}
 }
 
+/* Connected and gone, over and over, with requests out and without waiting to be let go. */
+static void reconnects_in_a_loop(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	static struct drv_blk_req req[4];
+	struct drv_buf buf;
+	unsigned int i, k;
+
+	for (i = 0; i < 30; i++) {
+		assert_int_equal(drv_alloc(&g->dev->gmem.mem, 16 * 4096, 4096, true, &buf), 0);
+		for (k = 0; k < 4; k++) {
+			req[k] = (struct drv_blk_req){ .type = VIRTIO_BLK_T_IN,
+						       .dev_writes = true,
+						       .segs = 1 };
+			req[k].seg[0] = (struct drv_seg){ buf.addr, 16 * 4096 };
+			assert_int_equal(drv_blk_submit(&g->blk, &req[k]), 0);
+		}
+		drv_queue_kick(&g->dev->queues[0]);
+		drv_dev_set_state(g->dev, i & 1 ? 1 : 5);
+		if (i & 2)
+			drv_dev_set_state(g->dev, 6);
+		assert_int_equal(drv_dev_wait_backend(g->dev, 1u << 6 | 1u << 2) > 0, true);
+		if (drv_dev_backend_state(g->dev) != 6 && !(i & 1))
+			assert_int_equal(drv_dev_wait_backend(g->dev, 1u << 6), 6);
+		for (k = 0; k < 4; k++)
+			assert_int_equal(drv_free(&g->dev->gmem.mem, &req[k].hdr), 0);
+		assert_int_equal(drv_free(&g->dev->gmem.mem, &buf), 0);
+		drv_dev_drop(g->dev);
+		assert_int_equal(g->dev->gmem.mem.still_mapped, 0);
+		assert_int_equal(drv_dev_reconnect(g->dev), 0);
+		rig_up(g, i & 4 ? NO_PACKED : ~0ull, 16);
+	}
+	rig_reads(g, 1);
+	closes(g);
+	assert_int_equal(fx_grants_in_use(r->w, g->id), 0);
+}
+
 static void slow_xenstore(void **state)
 {
 	struct rig *r = *state;
@@ -891,16 +1058,29 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		T(malformed_messages),	 T(producer_index_jumps),
-		T(consumer_index_jumps), T(backend_indices_overwritten),
-		T(answers_not_taken),	 T(features),
-		T(config_out_of_range),	 T(impossible_queues),
-		T(impossible_channels),	 T(impossible_pools),
-		T(bad_data_grants),	 T(grant_operations_fail),
-		T(broken_split_rings),	 T(broken_packed_rings),
-		T(event_storm),		 T(watch_flood),
-		T(malformed_keys),	 T(bad_control_page),
-		T(states_in_any_order),	 T(nodes_removed),
+		T(malformed_messages),
+		T(producer_index_jumps),
+		T(consumer_index_jumps),
+		T(backend_indices_overwritten),
+		T(messages_change),
+		T(answers_not_taken),
+		T(features),
+		T(config_out_of_range),
+		T(impossible_queues),
+		T(impossible_channels),
+		T(impossible_pools),
+		T(bad_data_grants),
+		T(revoked_meanwhile),
+		T(grant_operations_fail),
+		T(broken_split_rings),
+		T(broken_packed_rings),
+		T(event_storm),
+		T(watch_flood),
+		T(malformed_keys),
+		T(bad_control_page),
+		T(states_in_any_order),
+		T(nodes_removed),
+		T(reconnects_in_a_loop),
 		T(slow_xenstore),
 	};
 

@@ -5,8 +5,8 @@
  * Each row is a thing that a malicious driver does. What must hold for each: the
  * call returns, with an error and a sentence when a rule was broken; the queue
  * then gives nothing more, but takes back what is out; a neighbour in the same
- * memory works on; after a reset the queue itself works again. The table at the
- * end is the result.
+ * memory works on; after a reset the queue itself works again. hostile.rows says
+ * which row of the table each test is; tests/run-unit prints it.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -190,6 +190,28 @@ static void indirect_in_indirect(void)
 	broken(&r, -EPROTO);
 }
 
+/* In a packed ring's table the flag is reserved (2.8.7): a buffer like any other, never a table. */
+static void indirect_in_indirect_packed(void)
+{
+	struct vring_packed_desc *t;
+	struct vg_chain *c[8];
+	struct rig r;
+
+	packed(&r, RIG_INDIRECT);
+	t = rig_at(&r, RIG_DATA);
+	for (unsigned i = 0; i < 4; i++)
+		t[i] = (struct vring_packed_desc){
+			D, 64, (uint16_t)i,
+			i % 2 ? VRING_DESC_F_INDIRECT : VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT
+		};
+	rig_pdesc(&r, 0, D, 64, VRING_DESC_F_INDIRECT, 9, true);
+	assert_int_equal(vg_vq_pop(r.vq, c, 8), 1);
+	assert_int_equal(c[0]->n_out, 4);
+	assert_int_equal(c[0]->out_len, 4 * 64);
+	neighbour_works(&r);
+	end(&r);
+}
+
 static void indirect_with_next(void)
 {
 	struct rig r;
@@ -352,6 +374,36 @@ static void used_index_forged(void)
 	assert_true(vg_vq_flush(r.vq));
 	assert_int_equal(r.used->idx, 1);
 	assert_int_equal(r.used->ring[0].id, 0);
+	neighbour_works(&r);
+	end(&r);
+}
+
+/* What the device writes back lies in the ring itself: the guest spoils it, and what is out. */
+static void used_descriptors_forged(void)
+{
+	struct vg_chain *c[8];
+	struct rig r;
+
+	packed(&r, 0);
+	for (unsigned i = 0; i < 4; i++)
+		rig_pdesc(&r, i, D, 1, VRING_DESC_F_WRITE, (uint16_t)(10 + i), true);
+	assert_int_equal(vg_vq_pop(r.vq, c, 8), 4);
+	for (unsigned i = 0; i < 4; i++)
+		r.pdesc[i] = (struct vring_packed_desc){ ~0ull, ~0u, 0xffff, 0xffff };
+	for (unsigned i = 0; i < 4; i++)
+		vg_vq_push(r.vq, c[3 - i], 1);
+	assert_true(vg_vq_flush(r.vq));
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(r.pdesc[i].id, 13 - i);
+		assert_int_equal(r.pdesc[i].len, 1);
+		assert_int_equal(r.pdesc[i].flags & (1u << 7 | 1u << 15), 1u << 7 | 1u << 15);
+		r.pdesc[i].flags = 0xffff;
+	}
+	/* The next lap begins where it should. */
+	for (unsigned i = 4; i < 8; i++)
+		rig_pdesc(&r, i, D, 1, 0, (uint16_t)i, true);
+	assert_int_equal(vg_vq_pop(r.vq, c, 8), 4);
+	assert_int_equal(vg_vq_pop(r.vq, c, 8), 0);
 	neighbour_works(&r);
 	end(&r);
 }
@@ -957,64 +1009,59 @@ static void memory_changes(void)
 	assert_true(popped > 0);
 }
 
-/* ---- the table ------------------------------------------------------------- */
+/* ---- the tests ------------------------------------------------------------- */
 
 static struct row {
 	const char *name;
 	void (*run)(void);
-	bool passed;
 } rows[] = {
-	{ "next loops", next_loops, false },
-	{ "next loops inside an indirect table", next_loops_in_table, false },
-	{ "indirect in indirect", indirect_in_indirect, false },
-	{ "indirect with NEXT", indirect_with_next, false },
-	{ "indirect without the feature", indirect_not_negotiated, false },
-	{ "table length 0 or no multiple of 16", table_length, false },
-	{ "table that is not there", table_not_there, false },
-	{ "chain longer than the queue", too_long, false },
-	{ "head index out of range", head_out_of_range, false },
-	{ "available index jumps", avail_jumps, false },
-	{ "used index written by the guest", used_index_forged, false },
-	{ "queue size 0, no power of two, over the maximum", queue_sizes, false },
-	{ "ring out of bounds, misaligned, overlapping", ring_placement, false },
-	{ "ring in another queue's or the data's memory", another_queues_memory, false },
-	{ "packed flags that keep changing", packed_flags_flip, false },
-	{ "wrap counter games", wrap_games, false },
-	{ "double fetch: copied indirect tables", double_fetch_table, false },
-	{ "double fetch: descriptors, direct tables", double_fetch_ring, false },
-	{ "memory changes while it is read", memory_changes, false },
-	{ "zero-length descriptors", zero_length, false },
-	{ "address + length overflow, lengths near 2^32", lengths, false },
-	{ "ranges across regions", across_regions, false },
-	{ "readable behind writable", wrong_order, false },
-	{ "buffers resubmitted before completion", resubmitted_early, false },
-	{ "kicks without work", kicks_without_work, false },
-	{ "reset with chains in flight", reset_in_flight, false },
-	{ "chains longer than memory lasts", memory_is_bounded, false },
+	{ "next loops", next_loops },
+	{ "next loops inside an indirect table", next_loops_in_table },
+	{ "indirect in indirect", indirect_in_indirect },
+	{ "indirect in indirect, packed", indirect_in_indirect_packed },
+	{ "indirect with NEXT", indirect_with_next },
+	{ "indirect without the feature", indirect_not_negotiated },
+	{ "table length 0 or no multiple of 16", table_length },
+	{ "table that is not there", table_not_there },
+	{ "chain longer than the queue", too_long },
+	{ "head index out of range", head_out_of_range },
+	{ "available index jumps", avail_jumps },
+	{ "used index written by the guest", used_index_forged },
+	{ "used descriptors written by the guest", used_descriptors_forged },
+	{ "queue size 0, no power of two, over the maximum", queue_sizes },
+	{ "ring out of bounds, misaligned, overlapping", ring_placement },
+	{ "ring in another queue's or the data's memory", another_queues_memory },
+	{ "packed flags that keep changing", packed_flags_flip },
+	{ "wrap counter games", wrap_games },
+	{ "double fetch: copied indirect tables", double_fetch_table },
+	{ "double fetch: descriptors, direct tables", double_fetch_ring },
+	{ "memory changes while it is read", memory_changes },
+	{ "zero-length descriptors", zero_length },
+	{ "address + length overflow, lengths near 2^32", lengths },
+	{ "ranges across regions", across_regions },
+	{ "readable behind writable", wrong_order },
+	{ "buffers resubmitted before completion", resubmitted_early },
+	{ "kicks without work", kicks_without_work },
+	{ "reset with chains in flight", reset_in_flight },
+	{ "chains longer than memory lasts", memory_is_bounded },
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
 
 static void run_row(void **state)
 {
-	struct row *row = *state;
+	const struct row *row = *state;
 
 	row->run();
-	row->passed = true;
 }
 
 int main(void)
 {
 	struct CMUnitTest tests[N_ROWS];
-	int rc;
 
 	for (unsigned i = 0; i < N_ROWS; i++)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
 						.test_func = run_row,
 						.initial_state = &rows[i] };
-	rc = _cmocka_run_group_tests("hostile rings", tests, N_ROWS, NULL, NULL);
-	printf("\nhostile.md, Rings (engine)\n");
-	for (unsigned i = 0; i < N_ROWS; i++)
-		printf("  %-6s  %s\n", rows[i].passed ? "ok" : "FAILED", rows[i].name);
-	return rc;
+	return _cmocka_run_group_tests("hostile rings", tests, N_ROWS, NULL, NULL);
 }

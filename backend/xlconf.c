@@ -551,8 +551,13 @@ static void look_at(struct search *s, const char *path)
 static void search_dir(struct search *s, const char *dir)
 {
 	char **names = calloc(NAMES_MAX, sizeof(*names));
-	int n = names ? list_dir(dir, names) : -ENOMEM;
+	int n;
 
+	if (!names) {
+		s->ret = -ENOMEM;
+		return;
+	}
+	n = list_dir(dir, names);
 	if (n < 0)
 		s->ret = n;
 	for (int i = 0; i < n; i++) {

@@ -3,6 +3,7 @@
  * client.c - one request to vgrantd and its answer; see backend/control.h for the lines
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,23 +140,26 @@ static void print_stream(struct json_object *obj)
 /* Read lines up to the last one of the answer. Return: its object, or NULL after a complaint. */
 static struct json_object *read_answer(int fd)
 {
-	FILE *in = fdopen(dup(fd), "r");
+	FILE *in = fdopen(fcntl(fd, F_DUPFD_CLOEXEC, 0), "r");
 	struct json_object *obj = NULL;
+	bool heard = false; /* a line that is not a part of a stream */
 	char *line = NULL;
 	size_t size = 0;
 
 	errno = 0;
 	while (in && getline(&line, &size, in) > 0) {
+		heard = true;
 		obj = json_tokener_parse(line);
 		if (!json_object_get_boolean(vgrant_member(obj, "more")))
 			break;
 		print_stream(obj);
 		json_object_put(obj);
 		obj = NULL;
+		heard = false;
 		errno = 0;
 	}
 	if (!vgrant_member(obj, "ok")) {
-		if (obj || (size && line && *line && !errno))
+		if (heard)
 			vgrant_complain("what listens there does not answer like vgrantd");
 		else if (errno == EAGAIN)
 			vgrant_complain(

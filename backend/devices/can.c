@@ -72,11 +72,13 @@ void can_trace(struct can *can, const struct can_item *item, char way)
 {
 	char line[CAN_LOG_MAX];
 	struct timespec now;
+	size_t len;
 
 	if (!vg_trace_on(&can->dev->trace))
 		return;
 	clock_gettime(CLOCK_REALTIME, &now);
-	vg_trace_line(&can->dev->trace, line, can_log_line(line, &now, can->interface, item, way));
+	len = can_log_line(line, &now, can->interface, item, way);
+	vg_trace_line(&can->dev->trace, line, len);
 }
 
 /* ---- the controller ----------------------------------------------------- */

@@ -88,6 +88,7 @@ struct vg_control_device {
 	const struct vg_control_queue *queues;
 	unsigned n_queues;
 	struct vg_dev_stats stats;
+	struct vg_hyper_stats hyper;
 	pid_t worker;	    /* 0: none */
 	unsigned restarts;  /* of the worker */
 	int64_t uptime_ns;  /* since the device came to this backend */

@@ -151,6 +151,22 @@ static struct json_object *counters_json(const struct vg_dev_stats *s)
 	return obj;
 }
 
+static struct json_object *hyper_json(const struct vg_hyper_stats *s)
+{
+	struct json_object *obj = json_object_new_object();
+
+	add_uint(obj, "copy_calls", s->copy_calls);
+	add_uint(obj, "copy_hypercalls", s->copy_hypercalls);
+	add_uint(obj, "copied_bytes", s->copied_bytes);
+	add_uint(obj, "maps", s->maps);
+	add_uint(obj, "mapped_pages", s->mapped_pages);
+	add_uint(obj, "unmaps", s->unmaps);
+	add_uint(obj, "pool_hits", s->pool_hits);
+	add_uint(obj, "notifies", s->notifies);
+	add_uint(obj, "unmasks", s->unmasks);
+	return obj;
+}
+
 static struct json_object *worker_json(const struct vg_control_device *dev)
 {
 	struct json_object *obj = json_object_new_object();
@@ -181,6 +197,7 @@ struct json_object *vg_json_device(const struct vg_control_device *dev)
 	add(obj, "features", features_json(dev));
 	add(obj, "queues", queues_json(dev));
 	add(obj, "counters", counters_json(&dev->stats));
+	add(obj, "xen", hyper_json(&dev->hyper));
 	add(obj, "worker", worker_json(dev));
 	snprintf(name, sizeof(name), "%.3f", (double)dev->uptime_ns / 1e9);
 	add(obj, "uptime", json_object_new_double_s((double)dev->uptime_ns / 1e9, name));

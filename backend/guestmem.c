@@ -16,6 +16,12 @@
  * A guest may write to its memory while we read it. The bytes are then a mix of
  * old and new: the guest's own loss, since nothing is ever checked but the copy.
  *
+ * Mapping the data of one request costs a call of its own to map and one to unmap,
+ * where a copy shares its call with all of a turn; and what is mapped must be
+ * unmapped before its chain is pushed. It is done where the device wants it, and a
+ * map that fails, for whatever reason, is no error: the copy that takes its place
+ * finds out which range is bad.
+ *
  * Bounce buffers come in powers of two from one page up, one free list for each,
  * so that a steady load allocates nothing. What is out and what lies free
  * together never exceed the limit: when it is reached, free buffers of other
@@ -372,6 +378,53 @@ static int data_direct(struct vg_data *d, struct cursor cur, size_t len)
 	return 0;
 }
 
+/**
+ * data_map - make @d->iov of the guest's own memory, mapped for this request
+ *
+ * Return: 0; -ENOMEM; another negative errno: it cannot be had, copy.
+ */
+static int data_map(struct vg_data *d, struct cursor cur, size_t len)
+{
+	struct vg_chain *c = d->chain;
+	unsigned max = d->dir == VG_FROM_GUEST ? c->n_out : c->n_in;
+	struct vg_seg *segs = malloc(max * sizeof(*segs));
+	unsigned n = 0;
+	int rc;
+
+	d->iov = d->inl;
+	if (max > sizeof(d->inl) / sizeof(d->inl[0]))
+		d->iov = malloc(max * sizeof(*d->iov));
+	if (!segs || !d->iov) {
+		rc = -ENOMEM;
+		goto out;
+	}
+	for (; len; n++) {
+		segs[n].len = cursor_take(&cur, len, &segs[n].addr);
+		len -= segs[n].len;
+	}
+	rc = d->mem->ops->map_data(d->mem, segs, n, d->dir, &d->map, d->iov);
+	if (rc)
+		goto out;
+	d->mem->stats.maps++;
+	d->niov = 1;
+	for (unsigned i = 1; i < n; i++) {
+		struct iovec *last = &d->iov[d->niov - 1];
+
+		if ((uint8_t *)last->iov_base + last->iov_len == d->iov[i].iov_base)
+			last->iov_len += d->iov[i].iov_len;
+		else
+			d->iov[d->niov++] = d->iov[i];
+	}
+out:
+	if (rc) {
+		d->map = (struct vg_map){ 0 };
+		if (d->iov != d->inl)
+			free(d->iov);
+	}
+	free(segs);
+	return rc;
+}
+
 int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enum vg_dir dir,
 		  size_t off, size_t len)
 {
@@ -388,11 +441,17 @@ int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enu
 	d->chain = c;
 	d->off = off;
 	d->bounce = NULL;
+	d->map = (struct vg_map){ 0 };
 	if (!len)
 		return 0;
 	if (b->mem->ops->direct) {
 		rc = data_direct(d, cur, len);
 		if (rc != -EFAULT)
+			return rc;
+	}
+	if (b->mem->map_from && len >= b->mem->map_from && b->mem->ops->map_data) {
+		rc = data_map(d, cur, len);
+		if (rc == 0 || rc == -ENOMEM)
 			return rc;
 	}
 	if (!b->mem->bounce)
@@ -411,7 +470,7 @@ int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enu
 void vg_data_finish(struct vg_data *d, struct vg_batch *b, size_t len)
 {
 	if (!d->bounce || d->dir == VG_FROM_GUEST)
-		return;
+		return; /* direct and mapped memory is the guest's own */
 	chain_copy(b, d->chain, d->dir, d->off, d->bounce, len < d->len ? len : d->len);
 }
 
@@ -421,6 +480,7 @@ void vg_data_end(struct vg_data *d)
 		bounce_put(d->mem->bounce, d->bounce, d->len);
 	else if (d->iov != d->inl)
 		free(d->iov);
+	vg_mem_unmap(d->mem, &d->map);
 	d->bounce = NULL;
 	d->iov = d->inl;
 	d->niov = 0;

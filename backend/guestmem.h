@@ -13,7 +13,8 @@
  *  direct  a pointer, where the range is mapped anyway (vhost-user regions, the
  *          virtio-grant pool). Free.
  *  copy    many small ranges at once: one hypercall for grants.
- *  map     for what stays: rings.
+ *  map     for what stays: rings. And for the data of one large request, where the
+ *          device allows it (vg_mem.map_from).
  *
  * A struct vg_batch gathers copies, so that a whole turn of a ring costs one
  * hypercall. Data (as against headers) goes through struct vg_data, which gives
@@ -30,6 +31,7 @@
 
 struct vg_mem;
 struct vg_chain;
+struct vg_seg;
 
 /* Seen from the guest: what it gives us to read, what it gives us to fill. */
 enum vg_dir { VG_FROM_GUEST, VG_TO_GUEST };
@@ -48,6 +50,7 @@ struct vg_map {
 	size_t len;   /* bytes */
 	void *base;   /* the port's own */
 	size_t pages; /* the port's own */
+	bool is_data; /* the port's own */
 };
 
 struct vg_mem_stats {
@@ -56,6 +59,22 @@ struct vg_mem_stats {
 	uint64_t maps;
 	uint64_t unmaps;
 	uint64_t direct; /* ranges that needed neither */
+};
+
+/*
+ * What a port asked of the hypervisor, counted where the call is made. A mapping is two hypercalls
+ * in a PV backend domain (the process' page tables and the kernel's own), one elsewhere.
+ */
+struct vg_hyper_stats {
+	uint64_t copy_calls;	  /* of grant copy */
+	uint64_t copy_hypercalls; /* Linux makes of them: one for each 16 pieces within pages */
+	uint64_t copied_bytes;
+	uint64_t maps;	       /* calls, of any number of pages */
+	uint64_t mapped_pages; /* by them */
+	uint64_t unmaps;
+	uint64_t pool_hits; /* ranges that were mapped anyway: no call */
+	uint64_t notifies;  /* events sent */
+	uint64_t unmasks;   /* ports opened again; a hypercall only if an event came meanwhile */
 };
 
 struct vg_mem_ops {
@@ -67,6 +86,10 @@ struct vg_mem_ops {
 	/* Read-write. 0, or negative errno with nothing mapped. */
 	int (*map)(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out);
 	void (*unmap)(struct vg_mem *mem, struct vg_map *map);
+	/* All of @n > 0 ranges with one call, for ops->unmap; @iov[i] is where @segs[i] lies. 0, or
+	 * negative errno with nothing mapped. NULL op: never. */
+	int (*map_data)(struct vg_mem *mem, const struct vg_seg *segs, unsigned n, enum vg_dir dir,
+			struct vg_map *out, struct iovec *iov);
 };
 
 struct vg_bounce;
@@ -74,6 +97,10 @@ struct vg_bounce;
 struct vg_mem {
 	const struct vg_mem_ops *ops;
 	struct vg_bounce *bounce; /* where ops->direct can fail: vg_bounce_new() */
+	/* Data of at least this many bytes is mapped, not copied; 0: never. The device's to set: its
+	 * I/O must leave no reference to a page behind when it completes (O_DIRECT does), because the
+	 * kernel then puts off the unmapping, and the guest finds its grant still in use. */
+	size_t map_from;
 	struct vg_mem_stats stats;
 };
 
@@ -142,6 +169,7 @@ struct vg_data {
 	struct vg_chain *chain;
 	size_t off;
 	void *bounce;	     /* NULL: iov is guest memory */
+	struct vg_map map;   /* of it, for this request; all zero: none */
 	struct iovec inl[8]; /* a longer list is allocated; bounce memory needs one */
 };
 
@@ -161,7 +189,7 @@ int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enu
  * or VG_FROM_GUEST */
 void vg_data_finish(struct vg_data *d, struct vg_batch *b, size_t len);
 
-/** vg_data_end - give bounce memory and iovecs back; after vg_batch_run() */
+/** vg_data_end - unmap, give bounce memory and iovecs back; after vg_batch_run(), before vg_vq_push() */
 void vg_data_end(struct vg_data *d);
 
 /**

@@ -31,6 +31,10 @@
 #define VG_LIMIT_POOL_PAGES 8192u
 #define VG_LIMIT_POOLS	    4u
 
+/* Pages of data buffers of a device that are mapped at once, 8 MiB; further data is copied. Maptrack
+ * entries, again. */
+#define VG_LIMIT_DATA_PAGES 2048u
+
 /* Frames that wait until a CAN guest makes receive buffers available; further ones are dropped and
  * counted. 80 bytes each. A 1 Mbit/s bus brings at most 1024 in 48 ms. */
 #define VG_LIMIT_CAN_RX_QUEUE 65536u

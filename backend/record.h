@@ -26,7 +26,7 @@
 #include "backend/limits.h"
 
 #define VG_RECORD_MAGIC	  0x56475245434f5244ULL /* "VGRECORD" */
-#define VG_RECORD_VERSION 1u
+#define VG_RECORD_VERSION 2u
 
 struct vg_record_queue {
 	uint32_t size;	  /* 0: not set */
@@ -70,7 +70,7 @@ struct vg_record {
 	struct vg_record_state state[2];
 	uint64_t offered; /* feature bits */
 	struct vg_dev_stats stats;
-	struct vg_mem_stats mem_stats;
+	struct vg_hyper_stats hyper;
 	struct vg_record_live live[VG_MAX_QUEUES];
 };
 

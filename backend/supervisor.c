@@ -399,6 +399,7 @@ static void list_one(struct vg_control_req *req, const struct vg_node *n)
 		const struct vg_record *rec = n->rec.rec;
 
 		d.stats = rec->stats;
+		d.hyper = rec->hyper;
 		d.offered = rec->offered;
 		d.negotiated = vg_record_read(&n->rec)->features;
 		for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {

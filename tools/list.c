@@ -195,6 +195,15 @@ static void print_counters(struct json_object *c)
 	       vgrant_text(c, "resets"));
 }
 
+static void print_xen(struct json_object *x)
+{
+	printf("  xen        %s grant copies of %s, %s maps of %s pages, %s unmaps, %s ranges in "
+	       "the pool; %s events sent, %s unmasked\n",
+	       vgrant_text(x, "copy_calls"), vgrant_bytes(vgrant_number(x, "copied_bytes")),
+	       vgrant_text(x, "maps"), vgrant_text(x, "mapped_pages"), vgrant_text(x, "unmaps"),
+	       vgrant_text(x, "pool_hits"), vgrant_text(x, "notifies"), vgrant_text(x, "unmasks"));
+}
+
 static void print_details(struct json_object *dev)
 {
 	struct json_object *queues = vgrant_member(dev, "queues");
@@ -217,6 +226,7 @@ static void print_details(struct json_object *dev)
 		       vgrant_text(worker, "restarts"));
 	print_features(vgrant_member(dev, "features"));
 	print_counters(vgrant_member(dev, "counters"));
+	print_xen(vgrant_member(dev, "xen"));
 	if (*vgrant_text(dev, "detail"))
 		printf("  device     %s\n", vgrant_printable(vgrant_text(dev, "detail")));
 	for (size_t i = 0; queues && i < json_object_array_length(queues); i++)

@@ -56,6 +56,8 @@ static const struct vg_param_def blk_params[] = {
 	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "refuse writes; several guests may share it" },
 	{ "direct", VG_PARAM_BOOL, false, 0, 1, "0", "bypass the host's page cache (O_DIRECT)" },
+	{ "map-from", VG_PARAM_SIZE, false, 0, VG_LIMIT_REQUEST_BYTES, "0",
+	  "map the data of requests of at least this many bytes instead of copying it; 0: never" },
 	{ "queues", VG_PARAM_UINT, false, 1, VG_MAX_QUEUES - 1, "1", "number of request queues" },
 	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
 	  "largest queue size, a power of two" },
@@ -106,6 +108,7 @@ struct blk {
 	struct virtio_blk_config config; /* little-endian, as the guest reads it */
 	char serial[VIRTIO_BLK_ID_BYTES];
 	bool write_through;
+	size_t map_from;       /* bytes; see struct vg_mem */
 	struct vg_batch batch; /* of the running turn: never kept over a turn */
 	struct blk_queue queue[VG_MAX_QUEUES];
 };
@@ -148,9 +151,15 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	if (strlen(serial) > VIRTIO_BLK_ID_BYTES)
 		return vg_fail(err, -EINVAL, "serial=%s is longer than %d characters", serial,
 			       VIRTIO_BLK_ID_BYTES);
+	if (vg_params_bool(params, blk_params, "direct") &&
+	    vg_params_uint(params, blk_params, "map-from"))
+		return vg_fail(err, -EINVAL,
+			       "direct and map-from exclude each other: with O_DIRECT a page that "
+			       "was mapped cannot be given back in time");
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return vg_fail(err, -ENOMEM, "out of memory");
+	blk->map_from = vg_params_uint(params, blk_params, "map-from");
 	ret = vg_raw_open(vg_params_str(params, blk_params, "target"),
 			  vg_params_bool(params, blk_params, "readonly"),
 			  vg_params_bool(params, blk_params, "direct"), &blk->img, err);
@@ -613,7 +622,10 @@ static void blk_queue_ready(struct vg_dev *dev, unsigned q)
 
 static int blk_start(struct vg_dev *dev)
 {
+	struct blk *blk = dev->priv;
+
 	apply_cache_mode(dev);
+	dev->mem->map_from = blk->map_from;
 	return 0;
 }
 

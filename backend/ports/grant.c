@@ -98,8 +98,10 @@ static void channel_close(struct vg_grant_port *gp, unsigned c)
 
 static void channel_notify(struct vg_grant_port *gp, unsigned c)
 {
-	if (gp->channel[c].local != NO_PORT)
-		xenevtchn_notify(gp->xce, (evtchn_port_t)gp->channel[c].local);
+	if (gp->channel[c].local == NO_PORT)
+		return;
+	gp->gm.stats->notifies++;
+	xenevtchn_notify(gp->xce, (evtchn_port_t)gp->channel[c].local);
 }
 
 /* ---- the control page --------------------------------------------------- */
@@ -215,8 +217,10 @@ static void unmask(struct vg_grant_port *gp, unsigned c)
 	if (!gp->channel[c].fired)
 		return;
 	gp->channel[c].fired = false;
-	if (gp->channel[c].local != NO_PORT)
-		xenevtchn_unmask(gp->xce, (evtchn_port_t)gp->channel[c].local);
+	if (gp->channel[c].local == NO_PORT)
+		return;
+	gp->gm.stats->unmasks++;
+	xenevtchn_unmask(gp->xce, (evtchn_port_t)gp->channel[c].local);
 }
 
 static void events_ready(struct vg_watch *w, unsigned events)
@@ -297,7 +301,6 @@ static void show(struct vg_deferred *d)
 	struct vg_grant_port *gp = container_of(d, struct vg_grant_port, show);
 	struct vg_record *rec = gp->rec->rec;
 
-	rec->mem_stats = gp->gm.mem.stats;
 	for (unsigned q = 0; q < gp->dev->n_queues; q++) {
 		struct vg_record_live *live = &rec->live[q];
 		struct vg_vq *vq = gp->dev->queue[q].vq;
@@ -489,6 +492,7 @@ int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, struct vg_record_map *
 	dev->port = &gp->port;
 	dev->mem = &gp->gm.mem;
 	dev->stats = &rec->rec->stats;
+	gp->gm.stats = &rec->rec->hyper;
 	rec->rec->offered = vg_dev_offered(dev);
 	*out = gp;
 	return 0;

@@ -14,11 +14,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "backend/virtqueue.h"
 #include "virtio_grant.h"
 
 enum {
 	PAGE = VIRTIO_GRANT_PAGE_SIZE,
-	SEGS = 1024, /* of one grant-copy call; more than that is cut into several */
+	SEGS = 1024,	 /* of one grant-copy call; more than that is cut into several */
+	COPY_BATCH = 16, /* Linux, drivers/xen/gntdev.c: GNTDEV_COPY_BATCH */
 };
 
 #define REF_BITS_END 44 /* bits 44 to 62 of an address are zero */
@@ -50,10 +52,27 @@ static void *grant_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg
 	for (unsigned i = 0; i < gm->n_pools; i++) {
 		const struct vg_grant_pool *p = &gm->pool[i];
 
-		if (addr >= p->addr && addr - p->addr < p->len && len <= p->len - (addr - p->addr))
+		if (addr >= p->addr && addr - p->addr < p->len &&
+		    len <= p->len - (addr - p->addr)) {
+			gm->stats->pool_hits++;
 			return p->ptr + (addr - p->addr);
+		}
 	}
 	return NULL;
+}
+
+/* How many operations Linux makes of @n segments: it cuts them at our page boundaries. */
+static unsigned pieces(const xengnttab_grant_copy_segment_t *segs, unsigned n)
+{
+	unsigned ops = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		const void *virt = segs[i].flags & GNTCOPY_source_gref ? segs[i].dest.virt
+								       : segs[i].source.virt;
+
+		ops += (unsigned)(((uintptr_t)virt % PAGE + segs[i].len + PAGE - 1) / PAGE);
+	}
+	return ops;
 }
 
 /* One grant-copy call. Return: 0, or the first failed segment's error. */
@@ -64,11 +83,15 @@ static int run_segs(struct vg_grant_mem *gm, unsigned n)
 
 	if (n == 0)
 		return 0;
+	gm->stats->copy_calls++;
+	gm->stats->copy_hypercalls += (pieces(gm->segs, n) + COPY_BATCH - 1) / COPY_BATCH;
 	/* Returns -1 when the call failed as a whole, else 0 with a status in each segment. */
 	ret = xengnttab_grant_copy(gm->xgt, n, gm->segs);
 	for (unsigned i = 0; i < n; i++) {
-		if (ret == 0 && gm->segs[i].status == 0)
+		if (ret == 0 && gm->segs[i].status == 0) {
+			gm->stats->copied_bytes += gm->segs[i].len;
 			continue;
+		}
 		first = first ? first : -EFAULT;
 		if (gm->errors[i])
 			*gm->errors[i] = -EFAULT;
@@ -129,6 +152,13 @@ static int grant_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 	return first ? first : ret;
 }
 
+static void *map_refs(struct vg_grant_mem *gm, uint32_t *refs, uint32_t pages, int prot)
+{
+	gm->stats->maps++;
+	gm->stats->mapped_pages += pages;
+	return xengnttab_map_domain_grant_refs(gm->xgt, pages, gm->domid, refs, prot);
+}
+
 void *vg_grant_map(struct vg_grant_mem *gm, uint32_t ref, uint32_t pages)
 {
 	uint32_t *refs = calloc(pages, sizeof(*refs));
@@ -138,14 +168,14 @@ void *vg_grant_map(struct vg_grant_mem *gm, uint32_t ref, uint32_t pages)
 		return NULL;
 	for (uint32_t i = 0; i < pages; i++)
 		refs[i] = ref + i;
-	ptr = xengnttab_map_domain_grant_refs(gm->xgt, pages, gm->domid, refs,
-					      PROT_READ | PROT_WRITE);
+	ptr = map_refs(gm, refs, pages, PROT_READ | PROT_WRITE);
 	free(refs);
 	return ptr;
 }
 
 void vg_grant_unmap(struct vg_grant_mem *gm, void *ptr, uint32_t pages)
 {
+	gm->stats->unmaps++;
 	xengnttab_unmap(gm->xgt, ptr, pages);
 }
 
@@ -167,7 +197,43 @@ static int grant_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_ma
 
 static void grant_unmap(struct vg_mem *mem, struct vg_map *map)
 {
-	vg_grant_unmap((struct vg_grant_mem *)mem, map->base, (uint32_t)map->pages);
+	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
+
+	vg_grant_unmap(gm, map->base, (uint32_t)map->pages);
+	if (map->is_data)
+		gm->data_pages -= (uint32_t)map->pages;
+}
+
+/* Read-only where the device only reads: a driver may have granted no more than that. */
+static int grant_map_data(struct vg_mem *mem, const struct vg_seg *segs, unsigned n,
+			  enum vg_dir dir, struct vg_map *out, struct iovec *iov)
+{
+	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
+	uint32_t room = VG_LIMIT_DATA_PAGES - gm->data_pages, total = 0;
+	uint32_t ref, off, pages;
+	uintptr_t skip;
+	uint8_t *base;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!decode(segs[i].addr, segs[i].len, &ref, &off, &pages))
+			return -EFAULT;
+		if (pages > room - total)
+			return -ENOBUFS;
+		/* How far behind the base, which is not known yet. */
+		skip = (uintptr_t)total * PAGE + off;
+		iov[i] = (struct iovec){ .iov_base = (void *)skip, .iov_len = segs[i].len };
+		for (uint32_t k = 0; k < pages; k++)
+			gm->refs[total++] = ref + k;
+	}
+	base = map_refs(gm, gm->refs, total,
+			dir == VG_FROM_GUEST ? PROT_READ : PROT_READ | PROT_WRITE);
+	if (!base)
+		return -EFAULT;
+	gm->data_pages += total;
+	*out = (struct vg_map){ .ptr = base, .base = base, .pages = total, .is_data = true };
+	for (unsigned i = 0; i < n; i++)
+		iov[i].iov_base = base + (uintptr_t)iov[i].iov_base;
+	return 0;
 }
 
 static const struct vg_mem_ops grant_mem_ops = {
@@ -175,6 +241,7 @@ static const struct vg_mem_ops grant_mem_ops = {
 	.copy = grant_copy,
 	.map = grant_map,
 	.unmap = grant_unmap,
+	.map_data = grant_map_data,
 };
 
 int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid)
@@ -182,10 +249,12 @@ int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid)
 	memset(gm, 0, sizeof(*gm));
 	gm->mem.ops = &grant_mem_ops;
 	gm->domid = domid;
+	gm->stats = &gm->own_stats;
+	gm->refs = calloc(VG_LIMIT_DATA_PAGES, sizeof(*gm->refs));
 	gm->segs = calloc(SEGS, sizeof(*gm->segs));
 	gm->errors = calloc(SEGS, sizeof(*gm->errors));
 	gm->mem.bounce = vg_bounce_new(VG_LIMIT_BOUNCE_BYTES);
-	if (gm->segs && gm->errors && gm->mem.bounce) {
+	if (gm->refs && gm->segs && gm->errors && gm->mem.bounce) {
 		gm->xgt = xengnttab_open(NULL, 0);
 		if (gm->xgt)
 			return 0;
@@ -203,6 +272,7 @@ void vg_grant_mem_close(struct vg_grant_mem *gm)
 		xengnttab_close(gm->xgt);
 	if (gm->mem.bounce)
 		vg_bounce_free(gm->mem.bounce);
+	free(gm->refs);
 	free(gm->segs);
 	free(gm->errors);
 	memset(gm, 0, sizeof(*gm));

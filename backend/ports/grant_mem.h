@@ -4,6 +4,14 @@
  *
  * Copies are one grant-copy call for all of a batch; rings and pools are
  * mapped. Addresses in a pool are direct: no hypercall at all.
+ *
+ * What stays mapped is what the driver announced for that: the control page, the
+ * rings and the pools, bounded by limits.h. They are a cache that needs no
+ * eviction. Nothing else may stay: a Linux driver ends access to a buffer's
+ * grants as soon as it sees its used element, and disables the device when it
+ * finds one still mapped; and a reference says nothing about the page behind it,
+ * which is another one the next time. So a mapping of a data buffer lives for its
+ * request, VG_LIMIT_DATA_PAGES at a time, and a cache of those would never be hit.
  */
 #ifndef VG_GRANT_MEM_H
 #define VG_GRANT_MEM_H
@@ -28,6 +36,10 @@ struct vg_grant_mem {
 	struct vg_grant_pool pool[VG_LIMIT_POOLS];
 	xengnttab_grant_copy_segment_t *segs; /* scratch of copies */
 	int **errors;			      /* whose copy each segment belongs to */
+	uint32_t *refs;			      /* scratch of maps */
+	uint32_t data_pages;		      /* of data buffers, mapped now */
+	struct vg_hyper_stats *stats;	      /* never NULL */
+	struct vg_hyper_stats own_stats;
 };
 
 /** vg_grant_mem_init - open the grant device for memory of @domid. Return: 0 or negative errno. */

@@ -703,6 +703,8 @@ static void test_user_errors(void **state)
 	expect_error(TARGET ",serial=123456789012345678901", -EINVAL, "serial");
 	expect_error(TARGET ",queue-size=100", -EINVAL, "power of two");
 	expect_error(TARGET ",queues=1000", -EINVAL, "queues");
+	expect_error(TARGET ",direct,map-from=64K", -EINVAL, "exclude");
+	expect_error(TARGET ",map-from=5M", -EINVAL, "map-from");
 	expect_error(TARGET ",taget=x", -EINVAL, "taget");
 	fd = open(IMAGE, O_RDWR);
 	assert_int_equal(flock(fd, LOCK_EX), 0);

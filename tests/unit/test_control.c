@@ -73,6 +73,15 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		.queues = queues,
 		.n_queues = 2,
 		.stats = { .requests = 100, .bytes_read = 1ULL << 60, .faults = 1 },
+		.hyper = { .copy_calls = 1,
+			   .copy_hypercalls = 2,
+			   .copied_bytes = 3,
+			   .maps = 4,
+			   .mapped_pages = 5,
+			   .unmaps = 6,
+			   .pool_hits = 7,
+			   .notifies = 8,
+			   .unmasks = 9 },
 		.worker = 4321,
 		.uptime_ns = 1234567890,
 	};
@@ -338,7 +347,7 @@ static void the_list_has_what_the_header_says(void **state)
 		if (!json_object_object_get_ex(dev, members[i], &v))
 			fail_msg("a device has no %s", members[i]);
 	}
-	assert_int_equal(json_object_object_length(dev), 18);
+	assert_int_equal(json_object_object_length(dev), 19);
 	json_object_object_get_ex(dev, "name", &v);
 	assert_string_equal(json_object_get_string(v), "virtio/0");
 	json_object_object_get_ex(dev, "state", &v);
@@ -357,6 +366,11 @@ static void the_list_has_what_the_header_says(void **state)
 					       JSON_C_TO_STRING_PLAIN),
 		"{\"index\":0,\"size\":256,\"running\":true,\"packed\":true,\"chains\":12,"
 		"\"inflight\":3,\"kicks\":4,\"interrupts\":5}");
+	json_object_object_get_ex(dev, "xen", &v);
+	assert_string_equal(
+		json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN),
+		"{\"copy_calls\":1,\"copy_hypercalls\":2,\"copied_bytes\":3,\"maps\":4,"
+		"\"mapped_pages\":5,\"unmaps\":6,\"pool_hits\":7,\"notifies\":8,\"unmasks\":9}");
 	json_object_object_get_ex(dev, "worker", &v);
 	assert_string_equal(json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN),
 			    "{\"pid\":4321,\"restarts\":0}");

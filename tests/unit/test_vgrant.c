@@ -50,6 +50,10 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		.queues = queues,
 		.n_queues = 2,
 		.stats = { .requests = 1234, .bytes_read = 1288490189, .bytes_written = 512 },
+		.hyper = { .copy_calls = 77,
+			   .copied_bytes = 1 << 20,
+			   .maps = 3,
+			   .mapped_pages = 259 },
 		.worker = 4321,
 		.uptime_ns = 192500000000,
 		.detail = "cache=on",
@@ -302,6 +306,7 @@ static void list_has_forms_for_programs_and_for_the_curious(void **state)
 	assert_int_equal(run("list -v web"), 0);
 	assert_out("web (domain 7), device virtio/64: blk, connected; here for 3m12s");
 	assert_out("origin     config /etc/xen/web.cfg");
+	assert_out("xen        77 grant copies of 1.0 MiB, 3 maps of 259 pages");
 	assert_out("queue 0    running, split of 256");
 	assert_out("queue 1    stopped, packed of 128");
 	assert_out("device     cache=on");

@@ -56,6 +56,7 @@ enum vg_control_origin {
 	VG_CONTROL_FROM_VIRTIO, /* "xl-virtio": a node of virtio = [...] with nothing in vgrant */
 	VG_CONTROL_FROM_DISK,	/* "xl-disk": disk = [ '...,specification=virtio,...' ] */
 	VG_CONTROL_FROM_ATTACH, /* "attach": `vgrant attach` */
+	VG_CONTROL_FROM_SOCKET, /* "vhost-user": [vhost-user] of vgrantd.conf; file is the socket */
 	VG_CONTROL_ORIGINS,
 };
 
@@ -71,19 +72,21 @@ struct vg_control_queue {
 	uint64_t kicks, interrupts;
 };
 
+#define VG_CONTROL_NO_DOMAIN UINT32_MAX /* domid of a device that no Xen guest has: null in JSON */
+
 /* One device, for vg_control_list_add(). Borrowed for the call. NULL strings become null. */
 struct vg_control_device {
-	const char *guest; /* name */
-	unsigned domid;
-	const char *kind; /* of the xenstore nodes: "virtio", "virtio_disk" */
-	unsigned id;	  /* number of the node; with kind it makes "name", as in "virtio/0" */
-	const char *type; /* name of the device: "blk" */
+	const char *guest; /* name; of a socket in [vhost-user]: the socket's */
+	unsigned domid;	   /* or VG_CONTROL_NO_DOMAIN */
+	const char *kind;  /* of the xenstore nodes: "virtio", "virtio_disk"; or "vhost-user" */
+	unsigned id;	   /* number of the node; with kind it makes "name", as in "virtio/0" */
+	const char *type;  /* name of the device: "blk" */
 	unsigned virtio_id;
 	enum vg_control_state state;
 	const char *error;  /* one sentence for people, or NULL */
 	const char *config; /* "blk,target=/x.img" */
 	enum vg_control_origin origin;
-	const char *file;	      /* of VG_CONTROL_FROM_CONFIG */
+	const char *file;	      /* of VG_CONTROL_FROM_CONFIG and _SOCKET */
 	uint64_t offered, negotiated; /* feature bits; 0: not known yet */
 	const struct vg_control_queue *queues;
 	unsigned n_queues;

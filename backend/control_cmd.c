@@ -399,5 +399,6 @@ bool vg_control_is_guest(const char *text, const char *name, unsigned domid)
 	char number[16];
 
 	snprintf(number, sizeof(number), "%u", domid);
-	return strcmp(text, name) == 0 || strcmp(text, number) == 0;
+	return strcmp(text, name) == 0 ||
+	       (domid != VG_CONTROL_NO_DOMAIN && strcmp(text, number) == 0);
 }

@@ -22,10 +22,9 @@ const char *const vg_control_state_words[VG_CONTROL_STATES] = {
 };
 
 const char *const vg_control_origin_words[VG_CONTROL_ORIGINS] = {
-	[VG_CONTROL_FROM_CONFIG] = "config",
-	[VG_CONTROL_FROM_VIRTIO] = "xl-virtio",
-	[VG_CONTROL_FROM_DISK] = "xl-disk",
-	[VG_CONTROL_FROM_ATTACH] = "attach",
+	[VG_CONTROL_FROM_CONFIG] = "config",	 [VG_CONTROL_FROM_VIRTIO] = "xl-virtio",
+	[VG_CONTROL_FROM_DISK] = "xl-disk",	 [VG_CONTROL_FROM_ATTACH] = "attach",
+	[VG_CONTROL_FROM_SOCKET] = "vhost-user",
 };
 
 static const struct {
@@ -183,7 +182,10 @@ struct json_object *vg_json_device(const struct vg_control_device *dev)
 
 	snprintf(name, sizeof(name), "%s/%u", dev->kind, dev->id);
 	add(obj, "guest", vg_json_text(dev->guest));
-	add_uint(obj, "domid", dev->domid);
+	if (dev->domid == VG_CONTROL_NO_DOMAIN)
+		add(obj, "domid", NULL);
+	else
+		add_uint(obj, "domid", dev->domid);
 	add_uint(obj, "id", dev->id);
 	add(obj, "name", vg_json_text(name));
 	add(obj, "kind", vg_json_text(dev->kind));

@@ -13,6 +13,9 @@
  *	TRACE (with a socket for the lines)
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
+ *
+ * A worker on a vhost-user socket, which has that as another descriptor, is not told
+ * to connect: CONNECTED and DISCONNECTED say that a front-end came, and went.
  */
 #ifndef VG_IPC_H
 #define VG_IPC_H

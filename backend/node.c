@@ -18,14 +18,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "backend/limits.h"
@@ -33,9 +29,6 @@
 #include "virtio_grant.h"
 
 enum {
-	WORKER_SOCK = 3, /* where a worker finds its socket */
-	FIRST_DELAY_MS = 100,
-	STEADY_NS_S = 60, /* a worker that lived this long starts the delays anew */
 	/* xl gives a backend 10 s to close (libxl: LIBXL_DESTROY_TIMEOUT): a worker whose disk
 	 * hangs is killed before that. */
 	PATIENCE_S = 5,
@@ -46,11 +39,9 @@ enum {
 
 #define SECOND 1000000000LL
 
-extern char **environ;
-
-static struct vg_node *of_watch(struct vg_watch *w)
+static struct vg_node *of_child(const struct vg_child *c)
 {
-	return (struct vg_node *)((char *)w - offsetof(struct vg_node, watch));
+	return (struct vg_node *)((char *)(uintptr_t)c - offsetof(struct vg_node, c));
 }
 
 static struct vg_node *of_timer(struct vg_timer *t)
@@ -58,19 +49,9 @@ static struct vg_node *of_timer(struct vg_timer *t)
 	return (struct vg_node *)((char *)t - offsetof(struct vg_node, timer));
 }
 
-/* "guest web (7) blk 64" */
-static void who(const struct vg_node *n, char *buf, size_t len)
-{
-	snprintf(buf, len, "guest %s (%u) %s %s/%u", n->guest, n->pair.guest, n->device,
-		 n->pair.kind, n->pair.id);
-}
-
 static void say(const struct vg_node *n, enum vg_log_level level, const char *text)
 {
-	char name[200];
-
-	who(n, name, sizeof(name));
-	vg_log(level, "%s: %s", name, text);
+	vg_child_say(&n->c, level, text);
 }
 
 /* ---- what we write ------------------------------------------------------ */
@@ -80,23 +61,23 @@ static void put_state(struct vg_node *n, enum vg_xenbus_state s)
 	if (n->bstate == s)
 		return;
 	n->bstate = s;
-	vg_xs_put_state(n->super->xs, n->pair.b, s);
+	vg_xs_put_state(n->c.super->xs, n->pair.b, s);
 }
 
 /* One sentence for the user: in the log, in `vgrant list`, and where the guest can read it. */
 static void set_error(struct vg_node *n, const char *text)
 {
-	snprintf(n->error.text, sizeof(n->error.text), "%s", text);
+	snprintf(n->c.error.text, sizeof(n->c.error.text), "%s", text);
 	say(n, VG_LOG_ERR, text);
-	vg_xs_update(n->super->xs, n->pair.b, VIRTIO_GRANT_KEY_ERROR, n->error.text);
+	vg_xs_update(n->c.super->xs, n->pair.b, VIRTIO_GRANT_KEY_ERROR, n->c.error.text);
 }
 
 static void clear_error(struct vg_node *n)
 {
-	if (!n->error.text[0])
+	if (!n->c.error.text[0])
 		return;
-	n->error.text[0] = '\0';
-	vg_xs_update(n->super->xs, n->pair.b, VIRTIO_GRANT_KEY_ERROR, NULL);
+	n->c.error.text[0] = '\0';
+	vg_xs_update(n->c.super->xs, n->pair.b, VIRTIO_GRANT_KEY_ERROR, NULL);
 }
 
 static void announce(struct vg_node *n)
@@ -104,38 +85,12 @@ static void announce(struct vg_node *n)
 	if (n->bstate == VG_XENBUS_INIT_WAIT)
 		return;
 	clear_error(n);
-	vg_xs_update(n->super->xs, n->pair.b, VIRTIO_GRANT_KEY_FEATURE_POOL, "1");
-	vg_xs_update(n->super->xs, n->pair.b, VIRTIO_GRANT_KEY_VERSION, "1");
+	vg_xs_update(n->c.super->xs, n->pair.b, VIRTIO_GRANT_KEY_FEATURE_POOL, "1");
+	vg_xs_update(n->c.super->xs, n->pair.b, VIRTIO_GRANT_KEY_VERSION, "1");
 	put_state(n, VG_XENBUS_INIT_WAIT);
 }
 
 /* ---- the worker --------------------------------------------------------- */
-
-static void worker_closed(struct vg_node *n)
-{
-	vg_loop_unwatch(&n->watch);
-	if (n->sock >= 0)
-		close(n->sock);
-	n->sock = -1;
-}
-
-static void tell(struct vg_node *n, const struct vg_ipc *m, int fd)
-{
-	int ret = n->sock >= 0 ? vg_ipc_send(n->sock, m, fd) : -ENOTCONN;
-
-	/* A worker that does not even read is stuck; it is killed, and another resumes. */
-	if (ret == -EAGAIN && n->pid) {
-		say(n, VG_LOG_ERR, "its worker does not listen and is restarted");
-		kill(n->pid, SIGKILL);
-	}
-}
-
-static void tell_type(struct vg_node *n, uint32_t type)
-{
-	struct vg_ipc m = { .type = type };
-
-	tell(n, &m, -1);
-}
 
 static void fail(struct vg_node *n, const char *text)
 {
@@ -149,117 +104,54 @@ static int open_record(struct vg_node *n)
 	char name[64];
 	int ret;
 
-	if (n->record_fd >= 0)
+	if (n->c.record_fd >= 0)
 		return 0;
 	snprintf(name, sizeof(name), "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
-	n->record_fd =
-		openat(n->super->runtime_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (n->record_fd < 0)
+	n->c.record_fd = openat(n->c.super->runtime_fd, name,
+				O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (n->c.record_fd < 0)
 		return -errno;
-	ret = vg_record_open(n->record_fd, 0, &n->rec);
+	ret = vg_record_open(n->c.record_fd, 0, &n->c.rec);
 	if (ret < 0) {
-		close(n->record_fd);
-		n->record_fd = -1;
+		close(n->c.record_fd);
+		n->c.record_fd = -1;
 	}
 	return ret;
 }
 
-static void drop_record(struct vg_node *n, bool remove)
+static void remove_record(struct vg_node *n)
 {
 	char name[64];
 
-	vg_record_close(&n->rec);
-	if (n->record_fd >= 0)
-		close(n->record_fd);
-	n->record_fd = -1;
 	snprintf(name, sizeof(name), "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
-	if (remove)
-		unlinkat(n->super->runtime_fd, name, 0);
-}
-
-/* Start this very program with --worker and its end of a socket pair. Return: 0, negative errno. */
-static int spawn(struct vg_node *n)
-{
-	char *argv[] = { (char *)(uintptr_t) "vgrantd", (char *)(uintptr_t) "--worker", NULL };
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none;
-	int pair[2];
-	int ret;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	/* dup2 onto itself would keep close-on-exec. */
-	if (pair[1] == WORKER_SOCK) {
-		int other = fcntl(pair[1], F_DUPFD_CLOEXEC, WORKER_SOCK + 1);
-
-		close(pair[1]);
-		pair[1] = other;
-	}
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, pair[1], WORKER_SOCK);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	ret = posix_spawn(&n->pid, "/proc/self/exe", &actions, &attr, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attr);
-	close(pair[1]);
-	if (ret != 0) {
-		n->pid = 0;
-		close(pair[0]);
-		return -ret;
-	}
-	n->sock = pair[0];
-	vg_loop_watch(n->super->loop, &n->watch, n->sock);
-	return 0;
+	unlinkat(n->c.super->runtime_fd, name, 0);
 }
 
 static void start_worker(struct vg_node *n)
 {
-	struct vg_ipc m = { .type = VG_IPC_SETUP };
 	char text[200];
 	int ret;
 
 	ret = open_record(n);
 	if (ret < 0) {
 		snprintf(text, sizeof(text), "its record cannot be made in %s: %s",
-			 n->super->settings->runtime_dir, strerror(-ret));
+			 n->c.super->settings->runtime_dir, strerror(-ret));
 		fail(n, text);
 		return;
 	}
-	ret = spawn(n);
+	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1);
 	if (ret < 0) {
 		snprintf(text, sizeof(text), "its worker cannot be started: %s", strerror(-ret));
 		fail(n, text);
 		return;
 	}
-	m.setup.domid = n->pair.guest;
-	m.setup.log_target = n->super->settings->log_target;
-	m.setup.log_level = n->super->settings->log_level;
-	m.setup.sandbox = n->super->sandbox;
-	who(n, m.setup.who, sizeof(m.setup.who));
-	memcpy(m.setup.spec, n->spec, sizeof(m.setup.spec));
-	n->worker_since_ns = vg_now_ns();
 	n->phase = VG_NODE_OPENING;
-	tell(n, &m, n->record_fd);
-	vg_tracers_connect(n);
-}
-
-/* Ask the worker to end, or make it. The rest happens when it is reaped. */
-static void end_worker(struct vg_node *n)
-{
-	if (n->sock >= 0) {
-		tell_type(n, VG_IPC_QUIESCE);
-		worker_closed(n);
-	}
 }
 
 static void connect_worker(struct vg_node *n, bool resume)
 {
 	struct vg_ipc m = { .type = VG_IPC_CONNECT };
-	struct xs_handle *xs = n->super->xs;
+	struct xs_handle *xs = n->c.super->xs;
 	uint32_t version;
 	int64_t now = vg_now_ns();
 
@@ -281,46 +173,37 @@ static void connect_worker(struct vg_node *n, bool resume)
 		n->connects = 0;
 	}
 	if (n->connects >= VG_LIMIT_CONNECTS_PER_MINUTE) {
-		vg_loop_timer(n->super->loop, &n->timer, SECOND);
+		vg_loop_timer(n->c.super->loop, &n->timer, SECOND);
 		return;
 	}
 	n->connects++;
 	m.connect.resume = resume;
 	n->phase = VG_NODE_CONNECTING;
-	tell(n, &m, -1);
+	vg_child_tell(&n->c, &m, -1);
 }
 
 static void disconnect_worker(struct vg_node *n)
 {
 	n->phase = VG_NODE_DISCONNECTING;
-	vg_loop_timer(n->super->loop, &n->timer, PATIENCE_S * SECOND);
-	tell_type(n, VG_IPC_DISCONNECT);
+	vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * SECOND);
+	vg_child_tell_type(&n->c, VG_IPC_DISCONNECT);
 }
 
 /* ---- what a worker says ------------------------------------------------- */
 
-/* A setting that the worker took belongs to the device: its next worker is opened with it, and the
- * next vgrantd finds it in xenstore. */
-static void keep_setting(struct vg_node *n)
+/* A setting that the worker took: the next vgrantd finds it in xenstore. */
+static void setting_kept(struct vg_child *c)
 {
-	const struct vg_device_ops *ops = vg_device_find(n->device);
-	const struct vg_param_def *d = ops ? ops->params : NULL;
+	struct vg_node *n = of_child(c);
 	char spec[VG_PARAMS_LEN], changes[VG_PARAMS_LEN];
 
-	while (d && d->key && strcmp(d->key, n->set_key) != 0)
-		d++;
-	if (!d || !d->key)
-		return; /* not a part of the configuration */
-	if (vg_xs_text(n->super->xs, n->pair.b, VG_KEY_SET, spec, sizeof(spec)) < 0)
-		snprintf(spec, sizeof(spec), "%s", n->device);
-	if (vg_params_replace(spec, n->set_key, n->set_value, changes, sizeof(changes)) < 0 ||
-	    vg_params_replace(n->spec, n->set_key, n->set_value, spec, sizeof(spec)) < 0) {
+	if (vg_xs_text(c->super->xs, n->pair.b, VG_KEY_SET, spec, sizeof(spec)) < 0)
+		snprintf(spec, sizeof(spec), "%s", c->device);
+	if (vg_params_replace(spec, c->set_key, c->set_value, changes, sizeof(changes)) < 0)
 		say(n, VG_LOG_WARN,
-		    "the change is too long to be kept: a new worker begins without it");
-		return;
-	}
-	memcpy(n->spec, spec, sizeof(n->spec));
-	vg_xs_update(n->super->xs, n->pair.b, VG_KEY_SET, changes);
+		    "the change is too long to be kept: the next vgrantd begins without it");
+	else
+		vg_xs_update(c->super->xs, n->pair.b, VG_KEY_SET, changes);
 }
 
 /* What an earlier vgrantd was told to change. */
@@ -338,36 +221,21 @@ static void apply_settings(struct vg_super *s, const struct vg_xs_pair *pair, ch
 	}
 }
 
-static void set_answered(struct vg_node *n, const struct vg_ipc *m)
-{
-	struct vg_control_req *req = n->set_req;
-	struct vg_err err;
-
-	n->set_req = NULL;
-	if (!req)
-		return;
-	if (m->error == 0) {
-		keep_setting(n);
-		vg_control_ok(req);
-		return;
-	}
-	memcpy(err.text, m->text, sizeof(err.text));
-	vg_control_fail(req, m->error, &err);
-}
-
 static void open_failed(struct vg_node *n, const struct vg_ipc *m)
 {
 	if (m->error == -EBUSY && n->busy_tries++ < BUSY_TRIES) {
-		snprintf(n->error.text, sizeof(n->error.text), "%s", m->text);
+		snprintf(n->c.error.text, sizeof(n->c.error.text), "%s", m->text);
 		n->phase = VG_NODE_IDLE;
-		vg_loop_timer(n->super->loop, &n->timer, BUSY_DELAY_MS * 1000000LL);
+		vg_loop_timer(n->c.super->loop, &n->timer, BUSY_DELAY_MS * 1000000LL);
 		return;
 	}
 	fail(n, m->text);
 }
 
-static void handle(struct vg_node *n, const struct vg_ipc *m)
+static void message(struct vg_child *c, const struct vg_ipc *m)
 {
+	struct vg_node *n = of_child(c);
+
 	switch (m->type) {
 	case VG_IPC_OPENED:
 		if (n->phase == VG_NODE_OPENING)
@@ -407,77 +275,21 @@ static void handle(struct vg_node *n, const struct vg_ipc *m)
 			disconnect_worker(n);
 		}
 		break;
-	case VG_IPC_DESCRIPTION:
-		snprintf(n->detail, sizeof(n->detail), "%s", m->text);
-		n->described = true;
-		vg_super_described(n->super);
-		break;
-	case VG_IPC_SET_DONE:
-		set_answered(n, m);
-		break;
 	}
 }
 
-/* Everything that the worker has said so far. When its end is closed, ours is, too: it has ended or
- * is about to, and vgrantd goes on from there in vg_node_reaped(). */
-static void hear(struct vg_node *n)
+static void heard(struct vg_child *c)
 {
-	struct vg_ipc m;
-	int ret;
-
-	while (n->sock >= 0 && (ret = vg_ipc_recv(n->sock, &m, NULL)) != -EAGAIN) {
-		if (ret <= 0)
-			worker_closed(n);
-		else
-			handle(n, &m);
-	}
+	vg_node_sync(of_child(c));
 }
 
-static void worker_ready(struct vg_watch *w, unsigned events)
+static void reaped(struct vg_child *c, int status)
 {
-	struct vg_node *n = of_watch(w);
-
-	(void)events;
-	hear(n);
-	if (n->sock >= 0)
-		vg_node_sync(n);
-}
-
-static void explain_death(struct vg_node *n, int status)
-{
+	struct vg_node *n = of_child(c);
+	enum vg_node_phase was = n->phase;
 	char text[200];
 
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		snprintf(text, sizeof(text),
-			 "its worker made a system call that the sandbox forbids and was killed; "
-			 "please "
-			 "report this, and set sandbox = no in vgrantd.conf meanwhile");
-	else if (WIFSIGNALED(status))
-		snprintf(text, sizeof(text),
-			 "its worker was killed by signal %d (%s); another resumes",
-			 WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
-		snprintf(text, sizeof(text), "its worker ended with status %d; another resumes",
-			 WEXITSTATUS(status));
-	say(n, VG_LOG_ERR, text);
-}
-
-void vg_node_reaped(struct vg_node *n, int status)
-{
-	enum vg_node_phase was;
-
-	hear(n); /* its last words: it may have said why it ends */
-	was = n->phase;
-	n->pid = 0;
-	worker_closed(n);
-	n->described = true;
-	vg_super_described(n->super);
-	if (n->set_req) {
-		struct vg_ipc m = { .error = -EPIPE, .text = "its worker died" };
-
-		set_answered(n, &m);
-	}
-	if (n->super->stopping || was == VG_NODE_FAILED)
+	if (n->c.super->stopping || was == VG_NODE_FAILED)
 		return;
 	if (was != VG_NODE_IDLE)
 		vg_loop_timer_stop(&n->timer);
@@ -490,15 +302,10 @@ void vg_node_reaped(struct vg_node *n, int status)
 	n->phase = VG_NODE_IDLE;
 	if (was == VG_NODE_DISCONNECTING) {
 		put_state(n, VG_XENBUS_CLOSED);
-		n->delay_ms = 0;
+		c->delay_ms = 0;
 	} else {
-		explain_death(n, status);
-		n->restarts++;
-		if (vg_now_ns() - n->worker_since_ns > STEADY_NS_S * SECOND || !n->delay_ms)
-			n->delay_ms = FIRST_DELAY_MS;
-		else if (n->delay_ms < VG_LIMIT_RESTART_DELAY_S * 1000)
-			n->delay_ms *= 2;
-		vg_loop_timer(n->super->loop, &n->timer, n->delay_ms * 1000000LL);
+		vg_child_explain(c, status, text, sizeof(text));
+		vg_loop_timer(c->super->loop, &n->timer, vg_child_backoff(c) * 1000000LL);
 	}
 	n->dirty = true;
 	vg_node_sync(n);
@@ -510,10 +317,10 @@ static void timer_expired(struct vg_timer *t)
 {
 	struct vg_node *n = of_timer(t);
 
-	if ((n->phase == VG_NODE_DISCONNECTING || n->phase == VG_NODE_CLOSED) && n->pid) {
+	if ((n->phase == VG_NODE_DISCONNECTING || n->phase == VG_NODE_CLOSED) && n->c.pid) {
 		say(n, VG_LOG_ERR,
 		    "its worker does not let go in time (does the disk hang?) and is killed");
-		kill(n->pid, SIGKILL);
+		kill(n->c.pid, SIGKILL);
 		return;
 	}
 	vg_node_sync(n);
@@ -530,21 +337,21 @@ static void take_down(struct vg_node *n, enum vg_xenbus_state fstate, bool guest
 		return; /* its answer brings us back here */
 	if (n->phase != VG_NODE_CLOSED) {
 		n->phase = VG_NODE_CLOSED;
-		end_worker(n);
-		vg_loop_timer(n->super->loop, &n->timer, PATIENCE_S * SECOND);
+		vg_child_end(&n->c);
+		vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * SECOND);
 	}
 	/* Closed means: no process, so no grant mapped, no port bound, no image open. */
-	if (n->pid)
+	if (n->c.pid)
 		return;
 	if (n->bstate != VG_XENBUS_CLOSED) {
 		put_state(n, VG_XENBUS_CLOSED);
 		say(n, VG_LOG_INFO, "closed");
 		/* A guest that lives gets time to see it, when it is we who remove the nodes. */
 		if (n->made && !guest_gone)
-			vg_loop_timer(n->super->loop, &n->timer, PATIENCE_S * SECOND);
+			vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * SECOND);
 	}
 	if (n->made && (guest_gone || fstate == VG_XENBUS_CLOSED || !n->timer.tether)) {
-		vg_xs_remove_pair(n->super->xs, &n->pair);
+		vg_xs_remove_pair(n->c.super->xs, &n->pair);
 		vg_node_free(n);
 	}
 }
@@ -591,13 +398,13 @@ static void connected_step(struct vg_node *n, enum vg_xenbus_state fstate)
 
 void vg_node_sync(struct vg_node *n)
 {
-	struct xs_handle *xs = n->super->xs;
+	struct xs_handle *xs = n->c.super->xs;
 	enum vg_xenbus_state fstate;
 	bool guest_gone;
 	uint32_t online;
 
 	n->dirty = false;
-	if (n->super->stopping)
+	if (n->c.super->stopping)
 		return;
 	if (!vg_xs_exists(xs, n->pair.b)) {
 		vg_node_free(n);
@@ -614,7 +421,7 @@ void vg_node_sync(struct vg_node *n)
 	}
 	switch (n->phase) {
 	case VG_NODE_IDLE:
-		if (!n->pid && !n->timer.tether)
+		if (!n->c.pid && !n->timer.tether)
 			start_worker(n);
 		break;
 	case VG_NODE_READY:
@@ -684,7 +491,7 @@ static void read_guest_name(struct vg_node *n)
 	char dir[VG_XS_PATH];
 
 	snprintf(dir, sizeof(dir), "/local/domain/%u", n->pair.guest);
-	if (vg_xs_text(n->super->xs, dir, "name", n->guest, sizeof(n->guest)) < 0)
+	if (vg_xs_text(n->c.super->xs, dir, "name", n->guest, sizeof(n->guest)) < 0)
 		snprintf(n->guest, sizeof(n->guest), "domain %u", n->pair.guest);
 }
 
@@ -697,28 +504,73 @@ static unsigned nodes_of_guest(const struct vg_super *s, uint32_t guest)
 	return count;
 }
 
+static enum vg_control_state state_of(const struct vg_node *n)
+{
+	switch (n->phase) {
+	case VG_NODE_IDLE:
+		return n->c.restarts ? VG_CONTROL_RESTARTING : VG_CONTROL_OPENING;
+	case VG_NODE_OPENING:
+		return VG_CONTROL_OPENING;
+	case VG_NODE_READY:
+		/* A guest's driver that broke the rules and was closed. */
+		return n->c.error.text[0] ? VG_CONTROL_FAILED : VG_CONTROL_WAITING;
+	case VG_NODE_CONNECTING:
+	case VG_NODE_CONNECTED:
+		return VG_CONTROL_CONNECTED;
+	case VG_NODE_FAILED:
+		return VG_CONTROL_FAILED;
+	default:
+		return VG_CONTROL_CLOSING;
+	}
+}
+
+static void place(const struct vg_child *c, struct vg_control_device *d)
+{
+	const struct vg_node *n = of_child(c);
+
+	d->guest = n->guest;
+	d->domid = n->pair.guest;
+	d->kind = n->pair.kind;
+	d->id = n->pair.id;
+	d->state = state_of(n);
+	d->origin = n->origin;
+	d->file = n->file[0] ? n->file : NULL;
+}
+
+static int detach(struct vg_child *c, struct vg_err *err)
+{
+	struct vg_node *n = of_child(c);
+
+	(void)err;
+	n->detaching = true;
+	vg_xs_update(c->super->xs, n->pair.b, "online", "0");
+	vg_node_sync(n);
+	return 0;
+}
+
+static const struct vg_child_ops child_ops = {
+	.place = place,
+	.message = message,
+	.heard = heard,
+	.reaped = reaped,
+	.setting_kept = setting_kept,
+	.detach = detach,
+};
+
 static void node_new(struct vg_super *s, const struct vg_xs_pair *pair, const char *spec)
 {
 	struct vg_node *n = calloc(1, sizeof(*n));
 	char word[32] = "";
 	uint32_t made = 0;
-	size_t name;
 
 	if (!n) {
 		vg_error("out of memory for device %s/%u of domain %u", pair->kind, pair->id,
 			 pair->guest);
 		return;
 	}
-	n->super = s;
+	vg_child_init(&n->c, &child_ops, s, spec);
 	n->pair = *pair;
-	n->sock = -1;
-	n->record_fd = -1;
-	n->watch.ready = worker_ready;
 	n->timer.expired = timer_expired;
-	n->since_ns = vg_now_ns();
-	snprintf(n->spec, sizeof(n->spec), "%s", spec);
-	name = strcspn(spec, ",");
-	snprintf(n->device, sizeof(n->device), "%.*s", (int)(name < 31 ? name : 31), spec);
 	if (strcmp(pair->kind, VIRTIO_GRANT_XENBUS_TYPE_DISK) == 0)
 		n->origin = VG_CONTROL_FROM_DISK;
 	else if (vg_xs_text(s->xs, pair->b, VG_KEY_ORIGIN, word, sizeof(word)) == 0)
@@ -728,10 +580,11 @@ static void node_new(struct vg_super *s, const struct vg_xs_pair *pair, const ch
 	n->made = made;
 	n->bstate = vg_xs_state(s->xs, pair->b);
 	read_guest_name(n);
+	snprintf(n->c.who, sizeof(n->c.who), "guest %s (%u) %s %s/%u", n->guest, n->pair.guest,
+		 n->c.device, n->pair.kind, n->pair.id);
 	n->next = s->nodes;
 	s->nodes = n;
-	s->n_nodes++;
-	if (s->n_nodes > s->settings->devices ||
+	if (s->n_children > s->settings->devices ||
 	    nodes_of_guest(s, pair->guest) > s->settings->devices_per_guest) {
 		fail(n, "too many devices: raise [limits] in vgrantd.conf, or remove some");
 		return;
@@ -763,7 +616,7 @@ bool vg_node_consider(struct vg_super *s, const char *kind, uint32_t guest, uint
 
 void vg_node_retry(struct vg_node *n)
 {
-	if (n->phase != VG_NODE_FAILED || n->pid)
+	if (n->phase != VG_NODE_FAILED || n->c.pid)
 		return;
 	clear_error(n);
 	n->offer = true;
@@ -772,38 +625,19 @@ void vg_node_retry(struct vg_node *n)
 	vg_node_sync(n);
 }
 
-void vg_node_detach(struct vg_node *n)
-{
-	n->detaching = true;
-	vg_xs_update(n->super->xs, n->pair.b, "online", "0");
-	vg_node_sync(n);
-}
-
-void vg_node_quiesce(struct vg_node *n)
-{
-	end_worker(n);
-}
-
 void vg_node_free(struct vg_node *n)
 {
-	struct vg_super *s = n->super;
+	struct vg_super *s = n->c.super;
 	struct vg_node **p = &s->nodes;
 
 	while (*p != n)
 		p = &(*p)->next;
 	*p = n->next;
-	s->n_nodes--;
 	if (n->watching)
 		xs_unwatch(s->xs, n->pair.f, "f");
-	if (n->set_req) {
-		struct vg_ipc m = { .error = -ENODEV, .text = "the device is gone" };
-
-		set_answered(n, &m);
-	}
-	vg_tracers_end(n);
-	/* The process, if there is one still, ends by itself: its socket closes. */
-	end_worker(n);
+	vg_child_fini(&n->c);
 	vg_loop_timer_stop(&n->timer);
-	drop_record(n, !s->stopping);
+	if (!s->stopping)
+		remove_record(n);
 	free(n);
 }

@@ -409,6 +409,7 @@ int vg_settings_load(struct vg_settings *s, const char *path, struct vg_err *err
 	int ret;
 
 	vg_settings_defaults(s);
+	s->file = path;
 	file = fopen(name, "re");
 	if (!file && !path && errno == ENOENT)
 		return 0;

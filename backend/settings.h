@@ -37,6 +37,9 @@ struct vg_settings_socket_device {
 
 /* Pointers go into the struct: it must not be copied by assignment. */
 struct vg_settings {
+	const char
+		*file; /* that was loaded, the caller's; NULL: VG_SETTINGS_FILE, if there is one */
+
 	/* [daemon] */
 	enum vg_log_target log_target;
 	enum vg_log_level log_level;

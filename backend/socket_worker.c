@@ -21,7 +21,10 @@
 #include <unistd.h>
 
 #include "backend/device.h"
+#include "backend/ipc.h"
 #include "backend/ports/vhost_user.h"
+#include "backend/record.h"
+#include "backend/worker.h"
 
 enum { LOOP_ENTRIES = 256 };
 
@@ -34,6 +37,9 @@ struct socket_worker {
 	struct vg_vu_xen *xen;
 	struct vg_timer tick;
 	struct vg_timer again; /* listen again, after accept(2) failed */
+	struct vg_watch ipc_watch;
+	struct vg_record_map rec;
+	bool heard; /* the supervisor's socket has something */
 	bool ending;
 	int result;
 };
@@ -44,6 +50,12 @@ static void end(struct socket_worker *w, int result)
 {
 	w->ending = true;
 	w->result = result;
+}
+
+static void tell(struct socket_worker *w, uint32_t type, int error, const char *text)
+{
+	if (w->config->ipc >= 0)
+		vg_worker_reply(w->config->ipc, type, error, text);
 }
 
 static void listen_again(struct socket_worker *w)
@@ -67,6 +79,7 @@ static void accept_ready(struct vg_watch *watch, unsigned events)
 		return;
 	}
 	vg_info("a front-end has connected");
+	tell(w, VG_IPC_CONNECTED, 0, NULL);
 	vg_vu_serve(w->vu, fd);
 }
 
@@ -83,6 +96,7 @@ static void front_end_gone(void *owner, int error)
 		vg_warn("hung up on the front-end: %s", strerror(-error));
 	else
 		vg_info("the front-end has hung up");
+	tell(w, VG_IPC_DISCONNECTED, error, NULL);
 	if (w->config->listen < 0)
 		end(w, 1);
 	else
@@ -104,6 +118,18 @@ static void tick(struct vg_timer *t)
 
 	w->dev.ops->tick(&w->dev);
 	vg_loop_timer(w->loop, t, 1000000000);
+}
+
+/* Counters go where the supervisor sees them; a predecessor's are carried on. */
+static int show_in_record(struct socket_worker *w, struct vg_err *err)
+{
+	int ret = vg_record_open(w->config->record, w->dev.queue_size_max, &w->rec);
+
+	if (ret < 0)
+		return vg_fail(err, ret, "the record cannot be mapped: %s", strerror(-ret));
+	w->dev.stats = &w->rec.rec->stats;
+	vg_vu_show(w->vu, &w->rec);
+	return 0;
 }
 
 /* Everything that needs privileges. */
@@ -132,10 +158,46 @@ static int open_all(struct socket_worker *w, struct vg_err *err)
 	if (ret < 0)
 		return ret;
 	ret = vg_vu_new(&w->dev, &options, &events, &w->vu, err);
+	if (ret == 0 && c->ipc >= 0)
+		ret = show_in_record(w, err);
 	if (ret < 0)
 		ops->close(&w->dev);
 	return ret;
 }
+
+/* ---- the supervisor ----------------------------------------------------- */
+
+static void ipc_ready(struct vg_watch *watch, unsigned events)
+{
+	struct socket_worker *w = container_of(watch, struct socket_worker, ipc_watch);
+
+	w->heard = true;
+	if (!(events & POLLIN))
+		vg_loop_unwatch(watch);
+}
+
+/* Between turns of the loop, never from within one: as in worker.c. */
+static void hear(struct socket_worker *w)
+{
+	struct vg_ipc m;
+	int fd = -1;
+	int ret;
+
+	w->heard = false;
+	while (!w->ending && (ret = vg_ipc_recv(w->config->ipc, &m, &fd)) != -EAGAIN) {
+		if (ret <= 0 || m.type == VG_IPC_QUIESCE) {
+			end(w, 0);
+		} else {
+			vg_vu_show(w->vu, &w->rec);
+			vg_worker_answer(w->config->ipc, &w->dev, &m, fd);
+		}
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+}
+
+/* ---- life --------------------------------------------------------------- */
 
 static int begin(struct socket_worker *w, struct vg_err *err)
 {
@@ -160,6 +222,9 @@ static int begin(struct socket_worker *w, struct vg_err *err)
 	}
 	if (c->life >= 0)
 		vg_loop_watch(w->loop, &w->life_watch, c->life);
+	if (c->ipc >= 0)
+		vg_loop_watch(w->loop, &w->ipc_watch, c->ipc);
+	tell(w, VG_IPC_OPENED, 0, NULL);
 	if (c->listen >= 0)
 		listen_again(w);
 	if (c->conn >= 0)
@@ -178,19 +243,51 @@ int vg_socket_worker_run(const struct vg_socket_worker_config *config, struct vg
 	w->accept_watch.ready = accept_ready;
 	w->life_watch.ready = life_over;
 	w->again.expired = accept_again;
+	w->ipc_watch.ready = ipc_ready;
 	signal(SIGPIPE, SIG_IGN);
 	ret = begin(w, err);
-	while (ret == 0 && !w->ending)
+	if (ret < 0)
+		tell(w, VG_IPC_FAILED, ret, err->text);
+	while (ret == 0 && !w->ending) {
 		ret = vg_loop_turn(w->loop, true) < 0 ? -EIO : 0;
+		if (w->heard)
+			hear(w);
+		vg_trace_flush(&w->dev.trace);
+	}
 	if (w->vu) {
 		vg_vu_quiesce(w->vu);
 		vg_vu_free(w->vu);
 		w->dev.ops->close(&w->dev);
+		vg_trace_close(&w->dev.trace);
 	}
+	vg_record_close(&w->rec);
 	vg_vu_xen_close(w->xen);
 	vg_loop_free(w->loop);
 	if (ret == 0)
 		ret = w->result;
 	free(w);
 	return ret;
+}
+
+int vg_socket_worker_main(int sock, int listen)
+{
+	struct vg_socket_worker_config config = {
+		.listen = listen, .conn = -1, .life = -1, .ipc = sock, .record = -1
+	};
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+	struct vg_err err = { "" };
+	struct vg_ipc m;
+
+	/* A terminal's ^C goes to the whole group; the supervisor decides when a worker ends. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	while (poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
+	if (vg_ipc_recv(sock, &m, &config.record) != 1 || m.type != VG_IPC_SETUP)
+		return EXIT_FAILURE;
+	vg_log_init((enum vg_log_target)m.setup.log_target, (enum vg_log_level)m.setup.log_level,
+		    m.setup.who);
+	config.spec = m.setup.spec;
+	config.sandbox = m.setup.sandbox;
+	return vg_socket_worker_run(&config, &err) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -3,7 +3,8 @@
  * socket_worker.h - the process that holds one device and serves it on a vhost-user socket
  *
  * What worker.h is for a Xen guest's device: opens everything with privileges,
- * enters the same sandbox, and only then hears the first front-end.
+ * enters the same sandbox, and only then hears the first front-end. Its parent is
+ * vgrantd, which speaks ipc.h with it, or vgrant-vhost-user, which does not.
  */
 #ifndef VG_SOCKET_WORKER_H
 #define VG_SOCKET_WORKER_H
@@ -16,8 +17,10 @@
 struct vg_socket_worker_config {
 	const char *spec; /* "blk,target=/disk.img" */
 	int listen;	  /* front-ends connect here, one after the other; -1: none */
-	int conn; /* a front-end that is there already; -1: none. When it is gone, so are we. */
-	int life; /* ends when this is closed at its other end; -1: none */
+	int conn;   /* a front-end that is there already; -1: none. When it is gone, so are we. */
+	int life;   /* ends when this is closed at its other end; -1: none */
+	int ipc;    /* the supervisor's socket; ends when that is closed; -1: none */
+	int record; /* where what `vgrant list` shows is to be seen (record.h), with ipc */
 	bool in_band, no_packed, xen; /* vhost_user.h: struct vg_vu_options */
 	struct vg_sandbox sandbox;
 };
@@ -29,5 +32,14 @@ struct vg_socket_worker_config {
  * could not be opened.
  */
 int vg_socket_worker_run(const struct vg_socket_worker_config *config, struct vg_err *err);
+
+/**
+ * vg_socket_worker_main - be vgrantd's worker for one socket
+ * @sock: the socket to the supervisor, which sends SETUP on it
+ * @listen: where front-ends connect
+ *
+ * Return: the process's exit status.
+ */
+int vg_socket_worker_main(int sock, int listen);
 
 #endif /* VG_SOCKET_WORKER_H */

@@ -2,103 +2,455 @@
 /*
  * sockets.c - see sockets.h
  *
- * Each device is this program again, as `vgrantd --vhost-user` (vhost_user_program.c):
- * it holds the socket and starts the sandboxed worker anew when that dies. So a
- * socket needs nothing of Xen, and vgrantd serves them on a host without Xen, too.
- * A vgrantd that dies takes them with it; the next one starts them again, and
- * front-ends that reconnect carry on.
+ * The supervisor makes the socket and keeps it; a worker (socket_worker.c) gets it
+ * as a descriptor, opens the device, enters its sandbox, and only then accepts. So
+ * front-ends that come while there is no worker wait in the backlog, and a worker
+ * that died is replaced behind the same socket.
+ *
+ *	      listen, spawn          OPENED            CONNECTED
+ *	IDLE ---------------> OPENING -----> WAITING <-----------> CONNECTED
+ *	 ^ ^      |   | FAILED                 |    DISCONNECTED       |
+ *	 | |      v   v                        |                       |
+ *	 | |      FAILED                       |                       |
+ *	 | +--------+ SIGHUP                   |                       |
+ *	 +------- died: after a while, another resumes <---------------+
+ *
+ *	(any) ---- the line changed, or is gone ----> ENDING ----> IDLE, or freed
+ *
+ * Nothing here needs Xen: vgrantd serves sockets on a host without it, too. A
+ * vgrantd that dies takes the sockets with it; its workers finish what is in flight
+ * and end. The next one takes the paths over.
  */
 #include "backend/sockets.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-extern char **environ;
+#include "backend/supervisor.h"
 
-static int start(struct vg_sockets *s, unsigned i, const struct vg_settings *settings)
+enum {
+	BACKLOG = 4,
+	PATIENCE_S = 5, /* of a worker that is to end: then it is killed */
+	/* A predecessor's worker may hold the image, or the socket, for a moment longer. */
+	BUSY_TRIES = 10,
+	BUSY_DELAY_MS = 300,
+};
+
+enum phase {
+	IDLE,	   /* no worker: not yet, or not again */
+	OPENING,   /* SETUP sent */
+	WAITING,   /* for a front-end */
+	CONNECTED, /* to one */
+	FAILED,	   /* and no reason to try again by itself */
+	ENDING,	   /* told to end */
+};
+
+struct vg_socket_device {
+	struct vg_child c;
+	struct vg_socket_device *next; /* of super->sockets */
+	char name[64];
+	char line[VG_PARAMS_LEN]; /* of the settings; c.spec has what `vgrant set` changed since */
+	char path[108];
+	int listen; /* -1: none */
+	enum phase phase;
+	bool gone; /* from the settings: forget it when its worker has ended */
+	unsigned busy_tries;
+	struct vg_timer timer; /* start again, or the end of patience */
+};
+
+static struct vg_socket_device *of_child(const struct vg_child *c)
 {
-	const struct vg_settings_socket_device *d = &settings->sockets[i];
-	char path[sizeof(settings->runtime_dir) + sizeof(d->name) + 8];
-	const char *argv[16];
-	posix_spawnattr_t attr;
-	sigset_t none;
-	unsigned n = 0;
-	int ret;
-
-	snprintf(path, sizeof(path), "%s/%s.sock", settings->runtime_dir, d->name);
-	argv[n++] = "vgrantd";
-	argv[n++] = "--vhost-user";
-	argv[n++] = "--with-parent";
-	argv[n++] = "--socket-path";
-	argv[n++] = path;
-	if (settings->log_target == VG_LOG_SYSLOG)
-		argv[n++] = "--syslog";
-	if (settings->log_level == VG_LOG_DEBUG)
-		argv[n++] = "--verbose";
-	if (!settings->sandbox)
-		argv[n++] = "--no-sandbox";
-	if (settings->user_is_set) {
-		argv[n++] = "--user";
-		argv[n++] = settings->user;
-	}
-	argv[n++] = "--";
-	argv[n++] = d->spec;
-	argv[n] = NULL;
-	sigemptyset(&none);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	ret = posix_spawn(&s->pid[i], "/proc/self/exe", NULL, &attr, (char *const *)(uintptr_t)argv,
-			  environ);
-	posix_spawnattr_destroy(&attr);
-	return -ret;
+	return (struct vg_socket_device *)((char *)(uintptr_t)c -
+					   offsetof(struct vg_socket_device, c));
 }
 
-void vg_sockets_start(struct vg_sockets *sockets, const struct vg_settings *settings)
-{
-	sockets->n = settings->n_sockets;
-	for (unsigned i = 0; i < sockets->n; i++) {
-		int ret = start(sockets, i, settings);
+/* ---- the socket --------------------------------------------------------- */
 
-		if (ret < 0) {
-			sockets->pid[i] = 0;
-			vg_error("[vhost-user] %s cannot be started: %s", settings->sockets[i].name,
-				 strerror(-ret));
-		}
-	}
+static bool is_socket(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-bool vg_sockets_reaped(struct vg_sockets *sockets, const struct vg_settings *settings, pid_t pid,
-		       int status)
+/* Return: whether nobody listens on @un any more, and its file is removed. */
+static bool left_behind(const struct sockaddr_un *un)
 {
-	for (unsigned i = 0; i < sockets->n; i++) {
-		if (sockets->pid[i] != pid)
-			continue;
-		sockets->pid[i] = 0;
-		if (status)
-			vg_error("[vhost-user] %s has ended: the lines above say why; restart "
-				 "vgrantd "
-				 "to try again",
-				 settings->sockets[i].name);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool refused;
+
+	if (fd < 0 || !is_socket(un->sun_path)) {
+		if (fd >= 0)
+			close(fd);
+		errno = EADDRINUSE;
+		return false;
+	}
+	refused =
+		connect(fd, (const struct sockaddr *)un, sizeof(*un)) < 0 && errno == ECONNREFUSED;
+	close(fd);
+	if (refused && unlink(un->sun_path) == 0)
 		return true;
+	errno = EADDRINUSE;
+	return false;
+}
+
+/* Return: 0; -EBUSY: somebody listens there; or negative errno; all with a sentence. */
+static int make_socket(struct vg_socket_device *d, struct vg_err *err)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd, ret;
+
+	if (d->listen >= 0)
+		return 0;
+	memcpy(un.sun_path, d->path, sizeof(un.sun_path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return vg_fail(err, -errno, "no socket can be made: %s", strerror(errno));
+	ret = bind(fd, (const struct sockaddr *)&un, sizeof(un));
+	if (ret < 0 && errno == EADDRINUSE && left_behind(&un))
+		ret = bind(fd, (const struct sockaddr *)&un, sizeof(un));
+	if (ret == 0 && listen(fd, BACKLOG) == 0) {
+		d->listen = fd;
+		return 0;
+	}
+	ret = -errno;
+	close(fd);
+	if (ret == -EADDRINUSE && is_socket(d->path))
+		return vg_fail(err, -EBUSY, "%s is in use by another process", d->path);
+	return vg_fail(err, ret, "%s cannot be listened on: %s", d->path,
+		       ret == -EADDRINUSE ? "something that is no socket is there"
+					  : strerror(-ret));
+}
+
+static void remove_socket(struct vg_socket_device *d)
+{
+	if (d->listen < 0)
+		return;
+	unlink(d->path);
+	close(d->listen);
+	d->listen = -1;
+}
+
+/* ---- starting ----------------------------------------------------------- */
+
+static void fail(struct vg_socket_device *d, int error, const char *text)
+{
+	snprintf(d->c.error.text, sizeof(d->c.error.text), "%s", text);
+	if (error == -EBUSY && d->busy_tries++ < BUSY_TRIES) {
+		d->phase = IDLE;
+		vg_loop_timer(d->c.super->loop, &d->timer, BUSY_DELAY_MS * 1000000LL);
+		return;
+	}
+	vg_child_say(&d->c, VG_LOG_ERR, d->c.error.text);
+	d->phase = FAILED;
+}
+
+/* What the worker counts; it is gone with vgrantd. */
+static int make_record(struct vg_socket_device *d, struct vg_err *err)
+{
+	struct vg_child *c = &d->c;
+	int ret = 0;
+
+	if (c->record_fd >= 0)
+		return 0;
+	c->record_fd = memfd_create("vgrant-record", MFD_CLOEXEC);
+	if (c->record_fd < 0)
+		ret = -errno;
+	if (ret == 0)
+		ret = vg_record_open(c->record_fd, 0, &c->rec);
+	return ret < 0 ? vg_fail(err, ret, "no memory for its counters: %s", strerror(-ret)) : 0;
+}
+
+static void start(struct vg_socket_device *d)
+{
+	struct vg_super *s = d->c.super;
+	struct vg_err err = { "" };
+	int ret = 0;
+
+	if (s->n_children > s->settings->devices)
+		ret = vg_fail(&err, -ENOSPC,
+			      "too many devices: raise [limits] in vgrantd.conf, or remove some");
+	if (ret == 0)
+		ret = make_socket(d, &err);
+	if (ret == 0)
+		ret = make_record(d, &err);
+	if (ret == 0) {
+		ret = vg_child_start(&d->c, "--socket-worker", 0, d->listen);
+		if (ret < 0)
+			vg_fail(&err, ret, "its worker cannot be started: %s", strerror(-ret));
+	}
+	if (ret < 0)
+		fail(d, ret, err.text);
+	else
+		d->phase = OPENING;
+}
+
+static void end(struct vg_socket_device *d)
+{
+	d->phase = ENDING;
+	vg_loop_timer(d->c.super->loop, &d->timer, PATIENCE_S * 1000000000LL);
+	vg_child_end(&d->c);
+}
+
+static void timer_expired(struct vg_timer *t)
+{
+	struct vg_socket_device *d =
+		(struct vg_socket_device *)((char *)t - offsetof(struct vg_socket_device, timer));
+
+	if (d->c.super->stopping)
+		return;
+	if (d->phase == IDLE && d->c.pid) {
+		vg_loop_timer(d->c.super->loop, t, BUSY_DELAY_MS * 1000000LL);
+	} else if (d->phase == IDLE) {
+		start(d);
+	} else if (d->phase == ENDING && d->c.pid) {
+		vg_child_say(&d->c, VG_LOG_ERR,
+			     "its worker does not let go in time (does the disk hang?) and is "
+			     "killed");
+		kill(d->c.pid, SIGKILL);
+	}
+}
+
+/* ---- what a worker does ------------------------------------------------- */
+
+static void message(struct vg_child *c, const struct vg_ipc *m)
+{
+	struct vg_socket_device *d = of_child(c);
+
+	if (d->phase == ENDING)
+		return;
+	switch (m->type) {
+	case VG_IPC_OPENED:
+		d->phase = WAITING;
+		d->busy_tries = 0;
+		c->error.text[0] = '\0';
+		vg_child_say(c, VG_LOG_INFO, "waits for a front-end");
+		break;
+	case VG_IPC_FAILED:
+		fail(d, m->error, m->text);
+		break;
+	case VG_IPC_CONNECTED:
+		d->phase = CONNECTED;
+		break;
+	case VG_IPC_DISCONNECTED:
+		d->phase = WAITING;
+		break;
+	}
+}
+
+/* @d is in no list any more. */
+static void dispose(struct vg_socket_device *d)
+{
+	vg_loop_timer_stop(&d->timer);
+	remove_socket(d);
+	vg_child_fini(&d->c);
+	free(d);
+}
+
+static void forget(struct vg_socket_device *d)
+{
+	struct vg_socket_device **p = &d->c.super->sockets;
+
+	while (*p != d)
+		p = &(*p)->next;
+	*p = d->next;
+	dispose(d);
+}
+
+static void reaped(struct vg_child *c, int status)
+{
+	struct vg_socket_device *d = of_child(c);
+	enum phase was = d->phase;
+	unsigned ms;
+
+	if (c->super->stopping || was == FAILED || was == IDLE)
+		return; /* it had said why */
+	vg_loop_timer_stop(&d->timer);
+	d->phase = IDLE;
+	if (was == ENDING && d->gone) {
+		vg_child_say(c, VG_LOG_INFO, "closed");
+		forget(d);
+	} else if (was == ENDING) {
+		c->delay_ms = 0;
+		start(d);
+	} else {
+		vg_child_explain(c, status, c->error.text, sizeof(c->error.text));
+		ms = vg_child_backoff(c);
+		vg_loop_timer(c->super->loop, &d->timer, ms * 1000000LL);
+	}
+}
+
+/* ---- control ------------------------------------------------------------ */
+
+static enum vg_control_state state_of(const struct vg_socket_device *d)
+{
+	switch (d->phase) {
+	case IDLE:
+		return d->c.restarts ? VG_CONTROL_RESTARTING : VG_CONTROL_OPENING;
+	case OPENING:
+		return VG_CONTROL_OPENING;
+	case WAITING:
+		return VG_CONTROL_WAITING;
+	case CONNECTED:
+		return VG_CONTROL_CONNECTED;
+	case FAILED:
+		return VG_CONTROL_FAILED;
+	default:
+		return VG_CONTROL_CLOSING;
+	}
+}
+
+static void place(const struct vg_child *c, struct vg_control_device *out)
+{
+	const struct vg_socket_device *d = of_child(c);
+
+	out->guest = d->name;
+	out->domid = VG_CONTROL_NO_DOMAIN;
+	out->kind = VG_SOCKETS_KIND;
+	out->id = 0;
+	out->state = state_of(d);
+	out->origin = VG_CONTROL_FROM_SOCKET;
+	out->file = d->path;
+}
+
+static int detach(struct vg_child *c, struct vg_err *err)
+{
+	return vg_fail(err, -EPERM,
+		       "%s stands in vgrantd.conf: remove it from [vhost-user], then reload "
+		       "vgrantd (SIGHUP)",
+		       of_child(c)->name);
+}
+
+static const struct vg_child_ops child_ops = {
+	.place = place,
+	.message = message,
+	.reaped = reaped,
+	.detach = detach,
+};
+
+/* ---- by the settings ---------------------------------------------------- */
+
+static void name_it(struct vg_socket_device *d)
+{
+	snprintf(d->c.who, sizeof(d->c.who), "vhost-user %s (%s)", d->name, d->c.device);
+}
+
+static void add(struct vg_super *s, const struct vg_settings_socket_device *set)
+{
+	struct vg_socket_device *d = calloc(1, sizeof(*d));
+	char path[sizeof(s->settings->runtime_dir) + sizeof(d->name) + 8];
+
+	if (!d) {
+		vg_error("out of memory for [vhost-user] %s", set->name);
+		return;
+	}
+	vg_child_init(&d->c, &child_ops, s, set->spec);
+	snprintf(d->name, sizeof(d->name), "%s", set->name);
+	snprintf(d->line, sizeof(d->line), "%s", set->spec);
+	name_it(d);
+	d->listen = -1;
+	d->timer.expired = timer_expired;
+	d->next = s->sockets;
+	s->sockets = d;
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s.sock", s->settings->runtime_dir, d->name) >=
+	    sizeof(d->path)) {
+		fail(d, -ENAMETOOLONG,
+		     "its socket's path has more than 107 characters: choose a shorter name, or "
+		     "runtime-dir");
+		return;
+	}
+	memcpy(d->path, path, strlen(path) + 1);
+	start(d);
+}
+
+/* The line is there, perhaps changed. */
+static void update(struct vg_socket_device *d, const char *line)
+{
+	bool same = strcmp(d->line, line) == 0;
+
+	if (!same) {
+		snprintf(d->line, sizeof(d->line), "%s", line);
+		vg_child_set_spec(&d->c, line);
+		name_it(d);
+		vg_child_say(&d->c, VG_LOG_INFO, "its configuration has changed");
+	}
+	if (d->phase == ENDING || !d->path[0] || (same && d->phase != FAILED))
+		return;
+	d->busy_tries = 0;
+	if (d->c.pid) {
+		end(d);
+		return;
+	}
+	vg_loop_timer_stop(&d->timer);
+	d->c.error.text[0] = '\0';
+	start(d);
+}
+
+static void drop(struct vg_socket_device *d)
+{
+	d->gone = true;
+	remove_socket(d);
+	if (!d->c.pid)
+		forget(d);
+	else if (d->phase != ENDING)
+		end(d);
+}
+
+static const struct vg_settings_socket_device *in_settings(const struct vg_settings *settings,
+							   const char *name)
+{
+	for (unsigned i = 0; i < settings->n_sockets; i++) {
+		if (strcmp(settings->sockets[i].name, name) == 0)
+			return &settings->sockets[i];
+	}
+	return NULL;
+}
+
+static bool is_there(const struct vg_super *s, const char *name)
+{
+	for (const struct vg_socket_device *d = s->sockets; d; d = d->next) {
+		if (!d->gone && strcmp(d->name, name) == 0)
+			return true;
 	}
 	return false;
 }
 
-void vg_sockets_stop(struct vg_sockets *sockets)
+void vg_sockets_sync(struct vg_super *s)
 {
-	for (unsigned i = 0; i < sockets->n; i++) {
-		if (sockets->pid[i])
-			kill(sockets->pid[i], SIGTERM);
+	struct vg_socket_device *d = s->sockets;
+
+	if (s->stopping)
+		return;
+	while (d) {
+		struct vg_socket_device *next = d->next;
+		const struct vg_settings_socket_device *set = in_settings(s->settings, d->name);
+
+		if (!d->gone && set)
+			update(d, set->spec);
+		else if (!d->gone)
+			drop(d);
+		d = next;
 	}
-	for (unsigned i = 0; i < sockets->n; i++) {
-		while (sockets->pid[i] && waitpid(sockets->pid[i], NULL, 0) < 0 && errno == EINTR)
-			;
-		sockets->pid[i] = 0;
+	for (unsigned i = 0; i < s->settings->n_sockets; i++) {
+		if (!is_there(s, s->settings->sockets[i].name))
+			add(s, &s->settings->sockets[i]);
+	}
+}
+
+void vg_sockets_free(struct vg_super *s)
+{
+	struct vg_socket_device *d;
+
+	while ((d = s->sockets) != NULL) {
+		s->sockets = d->next;
+		dispose(d);
 	}
 }

@@ -5,28 +5,20 @@
 #ifndef VG_SOCKETS_H
 #define VG_SOCKETS_H
 
-#include <stdbool.h>
-#include <sys/types.h>
+struct vg_super;
 
-#include "backend/settings.h"
-
-struct vg_sockets {
-	pid_t pid[VG_SETTINGS_SOCKETS_MAX]; /* 0: none, or ended */
-	unsigned n;
-};
+#define VG_SOCKETS_KIND "vhost-user" /* of their names in lists: "vhost-user/0" */
 
 /**
- * vg_sockets_start - a process for each, which looks after its own worker
+ * vg_sockets_sync - make what is served be what s->settings says
  *
- * What cannot be started is told in the log, and changes nothing for the others.
+ * A line that is new gets its socket, one that is gone loses it, one that changed gets another
+ * worker behind the same socket; one that failed is tried again. The others hear nothing of it.
+ * What cannot be served says so in `vgrant list` and in the log.
  */
-void vg_sockets_start(struct vg_sockets *sockets, const struct vg_settings *settings);
+void vg_sockets_sync(struct vg_super *s);
 
-/** vg_sockets_reaped - @pid has ended. Return: whether it was one of ours. */
-bool vg_sockets_reaped(struct vg_sockets *sockets, const struct vg_settings *settings, pid_t pid,
-		       int status);
-
-/** vg_sockets_stop - end all, and wait for them: requests in flight are finished */
-void vg_sockets_stop(struct vg_sockets *sockets);
+/** vg_sockets_free - remove all sockets; their workers have been ended */
+void vg_sockets_free(struct vg_super *s);
 
 #endif /* VG_SOCKETS_H */

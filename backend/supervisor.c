@@ -4,9 +4,10 @@
  *
  *	xenstore   watches on our backend directories, each frontend's state, and the coming and
  *	           going of domains
- *	signals    SIGTERM, SIGINT: stop; SIGHUP: try failed devices again; SIGCHLD
+ *	signals    SIGTERM, SIGINT: stop; SIGHUP: try failed devices again, and
+ *	           read [vhost-user] again; SIGCHLD
  *	control    requests of `vgrant`
- *	workers    node.c
+ *	workers    child.c, and node.c or sockets.c
  *
  * Watch events are drained first, all there are, and only mark what they name:
  * a guest that writes its state a thousand times costs one look (XSA-349).
@@ -30,6 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/sockets.h"
 #include "virtio_grant.h"
 
 enum {
@@ -241,8 +243,8 @@ static int watch_xenstore(struct vg_super *s, struct vg_err *err)
 
 static void finish_if_alone(struct vg_super *s)
 {
-	for (struct vg_node *n = s->nodes; n; n = n->next) {
-		if (n->pid)
+	for (const struct vg_child *c = s->children; c; c = c->next) {
+		if (c->pid)
 			return;
 	}
 	vg_loop_stop(s->loop);
@@ -254,8 +256,8 @@ static void stop(struct vg_super *s)
 		return;
 	s->stopping = true;
 	vg_info("stopping; devices stay with their guests, and the next vgrantd carries on");
-	for (struct vg_node *n = s->nodes; n; n = n->next)
-		vg_node_quiesce(n);
+	for (struct vg_child *c = s->children; c; c = c->next)
+		vg_child_end(c);
 	vg_loop_timer(s->loop, &s->timer, STOP_PATIENCE_S * 1000000000LL);
 	finish_if_alone(s);
 }
@@ -266,30 +268,47 @@ static void reap(struct vg_super *s)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct vg_node *n = s->nodes;
+		struct vg_child *c = s->children;
 
-		while (n && n->pid != pid)
-			n = n->next;
-		if (n)
-			vg_node_reaped(n, status);
-		else
-			vg_sockets_reaped(&s->sockets, s->settings, pid, status);
+		while (c && c->pid != pid)
+			c = c->next;
+		if (c)
+			vg_child_reaped(c, status);
 	}
 	if (s->stopping)
 		finish_if_alone(s);
+}
+
+/* [vhost-user] of the file as it is now; the other settings wait for a restart. */
+static void reload(struct vg_super *s)
+{
+	struct vg_settings *now = malloc(sizeof(*now));
+	struct vg_err err = { "" };
+
+	if (!now) {
+		vg_error("out of memory; [vhost-user] stays as it was");
+	} else if (vg_settings_load(now, s->settings->file, &err) < 0) {
+		vg_error("%s; [vhost-user] stays as it was", err.text);
+	} else {
+		memcpy(s->settings->sockets, now->sockets, sizeof(now->sockets));
+		s->settings->n_sockets = now->n_sockets;
+	}
+	free(now);
 }
 
 static void hangup(struct vg_super *s)
 {
 	struct vg_node *n = s->nodes;
 
-	vg_info("SIGHUP: failed devices are tried again");
+	vg_info("SIGHUP: failed devices are tried again, and [vhost-user] is read again");
 	while (n) {
 		struct vg_node *next = n->next;
 
 		vg_node_retry(n);
 		n = next;
 	}
+	reload(s);
+	vg_sockets_sync(s);
 }
 
 static void signal_ready(struct vg_watch *w, unsigned events)
@@ -344,92 +363,29 @@ static void timer_expired(struct vg_timer *t)
 		sync_marked(s);
 		return;
 	}
-	for (struct vg_node *n = s->nodes; n; n = n->next) {
-		if (n->pid)
-			kill(n->pid, SIGKILL);
+	for (const struct vg_child *c = s->children; c; c = c->next) {
+		if (c->pid)
+			kill(c->pid, SIGKILL);
 	}
 }
 
 /* ---- control ------------------------------------------------------------ */
 
-static enum vg_control_state state_of(const struct vg_node *n)
+static bool is_of_guest(const struct vg_child *c, const char *guest)
 {
-	switch (n->phase) {
-	case VG_NODE_IDLE:
-		return n->restarts ? VG_CONTROL_RESTARTING : VG_CONTROL_OPENING;
-	case VG_NODE_OPENING:
-		return VG_CONTROL_OPENING;
-	case VG_NODE_READY:
-		/* A guest's driver that broke the rules and was closed. */
-		return n->error.text[0] ? VG_CONTROL_FAILED : VG_CONTROL_WAITING;
-	case VG_NODE_CONNECTING:
-	case VG_NODE_CONNECTED:
-		return VG_CONTROL_CONNECTED;
-	case VG_NODE_FAILED:
-		return VG_CONTROL_FAILED;
-	default:
-		return VG_CONTROL_CLOSING;
-	}
-}
+	struct vg_control_device d = { 0 };
 
-static void list_one(struct vg_control_req *req, const struct vg_node *n)
-{
-	struct vg_control_queue queues[VG_MAX_QUEUES];
-	const struct vg_device_ops *ops = vg_device_find(n->device);
-	struct vg_control_device d = {
-		.guest = n->guest,
-		.domid = n->pair.guest,
-		.kind = n->pair.kind,
-		.id = n->pair.id,
-		.type = n->device,
-		.virtio_id = ops ? ops->virtio_id : 0,
-		.state = state_of(n),
-		.error = n->error.text[0] ? n->error.text : NULL,
-		.config = n->spec,
-		.origin = n->origin,
-		.file = n->file[0] ? n->file : NULL,
-		.queues = queues,
-		.worker = n->pid,
-		.restarts = n->restarts,
-		.uptime_ns = vg_now_ns() - n->since_ns,
-		.detail = n->detail[0] ? n->detail : NULL,
-	};
-
-	if (n->rec.rec && n->rec.rec->magic == VG_RECORD_MAGIC) {
-		const struct vg_record *rec = n->rec.rec;
-
-		d.stats = rec->stats;
-		d.hyper = rec->hyper;
-		d.offered = rec->offered;
-		d.negotiated = vg_record_read(&n->rec)->features;
-		for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {
-			const struct vg_record_live *live = &rec->live[q];
-
-			if (!live->size)
-				continue;
-			queues[d.n_queues++] = (struct vg_control_queue){
-				.index = q,
-				.size = live->size,
-				.running = live->running,
-				.packed = live->packed,
-				.chains = live->stats.chains,
-				.inflight = live->inflight,
-				.kicks = live->kicks,
-				.interrupts = live->stats.notifications,
-			};
-		}
-	}
-	vg_control_list_add(req, &d);
+	c->ops->place(c, &d);
+	return vg_control_is_guest(guest, d.guest, d.domid);
 }
 
 static void answer_lists(struct vg_super *s)
 {
 	vg_loop_timer_stop(&s->list_timer);
 	for (unsigned i = 0; i < s->n_lists; i++) {
-		for (const struct vg_node *n = s->nodes; n; n = n->next) {
-			if (!s->list_guest[i] ||
-			    vg_control_is_guest(s->list_guest[i], n->guest, n->pair.guest))
-				list_one(s->list_req[i], n);
+		for (struct vg_child *c = s->children; c; c = c->next) {
+			if (!s->list_guest[i] || is_of_guest(c, s->list_guest[i]))
+				vg_child_list(c, s->list_req[i]);
 		}
 		vg_control_ok(s->list_req[i]);
 		free(s->list_guest[i]);
@@ -441,8 +397,8 @@ void vg_super_described(struct vg_super *s)
 {
 	if (!s->n_lists)
 		return;
-	for (const struct vg_node *n = s->nodes; n; n = n->next) {
-		if (n->sock >= 0 && !n->described)
+	for (const struct vg_child *c = s->children; c; c = c->next) {
+		if (c->sock >= 0 && !c->described)
 			return;
 	}
 	answer_lists(s);
@@ -456,15 +412,13 @@ static void list_timer_expired(struct vg_timer *t)
 static void on_list(void *ctx, struct vg_control_req *req, const char *guest)
 {
 	struct vg_super *s = ctx;
-	const struct vg_ipc m = { .type = VG_IPC_DESCRIBE };
 
 	if (s->n_lists == sizeof(s->list_req) / sizeof(s->list_req[0]))
 		answer_lists(s);
 	s->list_req[s->n_lists] = req;
 	s->list_guest[s->n_lists++] = guest ? strdup(guest) : NULL;
-	for (struct vg_node *n = s->nodes; n; n = n->next) {
-		n->described = n->sock < 0 || vg_ipc_send(n->sock, &m, -1) < 0;
-	}
+	for (struct vg_child *c = s->children; c; c = c->next)
+		vg_child_describe(c);
 	vg_loop_timer(s->loop, &s->list_timer, DESCRIBE_PATIENCE_MS * 1000000LL);
 	vg_super_described(s);
 }
@@ -484,72 +438,61 @@ static void on_attach(void *ctx, struct vg_control_req *req, const char *guest, 
 	vg_control_ok(req);
 }
 
-static struct vg_node *target_of(struct vg_super *s, const struct vg_control_target *t,
-				 struct vg_control_req *req)
+/* A guest's device before a socket's of the same name; "vhost-user/0" is the latter in any case. */
+static struct vg_child *target_of(struct vg_super *s, const struct vg_control_target *t,
+				  struct vg_control_req *req)
 {
+	struct vg_child *found = NULL;
 	struct vg_err err;
 
-	for (struct vg_node *n = s->nodes; n; n = n->next) {
-		if (n->pair.id == t->id && (!t->kind || strcmp(t->kind, n->pair.kind) == 0) &&
-		    vg_control_is_guest(t->guest, n->guest, n->pair.guest))
-			return n;
+	for (struct vg_child *c = s->children; c; c = c->next) {
+		struct vg_control_device d = { 0 };
+
+		c->ops->place(c, &d);
+		if (d.id == t->id && (!t->kind || strcmp(t->kind, d.kind) == 0) &&
+		    vg_control_is_guest(t->guest, d.guest, d.domid) &&
+		    (!found || d.domid != VG_CONTROL_NO_DOMAIN))
+			found = c;
 	}
-	vg_control_fail(req,
-			vg_fail(&err, -ENOENT,
-				"%s has no device %u: vgrant list shows what there is", t->guest,
-				t->id),
-			&err);
-	return NULL;
+	if (!found)
+		vg_control_fail(req,
+				vg_fail(&err, -ENOENT,
+					"%s has no device %u: vgrant list shows what there is",
+					t->guest, t->id),
+				&err);
+	return found;
 }
 
 static void on_detach(void *ctx, struct vg_control_req *req, const struct vg_control_target *t)
 {
-	struct vg_node *n = target_of(ctx, t, req);
+	struct vg_child *c = target_of(ctx, t, req);
+	struct vg_err err = { "" };
+	int ret;
 
-	if (!n)
+	if (!c)
 		return;
-	vg_control_ok(req);
-	vg_node_detach(n);
+	ret = c->ops->detach(c, &err);
+	if (ret < 0)
+		vg_control_fail(req, ret, &err);
+	else
+		vg_control_ok(req);
 }
 
 static void on_set(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
 		   const char *key, const char *value)
 {
-	struct vg_node *n = target_of(ctx, t, req);
-	struct vg_ipc m = { .type = VG_IPC_SET };
-	struct vg_err err;
-	int ret = 0;
+	struct vg_child *c = target_of(ctx, t, req);
 
-	if (!n)
-		return;
-	if (strlen(key) >= sizeof(m.set.key) || strlen(value) >= sizeof(m.set.value))
-		ret = vg_fail(&err, -E2BIG, "%s=... is too long", key);
-	else if (n->set_req)
-		ret = vg_fail(&err, -EBUSY, "another change is under way: try again");
-	else if (n->sock < 0)
-		ret = vg_fail(&err, -EAGAIN, "the device has no worker now: vgrant list says why");
-	if (ret == 0) {
-		snprintf(m.set.key, sizeof(m.set.key), "%s", key);
-		snprintf(m.set.value, sizeof(m.set.value), "%s", value);
-		ret = vg_ipc_send(n->sock, &m, -1);
-		if (ret < 0)
-			vg_fail(&err, ret, "the worker does not answer: %s", strerror(-ret));
-	}
-	if (ret < 0) {
-		vg_control_fail(req, ret, &err);
-		return;
-	}
-	n->set_req = req;
-	snprintf(n->set_key, sizeof(n->set_key), "%s", key);
-	snprintf(n->set_value, sizeof(n->set_value), "%s", value);
+	if (c)
+		vg_child_set(c, req, key, value);
 }
 
 static void on_trace(void *ctx, struct vg_control_req *req, const struct vg_control_target *t)
 {
-	struct vg_node *n = target_of(ctx, t, req);
+	struct vg_child *c = target_of(ctx, t, req);
 
-	if (n)
-		vg_tracer_start(n, req);
+	if (c)
+		vg_tracer_start(c, req);
 }
 
 static void on_show_config(void *ctx, FILE *out)
@@ -638,7 +581,7 @@ static int choose_sandbox(struct vg_super *s, struct vg_err *err)
 static void close_all(struct vg_super *s)
 {
 	s->stopping = true;
-	vg_sockets_stop(&s->sockets);
+	vg_sockets_free(s);
 	while (s->nodes)
 		vg_node_free(s->nodes);
 	vg_guests_free(s);
@@ -690,7 +633,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 	if (ret == 0 && s.xs)
 		ret = watch_xenstore(&s, err);
 	if (ret == 0) {
-		vg_sockets_start(&s.sockets, settings);
+		vg_sockets_sync(&s);
 		if (s.xs) {
 			vg_info("version %s, domain %u%s", VG_VERSION, s.domid,
 				s.toolstack ? "" : ", a driver domain");

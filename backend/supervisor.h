@@ -5,9 +5,11 @@
  *	supervisor.c  the process: its loop, signals, xenstore events, control socket
  *	toolstack.c   the toolstack's part: from a guest's xl configuration to nodes
  *	node.c        the backend's part: from a node to a worker, and its states
+ *	sockets.c     devices of [vhost-user]: from a line of the settings to a worker
+ *	child.c       what those two have in common: a worker process
  *	tracer.c      from a worker's trace to those who ask for it
  *
- * The two parts meet in xenstore alone: toolstack.c writes the key
+ * toolstack.c and node.c meet in xenstore alone: the first writes the key
  * VG_KEY_CONFIG into a backend node, and node.c serves every node that has it.
  * So a vgrantd in a driver domain, which has only the second part, is fed by the
  * one in dom0, and another toolstack can do as toolstack.c does.
@@ -20,12 +22,10 @@
 #include <sys/types.h>
 #include <xenstore.h>
 
+#include "backend/child.h"
 #include "backend/control.h"
-#include "backend/ipc.h"
 #include "backend/loop.h"
-#include "backend/record.h"
 #include "backend/settings.h"
-#include "backend/sockets.h"
 #include "backend/xlconf.h"
 #include "xenstore/xs.h"
 
@@ -40,7 +40,7 @@
 #define VG_FIRST_ID VG_XL_FIRST_NUMBER
 
 struct vg_super;
-struct vg_tracer;
+struct vg_socket_device;
 
 /* ---- node.c ------------------------------------------------------------- */
 
@@ -56,13 +56,11 @@ enum vg_node_phase {
 };
 
 struct vg_node {
+	struct vg_child c;
 	struct vg_node *next; /* of super->nodes */
-	struct vg_super *super;
 	struct vg_xs_pair pair;
-	char spec[VG_PARAMS_LEN];
 	char file[VG_XS_PATH];
-	char device[32]; /* its name, for lists: first word of spec */
-	char guest[64];	 /* name */
+	char guest[64]; /* name */
 	enum vg_control_origin origin;
 	bool made;  /* remove the nodes when the device goes */
 	bool dirty; /* something of it changed in xenstore */
@@ -71,25 +69,10 @@ struct vg_node {
 	bool watching; /* of the frontend's state */
 	enum vg_node_phase phase;
 	enum vg_xenbus_state bstate; /* what we last wrote, or found */
-	pid_t pid;		     /* 0: none */
-	int sock;		     /* -1: none */
-	struct vg_watch watch;
-	struct vg_timer timer; /* restart, reconnect, or the end of patience */
-	int record_fd;
-	struct vg_record_map rec; /* header only */
-	struct vg_err error;
-	char detail[256];
-	bool described; /* since the list that is being made was asked for */
-	unsigned restarts;
-	unsigned busy_tries; /* opens that found the image in use */
-	unsigned delay_ms;   /* before the next restart */
-	int64_t since_ns;    /* device */
-	int64_t worker_since_ns;
-	unsigned connects; /* in the window */
+	struct vg_timer timer;	     /* restart, reconnect, or the end of patience */
+	unsigned busy_tries;	     /* opens that found the image in use */
+	unsigned connects;	     /* in the window */
 	int64_t connects_since_ns;
-	struct vg_control_req *set_req; /* a `vgrant set` that waits for the worker */
-	char set_key[64], set_value[512];
-	struct vg_tracer *tracers;
 };
 
 /** vg_node_find - by kind, guest and number, or NULL */
@@ -105,31 +88,22 @@ bool vg_node_consider(struct vg_super *s, const char *kind, uint32_t guest, uint
 /** vg_node_sync - look at the states, take the next step; may free @n */
 void vg_node_sync(struct vg_node *n);
 
-/** vg_node_reaped - the worker of @n has ended with @status of waitpid(2) */
-void vg_node_reaped(struct vg_node *n, int status);
-
 /** vg_node_retry - try a failed device again */
 void vg_node_retry(struct vg_node *n);
-
-/** vg_node_detach - take the device away from its guest */
-void vg_node_detach(struct vg_node *n);
-
-/** vg_node_quiesce - end the worker, and leave everything else to the next vgrantd */
-void vg_node_quiesce(struct vg_node *n);
 
 /** vg_node_free - forget it; xenstore is left as it is */
 void vg_node_free(struct vg_node *n);
 
 /* ---- tracer.c ----------------------------------------------------------- */
 
-/** vg_tracer_start - `vgrant trace`: @req gets lines of @n's device until one of the two goes */
-void vg_tracer_start(struct vg_node *n, struct vg_control_req *req);
+/** vg_tracer_start - `vgrant trace`: @req gets lines of @c's device until one of the two goes */
+void vg_tracer_start(struct vg_child *c, struct vg_control_req *req);
 
-/** vg_tracers_connect - @n has a new worker: it is to write lines, too */
-void vg_tracers_connect(struct vg_node *n);
+/** vg_tracers_connect - @c has a new worker: it is to write lines, too */
+void vg_tracers_connect(struct vg_child *c);
 
-/** vg_tracers_end - @n goes */
-void vg_tracers_end(struct vg_node *n);
+/** vg_tracers_end - @c goes */
+void vg_tracers_end(struct vg_child *c);
 
 /* ---- toolstack.c -------------------------------------------------------- */
 
@@ -164,9 +138,10 @@ struct vg_super {
 	bool stopping;
 	int runtime_fd; /* the runtime folder */
 	struct vg_sandbox sandbox;
-	struct vg_sockets sockets; /* devices of [vhost-user] */
+	struct vg_child *children; /* all devices: those of nodes and of sockets */
+	unsigned n_children;
 	struct vg_node *nodes;
-	unsigned n_nodes;
+	struct vg_socket_device *sockets; /* devices of [vhost-user] */
 	struct vg_guest *guests;
 	struct vg_control *control;
 	struct vg_watch xs_watch, signal_watch;

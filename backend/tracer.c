@@ -22,8 +22,8 @@
 enum { TURN = 64 /* packets of one turn of the loop: the supervisor has other work */ };
 
 struct vg_tracer {
-	struct vg_tracer *next; /* of node->tracers */
-	struct vg_node *node;
+	struct vg_tracer *next; /* of child->tracers */
+	struct vg_child *child;
 	struct vg_control_req *req;
 	int fd; /* -1: no worker now */
 	struct vg_watch watch;
@@ -35,7 +35,7 @@ static void disconnect(struct vg_tracer *t)
 	if (t->fd < 0)
 		return;
 	vg_loop_unwatch(&t->watch);
-	vg_loop_undefer(t->node->super->loop, &t->more);
+	vg_loop_undefer(t->child->super->loop, &t->more);
 	close(t->fd);
 	t->fd = -1;
 }
@@ -65,7 +65,7 @@ static void drain(struct vg_tracer *t)
 		text[n] = '\0';
 		pass_on(t, text);
 	}
-	vg_loop_defer(t->node->super->loop, &t->more);
+	vg_loop_defer(t->child->super->loop, &t->more);
 }
 
 static void ready(struct vg_watch *w, unsigned events)
@@ -83,16 +83,16 @@ static void drain_more(struct vg_deferred *d)
 static void connect_one(struct vg_tracer *t)
 {
 	const struct vg_ipc m = { .type = VG_IPC_TRACE };
-	struct vg_node *n = t->node;
+	struct vg_child *c = t->child;
 	int pair[2];
 
 	disconnect(t);
-	if (n->sock < 0 ||
+	if (c->sock < 0 ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		return;
 	t->fd = pair[0];
-	if (vg_ipc_send(n->sock, &m, pair[1]) == 0) {
-		vg_loop_watch(n->super->loop, &t->watch, t->fd);
+	if (vg_ipc_send(c->sock, &m, pair[1]) == 0) {
+		vg_loop_watch(c->super->loop, &t->watch, t->fd);
 	} else {
 		close(t->fd);
 		t->fd = -1;
@@ -100,9 +100,9 @@ static void connect_one(struct vg_tracer *t)
 	close(pair[1]);
 }
 
-void vg_tracers_connect(struct vg_node *n)
+void vg_tracers_connect(struct vg_child *c)
 {
-	for (struct vg_tracer *t = n->tracers; t; t = t->next)
+	for (struct vg_tracer *t = c->tracers; t; t = t->next)
 		connect_one(t);
 }
 
@@ -117,7 +117,7 @@ static void end(struct vg_tracer *t)
 static void client_gone(void *arg)
 {
 	struct vg_tracer *t = arg;
-	struct vg_tracer **p = &t->node->tracers;
+	struct vg_tracer **p = &t->child->tracers;
 
 	while (*p != t)
 		p = &(*p)->next;
@@ -125,54 +125,54 @@ static void client_gone(void *arg)
 	end(t);
 }
 
-void vg_tracers_end(struct vg_node *n)
+void vg_tracers_end(struct vg_child *c)
 {
 	struct vg_tracer *t;
 
-	while ((t = n->tracers)) {
-		n->tracers = t->next;
+	while ((t = c->tracers)) {
+		c->tracers = t->next;
 		end(t);
 	}
 }
 
-static unsigned count(const struct vg_node *n)
+static unsigned count(const struct vg_child *c)
 {
 	unsigned i = 0;
 
-	for (const struct vg_tracer *t = n->tracers; t; t = t->next)
+	for (const struct vg_tracer *t = c->tracers; t; t = t->next)
 		i++;
 	return i;
 }
 
 /* Return: 0, or negative errno with a sentence. */
-static int start(struct vg_node *n, struct vg_control_req *req, struct vg_err *err)
+static int start(struct vg_child *c, struct vg_control_req *req, struct vg_err *err)
 {
-	const struct vg_device_ops *ops = vg_device_find(n->device);
+	const struct vg_device_ops *ops = vg_device_find(c->device);
 	struct vg_tracer *t;
 
 	if (!ops || !ops->traces)
-		return vg_fail(err, -EOPNOTSUPP, "a %s device has nothing to trace", n->device);
-	if (count(n) == VG_TRACE_MAX)
+		return vg_fail(err, -EOPNOTSUPP, "a %s device has nothing to trace", c->device);
+	if (count(c) == VG_TRACE_MAX)
 		return vg_fail(err, -EBUSY, "%d traces of it run already: end one", VG_TRACE_MAX);
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return vg_fail(err, -ENOMEM, "out of memory");
-	t->node = n;
+	t->child = c;
 	t->req = req;
 	t->fd = -1;
 	t->watch.ready = ready;
 	t->more.run = drain_more;
-	t->next = n->tracers;
-	n->tracers = t;
+	t->next = c->tracers;
+	c->tracers = t;
 	vg_control_on_gone(req, client_gone, t);
 	connect_one(t);
 	return 0;
 }
 
-void vg_tracer_start(struct vg_node *n, struct vg_control_req *req)
+void vg_tracer_start(struct vg_child *c, struct vg_control_req *req)
 {
 	struct vg_err err;
-	int ret = start(n, req, &err);
+	int ret = start(c, req, &err);
 
 	if (ret < 0)
 		vg_control_fail(req, ret, &err);

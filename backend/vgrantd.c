@@ -13,11 +13,12 @@
 #include <unistd.h>
 
 #include "backend/settings.h"
+#include "backend/child.h"
+#include "backend/socket_worker.h"
 #include "backend/supervisor.h"
-#include "backend/vhost_user_program.h"
 #include "backend/worker.h"
 
-enum { WORKER_SOCK = 3, EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2 };
 
 static void usage(FILE *out)
 {
@@ -104,9 +105,9 @@ int main(int argc, char **argv)
 	int ret;
 
 	if (argc == 2 && strcmp(argv[1], "--worker") == 0)
-		return vg_worker_main(WORKER_SOCK);
-	if (argc > 1 && strcmp(argv[1], "--vhost-user") == 0)
-		return vg_vhost_user_main(argc - 1, argv + 1);
+		return vg_worker_main(VG_CHILD_SOCK);
+	if (argc == 2 && strcmp(argv[1], "--socket-worker") == 0)
+		return vg_socket_worker_main(VG_CHILD_SOCK, VG_CHILD_EXTRA);
 	vg_settings_defaults(&settings);
 	ret = parse(argc, argv, &settings, true, &file, &err);
 	if (ret == 0)

@@ -25,7 +25,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -56,7 +55,6 @@ enum {
 	OPT_USER,
 	OPT_NO_SANDBOX,
 	OPT_ONCE,
-	OPT_WITH_PARENT,
 };
 
 static const struct option options[] = {
@@ -72,7 +70,6 @@ static const struct option options[] = {
 	{ "user", required_argument, NULL, OPT_USER },
 	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
 	{ "once", no_argument, NULL, OPT_ONCE },
-	{ "with-parent", no_argument, NULL, OPT_WITH_PARENT },
 	{ "syslog", no_argument, NULL, 's' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
@@ -254,9 +251,6 @@ static int one_option(struct program *p, int c, struct vg_err *err)
 		break;
 	case OPT_ONCE:
 		p->once = true;
-		break;
-	case OPT_WITH_PARENT: /* vgrantd's: not for users */
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		break;
 	case 's':
 		p->log_target = VG_LOG_SYSLOG;
@@ -577,7 +571,7 @@ int vg_vhost_user_main(int argc, char **argv)
 {
 	static struct program p = { .fd = -1,
 				    .log_level = VG_LOG_INFO,
-				    .worker = { .listen = -1, .conn = -1, .life = -1 } };
+				    .worker = { .listen = -1, .conn = -1, .life = -1, .ipc = -1 } };
 	struct vg_err err = { "" };
 	char who[64];
 	sigset_t signals;

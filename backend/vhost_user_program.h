@@ -5,7 +5,7 @@
 #ifndef VG_VHOST_USER_PROGRAM_H
 #define VG_VHOST_USER_PROGRAM_H
 
-/** vg_vhost_user_main - main() of vgrant-vhost-user; `vgrantd --vhost-user ...` is the same */
+/** vg_vhost_user_main - main() of vgrant-vhost-user */
 int vg_vhost_user_main(int argc, char **argv);
 
 #endif /* VG_VHOST_USER_PROGRAM_H */

@@ -45,13 +45,44 @@ struct worker {
 	struct vg_timer tick;
 };
 
-static void reply(struct worker *w, uint32_t type, int error, const char *text)
+void vg_worker_reply(int sock, uint32_t type, int error, const char *text)
 {
 	struct vg_ipc m = { .type = type, .error = error };
 
 	if (text)
 		snprintf(m.text, sizeof(m.text), "%s", text);
-	vg_ipc_send(w->sock, &m, -1);
+	vg_ipc_send(sock, &m, -1);
+}
+
+void vg_worker_answer(int sock, struct vg_dev *dev, const struct vg_ipc *m, int fd)
+{
+	struct vg_ipc answer = { .type = VG_IPC_DESCRIPTION };
+	struct vg_err err = { "" };
+	int ret;
+
+	switch (m->type) {
+	case VG_IPC_DESCRIBE:
+		if (dev->ops->describe)
+			dev->ops->describe(dev, answer.text, sizeof(answer.text));
+		vg_ipc_send(sock, &answer, -1);
+		break;
+	case VG_IPC_SET:
+		ret = dev->ops->set ? dev->ops->set(dev, m->set.key, m->set.value, &err)
+				    : vg_fail(&err, -EOPNOTSUPP,
+					      "a running %s device has nothing that can be changed",
+					      dev->ops->name);
+		vg_worker_reply(sock, VG_IPC_SET_DONE, ret, err.text);
+		break;
+	case VG_IPC_TRACE:
+		if (fd >= 0)
+			vg_trace_add(&dev->trace, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+		break;
+	}
+}
+
+static void reply(struct worker *w, uint32_t type, int error, const char *text)
+{
+	vg_worker_reply(w->sock, type, error, text);
 }
 
 static void control_page_broken(void *owner, const char *why)
@@ -133,7 +164,6 @@ static void setup(struct worker *w, const struct vg_ipc *m, int record_fd)
 static void handle(struct worker *w, const struct vg_ipc *m, int fd)
 {
 	struct vg_err err = { "" };
-	struct vg_ipc answer;
 	int ret;
 
 	if (m->type == VG_IPC_SETUP) {
@@ -152,27 +182,12 @@ static void handle(struct worker *w, const struct vg_ipc *m, int fd)
 		vg_grant_port_disconnect(w->port);
 		reply(w, VG_IPC_DISCONNECTED, 0, NULL);
 		break;
-	case VG_IPC_DESCRIBE:
-		answer = (struct vg_ipc){ .type = VG_IPC_DESCRIPTION };
-		vg_grant_port_show(w->port);
-		if (w->dev.ops->describe)
-			w->dev.ops->describe(&w->dev, answer.text, sizeof(answer.text));
-		vg_ipc_send(w->sock, &answer, -1);
-		break;
-	case VG_IPC_SET:
-		ret = w->dev.ops->set
-			      ? w->dev.ops->set(&w->dev, m->set.key, m->set.value, &err)
-			      : vg_fail(&err, -EOPNOTSUPP,
-					"a running %s device has nothing that can be changed",
-					w->dev.ops->name);
-		reply(w, VG_IPC_SET_DONE, ret, err.text);
-		break;
-	case VG_IPC_TRACE:
-		if (fd >= 0)
-			vg_trace_add(&w->dev.trace, fcntl(fd, F_DUPFD_CLOEXEC, 0));
-		break;
 	case VG_IPC_QUIESCE:
 		w->ending = true;
+		break;
+	default:
+		vg_grant_port_show(w->port);
+		vg_worker_answer(w->sock, &w->dev, m, fd);
 		break;
 	}
 }

@@ -209,10 +209,12 @@ static void print_details(struct json_object *dev)
 	struct json_object *queues = vgrant_member(dev, "queues");
 	struct json_object *worker = vgrant_member(dev, "worker");
 
-	printf("%s (domain %s), device %s: %s, %s; here for %s\n",
-	       vgrant_printable(vgrant_text(dev, "guest")), vgrant_text(dev, "domid"),
-	       vgrant_text(dev, "name"), vgrant_printable(vgrant_text(dev, "type")),
-	       vgrant_text(dev, "state"), vgrant_duration(vgrant_number(dev, "uptime")));
+	printf("%s", vgrant_printable(vgrant_text(dev, "guest")));
+	if (vgrant_member(dev, "domid"))
+		printf(" (domain %s)", vgrant_text(dev, "domid"));
+	printf(", device %s: %s, %s; here for %s\n", vgrant_text(dev, "name"),
+	       vgrant_printable(vgrant_text(dev, "type")), vgrant_text(dev, "state"),
+	       vgrant_duration(vgrant_number(dev, "uptime")));
 	if (*vgrant_text(dev, "error"))
 		printf("  error      %s\n", vgrant_printable(vgrant_text(dev, "error")));
 	printf("  config     %s\n", vgrant_printable(vgrant_text(dev, "config")));
@@ -259,18 +261,21 @@ static int print_devices(const struct vgrant_options *opt, struct json_object *d
 	return VGRANT_OK;
 }
 
-/* By domain, then kind, then number, whatever the daemon's order is. */
+/* By domain, then kind, name and number, whatever the daemon's order is; what no domain has last. */
 static int by_place(const void *a, const void *b)
 {
 	struct json_object *x = *(struct json_object *const *)a;
 	struct json_object *y = *(struct json_object *const *)b;
 	uint64_t m = vgrant_number(x, "domid"), n = vgrant_number(y, "domid");
 	int kinds = strcmp(vgrant_text(x, "kind"), vgrant_text(y, "kind"));
+	int names = strcmp(vgrant_text(x, "guest"), vgrant_text(y, "guest"));
 
+	if (!vgrant_member(x, "domid") != !vgrant_member(y, "domid"))
+		return vgrant_member(x, "domid") ? -1 : 1;
 	if (m != n)
 		return m < n ? -1 : 1;
-	if (kinds)
-		return kinds;
+	if (kinds || names)
+		return kinds ? kinds : names;
 	m = vgrant_number(x, "id");
 	n = vgrant_number(y, "id");
 	return m < n ? -1 : m > n;

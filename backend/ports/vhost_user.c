@@ -34,6 +34,7 @@
 
 #include "backend/limits.h"
 #include "backend/ports/vhost_user_int.h"
+#include "backend/record.h"
 
 enum { NO_PF = -1, MESSAGES_PER_TURN = 64 };
 
@@ -628,6 +629,27 @@ void vg_vu_free(struct vg_vu *vu)
 	vg_vu_mem_fini(&vu->mem);
 	vg_vu_inflight_free(vu);
 	free(vu);
+}
+
+void vg_vu_show(struct vg_vu *vu, struct vg_record_map *map)
+{
+	const struct vg_dev *dev = vu->dev;
+	struct vg_record_state s = { .status = dev->status, .features = dev->driver_features };
+
+	map->rec->offered = vg_dev_offered(dev);
+	vg_record_write(map, &s);
+	for (unsigned q = 0; q < dev->n_queues; q++) {
+		struct vg_record_live *live = &map->rec->live[q];
+		struct vg_vq *vq = dev->queue[q].vq;
+
+		live->size = dev->queue[q].size;
+		live->running = vq != NULL;
+		live->packed = vg_dev_has(dev, VG_F_RING_PACKED);
+		live->kicks = vu->ring[q].kicks;
+		live->inflight = vq ? vg_vq_inflight(vq) : 0;
+		if (vq)
+			live->stats = *vg_vq_stats(vq);
+	}
 }
 
 void vg_vu_serve(struct vg_vu *vu, int sock)

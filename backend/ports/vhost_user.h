@@ -52,6 +52,10 @@ void vg_vu_drop(struct vg_vu *vu);
 /** vg_vu_quiesce - finish what is in flight, and leave the rest to a successor */
 void vg_vu_quiesce(struct vg_vu *vu);
 
+/** vg_vu_show - what `vgrant list` shows, to @rec */
+struct vg_record_map;
+void vg_vu_show(struct vg_vu *vu, struct vg_record_map *rec);
+
 /**
  * vg_vu_xen_open - handles for memory of Xen guests; to be called with privileges
  *

@@ -28,6 +28,7 @@ struct vg_vu_ring {
 	struct vg_vq_state state; /* where to start */
 	int kick, call, err;	  /* -1: none */
 	struct vg_watch watch;	  /* of kick */
+	uint64_t kicks;		  /* since the front-end is there */
 	bool drain;		  /* kick is no eventfd: what is written to it must be read */
 	bool call_owed;		  /* in-band: a call to be sent when the one before is answered */
 	bool call_sent;		  /* in-band: waits for its answer */

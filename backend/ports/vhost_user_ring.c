@@ -216,6 +216,7 @@ void vg_vu_ring_kick(struct vg_vu_ring *r)
 	struct vg_dev *dev = r->vu->dev;
 
 	dev->stats->kicks++;
+	r->kicks++;
 	vg_dev_kick(dev, r->q);
 	if (vg_vu_mem_hurt(&r->vu->mem))
 		vg_dev_fault(dev, "guest memory has vanished: its file was truncated");

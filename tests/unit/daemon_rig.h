@@ -4,7 +4,8 @@
  *
  * Each test gets a world, a folder for the daemon's runtime files, images and
  * log, and vgrantd-fake (the daemon's own sources, linked with tests/fake-xen)
- * as a child. VGRANT_BUILD names the build folder, as tests/run-unit sets it.
+ * as a child. Its settings are <dir>/vgrantd.conf where a test has written that
+ * before it started the daemon, or none. VGRANT_BUILD names the build folder, as tests/run-unit sets it.
  *
  * rig_end() ends the daemon and asserts what must hold after every test: it
  * went with status 0, and nothing of any guest is mapped or bound any more.
@@ -63,7 +64,7 @@ static inline void rig_exec(struct rig *r)
 {
 	const char *build = getenv("VGRANT_BUILD");
 	const char *asan = getenv("ASAN_OPTIONS");
-	char prog[256], run[160], conf[160], options[256];
+	char prog[256], run[160], conf[160], options[256], file[160];
 	int fd;
 
 	snprintf(prog, sizeof(prog), "%s/vgrantd-fake", build ? build : "build/asan");
@@ -75,8 +76,9 @@ static inline void rig_exec(struct rig *r)
 	fd = open(r->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	if (fd >= 0)
 		dup2(fd, 2);
-	execl(prog, prog, "-v", "-c", "/dev/null", "-o", run, "-o", conf, "-o", RIG_SANDBOX,
-	      (char *)NULL);
+	snprintf(file, sizeof(file), "%s/vgrantd.conf", r->dir);
+	execl(prog, prog, "-v", "-c", access(file, F_OK) ? "/dev/null" : file, "-o", run, "-o",
+	      conf, "-o", RIG_SANDBOX, (char *)NULL);
 	fprintf(stderr, "cannot run %s: %s\n", prog, strerror(errno));
 	_exit(127);
 }

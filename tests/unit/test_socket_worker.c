@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_socket_worker.c - vgrantd's worker for a vhost-user socket, and its supervisor's messages
+ *
+ * The worker is a process of its own, as vgrantd starts it, without the sandbox.
+ * The device is a toy that can be set, traced and described: vg_devices[] is this
+ * file's, in place of the one in devices/table.c.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/device.h"
+#include "backend/ipc.h"
+#include "backend/record.h"
+#include "backend/socket_worker.h"
+
+/* ---- the toy ---------------------------------------------------------------- */
+
+static char toy_value[32] = "none";
+
+static int toy_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+{
+	if (vg_params_bool(params, dev->ops->params, "broken"))
+		return vg_fail(err, -EIO, "the toy is broken: mend it");
+	dev->n_queues = 2;
+	dev->queue_size_max = 64;
+	return 0;
+}
+
+static void toy_nothing(struct vg_dev *dev)
+{
+	(void)dev;
+}
+
+static void toy_queue(struct vg_dev *dev, unsigned q)
+{
+	(void)dev;
+	(void)q;
+}
+
+static int toy_set(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err)
+{
+	if (strcmp(key, "value") != 0)
+		return vg_fail(err, -EINVAL, "the toy has no %s", key);
+	snprintf(toy_value, sizeof(toy_value), "%s", value);
+	if (vg_trace_on(&dev->trace))
+		vg_trace_line(&dev->trace, value, strlen(value));
+	return 0;
+}
+
+static void toy_describe(struct vg_dev *dev, char *buf, size_t len)
+{
+	(void)dev;
+	snprintf(buf, len, "value=%s", toy_value);
+}
+
+static const struct vg_param_def toy_params[] = {
+	{ "broken", VG_PARAM_BOOL, false, 0, 1, "0", "cannot be opened" },
+	{ 0 },
+};
+
+static const struct vg_device_ops toy_ops = {
+	.name = "toy",
+	.help = "of a test",
+	.virtio_id = 63,
+	.params = toy_params,
+	.open = toy_open,
+	.close = toy_nothing,
+	.queue_ready = toy_queue,
+	.stop_queue = toy_queue,
+	.reset = toy_nothing,
+	.set = toy_set,
+	.describe = toy_describe,
+	.traces = true,
+};
+
+const struct vg_device_ops *const vg_devices[] = { &toy_ops, NULL };
+
+/* ---- the supervisor's side ---------------------------------------------------- */
+
+struct rig {
+	pid_t pid;
+	int sock, record;
+	char path[108];
+};
+
+static int begin(void **state)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int pair[2], fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(r->path, sizeof(r->path), "%.80s/w.%d.sock", getenv("TMPDIR") ?: "/tmp", getpid());
+	unlink(r->path);
+	memcpy(un.sun_path, r->path, sizeof(un.sun_path));
+	assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	r->record = memfd_create("record", MFD_CLOEXEC);
+	r->pid = fork();
+	if (r->pid == 0) {
+		close(pair[0]);
+		_exit(vg_socket_worker_main(pair[1], fd));
+	}
+	close(pair[1]);
+	close(fd);
+	r->sock = pair[0];
+	*state = r;
+	return 0;
+}
+
+static int ends(struct rig *r)
+{
+	int status = -1;
+
+	for (unsigned i = 0; i < 1000 && waitpid(r->pid, &status, WNOHANG) == 0; i++)
+		usleep(5000);
+	r->pid = 0;
+	return status;
+}
+
+static int finish(void **state)
+{
+	struct rig *r = *state;
+
+	close(r->sock);
+	close(r->record);
+	unlink(r->path);
+	if (r->pid)
+		assert_int_equal(ends(r), 0); /* the supervisor hung up */
+	free(r);
+	return 0;
+}
+
+static void tell(struct rig *r, struct vg_ipc *m, int fd)
+{
+	assert_int_equal(vg_ipc_send(r->sock, m, fd), 0);
+}
+
+/** hears - the next message is of @type; Return: it */
+static const struct vg_ipc *hears(struct rig *r, uint32_t type)
+{
+	static struct vg_ipc m;
+	struct pollfd p = { .fd = r->sock, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(vg_ipc_recv(r->sock, &m, NULL), 1);
+	assert_int_equal(m.type, type);
+	return &m;
+}
+
+static void setup(struct rig *r, const char *spec)
+{
+	struct vg_ipc m = { .type = VG_IPC_SETUP };
+
+	m.setup.log_level = VG_LOG_ERR;
+	snprintf(m.setup.who, sizeof(m.setup.who), "test");
+	snprintf(m.setup.spec, sizeof(m.setup.spec), "%s", spec);
+	tell(r, &m, r->record);
+}
+
+static const struct vg_ipc *set(struct rig *r, const char *key, const char *value)
+{
+	struct vg_ipc m = { .type = VG_IPC_SET };
+
+	snprintf(m.set.key, sizeof(m.set.key), "%s", key);
+	snprintf(m.set.value, sizeof(m.set.value), "%s", value);
+	tell(r, &m, -1);
+	return hears(r, VG_IPC_SET_DONE);
+}
+
+/* ---- tests ------------------------------------------------------------------ */
+
+static void opens_and_ends(void **state)
+{
+	struct rig *r = *state;
+	struct vg_ipc m = { .type = VG_IPC_QUIESCE };
+
+	setup(r, "toy");
+	hears(r, VG_IPC_OPENED);
+	tell(r, &m, -1);
+	assert_int_equal(ends(r), 0);
+}
+
+static void cannot_open(void **state)
+{
+	struct rig *r = *state;
+	const struct vg_ipc *m;
+
+	setup(r, "toy,broken");
+	m = hears(r, VG_IPC_FAILED);
+	assert_int_equal(m->error, -EIO);
+	assert_string_equal(m->text, "the toy is broken: mend it");
+	assert_true(WIFEXITED(ends(r)));
+}
+
+static void set_and_described(void **state)
+{
+	struct rig *r = *state;
+	struct vg_ipc m = { .type = VG_IPC_DESCRIBE };
+	struct vg_record_map rec;
+
+	setup(r, "toy");
+	hears(r, VG_IPC_OPENED);
+	tell(r, &m, -1);
+	assert_string_equal(hears(r, VG_IPC_DESCRIPTION)->text, "value=none");
+	assert_int_equal(set(r, "value", "7")->error, 0);
+	assert_int_equal(set(r, "colour", "blue")->error, -EINVAL);
+	tell(r, &m, -1);
+	assert_string_equal(hears(r, VG_IPC_DESCRIPTION)->text, "value=7");
+	assert_int_equal(vg_record_open(r->record, 0, &rec), 0);
+	assert_true(rec.rec->magic == VG_RECORD_MAGIC);
+	assert_true(rec.rec->offered & VG_FEATURE(VG_F_VERSION_1));
+	vg_record_close(&rec);
+}
+
+static void traced(void **state)
+{
+	struct rig *r = *state;
+	struct vg_ipc m = { .type = VG_IPC_TRACE };
+	struct pollfd p = { .events = POLLIN };
+	char text[64] = "";
+	int pair[2];
+
+	setup(r, "toy");
+	hears(r, VG_IPC_OPENED);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	tell(r, &m, pair[1]);
+	close(pair[1]);
+	assert_int_equal(set(r, "value", "a line")->error, 0);
+	p.fd = pair[0];
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(recv(pair[0], text, sizeof(text) - 1, 0), 7);
+	assert_string_equal(text, "a line\n");
+	close(pair[0]);
+}
+
+static void front_ends_come_and_go(void **state)
+{
+	struct rig *r = *state;
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+	memcpy(un.sun_path, r->path, sizeof(un.sun_path));
+	setup(r, "toy");
+	hears(r, VG_IPC_OPENED);
+	for (unsigned i = 0; i < 3; i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		assert_int_equal(connect(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+		hears(r, VG_IPC_CONNECTED);
+		close(fd);
+		hears(r, VG_IPC_DISCONNECTED);
+	}
+}
+
+/* A supervisor that dies before it has said anything. */
+static void never_set_up(void **state)
+{
+	struct rig *r = *state;
+
+	shutdown(r->sock, SHUT_RDWR);
+	assert_true(WIFEXITED(ends(r)));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, begin, finish)
+	const struct CMUnitTest tests[] = {
+		T(opens_and_ends),	   T(cannot_open),  T(set_and_described), T(traced),
+		T(front_ends_come_and_go), T(never_set_up),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -19,6 +19,8 @@ LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 SAN_release :=
 SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 SAN_tsan := -fsanitize=thread
+SAN_fuzz := $(SAN_asan) -fsanitize=fuzzer-no-link
+SAN_cover := -fprofile-instr-generate -fcoverage-mapping -fsanitize=fuzzer-no-link
 ifneq ($(VARIANT),release)
 HARDEN := -fPIE -U_FORTIFY_SOURCE
 endif
@@ -33,6 +35,7 @@ LIB_SRC := $(filter-out backend/vgrantd.c backend/vgrant-vhost-user.c,$(wildcard
 FAKE_SRC := $(wildcard tests/fake-xen/*.c)
 DRV_SRC := $(wildcard tests/driver/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
+FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 
 LIB := $(B)/libvgrant.a
@@ -69,6 +72,12 @@ $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB) $(HELP)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) -lpthread
+
+# A fuzzer that brings its own loop, Xen or xenstore has all functions of that, and the library's stays out.
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB) $(HELP)
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(LIB) $(HELP) $(LIB) -lcmocka $(LDLIBS) -lpthread
+
+fuzz-programs: $(FUZZ)
 
 unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant
 

@@ -82,8 +82,10 @@ static void keep_setting(struct vg_child *c)
 	if (!d || !d->key)
 		return; /* not a part of the configuration */
 	if (vg_params_replace(c->spec, c->set_key, c->set_value, spec, sizeof(spec)) < 0) {
-		vg_child_say(c, VG_LOG_WARN,
-			     "the change is too long to be kept: a new worker begins without it");
+		vg_child_say(
+			c, VG_LOG_WARN,
+			"the change cannot be kept (too long, or blanks around it): a new worker "
+			"begins without it");
 		return;
 	}
 	memcpy(c->spec, spec, sizeof(c->spec));

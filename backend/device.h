@@ -186,6 +186,7 @@ struct vg_dev {
  */
 int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_loop *loop,
 		const struct vg_params *params, struct vg_err *err);
+/** vg_dev_close - reset it and free what open made; its port is disconnected, and still there */
 void vg_dev_close(struct vg_dev *dev);
 
 /* ---- for ports ---------------------------------------------------------- */

@@ -201,7 +201,8 @@ static void setting_kept(struct vg_child *c)
 		snprintf(spec, sizeof(spec), "%s", c->device);
 	if (vg_params_replace(spec, c->set_key, c->set_value, changes, sizeof(changes)) < 0)
 		say(n, VG_LOG_WARN,
-		    "the change is too long to be kept: the next vgrantd begins without it");
+		    "the change cannot be kept (too long, or blanks around it): the next vgrantd "
+		    "begins without it");
 	else
 		vg_xs_update(c->super->xs, n->pair.b, VG_KEY_SET, changes);
 }

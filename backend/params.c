@@ -201,11 +201,23 @@ static int append(char *out, size_t size, const char *key, const char *value)
 	return 0;
 }
 
+/* Whether parsing would give back @value: blanks around it would not count, control characters not do. */
+static bool can_stand(const char *value)
+{
+	size_t len = strlen(value);
+
+	for (size_t i = 0; i < len; i++) {
+		if (((unsigned char)value[i] < 0x20 && !is_blank(value[i])) || value[i] == 0x7f)
+			return false;
+	}
+	return !len || (!is_blank(value[0]) && !is_blank(value[len - 1]));
+}
+
 int vg_params_replace(const char *spec, const char *key, const char *value, char *out, size_t size)
 {
 	struct vg_params p;
 	bool found = false;
-	int ret = vg_params_parse(spec, &p, NULL);
+	int ret = is_word(key) && can_stand(value) ? vg_params_parse(spec, &p, NULL) : -EINVAL;
 
 	if (ret == 0 && (size_t)snprintf(out, size, "%s", p.device) >= size)
 		ret = -E2BIG;

@@ -59,7 +59,8 @@ int vg_params_parse(const char *spec, struct vg_params *out, struct vg_err *err)
  * vg_params_replace - @spec with @key set to @value: in its place, or at the end
  * @out: @size bytes; not @spec
  *
- * Return: 0; -E2BIG; -EINVAL when @spec is none.
+ * Return: 0; -E2BIG; -EINVAL when @spec is none, or parsing would not give @key and @value back:
+ * blanks around the value, control characters.
  */
 int vg_params_replace(const char *spec, const char *key, const char *value, char *out, size_t size);
 

@@ -8,6 +8,7 @@
  */
 #include "backend/settings.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <grp.h>
 #include <ini.h>
@@ -66,8 +67,31 @@ int vg_log_level_parse(const char *word, enum vg_log_level *level)
 
 /* ---- one value ---------------------------------------------------------- */
 
+/* What a file can say: libinih trims a value, and takes a semicolon behind a blank for a comment. */
+static int check_text(const char *value, bool list, struct vg_err *err)
+{
+	size_t len = strlen(value);
+	bool blank = true;
+
+	for (size_t i = 0; i < len; i++) {
+		if (iscntrl((unsigned char)value[i]) && !(list && value[i] == '\t'))
+			return vg_fail(err, -EINVAL, "must not have control characters");
+		if (blank && value[i] == ';')
+			return vg_fail(err, -EINVAL,
+				       "must not have a semicolon at its start or behind a blank");
+		blank = isspace((unsigned char)value[i]);
+	}
+	if (!list && len && (blank || isspace((unsigned char)value[0])))
+		return vg_fail(err, -EINVAL, "must not begin or end with a blank");
+	return 0;
+}
+
 static int set_string(char *dst, size_t size, const char *value, struct vg_err *err)
 {
+	int ret = check_text(value, false, err);
+
+	if (ret < 0)
+		return ret;
 	if (strlen(value) >= size)
 		return vg_fail(err, -EINVAL, "is longer than %zu characters", size - 1);
 	memcpy(dst, value, strlen(value) + 1);
@@ -108,23 +132,25 @@ static int parse_number(const struct vg_setting_key *key, const char *value, int
 		       (unsigned long long)key->min, (unsigned long long)key->max, value);
 }
 
-/* Cut @s->config_dirs_text in pieces and make config_dirs point to them. */
-static int split_dirs(struct vg_settings *s, struct vg_err *err)
+/* Cut @text in pieces, and make config_dirs point to them in a copy; nothing changes when that fails. */
+static int split_dirs(struct vg_settings *s, char *text, size_t len, struct vg_err *err)
 {
+	const char *dirs[VG_SETTINGS_DIRS_MAX];
 	unsigned n = 0;
 	char *save = NULL;
 
-	for (char *p = strtok_r(s->config_dirs_text, " \t,", &save); p;
-	     p = strtok_r(NULL, " \t,", &save)) {
-		s->config_dirs[n] = NULL;
+	for (char *p = strtok_r(text, " \t,", &save); p; p = strtok_r(NULL, " \t,", &save)) {
 		if (p[0] != '/')
 			return vg_fail(err, -EINVAL,
 				       "must be folders that start with a slash, not \"%.80s\"", p);
 		if (n == VG_SETTINGS_DIRS_MAX)
 			return vg_fail(err, -EINVAL, "names more than %d folders",
 				       VG_SETTINGS_DIRS_MAX);
-		s->config_dirs[n++] = p;
+		dirs[n++] = p;
 	}
+	memcpy(s->config_dirs_text, text, len);
+	for (unsigned i = 0; i < n; i++)
+		s->config_dirs[i] = s->config_dirs_text + (dirs[i] - text);
 	s->config_dirs[n] = NULL;
 	return 0;
 }
@@ -134,15 +160,17 @@ static int set_dirs(struct vg_settings *s, const char *value, bool append, struc
 {
 	char text[sizeof(s->config_dirs_text)];
 	size_t used = 0;
+	int ret = check_text(value, true, err);
 
+	if (ret < 0)
+		return ret;
 	for (unsigned i = 0; append && s->config_dirs[i]; i++)
 		used += (size_t)sprintf(text + used, "%s ", s->config_dirs[i]);
 	if (used + strlen(value) >= sizeof(text))
 		return vg_fail(err, -EINVAL, "is too long: at most %zu characters in all",
 			       sizeof(text) - 1);
 	memcpy(text + used, value, strlen(value) + 1);
-	memcpy(s->config_dirs_text, text, sizeof(text));
-	return split_dirs(s, err);
+	return split_dirs(s, text, used + strlen(value) + 1, err);
 }
 
 static int set_path(char *dst, size_t size, const char *value, struct vg_err *err)
@@ -331,7 +359,8 @@ static int add_socket(struct vg_settings *s, const char *name, const char *spec,
 	struct vg_settings_socket_device *d = &s->sockets[s->n_sockets];
 	struct vg_params params;
 
-	if (strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") !=
+	if (!name[0] ||
+	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") !=
 		    strlen(name) ||
 	    strlen(name) >= sizeof(d->name))
 		return vg_fail(err, -EINVAL,

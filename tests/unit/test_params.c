@@ -306,6 +306,16 @@ static void test_replace(void **state)
 		assert_string_equal(out, rows[i][3]);
 	}
 	assert_int_equal(vg_params_replace("", "a", "1", out, sizeof(out)), -EINVAL);
+	/* What a configuration cannot say is not put into one. */
+	static const char *const never[] = { "a\nb", "\x7f", " x", "x\t", " " };
+
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		assert_int_equal(vg_params_replace("can", "a", never[i], out, sizeof(out)),
+				 -EINVAL);
+	assert_int_equal(vg_params_replace("can", "a b", "1", out, sizeof(out)), -EINVAL);
+	assert_int_equal(vg_params_replace("can", "", "1", out, sizeof(out)), -EINVAL);
+	assert_int_equal(vg_params_replace("can", "a", "x y", out, sizeof(out)), 0);
+	assert_string_equal(out, "can,a=x y");
 	/* Room to the byte. */
 	assert_int_equal(vg_params_replace("can", "a", "12", out, 9), 0);
 	assert_int_equal(vg_params_replace("can", "a", "12", out, 8), -E2BIG);

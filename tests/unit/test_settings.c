@@ -149,6 +149,9 @@ static void mistakes_are_told_with_their_line(void **state)
 		{ "[limits]\ndevices =\n", ":2: devices must be a number" },
 		{ "[limits]\ndevices = 99999999999999999999\n", ":2: devices must be a number" },
 		{ "[limits]\ndevices = 1\ndevices = 2\n", ":3: devices stands in the file twice" },
+		{ "[vhost-user]\n = rng\n", ":2: \"\" names no socket" },
+		{ "[vhost-user]\na/b = rng\n", ":2: \"a/b\" names no socket" },
+		{ "[vhost-user]\na = rng\na = rng\n", ":3: a stands in [vhost-user] twice" },
 		{ "x\n[limits]\ndevices = 0\n", ":1: this is neither" },
 		{ "[limits]\ndevices = 0\nx\n", ":2: devices must be" },
 	};
@@ -236,6 +239,33 @@ static void what_is_printed_can_be_read_again(void **state)
 	assert_non_null(strstr(text, "mode = 0644\n"));
 	free(text);
 	free(again);
+}
+
+/* The command line takes no value that a file could not say: it would be another one there. */
+static void values_that_no_file_can_say(void **state)
+{
+	static const char *const bad[] = { "/run/x\n",	"/run/\vx",
+					   "/run/x ",	"/run/x\t",
+					   "/run/x ;y", "/run/x\n[worker]\nsandbox = off" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		vg_settings_defaults(&s);
+		assert_int_equal(vg_settings_set(&s, "runtime-dir", bad[i], &err), -EINVAL);
+		assert_says("runtime-dir ");
+		assert_string_equal(s.runtime_dir, "/run/vgrant");
+		assert_int_equal(vg_settings_set(&s, "group", bad[i] + 5, &err), -EINVAL);
+	}
+	assert_int_equal(vg_settings_set(&s, "group", ";x", &err), -EINVAL);
+	assert_int_equal(vg_settings_set(&s, "config-dirs", "/a ;/b", &err), -EINVAL);
+	assert_int_equal(vg_settings_set(&s, "config-dirs", "/a\n/b", &err), -EINVAL);
+	/* A list that is refused changes nothing. */
+	vg_settings_defaults(&s);
+	assert_int_equal(vg_settings_set(&s, "config-dirs", "/a b", &err), -EINVAL);
+	assert_string_equal(s.config_dirs[1], "/etc/xen");
+	assert_int_equal(vg_settings_set(&s, "config-dirs", " /a,/b\t", &err), 0);
+	assert_string_equal(s.config_dirs[1], "/b");
+	assert_null(s.config_dirs[2]);
 }
 
 static void users_and_groups_are_looked_up(void **state)
@@ -332,6 +362,7 @@ int main(void)
 		cmocka_unit_test(a_file_that_anyone_may_write_is_not_trusted),
 		cmocka_unit_test(the_command_line_can_set_keys),
 		cmocka_unit_test(what_is_printed_can_be_read_again),
+		cmocka_unit_test(values_that_no_file_can_say),
 		cmocka_unit_test(users_and_groups_are_looked_up),
 		cmocka_unit_test(random_bytes_do_no_harm),
 		cmocka_unit_test(the_manual_and_the_example_name_every_key),

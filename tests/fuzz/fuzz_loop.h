@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fuzz_loop.h - loop.h without a kernel: a run is a function of its input
+ *
+ * Included by one file of a program, it is the whole of backend/loop.h. What
+ * was deferred runs in fl_deferred(), timers expire in fl_timers(), whatever
+ * their time. An operation on a file waits in a list, and is done by
+ * fl_complete() in the order and with the result of the target's choice.
+ */
+#ifndef FUZZ_LOOP_H
+#define FUZZ_LOOP_H
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "backend/loop.h"
+#include "tests/fuzz/fuzz.h"
+
+enum { FL_TIMERS = 64, FL_WATCHES = 64, FL_OPS = 4096 };
+
+enum fl_kind { FL_READ, FL_WRITE, FL_SYNC, FL_FALLOCATE };
+
+struct fl_op {
+	enum fl_kind kind;
+	struct vg_io *io;
+	int fd, flags;
+	const struct iovec *iov;
+	unsigned niov;
+	uint64_t offset, len;
+};
+
+struct vg_tether {
+	struct vg_timer *timer;
+	struct vg_watch *watch;
+	int fd;
+};
+
+static struct vg_deferred *fl_list, **fl_tail = &fl_list;
+static struct vg_tether fl_timer[FL_TIMERS], fl_watch[FL_WATCHES];
+static struct fl_op fl_op[FL_OPS];
+static unsigned fl_ops;
+static int64_t fl_now = 1000000000;
+static void (*fl_on_op)(const struct fl_op *op); /* called when an operation is queued */
+
+/* ---- for targets ------------------------------------------------------------ */
+
+/** fl_deferred - run what has been deferred so far. Return: whether there was any. */
+static MAYBE_UNUSED bool fl_deferred(void)
+{
+	struct vg_deferred *list = fl_list;
+
+	fl_list = NULL;
+	fl_tail = &fl_list;
+	for (struct vg_deferred *d = list; d; d = d->next)
+		d->turn = 1; /* of this round: undefer finds it by `queued` */
+	while (list) {
+		struct vg_deferred *d = list;
+
+		list = d->next;
+		if (!d->queued)
+			continue;
+		d->queued = false;
+		d->run(d);
+	}
+	return fl_list != NULL;
+}
+
+/** fl_timers - all timers that run expire */
+static MAYBE_UNUSED void fl_timers(void)
+{
+	bool due[FL_TIMERS];
+
+	for (unsigned i = 0; i < FL_TIMERS; i++)
+		due[i] = fl_timer[i].timer;
+	for (unsigned i = 0; i < FL_TIMERS; i++) {
+		struct vg_timer *t = fl_timer[i].timer;
+
+		if (!due[i] || !t)
+			continue;
+		vg_loop_timer_stop(t);
+		t->expired(t);
+	}
+}
+
+/** fl_ready - call the @i-th watch, if there is one, with @events */
+static MAYBE_UNUSED void fl_ready(unsigned i, unsigned events)
+{
+	struct vg_watch *w = fl_watch[i % FL_WATCHES].watch;
+
+	if (w)
+		w->ready(w, events);
+}
+
+/** fl_ready_all - call every watch */
+static MAYBE_UNUSED void fl_ready_all(unsigned events)
+{
+	for (unsigned i = 0; i < FL_WATCHES; i++)
+		fl_ready(i, events);
+}
+
+/** fl_complete - the @i-th operation under way completes with @res */
+static MAYBE_UNUSED void fl_complete(unsigned i, int res)
+{
+	struct vg_io *io = fl_op[i].io;
+
+	memmove(&fl_op[i], &fl_op[i + 1], (fl_ops - i - 1) * sizeof(fl_op[0]));
+	fl_ops--;
+	io->done(io, res);
+}
+
+/** fl_idle - whether nothing waits, runs or is watched */
+static MAYBE_UNUSED bool fl_idle(void)
+{
+	for (unsigned i = 0; i < FL_TIMERS; i++)
+		if (fl_timer[i].timer)
+			return false;
+	for (unsigned i = 0; i < FL_WATCHES; i++)
+		if (fl_watch[i].watch)
+			return false;
+	return !fl_list && !fl_ops;
+}
+
+/* ---- loop.h ------------------------------------------------------------------ */
+
+int64_t vg_now_ns(void)
+{
+	return fl_now;
+}
+
+void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d)
+{
+	(void)loop;
+	if (d->queued)
+		return;
+	d->queued = true;
+	d->next = NULL;
+	*fl_tail = d;
+	fl_tail = &d->next;
+}
+
+void vg_loop_undefer(struct vg_loop *loop, struct vg_deferred *d)
+{
+	(void)loop;
+	for (struct vg_deferred **p = &fl_list; *p; p = &(*p)->next) {
+		if (*p != d)
+			continue;
+		*p = d->next;
+		if (fl_tail == &d->next)
+			fl_tail = p;
+		break;
+	}
+	d->queued = false;
+}
+
+void vg_loop_timer(struct vg_loop *loop, struct vg_timer *t, int64_t ns)
+{
+	(void)loop;
+	MUST(ns >= 0);
+	if (t->tether)
+		return;
+	for (unsigned i = 0; i < FL_TIMERS; i++) {
+		if (fl_timer[i].timer)
+			continue;
+		fl_timer[i].timer = t;
+		t->tether = &fl_timer[i];
+		return;
+	}
+	MUST(!"a timer is free");
+}
+
+void vg_loop_timer_stop(struct vg_timer *t)
+{
+	if (t->tether)
+		t->tether->timer = NULL;
+	t->tether = NULL;
+}
+
+void vg_loop_watch(struct vg_loop *loop, struct vg_watch *w, int fd)
+{
+	(void)loop;
+	MUST(!w->tether && fd >= 0);
+	for (unsigned i = 0; i < FL_WATCHES; i++) {
+		if (fl_watch[i].watch)
+			continue;
+		fl_watch[i].watch = w;
+		fl_watch[i].fd = fd;
+		w->tether = &fl_watch[i];
+		return;
+	}
+	MUST(!"a watch is free");
+}
+
+int vg_loop_watch_fd(const struct vg_watch *w)
+{
+	return w->tether ? w->tether->fd : -1;
+}
+
+void vg_loop_unwatch(struct vg_watch *w)
+{
+	if (w->tether)
+		w->tether->watch = NULL;
+	w->tether = NULL;
+}
+
+static void fl_queue(struct fl_op op)
+{
+	MUST(fl_ops < FL_OPS);
+	for (unsigned i = 0; i < op.niov; i++)
+		op.len += op.iov[i].iov_len;
+	if (fl_on_op)
+		fl_on_op(&op);
+	fl_op[fl_ops++] = op;
+}
+
+void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		   unsigned niov, uint64_t offset)
+{
+	(void)loop;
+	fl_queue((struct fl_op){
+		.kind = FL_READ, .io = io, .fd = fd, .iov = iov, .niov = niov, .offset = offset });
+}
+
+void vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		    unsigned niov, uint64_t offset, int rw_flags)
+{
+	(void)loop;
+	fl_queue((struct fl_op){ .kind = FL_WRITE,
+				 .io = io,
+				 .fd = fd,
+				 .flags = rw_flags,
+				 .iov = iov,
+				 .niov = niov,
+				 .offset = offset });
+}
+
+void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd)
+{
+	(void)loop;
+	fl_queue((struct fl_op){ .kind = FL_SYNC, .io = io, .fd = fd });
+}
+
+void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
+		       uint64_t len)
+{
+	(void)loop;
+	fl_queue((struct fl_op){ .kind = FL_FALLOCATE,
+				 .io = io,
+				 .fd = fd,
+				 .flags = mode,
+				 .offset = offset,
+				 .len = len });
+}
+
+/* What waits for the loop gets what the target completes by default: see fl_turn. */
+static void fl_turn(void);
+
+int vg_loop_turn(struct vg_loop *loop, bool wait)
+{
+	(void)loop;
+	(void)wait;
+	fl_turn();
+	return 1;
+}
+
+int vg_loop_new(unsigned entries, struct vg_loop **out)
+{
+	(void)entries;
+	*out = NULL;
+	return 0;
+}
+
+void vg_loop_free(struct vg_loop *loop)
+{
+	(void)loop;
+}
+
+int vg_loop_run(struct vg_loop *loop)
+{
+	(void)loop;
+	return 0;
+}
+
+void vg_loop_stop(struct vg_loop *loop)
+{
+	(void)loop;
+}
+
+#endif /* FUZZ_LOOP_H */

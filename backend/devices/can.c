@@ -126,6 +126,13 @@ static void busoff_still(struct vg_timer *t)
 		bus_off(can);
 }
 
+/* The driver asked for it, so it need not be told; but its configuration is another one now. */
+static void no_busoff(struct can *can)
+{
+	can->dev->generation += can->busoff;
+	can->busoff = false;
+}
+
 static uint8_t control_start(struct can *can)
 {
 	if (can->bus->state == CAN_BUSOFF) {
@@ -135,7 +142,7 @@ static uint8_t control_start(struct can *can)
 			can->bus->state = CAN_ACTIVE; /* no controller to be in that state */
 	}
 	can->started = true;
-	can->busoff = false;
+	no_busoff(can);
 	save(can);
 	return CAN_RESULT_OK;
 }
@@ -143,7 +150,7 @@ static uint8_t control_start(struct can *can)
 static uint8_t control_stop(struct can *can)
 {
 	stop(can);
-	can->busoff = false;
+	no_busoff(can);
 	save(can);
 	return CAN_RESULT_OK;
 }
@@ -391,8 +398,10 @@ static int can_set(struct vg_dev *dev, const char *key, const char *value, struc
 			       "%s cannot be changed while running; tx-allow, rx-allow, tx-rate, "
 			       "rx-rate, tx-load, rx-load, fd and rtr can",
 			       key);
-	if (ret == 0 && ((can->fw.fd && !(dev->device_features & VG_FEATURE(CAN_F_FD))) ||
-			 (can->fw.rtr && !(dev->device_features & VG_FEATURE(CAN_F_RTR))))) {
+	if (ret == 0 && ((strcmp(key, "fd") == 0 && can->fw.fd &&
+			  !(dev->device_features & VG_FEATURE(CAN_F_FD))) ||
+			 (strcmp(key, "rtr") == 0 && can->fw.rtr &&
+			  !(dev->device_features & VG_FEATURE(CAN_F_RTR))))) {
 		can->fw = before;
 		return vg_fail(
 			err, -EINVAL,

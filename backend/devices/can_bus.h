@@ -92,6 +92,7 @@ struct can_bus {
 	enum can_bus_state state;
 	bool fd;			/* the interface takes FD frames */
 	bool state_known;		/* from the controller, not only from error frames */
+	bool one_shot;			/* it gives a frame up after one try, without a word */
 	uint32_t bitrate, data_bitrate; /* bit/s; 0: not known */
 };
 

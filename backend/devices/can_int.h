@@ -39,7 +39,7 @@ struct can_counters {
 	uint64_t tx, rx;     /* frames handed to the bus, to the guest */
 	uint64_t tx_invalid; /* not negotiated, or out of range */
 	uint64_t tx_stopped; /* refused: the controller was STOPPED, or stopped under them */
-	uint64_t tx_failed;  /* refused by the interface: down, gone, cannot do FD */
+	uint64_t tx_failed;  /* not sent by the interface: down, gone, cannot do FD, one-shot */
 	uint64_t rx_kind;    /* of a kind that was not negotiated */
 	uint64_t rx_dropped; /* the guest had no buffers */
 	uint64_t errors;     /* error frames */

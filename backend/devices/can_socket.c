@@ -117,6 +117,7 @@ struct link_news {
 	uint32_t mtu;
 	bool has_state;
 	uint32_t state; /* enum can_state of linux/can/netlink.h */
+	bool one_shot;
 	uint32_t bitrate, data_bitrate;
 };
 
@@ -127,7 +128,12 @@ static void read_can_info(struct rtattr *info, struct link_news *news)
 
 	for (; RTA_OK(a, len); a = RTA_NEXT(a, len)) {
 		struct can_bittiming bt;
+		struct can_ctrlmode mode;
 
+		if (a->rta_type == IFLA_CAN_CTRLMODE && RTA_PAYLOAD(a) >= sizeof(mode)) {
+			memcpy(&mode, RTA_DATA(a), sizeof(mode));
+			news->one_shot = mode.flags & CAN_CTRLMODE_ONE_SHOT;
+		}
 		if (a->rta_type == IFLA_CAN_STATE && RTA_PAYLOAD(a) >= sizeof(news->state)) {
 			memcpy(&news->state, RTA_DATA(a), sizeof(news->state));
 			news->has_state = true;
@@ -231,6 +237,7 @@ static void link_message(struct can_socket *cs, struct nlmsghdr *nh)
 		return;
 	bus->fd = news.mtu >= CANFD_MTU;
 	bus->state_known = news.has_state;
+	bus->one_shot = news.one_shot;
 	bus->bitrate = news.bitrate;
 	bus->data_bitrate = news.data_bitrate;
 	if (!(ifi->ifi_flags & IFF_UP))

@@ -9,7 +9,9 @@
  * further ones in the ring: the guest is slowed, and nothing is lost. With
  * LATE_TX_ACK a frame stays pending until the bus confirms it. A confirmation can
  * get lost with the kernel's buffer; the kernel counts that, and a second later
- * the frames that were under way then are taken for sent.
+ * the frames that were under way then are taken for sent. A controller in one-shot
+ * mode drops a frame that lost arbitration, or that nobody acknowledged, and says
+ * nothing: there, a frame that was not confirmed within a second was not sent.
  */
 #include <endian.h>
 #include <errno.h>
@@ -21,7 +23,7 @@
 /* The interface's queue was full: 1 ms is 8 short frames at 1 Mbit/s, of Linux' 10. */
 #define RETRY_NS (1 * CAN_MS)
 
-/* An own frame of which nothing is heard is taken for sent, when confirmations were lost. */
+/* After this, nothing will be heard of an own frame if its confirmation, or itself, can be lost. */
 #define CONFIRM_LOST_NS (1 * CAN_SECOND)
 
 /* ---- answering the transmit queue --------------------------------------- */
@@ -134,11 +136,16 @@ void can_tx_check(struct can *can)
 		can->suspect_ns = now;
 	}
 	for (struct can_tx **p = &can->pending; *p && *p != can->unsent;) {
-		if ((*p)->sent_ns <= can->suspect_ns && now - (*p)->sent_ns >= CONFIRM_LOST_NS) {
+		if (now - (*p)->sent_ns < CONFIRM_LOST_NS) {
+			p = &(*p)->next;
+		} else if ((*p)->sent_ns <= can->suspect_ns) {
 			can->n.unconfirmed++;
 			pending_done(can, p, CAN_RESULT_OK);
+		} else if (can->bus->one_shot) {
+			can->n.tx_failed++;
+			pending_done(can, p, CAN_RESULT_NOT_OK);
 		} else {
-			p = &(*p)->next;
+			p = &(*p)->next; /* the bus is slow, or nobody else is there */
 		}
 	}
 	can_tx_answer(can);

@@ -317,6 +317,32 @@ static void test_lost_confirmation(void **state)
 	cr_close(&cr);
 }
 
+/* A controller in one-shot mode drops what it could not send at once, and says nothing: the guest
+ * is told, and its queue goes on. */
+static void test_one_shot(void **state)
+{
+	struct cr_frame f = cr_frame(0, 0x10, 8);
+	struct cr_slot *s;
+	struct cr cr;
+
+	(void)state;
+	cr_up(&cr, TP_COPY, "can,interface=c0", TP_ALL);
+	cr.bus->bus.one_shot = true;
+	cr.bus->silent = true;
+	s = cr_add(&cr, &f);
+	tp_kick(&cr.tp, CAN_TXQ);
+	cr.tp.dev.ops->tick(&cr.tp.dev);
+	assert_null(cr_get(&cr, CAN_TXQ));
+	usleep(1100000);
+	cr.tp.dev.ops->tick(&cr.tp.dev);
+	assert_ptr_equal(cr_get(&cr, CAN_TXQ), s);
+	assert_int_equal(*cr_in(s), CAN_RESULT_NOT_OK);
+	cr_assert_says(&cr, "tx-failed=1");
+	cr.bus->silent = false;
+	assert_int_equal(cr_send(&cr, &f), CAN_RESULT_OK);
+	cr_close(&cr);
+}
+
 /* ---- reception ---------------------------------------------------------- */
 
 static void receive(enum tp_manner manner, uint64_t want)
@@ -517,8 +543,10 @@ static void test_bus_off(void **state)
 	/* The host's controller has recovered; START brings the guest's back. */
 	fake_change(cr.bus, CAN_LINK_UP, CAN_ACTIVE);
 	assert_int_equal(cr_status(&cr), CAN_S_BUSOFF);
+	generation = cr.tp.dev.generation;
 	assert_int_equal(cr_control(&cr, CAN_MSG_START), CAN_RESULT_OK);
 	assert_int_equal(cr_status(&cr), 0);
+	assert_true(cr.tp.dev.generation != generation);
 	cr.bus->silent = false;
 	assert_int_equal(cr_send(&cr, &f), CAN_RESULT_OK);
 	cr_assert_says(&cr, "bus-offs=1");
@@ -664,6 +692,15 @@ static void test_firewall_kinds(void **state)
 	assert_int_equal(set(&cr, "fd", "1"), -EINVAL);
 	assert_int_equal(set(&cr, "tx-rate", "10"), 0);
 	cr_close(&cr);
+	/* Nor can FD on an interface that does not do it; the rest can be set there as anywhere. */
+	fake.fd = false;
+	cr_up(&cr, TP_COPY, "can,interface=c0", TP_ALL);
+	assert_int_equal(set(&cr, "tx-rate", "10"), 0);
+	assert_int_equal(set(&cr, "rtr", "0"), 0);
+	assert_int_equal(set(&cr, "rtr", "1"), 0);
+	assert_int_equal(set(&cr, "fd", "1"), -EINVAL);
+	assert_int_equal(set(&cr, "fd", "0"), 0);
+	cr_close(&cr);
 }
 
 static void test_firewall_rate(void **state)
@@ -775,6 +812,7 @@ int main(void)
 		cmocka_unit_test(test_late_tx_ack),
 		cmocka_unit_test(test_interface_full),
 		cmocka_unit_test(test_lost_confirmation),
+		cmocka_unit_test(test_one_shot),
 		cmocka_unit_test(test_receive),
 		cmocka_unit_test(test_receive_only_negotiated),
 		cmocka_unit_test(test_own_frames_do_not_come_back),

@@ -63,8 +63,8 @@ $(B)/vgrantd: $(B)/backend/vgrantd.o $(LIB)
 $(B)/vgrant-vhost-user: $(B)/backend/vgrant-vhost-user.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(XENLIBS) $(LDLIBS)
 
-# The same daemon on tests/fake-xen in place of Xen's libraries.
-$(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(LIB) $(HELP)
+# The same daemon on tests/fake-xen in place of Xen's libraries, and a CAN bus of its own.
+$(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fake-can/fake_can.o $(LIB) $(HELP)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread
 
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)

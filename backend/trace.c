@@ -8,8 +8,28 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static void forget(struct vg_trace *t, unsigned i)
+{
+	close(t->to[i].fd);
+	t->to[i] = t->to[--t->n];
+}
+
+/* Nobody says that a listener hung up; without lines to write one would never know. */
+static void forget_gone(struct vg_trace *t)
+{
+	char c;
+
+	for (unsigned i = 0; i < t->n;) {
+		if (recv(t->to[i].fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+			forget(t, i);
+		else
+			i++;
+	}
+}
+
 int vg_trace_add(struct vg_trace *t, int fd)
 {
+	forget_gone(t);
 	if (t->n == VG_TRACE_MAX) {
 		close(fd);
 		return -EBUSY;
@@ -53,8 +73,7 @@ void vg_trace_flush(struct vg_trace *t)
 		if (ret == -EAGAIN || ret == -ENOBUFS)
 			t->to[i].lost += t->lines;
 		else if (ret < 0) {
-			close(t->to[i].fd);
-			t->to[i] = t->to[--t->n];
+			forget(t, i);
 			continue;
 		}
 		i++;

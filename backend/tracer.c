@@ -36,6 +36,9 @@ static void disconnect(struct vg_tracer *t)
 		return;
 	vg_loop_unwatch(&t->watch);
 	vg_loop_undefer(t->child->super->loop, &t->more);
+	/* Said in so many words: the loop's unfinished poll may hold the socket a while longer, and
+	 * the worker must know by the time that it gets the next one. */
+	shutdown(t->fd, SHUT_RDWR);
 	close(t->fd);
 	t->fd = -1;
 }

@@ -190,7 +190,7 @@ static int name_channel(struct drv_queue *q)
 	int rc;
 
 	if (!q->port) {
-		rc = fx_port_alloc(q->dev->dom, q->dev->backend);
+		rc = drv_xen_port_alloc(q->dev->xen, q->dev->backend);
 		if (rc < 0)
 			return rc;
 		q->port = (uint32_t)rc;
@@ -261,8 +261,7 @@ int drv_dev_queue_reset(struct drv_dev *dev, unsigned int index)
 	rc = call(dev, 0, VIRTIO_MSG_RESET_VQUEUE, &m, sizeof(m), NULL, 0);
 	if (rc)
 		return rc;
-	if (q->port &&
-	    fx_port_state(dev->world, fx_domain_id(dev->dom), q->port) != FX_PORT_UNBOUND) {
+	if (q->port && !drv_xen_port_unbound(dev->xen, q->port)) {
 		dev->still_bound++;
 		rc = -EBUSY;
 	}
@@ -283,7 +282,7 @@ bool drv_queue_kick(struct drv_queue *q)
 
 void drv_queue_notify(struct drv_queue *q)
 {
-	fx_port_notify(q->dev->dom, q->port);
+	drv_xen_port_notify(q->dev->xen, q->port);
 }
 
 int drv_queue_wait(struct drv_queue *q, struct drv_used *used)
@@ -296,7 +295,7 @@ int drv_queue_wait(struct drv_queue *q, struct drv_used *used)
 			return rc < 0 ? rc : 0;
 		if (!drv_vring_enable_cb(&q->vr))
 			continue;
-		rc = fx_port_wait(q->dev->dom, q->port, q->dev->timeout_ms);
+		rc = drv_xen_port_wait(q->dev->xen, q->port, q->dev->timeout_ms);
 		/* No last look: a chain used without a notification shall show. */
 		if (rc)
 			return rc;
@@ -314,12 +313,12 @@ int drv_dev_pool(struct drv_dev *dev, unsigned int pages, struct drv_mem **out)
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/%s", dev->back, VIRTIO_GRANT_KEY_FEATURE_POOL);
-	if (fx_xs_read_int(dev->xs, path, 0) != 1)
+	if (drv_xs_read_int(dev->xs, path, 0) != 1)
 		return -EOPNOTSUPP;
 	if (dev->pools == DRV_MAX_POOLS)
 		return -ENOSPC;
 	buf = &dev->pool_buf[dev->pools];
-	rc = drv_alloc(&dev->gmem.mem, (size_t)pages * FX_PAGE_SIZE, FX_PAGE_SIZE, true, buf);
+	rc = drv_alloc(&dev->gmem.mem, (size_t)pages * DRV_PAGE, DRV_PAGE, true, buf);
 	if (rc)
 		return rc;
 	m.first_ref = htole32((uint32_t)(buf->addr >> VIRTIO_GRANT_PAGE_SHIFT));

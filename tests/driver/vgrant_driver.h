@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vgrant_driver.h - a virtio-grant frontend in user space, over fake-xen
+ * vgrant_driver.h - a virtio-grant frontend in user space
  *
  * Theory of operation
  * -------------------
  * The frontend of xenstore/PROTOCOL.md, for tests. Section numbers below are
- * that document's. It runs as the kernel of a fake-xen domain (fake_xen.h)
- * and can be driven at three heights:
+ * that document's. It stands on xen.h: it runs as the kernel of a fake-xen
+ * domain, or in a real guest, and can be driven at three heights:
  *
  *	drv_dev_start()		negotiate, set queues up, DRIVER_OK: one call
  *	drv_dev_connect() ...	one call for each step of the protocol
@@ -29,19 +29,26 @@
 
 #include "frontend-glue/include/virtio_grant.h"
 #include "tests/driver/vring.h"
-#include "tests/fake-xen/fake_xen.h"
+#include "tests/driver/xen.h"
 
 /* ---- granted memory ------------------------------------------------------- */
 
 /** struct drv_mem_grant - each buffer gets pages and grants of its own */
 struct drv_mem_grant {
 	struct drv_mem mem;
-	struct fx_domain *dom;
+	struct drv_xen *xen;
 	unsigned int backend; /* domid that is granted access */
+	struct drv_grant *live;
 };
 
-/** drv_mem_grant_init() - direct grants (section 6); @dom must outlive it */
-void drv_mem_grant_init(struct drv_mem_grant *g, struct fx_domain *dom, unsigned int backend);
+/** drv_mem_grant_init() - direct grants (section 6); @xen must outlive it */
+void drv_mem_grant_init(struct drv_mem_grant *g, struct drv_xen *xen, unsigned int backend);
+
+/** drv_mem_grant_fini() - forget the buffers that were not freed; they stay granted, as a crash leaves them */
+void drv_mem_grant_fini(struct drv_mem_grant *g);
+
+/** drv_mem_grant_pages() - the pages behind a buffer of such an allocator */
+struct drv_pages *drv_mem_grant_pages(const struct drv_buf *buf);
 
 /* ---- the device ----------------------------------------------------------- */
 
@@ -66,8 +73,7 @@ struct drv_event {
 
 /** struct drv_dev - a frontend; read its fields freely, write them at your own risk */
 struct drv_dev {
-	struct fx_domain *dom;
-	struct fx_world *world;
+	struct drv_xen *xen;
 	struct xs_handle *xs; /* the guest's */
 	char type[32];	      /* xenbus type */
 	unsigned int id;
@@ -102,8 +108,8 @@ struct drv_dev {
 
 /** struct drv_dev_config - which device */
 struct drv_dev_config {
-	struct fx_domain *dom; /* the guest */
-	const char *type;      /* NULL: "virtio" */
+	struct drv_xen *xen; /* the guest */
+	const char *type;    /* NULL: "virtio" */
 	unsigned int id;
 	int timeout_ms; /* for each wait; 0: 5000 */
 };

@@ -40,7 +40,7 @@ int drv_msg_post(struct drv_dev *dev, const void *msg, size_t len)
 		return -EAGAIN;
 	memcpy(dev->ctrl->to_device[dev->prod % VIRTIO_GRANT_SLOTS], msg, len);
 	store(&dev->ctrl->driver_prod.value, ++dev->prod);
-	fx_port_notify(dev->dom, dev->ctrl_port);
+	drv_xen_port_notify(dev->xen, dev->ctrl_port);
 	return 0;
 }
 
@@ -107,7 +107,7 @@ static int receive(struct drv_dev *dev, struct want *want)
 		}
 	}
 	if (n) /* there is room now */
-		fx_port_notify(dev->dom, dev->ctrl_port);
+		drv_xen_port_notify(dev->xen, dev->ctrl_port);
 	return n;
 }
 
@@ -151,7 +151,7 @@ int drv_msg_call(struct drv_dev *dev, uint8_t type, uint8_t id, const void *req,
 		left = end - now_ms();
 		if (left <= 0)
 			return -ETIMEDOUT;
-		rc = fx_port_wait(dev->dom, dev->ctrl_port, (int)left);
+		rc = drv_xen_port_wait(dev->xen, dev->ctrl_port, (int)left);
 		if (rc && rc != -ETIMEDOUT)
 			return rc;
 	}
@@ -169,7 +169,7 @@ int drv_msg_drained(struct drv_dev *dev)
 		left = end - now_ms();
 		if (left <= 0)
 			return -ETIMEDOUT;
-		rc = fx_port_wait(dev->dom, dev->ctrl_port, (int)left);
+		rc = drv_xen_port_wait(dev->xen, dev->ctrl_port, (int)left);
 		if (rc && rc != -ETIMEDOUT)
 			return rc;
 	}
@@ -207,7 +207,7 @@ int drv_dev_wait_event(struct drv_dev *dev)
 		left = end - now_ms();
 		if (left <= 0)
 			return -ETIMEDOUT;
-		rc = fx_port_wait(dev->dom, dev->ctrl_port, (int)left);
+		rc = drv_xen_port_wait(dev->xen, dev->ctrl_port, (int)left);
 		if (rc && rc != -ETIMEDOUT)
 			return rc;
 	}

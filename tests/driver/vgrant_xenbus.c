@@ -17,48 +17,77 @@ enum { INITIALISING = 1, INIT_WAIT, INITIALISED, CONNECTED, CLOSING, CLOSED };
 
 /* ---- granted memory ------------------------------------------------------- */
 
+/* struct drv_grant - the pages of one buffer */
+struct drv_grant {
+	struct drv_pages pages;
+	struct drv_grant *next, **prev;
+};
+
 static int grant_alloc(struct drv_mem *mem, size_t len, size_t align, bool dev_writes,
 		       struct drv_buf *buf)
 {
 	struct drv_mem_grant *g = (struct drv_mem_grant *)mem;
-	unsigned int pages = (unsigned int)((len + FX_PAGE_SIZE - 1) / FX_PAGE_SIZE);
-	long pfn, ref;
+	struct drv_grant *n;
+	int rc;
 
 	(void)align; /* pages suit all */
 	if (!len)
 		return -EINVAL;
-	pfn = fx_pages_alloc(g->dom, pages);
-	if (pfn < 0)
-		return (int)pfn;
-	ref = fx_grant(g->dom, g->backend, (unsigned long)pfn, pages, dev_writes ? 0 : FX_GRANT_RO);
-	if (ref < 0) {
-		fx_pages_free(g->dom, (unsigned long)pfn, pages);
-		return (int)ref;
+	n = malloc(sizeof(*n));
+	if (!n)
+		return -ENOMEM;
+	rc = drv_xen_grant(g->xen, g->backend, (unsigned int)((len + DRV_PAGE - 1) / DRV_PAGE),
+			   dev_writes, &n->pages);
+	if (rc) {
+		free(n);
+		return rc;
 	}
-	buf->virt = fx_page(g->dom, (unsigned long)pfn);
-	buf->addr = VIRTIO_GRANT_ADDR(ref, 0);
-	buf->len = len;
-	buf->priv = (uint64_t)pfn << 32 | (uint64_t)ref;
+	n->next = g->live;
+	n->prev = &g->live;
+	if (n->next)
+		n->next->prev = &n->next;
+	g->live = n;
+	*buf = (struct drv_buf){ .virt = n->pages.virt,
+				 .addr = VIRTIO_GRANT_ADDR(n->pages.ref, 0),
+				 .len = len,
+				 .priv = (uintptr_t)n };
 	return 0;
+}
+
+static void forget(struct drv_grant *n)
+{
+	*n->prev = n->next;
+	if (n->next)
+		n->next->prev = n->prev;
+	free(n);
 }
 
 static int grant_free(struct drv_mem *mem, struct drv_buf *buf)
 {
 	struct drv_mem_grant *g = (struct drv_mem_grant *)mem;
-	unsigned int pages = (unsigned int)((buf->len + FX_PAGE_SIZE - 1) / FX_PAGE_SIZE);
+	struct drv_grant *n = (struct drv_grant *)(uintptr_t)buf->priv;
+	int rc = drv_xen_ungrant(g->xen, &n->pages);
 
-	/* Pages that the backend still has are lost, as in Linux. */
-	if (fx_grant_end(g->dom, (uint32_t)buf->priv, pages))
-		return -EBUSY;
-	fx_pages_free(g->dom, (unsigned long)(buf->priv >> 32), pages);
-	return 0;
+	forget(n);
+	return rc;
+}
+
+struct drv_pages *drv_mem_grant_pages(const struct drv_buf *buf)
+{
+	return &((struct drv_grant *)(uintptr_t)buf->priv)->pages;
 }
 
 static const struct drv_mem_ops grant_ops = { .alloc = grant_alloc, .free = grant_free };
 
-void drv_mem_grant_init(struct drv_mem_grant *g, struct fx_domain *dom, unsigned int backend)
+void drv_mem_grant_init(struct drv_mem_grant *g, struct drv_xen *xen, unsigned int backend)
 {
-	*g = (struct drv_mem_grant){ .mem.ops = &grant_ops, .dom = dom, .backend = backend };
+	*g = (struct drv_mem_grant){ .mem.ops = &grant_ops, .xen = xen, .backend = backend };
+}
+
+void drv_mem_grant_fini(struct drv_mem_grant *g)
+{
+	while (g->live)
+		forget(g->live);
 }
 
 /* ---- xenstore ------------------------------------------------------------- */
@@ -73,7 +102,7 @@ static int put(struct drv_dev *dev, const char *name, uint32_t value)
 	char path[192];
 
 	key(path, dev->front, name);
-	return fx_xs_write(dev->xs, path, "%u", value);
+	return drv_xs_write(dev->xs, path, value);
 }
 
 int drv_dev_open(const struct drv_dev_config *cfg, struct drv_dev **out)
@@ -85,19 +114,18 @@ int drv_dev_open(const struct drv_dev_config *cfg, struct drv_dev **out)
 
 	if (!dev)
 		return -ENOMEM;
-	dev->dom = cfg->dom;
-	dev->world = fx_domain_world(cfg->dom);
-	dev->xs = fx_domain_xs(cfg->dom);
+	dev->xen = cfg->xen;
+	dev->xs = drv_xen_xs(cfg->xen);
 	snprintf(dev->type, sizeof(dev->type), "%s",
 		 cfg->type ? cfg->type : VIRTIO_GRANT_XENBUS_TYPE);
 	dev->id = cfg->id;
 	dev->timeout_ms = cfg->timeout_ms ? cfg->timeout_ms : 5000;
 	snprintf(dev->front, sizeof(dev->front), "/local/domain/%u/device/%s/%u",
-		 fx_domain_id(cfg->dom), dev->type, dev->id);
+		 drv_xen_domid(cfg->xen), dev->type, dev->id);
 	key(path, dev->front, "backend");
-	back = dev->xs ? fx_xs_read(dev->xs, path) : NULL;
+	back = dev->xs ? drv_xs_read(dev->xs, path) : NULL;
 	key(path, dev->front, "backend-id");
-	backend = back ? fx_xs_read_int(dev->xs, path, -1) : -1;
+	backend = back ? drv_xs_read_int(dev->xs, path, -1) : -1;
 	if (backend < 0) {
 		free(back);
 		free(dev);
@@ -106,7 +134,7 @@ int drv_dev_open(const struct drv_dev_config *cfg, struct drv_dev **out)
 	snprintf(dev->back, sizeof(dev->back), "%s", back);
 	free(back);
 	dev->backend = (unsigned int)backend;
-	drv_mem_grant_init(&dev->gmem, dev->dom, dev->backend);
+	drv_mem_grant_init(&dev->gmem, dev->xen, dev->backend);
 	dev->ring_mem = &dev->gmem.mem;
 	for (i = 0; i < DRV_MAX_QUEUES; i++) {
 		dev->queues[i].dev = dev;
@@ -126,7 +154,7 @@ int drv_dev_backend_state(struct drv_dev *dev)
 	char path[192];
 
 	key(path, dev->back, "state");
-	return (int)fx_xs_read_int(dev->xs, path, 0);
+	return (int)drv_xs_read_int(dev->xs, path, 0);
 }
 
 int drv_dev_wait_backend(struct drv_dev *dev, uint32_t mask)
@@ -134,7 +162,7 @@ int drv_dev_wait_backend(struct drv_dev *dev, uint32_t mask)
 	char path[192];
 
 	key(path, dev->back, "state");
-	return fx_xs_wait(dev->world, fx_domain_id(dev->dom), path, mask, dev->timeout_ms);
+	return drv_xen_xs_wait(dev->xen, path, mask, dev->timeout_ms);
 }
 
 char *drv_dev_error(struct drv_dev *dev)
@@ -142,21 +170,21 @@ char *drv_dev_error(struct drv_dev *dev)
 	char path[192];
 
 	key(path, dev->back, VIRTIO_GRANT_KEY_ERROR);
-	return fx_xs_read(dev->xs, path);
+	return drv_xs_read(dev->xs, path);
 }
 
 /* ---- connecting ----------------------------------------------------------- */
 
 int drv_dev_offer(struct drv_dev *dev)
 {
-	int port, rc = drv_alloc(&dev->gmem.mem, FX_PAGE_SIZE, FX_PAGE_SIZE, true, &dev->ctrl_buf);
+	int port, rc = drv_alloc(&dev->gmem.mem, DRV_PAGE, DRV_PAGE, true, &dev->ctrl_buf);
 
 	if (rc)
 		return rc;
 	dev->ctrl = dev->ctrl_buf.virt;
 	dev->ctrl->tail.magic = htole32(VIRTIO_GRANT_MAGIC);
 	dev->prod = dev->cons = 0;
-	port = fx_port_alloc(dev->dom, dev->backend);
+	port = drv_xen_port_alloc(dev->xen, dev->backend);
 	if (port < 0)
 		return port;
 	dev->ctrl_port = (uint32_t)port;
@@ -215,7 +243,7 @@ int drv_dev_connect(struct drv_dev *dev)
 	if (rc != INIT_WAIT)
 		return -ENODEV;
 	key(path, dev->back, VIRTIO_GRANT_KEY_VERSION);
-	if (fx_xs_read_int(dev->xs, path, 0) < 1)
+	if (drv_xs_read_int(dev->xs, path, 0) < 1)
 		return -EPROTONOSUPPORT;
 	rc = drv_dev_offer(dev);
 	if (rc)
@@ -236,7 +264,7 @@ static int free_ctrl(struct drv_dev *dev)
 	int rc = drv_free(&dev->gmem.mem, &dev->ctrl_buf);
 
 	if (dev->ctrl_port)
-		fx_port_close(dev->dom, dev->ctrl_port);
+		drv_xen_port_close(dev->xen, dev->ctrl_port);
 	dev->ctrl_port = 0;
 	dev->ctrl = NULL;
 	return rc;
@@ -249,7 +277,7 @@ static void free_ports(struct drv_dev *dev)
 
 	for (i = 0; i < DRV_MAX_QUEUES; i++) {
 		if (dev->queues[i].port)
-			fx_port_close(dev->dom, dev->queues[i].port);
+			drv_xen_port_close(dev->xen, dev->queues[i].port);
 		dev->queues[i].port = 0;
 	}
 }
@@ -289,8 +317,7 @@ int drv_dev_reset(struct drv_dev *dev)
 		return -EPROTO;
 	/* The answer promises that every queue's grants and channels are free. */
 	for (q = dev->queues; q < dev->queues + DRV_MAX_QUEUES; q++)
-		if (q->port &&
-		    fx_port_state(dev->world, fx_domain_id(dev->dom), q->port) != FX_PORT_UNBOUND)
+		if (q->port && !drv_xen_port_unbound(dev->xen, q->port))
 			bound++;
 	dev->still_bound += (unsigned int)bound;
 	dev->features[0] = dev->features[1] = 0;
@@ -343,5 +370,6 @@ void drv_dev_free(struct drv_dev *dev)
 	if (!dev)
 		return;
 	drv_dev_drop(dev);
+	drv_mem_grant_fini(&dev->gmem);
 	free(dev);
 }

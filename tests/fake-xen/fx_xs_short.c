@@ -5,12 +5,12 @@
 #include "tests/fake-xen/fx_internal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "tests/driver/xen.h"
 
 int fx_xs_write(struct xs_handle *xs, const char *path, const char *fmt, ...)
 {
@@ -32,78 +32,25 @@ int fx_xs_write(struct xs_handle *xs, const char *path, const char *fmt, ...)
 
 char *fx_xs_read(struct xs_handle *xs, const char *path)
 {
-	return xs_read(xs, XBT_NULL, path, NULL);
-}
-
-/* decimal() - a string that is a decimal number and nothing else; else @bad */
-static long decimal(const char *s, long bad)
-{
-	char *end;
-	long v;
-
-	if (!s || *s < '0' || *s > '9')
-		return bad;
-	v = strtol(s, &end, 10);
-	return *end ? bad : v;
+	return drv_xs_read(xs, path);
 }
 
 long fx_xs_read_int(struct xs_handle *xs, const char *path, long missing)
 {
-	char *s = fx_xs_read(xs, path);
-	long v = decimal(s, missing);
-
-	free(s);
-	return v;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
-}
-
-/* look() - whether the key has one of the values; -EAGAIN: no */
-static int look(struct xs_handle *xs, const char *path, uint32_t mask)
-{
-	char *s = fx_xs_read(xs, path);
-	long v = decimal(s, -1);
-	int rc = -EAGAIN;
-
-	if (!s && errno == ENOENT && mask >> 31)
-		rc = -ENOENT;
-	if (v >= 0 && v < 31 && (mask >> v & 1))
-		rc = (int)v;
-	free(s);
-	return rc;
+	return drv_xs_read_int(xs, path, missing);
 }
 
 int fx_xs_wait(struct fx_world *w, unsigned int domid, const char *path, uint32_t mask,
 	       int timeout_ms)
 {
 	struct xs_handle *xs = fxi_xs_open_as(w, domid);
-	int64_t end = now_ms() + timeout_ms, left = timeout_ms;
-	struct pollfd pfd = { .events = POLLIN };
-	int rc = -EAGAIN;
-	char **ev;
+	int rc;
 
 	if (!xs)
 		return -errno;
-	pfd.fd = xs_fileno(xs);
-	if (!xs_watch(xs, path, "wait"))
-		rc = -errno;
-	while (rc == -EAGAIN && left >= 0 && poll(&pfd, 1, (int)left) > 0) {
-		ev = xs_check_watch(xs);
-		if (!ev && errno != EAGAIN)
-			rc = -errno;
-		else
-			rc = look(xs, path, mask);
-		free(ev);
-		left = end - now_ms();
-	}
+	rc = drv_xs_wait(xs, path, mask, timeout_ms);
 	xs_close(xs);
-	return rc == -EAGAIN ? -ETIMEDOUT : rc;
+	return rc;
 }
 
 /* ---- xenstore_lib.h ------------------------------------------------------- */

@@ -187,7 +187,9 @@ static inline void rig_nodes(struct rig *r, unsigned int n, const char *spec)
 	struct drv_dev_config cfg;
 
 	assert_int_equal(fx_add_device(r->w, g->id, "virtio", RIG_ID, 0, keys), 0);
-	cfg = (struct drv_dev_config){ .dom = g->dom, .id = RIG_ID, .timeout_ms = 10000 };
+	cfg = (struct drv_dev_config){ .xen = drv_xen_of(g->dom),
+				       .id = RIG_ID,
+				       .timeout_ms = 10000 };
 	assert_int_equal(drv_dev_open(&cfg, &g->dev), 0);
 }
 

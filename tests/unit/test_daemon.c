@@ -340,7 +340,7 @@ static void crash_and_connect(void **state)
 {
 	struct rig *r = *state;
 	struct rig_guest *g = rig_connected(r, 0);
-	struct drv_dev_config cfg = { .dom = g->dom, .id = RIG_ID };
+	struct drv_dev_config cfg = { .xen = drv_xen_of(g->dom), .id = RIG_ID };
 	struct drv_blk_req req[8];
 	struct drv_buf buf[8];
 
@@ -524,7 +524,9 @@ static struct rig_guest *named(struct rig *r, const char *name)
 /* use() - wait for the nodes of a device, connect, read */
 static void use(struct rig *r, struct rig_guest *g, const char *type, unsigned int id)
 {
-	struct drv_dev_config cfg = { .dom = g->dom, .type = type, .id = id, .timeout_ms = 10000 };
+	struct drv_dev_config cfg = {
+		.xen = drv_xen_of(g->dom), .type = type, .id = id, .timeout_ms = 10000
+	};
 	char path[128];
 
 	snprintf(path, sizeof(path), "/local/domain/%u/device/%s/%u/state", g->id, type, id);
@@ -639,7 +641,7 @@ static void driver_domain(void **state)
 	rig_image(g->image, RIG_SECTORS, g->id);
 	snprintf(spec, sizeof(spec), "blk,target=%s", g->image);
 	assert_int_equal(fx_add_device(r->w, g->id, "virtio", 0, dd, keys), 0);
-	cfg = (struct drv_dev_config){ .dom = g->dom, .timeout_ms = 10000 };
+	cfg = (struct drv_dev_config){ .xen = drv_xen_of(g->dom), .timeout_ms = 10000 };
 	assert_int_equal(drv_dev_open(&cfg, &g->dev), 0);
 	assert_int_equal(g->dev->backend, dd);
 	assert_int_equal(drv_dev_connect(g->dev), 0);

@@ -38,7 +38,7 @@ static int setup(void **state)
 	assert_int_equal(fx_domain_create(r->w, NULL, &r->gid), 0);
 	assert_int_equal(fx_add_virtio(r->w, r->gid, &spec), 0);
 	assert_int_equal(fx_domain_open(r->w, r->gid, &r->g), 0);
-	cfg = (struct drv_dev_config){ .dom = r->g, .timeout_ms = 5000 };
+	cfg = (struct drv_dev_config){ .xen = drv_xen_of(r->g), .timeout_ms = 5000 };
 	assert_int_equal(drv_dev_open(&cfg, &r->dev), 0);
 	*state = r;
 	return 0;
@@ -168,7 +168,7 @@ static void queue_reset_and_reconnect(void **state)
 static void crash_and_connect(void **state)
 {
 	struct rig *r = *state;
-	struct drv_dev_config cfg = { .dom = r->g };
+	struct drv_dev_config cfg = { .xen = drv_xen_of(r->g) };
 
 	nb_start(&r->nb, r->w, r->gid, 0, NB_GOOD);
 	assert_int_equal(drv_dev_connect(r->dev), 0);

@@ -305,6 +305,10 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 		d.hyper = rec->hyper;
 		d.offered = rec->offered;
 		d.negotiated = vg_record_read(&c->rec)->features;
+		if (!d.error && d.state == VG_CONTROL_CONNECTED &&
+		    (vg_record_read(&c->rec)->status & VG_STATUS_NEEDS_RESET))
+			d.error = "the guest broke the rules: its device stops until its driver "
+				  "resets it; vgrantd's log has the reason";
 		for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {
 			const struct vg_record_live *live = &rec->live[q];
 

@@ -793,6 +793,48 @@ static void broken_packed_rings(void **state)
 	closes(g);
 }
 
+/* listed() - what `vgrant list` would get, holds @text */
+static bool listed(struct rig *r, const char *text)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	static const char ask[] = "{\"cmd\":\"list\"}\n";
+	char buf[32768];
+	size_t n = 0;
+	ssize_t got;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(write(fd, ask, sizeof(ask) - 1), sizeof(ask) - 1);
+	while (n < sizeof(buf) - 1 && (got = read(fd, buf + n, sizeof(buf) - 1 - n)) > 0) {
+		n += (size_t)got;
+		if (memchr(buf, '\n', n))
+			break;
+	}
+	close(fd);
+	buf[n] = '\0';
+	return strstr(buf, text);
+}
+
+/* Whoever asks why a disk hangs finds it in the list, until the driver has reset the device. */
+static void list_tells_of_a_fault(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	struct drv_vring *vr = &g->dev->queues[0].vr;
+
+	assert_false(listed(r, "broke the rules"));
+	vr->avail->ring[vr->published % vr->cfg.size] = 60000;
+	vr->avail->idx = (uint16_t)(vr->published + 1);
+	drv_queue_notify(&g->dev->queues[0]);
+	while (!g->dev->events)
+		assert_int_equal(drv_dev_wait_event(g->dev), 0);
+	assert_true(listed(r, "broke the rules"));
+	needs_reset(g, "a head out of range");
+	assert_false(listed(r, "broke the rules"));
+	closes(g);
+}
+
 /* ---- storms ----------------------------------------------------------------------- */
 
 struct storm {
@@ -1074,6 +1116,7 @@ int main(void)
 		T(grant_operations_fail),
 		T(broken_split_rings),
 		T(broken_packed_rings),
+		T(list_tells_of_a_fault),
 		T(event_storm),
 		T(watch_flood),
 		T(malformed_keys),

@@ -6,7 +6,12 @@
 # turn, ROUNDS times, ours and the peer's alternately; of each the round with the
 # least CPU time per request counts, since whatever else the machine does only adds.
 # The image is a file in the page cache, so that what is measured is the back-end and
-# not the disk. The peer runs with io_uring, and with its default, a thread pool: the
+# not the disk. It was written in pieces of the request's size: file systems keep what
+# came in larger pieces in larger folios, and ext4 walks all of a folio's buffers for
+# each write into it, ten times the cost of the write itself.
+#
+# "bare" is what pread(2) or pwrite(2) of the same file takes, without any back-end:
+# the floor under both. The peer runs with io_uring, and with its default, a thread pool: the
 # better of the two counts.
 #
 # Writes build/bench/vhost.json, an array of objects: name, value, unit, peer,
@@ -37,9 +42,10 @@ cleanup() {
 	rm -rf "$work"
 }
 trap cleanup EXIT
-truncate -s 256M "$work/image"
 # Written, so that no hole is read; and in the page cache.
-dd if=/dev/urandom of="$work/image" bs=1M count=256 conv=notrunc status=none
+for bytes in 4096 131072; do
+	dd if=/dev/urandom of="$work/image.$bytes" bs=$bytes count=$(((256 << 20) / bytes)) status=none
+done
 
 wait_socket() {
 	for _ in {1..100}; do
@@ -51,8 +57,8 @@ wait_socket() {
 }
 
 # Start a back-end; its process goes to $server.
-ours() {
-	$build/vgrant-vhost-user --socket-path "$work/s" "blk,target=$work/image" 2>"$work/log" &
+ours() { # BYTES
+	$build/vgrant-vhost-user --socket-path "$work/s" "blk,target=$work/image.$1" 2>"$work/log" &
 	pids=($!)
 	wait_socket "$work/s"
 	for _ in {1..100}; do
@@ -60,8 +66,8 @@ ours() {
 		sleep 0.02
 	done
 }
-peer() { # aio
-	qemu-storage-daemon --blockdev "driver=file,node-name=n,filename=$work/image,aio=$1" \
+peer() { # AIO BYTES
+	qemu-storage-daemon --blockdev "driver=file,node-name=n,filename=$work/image.$2,aio=$1" \
 		--export "type=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path=$work/s,writable=on" \
 		2>"$work/log" &
 	pids=($!)
@@ -76,28 +82,37 @@ stop() {
 }
 
 declare -A best_cpu best_iops best_rate
+keep_best() { # KEY IOPS CPU RATE
+	if [[ ! ${best_cpu[$1]-} ]] || (($(awk "BEGIN{print ($3 < ${best_cpu[$1]})}"))); then
+		best_cpu[$1]=$3 best_rate[$1]=$4
+	fi
+	if [[ ! ${best_iops[$1]-} ]] || (($2 > best_iops[$1])); then best_iops[$1]=$2; fi
+}
 # One measurement: best_*[KEY] keep the best of each.
 measure() { # KEY OP BYTES DEPTH
 	local iops cpu rate
-	read -r iops cpu rate < <(build/bench/vhost_client "$work/s" "$server" "$2" "$3" "$4" "$seconds") ||
-		{ cat "$work/log" >&2; return 1; }
-	if [[ ! ${best_cpu[$1]-} ]] || (($(awk "BEGIN{print ($cpu < ${best_cpu[$1]})}"))); then
-		best_cpu[$1]=$cpu best_rate[$1]=$rate
+	if [[ $1 == bare* ]]; then
+		read -r iops cpu rate < <(build/bench/vhost_client bare "$work/image.$3" "$2" "$3" "$seconds")
+	else
+		read -r iops cpu rate < <(build/bench/vhost_client "$work/s" "$server" "$2" "$3" "$4" "$seconds") ||
+			{ cat "$work/log" >&2; return 1; }
 	fi
-	if [[ ! ${best_iops[$1]-} ]] || ((iops > best_iops[$1])); then best_iops[$1]=$iops; fi
+	keep_best "$1" "$iops" "$cpu" "$rate"
 }
 
 have_peer=$(command -v qemu-storage-daemon || true)
 for _ in $(seq "$rounds"); do
 	for shape in "${shapes[@]}"; do
+		read -r _ bytes _ <<<"$shape"
 		# shellcheck disable=SC2086 # three words
 		{
-			ours
+			measure "bare $shape" $shape
+			ours "$bytes"
 			measure "ours $shape" $shape
 			stop
 			[[ $have_peer ]] || continue
 			for aio in io_uring threads; do
-				peer $aio
+				peer $aio "$bytes"
 				measure "$aio $shape" $shape
 				stop
 			done
@@ -119,23 +134,26 @@ uml() { # KEY OP BYTES COUNT
 	after=$(cpu_ticks)
 	seconds=$(sed -n 's/^SECONDS //p' "$work/uml.log" | tr -d '\r')
 	[[ $seconds ]] || { tail -n 5 "$work/uml.log" >&2; return 1; }
-	best_iops[$1]=$(awk "BEGIN{printf \"%.0f\", $4 / $seconds}")
-	best_cpu[$1]=$(awk "BEGIN{printf \"%.3f\", ($after - $before) * 1e6 / $(getconf CLK_TCK) / $4}")
+	keep_best "$1" "$(awk "BEGIN{printf \"%.0f\", $4 / $seconds}")" \
+		"$(awk "BEGIN{printf \"%.3f\", ($after - $before) * 1e6 / $(getconf CLK_TCK) / $4}")" 0
 }
 have_uml=
 if [[ ${1-} != -q ]] && command -v linux.uml >/dev/null && "$cc" -o build/bench/uml-run tests/interop/uml-run.c -lseccomp; then
 	have_uml=1
-	for shape in "${uml_shapes[@]}"; do
-		# shellcheck disable=SC2086 # three words
-		{
-			ours
-			uml "uml ours $shape" $shape
-			stop
-			[[ $have_peer ]] || continue
-			peer io_uring
-			uml "uml peer $shape" $shape
-			stop
-		}
+	for _ in $(seq "$rounds"); do
+		for shape in "${uml_shapes[@]}"; do
+			read -r _ bytes _ <<<"$shape"
+			# shellcheck disable=SC2086 # three words
+			{
+				ours "$bytes"
+				uml "uml ours $shape" $shape
+				stop
+				[[ $have_peer ]] || continue
+				peer io_uring "$bytes"
+				uml "uml peer $shape" $shape
+				stop
+			}
+		done
 	done
 fi
 
@@ -147,11 +165,11 @@ emit() { # NAME VALUE UNIT PEER PEER_VALUE RATIO
 		"$comma" "$1" "$2" "$3" "$4" "$5" "$6" >>$json
 	comma=$',\n'
 }
-printf '%-28s %10s %10s %12s   %s\n' "vhost-user-blk" IOPS "CPU us/req" "IOPS/CPU s" "peer: IOPS, CPU us/req, IOPS/CPU s; ratio"
+printf '%-28s %10s %10s %10s %12s   %s\n' "vhost-user-blk" IOPS "bare us/req" "CPU us/req" "IOPS/CPU s" "peer: IOPS, CPU us/req, IOPS/CPU s; ratio"
 for shape in "${shapes[@]}"; do
 	read -r op bytes depth <<<"$shape"
 	name="$op $((bytes / 1024)) KiB, depth $depth"
-	printf '%-28s %10s %10s %12s' "$name" "${best_iops[ours $shape]}" "${best_cpu[ours $shape]}" "${best_rate[ours $shape]}"
+	printf '%-28s %10s %10s %10s %12s' "$name" "${best_iops[ours $shape]}" "${best_cpu[bare $shape]}" "${best_cpu[ours $shape]}" "${best_rate[ours $shape]}"
 	if [[ $have_peer ]]; then
 		aio=io_uring
 		(($(awk "BEGIN{print (${best_cpu[threads $shape]} < ${best_cpu[io_uring $shape]})}"))) && aio=threads
@@ -159,6 +177,8 @@ for shape in "${shapes[@]}"; do
 		iops_ratio=$(awk "BEGIN{printf \"%.2f\", ${best_iops[ours $shape]} / ${best_iops[$aio $shape]}}")
 		printf '   %s (%s), %s, %s; %s\n' "${best_iops[$aio $shape]}" $aio "${best_cpu[$aio $shape]}" "${best_rate[$aio $shape]}" "$ratio"
 		emit "vhost-user-blk $name: requests per CPU second" "${best_rate[ours $shape]}" "1/s" "qemu-storage-daemon" "${best_rate[$aio $shape]}" "$ratio"
+		emit "vhost-user-blk $name: CPU time per request" "${best_cpu[ours $shape]}" us "bare system call" "${best_cpu[bare $shape]}" \
+			"$(awk "BEGIN{printf \"%.2f\", ${best_cpu[bare $shape]} / ${best_cpu[ours $shape]}}")"
 		emit "vhost-user-blk $name: IOPS" "${best_iops[ours $shape]}" "1/s" "qemu-storage-daemon" "${best_iops[$aio $shape]}" "$iops_ratio"
 	else
 		echo "   (no qemu-storage-daemon)"

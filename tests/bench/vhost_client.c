@@ -3,12 +3,17 @@
  * vhost_client.c - a bare vhost-user-blk client that measures its back-end
  *
  *	vhost_client SOCKET PID OP BYTES DEPTH SECONDS
+ *	vhost_client bare FILE OP BYTES SECONDS
  *
  * Keeps DEPTH requests of BYTES bytes in flight on one split ring (EVENT_IDX and
  * indirect descriptors where the back-end has them), at random places of the
  * disk. OP: read, write. Sleeps in poll(2) on the call eventfd, as a guest's
  * vCPU would. PID is the back-end's process, whose CPU time (all threads, user
  * and system) is taken from /proc before and after.
+ *
+ * `bare` has no back-end: pread(2) or pwrite(2) of FILE at random places, one after
+ * the other. That is what the kernel takes for the data alone, and no back-end
+ * that asks this kernel for it can take less.
  *
  * Prints: IOPS, CPU microseconds per request, IOPS per CPU second.
  */
@@ -18,7 +23,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -142,6 +149,44 @@ static unsigned turn(uint64_t places, uint32_t sectors)
 	return n;
 }
 
+static double own_cpu(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+static int bare(char **argv)
+{
+	bool write = strcmp(argv[1], "write") == 0;
+	size_t bytes = (size_t)atoi(argv[2]);
+	double seconds = atof(argv[3]), began = now(), cpu = own_cpu();
+	int fd = open(argv[0], O_RDWR | O_CLOEXEC);
+	uint8_t *buf = aligned_alloc(4096, bytes);
+	uint64_t done = 0;
+	struct stat st;
+
+	if (fd < 0 || !buf || fstat(fd, &st) < 0)
+		die(argv[0], errno);
+	memset(buf, 0x5a, bytes);
+	while (now() < began + seconds) {
+		for (unsigned i = 0; i < 16; i++, done++) {
+			off_t at = (off_t)((uint64_t)random() % ((uint64_t)st.st_size / bytes) *
+					   bytes);
+			ssize_t n = write ? pwrite(fd, buf, bytes, at) : pread(fd, buf, bytes, at);
+
+			if (n != (ssize_t)bytes)
+				die(argv[0], errno);
+		}
+	}
+	cpu = own_cpu() - cpu;
+	printf("%.0f %.3f %.0f\n", (double)done / (now() - began), 1e6 * cpu / (double)done,
+	       (double)done / cpu);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct vuf_queue *q = &f.queue[0];
@@ -150,6 +195,8 @@ int main(int argc, char **argv)
 	uint32_t bytes;
 	unsigned depth;
 
+	if (argc == 6 && strcmp(argv[1], "bare") == 0)
+		return bare(argv + 2);
 	if (argc != 7) {
 		fprintf(stderr, "usage: vhost_client SOCKET PID read|write BYTES DEPTH SECONDS\n");
 		return 2;

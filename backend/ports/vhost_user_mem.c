@@ -201,8 +201,6 @@ static int map_foreign(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg
 	if ((r->guest | r->size) & page)
 		return vg_fail(err, -EINVAL, "region 0x%llx of Xen is not made of pages",
 			       (unsigned long long)r->guest);
-	if (r->xen_flags & VG_VU_XEN_NO_ADVANCE)
-		return vg_fail(err, -EOPNOTSUPP, "foreign memory is mapped in advance here");
 	m->base = xen->foreign->map(xen->foreign_handle, r->xen_domid, r->guest >> XEN_PAGE_SHIFT,
 				    r->size >> XEN_PAGE_SHIFT);
 	if (!m->base)
@@ -243,8 +241,39 @@ static int map_grants(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg_
 	return 0;
 }
 
+/*
+ * Which flags go together the specification does not say; rust-vmm's vm-memory, whose devices are
+ * the ones that speak XEN_MMAP, does (MmapXenFlags::is_valid): foreign or grant, not both, and "no
+ * advance mapping" with grants alone. That bit says that somebody may not allow the mapping of the
+ * whole; it is the guest who allows grants, one by one, while nobody but Xen is asked for foreign
+ * pages, and Xen allows all of a domain or none.
+ */
+static int check_flags(const struct vg_vu_region *r, struct vg_err *err)
+{
+	const uint32_t known = VG_VU_XEN_FOREIGN | VG_VU_XEN_GRANT | VG_VU_XEN_NO_ADVANCE;
+	bool foreign = r->xen_flags & VG_VU_XEN_FOREIGN;
+	bool grant = r->xen_flags & VG_VU_XEN_GRANT;
+
+	if (r->xen_flags & ~known)
+		return vg_fail(err, -EINVAL, "region 0x%llx: unknown flags 0x%x of Xen's memory",
+			       (unsigned long long)r->guest, r->xen_flags & ~known);
+	if (foreign && grant)
+		return vg_fail(err, -EINVAL, "region 0x%llx is both foreign memory and grants",
+			       (unsigned long long)r->guest);
+	if ((r->xen_flags & VG_VU_XEN_NO_ADVANCE) && !grant)
+		return vg_fail(err, -EINVAL,
+			       "region 0x%llx: only grants can be left unmapped until they are "
+			       "used",
+			       (unsigned long long)r->guest);
+	return 0;
+}
+
 static int check(const struct vg_vu_mem *vm, const struct vg_vu_region *r, struct vg_err *err)
 {
+	int ret = check_flags(r, err);
+
+	if (ret < 0)
+		return ret;
 	if (r->size == 0 || r->guest + (r->size - 1) < r->guest ||
 	    r->user + (r->size - 1) < r->user)
 		return vg_fail(err, -EINVAL, "region 0x%llx is empty or wraps",

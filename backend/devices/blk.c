@@ -46,6 +46,7 @@ enum {
 	 * standard; drivers send one when told so. */
 	DISCARD_SEGS = 1,
 	SAVED_WRITE_THROUGH = 0, /* index into dev->saved */
+	SAVED_CAPACITY = 8,	 /* likewise: 8 bytes, as the driver was told; 0: not yet */
 	/* 5.2.4 up to and with unused1: what follows belongs to features that are not offered, and
 	 * its presence in the header depends on the kernel's version. */
 	CONFIG_SIZE = 60,
@@ -620,11 +621,33 @@ static void blk_queue_ready(struct vg_dev *dev, unsigned q)
 
 /* ---- starting, stopping ------------------------------------------------- */
 
+/* From here on the driver knows the capacity: a successor that finds another one tells it. */
+static void save_capacity(struct vg_dev *dev)
+{
+	struct blk *blk = dev->priv;
+
+	memcpy(&dev->saved[SAVED_CAPACITY], &blk->config.capacity, sizeof(blk->config.capacity));
+	vg_dev_save(dev);
+}
+
+/* The image may have grown while there was no worker. */
+static void check_capacity(struct vg_dev *dev)
+{
+	struct blk *blk = dev->priv;
+	uint64_t told;
+
+	memcpy(&told, &dev->saved[SAVED_CAPACITY], sizeof(told));
+	save_capacity(dev);
+	if (told && told != blk->config.capacity)
+		vg_dev_config_changed(dev);
+}
+
 static int blk_start(struct vg_dev *dev)
 {
 	struct blk *blk = dev->priv;
 
 	apply_cache_mode(dev);
+	check_capacity(dev);
 	dev->mem->map_from = blk->map_from;
 	return 0;
 }
@@ -670,7 +693,7 @@ static void blk_stop_queue(struct vg_dev *dev, unsigned q)
 
 static void blk_reset(struct vg_dev *dev)
 {
-	dev->saved[SAVED_WRITE_THROUGH] = 0;
+	memset(dev->saved, 0, sizeof(dev->saved));
 	apply_cache_mode(dev);
 }
 
@@ -681,6 +704,24 @@ static void blk_describe(struct vg_dev *dev, char *buf, size_t len)
 	snprintf(buf, len, "%llu MiB%s%s", (unsigned long long)(blk->img.size >> 20),
 		 blk->img.read_only ? ", read-only" : "",
 		 blk->write_through ? ", write-through" : "");
+}
+
+/*
+ * An image that grew (truncate, lvextend): the driver is told and reads `capacity` again. Nobody
+ * tells us; one lseek(2) a second is what it costs to find out, and the kernel has no notification
+ * that fits both files and block devices and does not come with each write.
+ */
+static void blk_tick(struct vg_dev *dev)
+{
+	struct blk *blk = dev->priv;
+
+	if (!vg_raw_grown(&blk->img))
+		return;
+	blk->config.capacity = htole64(blk->img.size / SECTOR);
+	vg_info("the image has grown to %llu MiB", (unsigned long long)(blk->img.size >> 20));
+	if (dev->started)
+		save_capacity(dev);
+	vg_dev_config_changed(dev);
 }
 
 const struct vg_device_ops vg_blk = {
@@ -698,4 +739,5 @@ const struct vg_device_ops vg_blk = {
 	.stop_queue = blk_stop_queue,
 	.reset = blk_reset,
 	.describe = blk_describe,
+	.tick = blk_tick,
 };

@@ -129,3 +129,14 @@ void vg_raw_close(struct vg_raw *img)
 		close(img->fd);
 	img->fd = -1;
 }
+
+bool vg_raw_grown(struct vg_raw *img)
+{
+	off_t end = lseek(img->fd, 0, SEEK_END); /* of a block device, too */
+	uint64_t size = end < 0 ? 0 : (uint64_t)end / img->block_size * img->block_size;
+
+	if (size <= img->size)
+		return false;
+	img->size = size;
+	return true;
+}

@@ -36,4 +36,13 @@ int vg_raw_open(const char *path, bool read_only, bool direct, struct vg_raw *im
 
 void vg_raw_close(struct vg_raw *img);
 
+/**
+ * vg_raw_grown - take up what the file or the block device has grown by, in whole blocks
+ *
+ * One that shrank keeps its size: what lies behind the end is an I/O error, and there again when
+ * the image is. Needs no privileges.
+ * Return: whether img->size changed.
+ */
+bool vg_raw_grown(struct vg_raw *img);
+
 #endif /* VG_RAW_H */

@@ -560,6 +560,9 @@ static void config_changed(struct vg_port *port)
 		return;
 	if (vu->dev->status & VG_STATUS_NEEDS_RESET)
 		vg_vu_errors(vu);
+	/* QEMU reads the configuration when it connects, and then again only if it is told while its
+	 * device runs. */
+	vu->config_again = !vg_vu_rings_running(vu);
 	vg_vu_back_config_changed(vu);
 }
 
@@ -660,6 +663,7 @@ void vg_vu_serve(struct vg_vu *vu, int sock)
 	vu->protocol = 0;
 	vu->features = 0;
 	vu->has_features = false;
+	vu->config_again = false;
 	vg_vu_reader_init(&vu->reader);
 	vg_loop_watch(vu->dev->loop, &vu->watch, sock);
 }

@@ -130,12 +130,17 @@ void vg_vu_back_set(struct vg_vu *vu, int fd)
 	vg_loop_timer_stop(&vu->back_retry);
 	vg_vu_reader_fini(&vu->back_reader);
 	vu->calls_n = 0;
-	vu->config_owed = false;
+	/* A change from before there was a channel is told on the first: Cloud Hypervisor makes it after
+	 * it has started the rings. */
+	if (vu->back >= 0 || fd < 0)
+		vu->config_owed = false;
 	for (unsigned q = 0; q < vu->dev->n_queues; q++)
 		vu->ring[q].call_sent = vu->ring[q].call_owed = false;
 	vu->back = fd;
-	if (fd >= 0)
-		vg_loop_watch(vu->dev->loop, &vu->back_watch, fd);
+	if (fd < 0)
+		return;
+	vg_loop_watch(vu->dev->loop, &vu->back_watch, fd);
+	send_owed(vu);
 }
 
 void vg_vu_back_call(struct vg_vu *vu, unsigned q)

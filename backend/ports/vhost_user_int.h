@@ -71,7 +71,8 @@ struct vg_vu {
 	struct vg_vu_reader back_reader;
 	uint8_t calls[VG_MAX_QUEUES]; /* in-band calls that wait for answers, eldest first */
 	unsigned calls_at, calls_n;
-	bool config_owed; /* a change message that could not be sent yet */
+	bool config_owed;  /* a change message that could not be sent yet */
+	bool config_again; /* it changed while no ring ran: front-ends may not heed that */
 	struct vg_timer back_retry;
 
 	int inflight_fd;     /* ours, for GET_INFLIGHT_FD */

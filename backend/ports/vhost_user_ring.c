@@ -139,6 +139,10 @@ void vg_vu_ring_start(struct vg_vu_ring *r)
 	}
 	vg_dev_set_status(dev, dev->status | VG_STATUS_DRIVER_OK);
 	vg_vu_inflight_save(vu);
+	if (vu->config_again) {
+		vu->config_again = false;
+		vg_vu_back_config_changed(vu);
+	}
 	/* A predecessor may have died between used index and call. */
 	if (rec)
 		vg_vu_notify(&vu->port, r->q);

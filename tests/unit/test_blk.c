@@ -462,6 +462,41 @@ static void test_image_shrinks(void **state)
 	tp_close(&tp);
 }
 
+/* The driver is told, and reads and writes behind the old end. */
+static void test_image_grows(void **state)
+{
+	struct drv_blk blk;
+	uint64_t capacity;
+	uint8_t data[4096] = { 1 }, back[4096];
+	struct tp tp;
+	struct stat st;
+
+	(void)state;
+	tp_open(&tp, TP_COPY, TARGET);
+	tp_start(&tp, TP_ALL, 16);
+	tp_blk(&tp, 0, &blk);
+	assert_int_equal(stat(IMAGE, &st), 0);
+	tp.dev.ops->tick(&tp.dev);
+	assert_int_equal(tp.config_changes, 0);
+	assert_int_equal(drv_blk_write(&blk, (uint64_t)st.st_size / 512, data, 4096), -EIO);
+	assert_int_equal(truncate(IMAGE, st.st_size + 8192 + 100), 0);
+	tp.dev.ops->tick(&tp.dev);
+	assert_int_equal(tp.config_changes, 1);
+	assert_int_equal(vg_dev_config_read(&tp.dev, 0, &capacity, sizeof(capacity)), 0);
+	assert_int_equal(le64toh(capacity), (uint64_t)st.st_size / 512 + 16); /* whole blocks */
+	assert_int_equal(drv_blk_write(&blk, (uint64_t)st.st_size / 512 + 8, data, 4096), 0);
+	assert_int_equal(drv_blk_read(&blk, (uint64_t)st.st_size / 512 + 8, back, 4096), 0);
+	assert_memory_equal(back, data, sizeof(data));
+	assert_int_equal(drv_blk_write(&blk, (uint64_t)st.st_size / 512 + 16, data, 512), -EIO);
+	tp.dev.ops->tick(&tp.dev);
+	assert_int_equal(tp.config_changes, 1);
+	/* Shrinking is no news: test_image_shrinks. */
+	assert_int_equal(truncate(IMAGE, st.st_size), 0);
+	tp.dev.ops->tick(&tp.dev);
+	assert_int_equal(tp.config_changes, 1);
+	tp_close(&tp);
+}
+
 /* A reset while requests are under way waits for them, and forgets them. */
 static void test_reset_in_flight(void **state)
 {
@@ -737,6 +772,7 @@ int main(void)
 		TEST(test_hostile_discard),
 		TEST(test_hostile_double_fetch),
 		TEST(test_image_shrinks),
+		TEST(test_image_grows),
 		TEST(test_disk_full),
 		TEST(test_io_errors),
 		TEST(test_reset_in_flight),

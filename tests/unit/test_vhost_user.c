@@ -409,7 +409,8 @@ static int get_inflight(struct inflight *d, uint16_t queues, uint16_t size)
 /* vu_common_ctrl.rs: features, table, NUM of all queues, in-flight, then for each ADDR, BASE (the
  * index that the driver has reached), CALL, KICK; ENABLE of all; BACKEND_REQ at last. Every request
  * with NEED_REPLY. */
-static void ch_activate(const struct inflight *d, int fd)
+/* Return: the back-end's channel, which comes last. */
+static int ch_activate_and_hear(const struct inflight *d, int fd)
 {
 	struct vuf_queue *q = &r.f.queue[0];
 	int back;
@@ -424,7 +425,12 @@ static void ch_activate(const struct inflight *d, int fd)
 	assert_int_equal(vuf_do_u64(&r.f, VUF_SET_VRING_KICK, 0, q->kick), 0);
 	assert_int_equal(vuf_do_state(&r.f, VUF_SET_VRING_ENABLE, 0, 1), 0);
 	back_channel(&back);
-	close(back);
+	return back;
+}
+
+static void ch_activate(const struct inflight *d, int fd)
+{
+	close(ch_activate_and_hear(d, fd));
 }
 
 static void ch_negotiate(void)
@@ -530,6 +536,83 @@ static void a_request_of_a_dead_predecessor_is_done(void **state)
 }
 
 /* What the driver has set in the device outlives the back-end, too. */
+/* What of it is told while no ring runs is told again when one does: QEMU heeds only that. */
+static void changes_before_the_start_are_told_at_the_start(void **state)
+{
+	struct vuf_msg m;
+	int back;
+
+	(void)state;
+	r.f.protocol |= VUF_P_BACKEND;
+	assert_int_equal(vuf_negotiate(&r.f), 0);
+	back_channel(&back);
+	vg_dev_config_changed(&r.dev);
+	assert_int_equal(vuf_recv(&r.f, back, &m), 1);
+	assert_int_equal(m.request, 2);
+	assert_int_equal(vuf_share(&r.f), 0);
+	assert_int_equal(vuf_queue_init(&r.f, 0, 16), 0);
+	assert_int_equal(vuf_queue_tell(&r.f, 0, 0), 0);
+	assert_int_equal(vuf_recv(&r.f, back, &m), 1);
+	assert_int_equal(m.request, 2);
+	rig_works(&r);
+	assert_int_equal(recv(back, &m, 1, MSG_DONTWAIT), -1); /* once */
+	close(back);
+}
+
+/* The back-end dies without a word; its record as it is now, in memory of its own, is what the
+ * next one gets. Return: that memory. */
+static int dies(const struct inflight *d, int fd)
+{
+	uint8_t *now = mmap(NULL, d->mmap_size, PROT_READ, MAP_SHARED, fd, 0);
+	int copy = memfd_create("copy", MFD_CLOEXEC);
+	int s[2];
+
+	assert_int_equal(write(copy, now, d->mmap_size), d->mmap_size);
+	munmap(now, d->mmap_size);
+	close(fd);
+	assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), errno);
+	close(r.f.sock);
+	rig_settle(&r);
+	r.f.sock = s[1];
+	vg_vu_serve(r.vu, s[0]);
+	return copy;
+}
+
+/* The image grows while there is no back-end; the next one tells the driver. */
+static void growth_between_two_back_ends_is_told(void **state)
+{
+	struct inflight d;
+	uint64_t capacity;
+	struct vuf_msg m;
+	int fd, back;
+
+	(void)state;
+	r.f.protocol |= VUF_P_BACKEND;
+	ch_negotiate();
+	fd = get_inflight(&d, 2, 16);
+	ch_activate(&d, fd);
+	rig_works(&r);
+	fd = dies(&d, fd);
+	assert_int_equal(truncate(r.image, 5 << 20), 0);
+	r.dev.ops->tick(&r.dev); /* stands for the open of the next one */
+	assert_int_equal(vuf_negotiate(&r.f), 0);
+	back = ch_activate_and_hear(&d, fd);
+	assert_int_equal(vuf_recv(&r.f, back, &m), 1);
+	assert_int_equal(m.request, 2);
+	assert_int_equal(vuf_config(&r.f, 0, sizeof(capacity), &capacity), sizeof(capacity));
+	assert_int_equal(capacity, (5 << 20) / 512);
+	rig_works(&r);
+	/* And the one after that has nothing to tell. */
+	close(back);
+	fd = dies(&d, fd);
+	assert_int_equal(vuf_negotiate(&r.f), 0);
+	back = ch_activate_and_hear(&d, fd);
+	rig_works(&r);
+	assert_int_equal(recv(back, &m, 1, MSG_DONTWAIT), -1);
+	close(back);
+	close(fd);
+}
+
 static void write_through_outlives_the_back_end(void **state)
 {
 	struct inflight d;
@@ -544,26 +627,14 @@ static void write_through_outlives_the_back_end(void **state)
 	rig_works(&r);
 	assert_int_equal(set_config(WCE, 0, &wce, 1), 0);
 	rig_works(&r);
-
-	/* The record as it is now, in memory of its own: the back-end "dies" without a word. */
-	uint8_t *now = mmap(NULL, d.mmap_size, PROT_READ, MAP_SHARED, fd, 0);
-	int copy = memfd_create("copy", MFD_CLOEXEC);
-	assert_int_equal(write(copy, now, d.mmap_size), d.mmap_size);
-	munmap(now, d.mmap_size);
-	close(fd);
-	int s[2];
-	assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), errno);
-	close(r.f.sock);
-	rig_settle(&r);
-	r.f.sock = s[1];
-	vg_vu_serve(r.vu, s[0]);
+	fd = dies(&d, fd);
 	assert_int_equal(r.dev.saved[0], 0);
 	assert_int_equal(vuf_negotiate(&r.f), 0);
-	ch_activate(&d, copy);
+	ch_activate(&d, fd);
 	assert_int_equal(vuf_config(&r.f, WCE, 1, &wce), 1);
 	assert_int_equal(wce, 0);
 	rig_works(&r);
-	close(copy);
+	close(fd);
 }
 
 static void records_of_others_and_records_that_lie(void **state)
@@ -772,6 +843,8 @@ int main(void)
 		T(configuration_at_odd_offsets_and_sizes),
 		T(configuration_is_written),
 		T(changes_of_configuration_are_told),
+		T(changes_before_the_start_are_told_at_the_start),
+		T(growth_between_two_back_ends_is_told),
 		T(regions_come_and_go),
 		T(a_new_table_under_running_rings),
 		T(openvmm_user_addresses),

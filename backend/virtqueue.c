@@ -10,7 +10,8 @@
  *   push     the chain joins done[], its slot is free again; with IN_ORDER it
  *            is HELD first until it is the eldest
  *   flush    the ring's file publishes done[] with one store that the driver
- *            sees, and says whether the driver wants to know
+ *            sees, and says whether the driver wants to know; with IN_ORDER one
+ *            used entry may stand for many chains, see vg_done_batch()
  *
  * All memory is taken in vg_vq_new(). Every verb's work is bounded by its
  * arguments and the ring's size, whatever the driver does meanwhile.
@@ -161,7 +162,8 @@ static int alloc(struct vg_vq *vq)
 	memset(vq->slots, 0, slots);
 	if (vq->in_order) {
 		vq->order = calloc(vq->size, sizeof(struct vg_slot *));
-		if (!vq->order)
+		vq->whole = calloc(vq->size, sizeof(*vq->whole));
+		if (!vq->order || !vq->whole)
 			return -ENOMEM;
 	}
 	if (vq->packed) {
@@ -258,6 +260,7 @@ void vg_vq_free(struct vg_vq *vq)
 	free(vq->free_blocks);
 	free(vq->scratch);
 	free(vq->order);
+	free(vq->whole);
 	free(vq->rec_next);
 	free(vq->resub);
 	free(vq);
@@ -338,6 +341,7 @@ static void push_in_order(struct vg_vq *vq, struct vg_slot *s, uint32_t written)
 		vq->order_head = order_at(vq, 1);
 		vq->order_n--;
 		vq->n_held--;
+		vq->whole[vq->n_done] = s->written == s->c.in_len;
 		finish(vq, s, s->written);
 	}
 }

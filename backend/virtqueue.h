@@ -139,7 +139,8 @@ void vg_vq_unpop(struct vg_vq *vq, struct vg_chain *c);
  * @written: bytes written to the device-writable part, from its start (VIRTIO 2.7.8)
  *
  * Its mappings must be released and its copies done. Not visible to the driver before
- * vg_vq_flush(). With IN_ORDER the engine holds it back until its elders are pushed.
+ * vg_vq_flush(). With IN_ORDER the engine holds it back until its elders are pushed; several chains
+ * that were written in full then share one used entry.
  */
 void vg_vq_push(struct vg_vq *vq, struct vg_chain *c, uint32_t written);
 

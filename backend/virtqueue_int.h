@@ -113,12 +113,13 @@ struct vg_slot {
 	uint16_t rec;		     /* packed: its first entry in the record */
 	uint8_t state;		     /* enum vg_slot_state */
 	bool is_long;		     /* segs point to a block */
+	struct vg_seg few[VG_SHORT]; /* the first one shares the first cache line */
 	const struct vg_desc *table; /* while popping: its table in guest memory, or NULL: copied */
-	struct vg_seg few[VG_SHORT];
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct vg_seg) == sizeof(struct vg_desc), "tables are decoded in place");
 _Static_assert(sizeof(struct vg_slot) <= 192, "three cache lines");
+_Static_assert(offsetof(struct vg_slot, few[1]) <= 64, "a chain of one segment: one");
 
 /* A chain that was pushed and is not yet published. */
 struct vg_done {
@@ -183,6 +184,7 @@ struct vg_vq {
 	struct vg_slot **order;
 	uint32_t order_head, order_n;
 	uint32_t n_held; /* of these, pushed */
+	bool *whole;	 /* @size; of the done ones: written in full, so that it may go unsaid */
 
 	/* In-flight record, written only while running. */
 	void *rec;
@@ -265,6 +267,23 @@ void vg_packed_unpop(struct vg_vq *vq, struct vg_slot *s);
 bool vg_packed_publish(struct vg_vq *vq);
 void vg_packed_quiet(struct vg_vq *vq);
 bool vg_packed_rearm(struct vg_vq *vq);
+
+/**
+ * vg_done_batch - for how many done chains, from the @i-th on, one used entry will do
+ *
+ * With IN_ORDER the entry of a batch's last chain stands where the batch begins, and stands for all
+ * of it (VIRTIO 1.3, 2.7.9 and 2.8.8). Those before the last count as written in full.
+ */
+static inline uint32_t vg_done_batch(const struct vg_vq *vq, uint32_t i)
+{
+	uint32_t n = 1;
+
+	while (vq->in_order && vq->whole[i] && i + 1 < vq->n_done) {
+		i++;
+		n++;
+	}
+	return n;
+}
 
 /* ---- places in a packed ring ---------------------------------------------- */
 

@@ -300,7 +300,7 @@ void vg_packed_unuse(struct vg_vq *vq, struct place p)
 bool vg_packed_publish(struct vg_vq *vq)
 {
 	struct place first = vg_packed_used(vq), p = first;
-	uint32_t moved = 0;
+	uint32_t moved = 0, head;
 	uint64_t word;
 	bool wanted;
 
@@ -308,16 +308,21 @@ bool vg_packed_publish(struct vg_vq *vq)
 		moved += vq->done[i].ndesc;
 	if (vq->rec)
 		rec_packed_batch(vq, vg_place_add(vq, first, moved), first);
-	for (uint32_t i = 1; i < vq->n_done; i++) {
-		p = vg_place_add(vq, p, vq->done[i - 1].ndesc);
-		st64(&vq->desc[p.idx].rest, packed_used_word(&vq->done[i], p.wrap));
+	/* In order, a used descriptor is that of the last chain of n, where the first one was. */
+	head = vg_done_batch(vq, 0);
+	for (uint32_t i = 0, n = head; i < vq->n_done; i += n) {
+		if (i) {
+			n = vg_done_batch(vq, i);
+			st64(&vq->desc[p.idx].rest, packed_used_word(&vq->done[i + n - 1], p.wrap));
+		}
+		for (uint32_t k = i; k < i + n; k++)
+			p = vg_place_add(vq, p, vq->done[k].ndesc);
 	}
-	p = vg_place_add(vq, first, moved);
 	vq->used_idx = (uint16_t)p.idx;
 	vq->used_wrap = p.wrap;
 	vq->chains_out -= vq->n_done;
 	vq->descs_out -= moved;
-	word = packed_used_word(&vq->done[0], first.wrap);
+	word = packed_used_word(&vq->done[head - 1], first.wrap);
 	st32(&vq->desc[first.idx].rest, (uint32_t)word);
 	st16((char *)&vq->desc[first.idx].rest + 4, (uint16_t)(word >> 32));
 	st16_publish((char *)&vq->desc[first.idx].rest + 6, (uint16_t)(word >> 48));

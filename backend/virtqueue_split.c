@@ -228,20 +228,50 @@ void vg_split_unpop(struct vg_vq *vq, struct vg_slot *s)
 	vq->chains_out--;
 }
 
-bool vg_split_publish(struct vg_vq *vq)
+/** split_put_used - write the used elements of what is done. Return: ring descriptors that it took. */
+static inline uint32_t split_put_used(struct vg_vq *vq)
 {
-	uint16_t old = vq->used_idx, new = (uint16_t)(old + vq->n_done), event;
 	const struct vg_done *d = vq->done, *end = d + vq->n_done;
 	struct vring_used_elem *ring = vq->used->ring;
-	uint32_t mask = vq->mask, at = old, descs = 0;
-	bool always = vq->notify_always;
+	uint32_t mask = vq->mask, at = vq->used_idx, descs = 0;
 
 	for (; d < end; d++, at++) {
 		st32(&ring[at & mask].id, d->id);
 		st32(&ring[at & mask].len, d->written);
 		descs += d->ndesc;
 	}
-	vq->descs_out -= descs;
+	return descs;
+}
+
+/** split_put_used_in_order - the same, one element a batch */
+static uint32_t split_put_used_in_order(struct vg_vq *vq)
+{
+	struct vring_used_elem *ring = vq->used->ring;
+	uint32_t descs = 0;
+
+	for (uint32_t i = 0, n; i < vq->n_done; i += n) {
+		struct vring_used_elem *e = &ring[(vq->used_idx + i) & vq->mask];
+		const struct vg_done *last;
+
+		n = vg_done_batch(vq, i);
+		last = &vq->done[i + n - 1];
+		st32(&e->id, last->id);
+		st32(&e->len, last->written);
+		for (uint32_t k = i; k < i + n; k++)
+			descs += vq->done[k].ndesc;
+	}
+	return descs;
+}
+
+bool vg_split_publish(struct vg_vq *vq)
+{
+	uint16_t old = vq->used_idx, new = (uint16_t)(old + vq->n_done), event;
+	bool always = vq->notify_always;
+
+	if (vq->in_order)
+		vq->descs_out -= split_put_used_in_order(vq);
+	else
+		vq->descs_out -= split_put_used(vq);
 	vq->used_idx = new;
 	vq->chains_out -= vq->n_done;
 	if (vq->rec)

@@ -33,6 +33,9 @@ struct toy_chain {
 struct toy {
 	struct rig *r;
 	bool packed, indirect, in_order;
+	struct toy_chain
+		*batch;	    /* in_order: the last of a batch that is being taken back, or NULL */
+	uint32_t batch_len; /* its used length */
 	unsigned size;
 	uint64_t seed;
 	uint64_t seq;
@@ -293,16 +296,23 @@ static inline void toy_publish(struct toy *t)
 	}
 }
 
-/**
- * toy_get - take one chain back
- *
- * Return: 1; 0: none; -1: the device broke the ring.
- */
-static inline int toy_get(struct toy *t, struct toy_used *u)
+/** toy_in_len - bytes of @c that the device may write */
+static inline uint32_t toy_in_len(const struct toy_chain *c)
 {
-	struct toy_chain *c;
-	uint16_t id;
+	uint32_t len = 0;
 
+	for (unsigned i = 0; i < c->n_in; i++)
+		len += c->segs[c->n_out + i].len;
+	return len;
+}
+
+/**
+ * toy_look - what the device wrote where the used side stands
+ *
+ * Return: 1; 0: nothing; -1: the device broke the ring.
+ */
+static inline int toy_look(struct toy *t, uint16_t *id, uint32_t *len)
+{
 	if (t->packed) {
 		struct vring_packed_desc *d = &t->r->pdesc[t->used_idx];
 		uint16_t flags = __atomic_load_n(&d->flags, __ATOMIC_ACQUIRE);
@@ -311,8 +321,8 @@ static inline int toy_get(struct toy *t, struct toy_used *u)
 
 		if (a != t->used_wrap || b != t->used_wrap)
 			return 0;
-		id = d->id;
-		u->len = flags & VRING_DESC_F_WRITE ? d->len : 0;
+		*id = d->id;
+		*len = flags & VRING_DESC_F_WRITE ? d->len : 0;
 	} else {
 		struct vring_used_elem *e = &t->r->used->ring[t->used_idx % t->size];
 
@@ -320,18 +330,46 @@ static inline int toy_get(struct toy *t, struct toy_used *u)
 			return 0;
 		if (e->id > 65535)
 			return -1;
-		id = (uint16_t)e->id;
-		u->len = e->len;
+		*id = (uint16_t)e->id;
+		*len = e->len;
 	}
-	c = toy_by_id(t, id);
-	if (!c)
-		return -1;
-	if (t->in_order && c != toy_eldest(t, 0))
-		return -1;
+	return 1;
+}
+
+/**
+ * toy_get - take one chain back
+ *
+ * In order, one entry stands for a batch (2.7.9): its chains come one by one, and those before the
+ * last have been written in full.
+ *
+ * Return: 1; 0: none; -1: the device broke the ring.
+ */
+static inline int toy_get(struct toy *t, struct toy_used *u)
+{
+	struct toy_chain *c = t->batch;
+	uint16_t id = 0;
+	int rc;
+
+	if (!c) {
+		rc = toy_look(t, &id, &t->batch_len);
+		if (rc <= 0)
+			return rc;
+		c = toy_by_id(t, id);
+		if (!c)
+			return -1;
+	} else if (!t->packed &&
+		   __atomic_load_n(&t->r->used->idx, __ATOMIC_ACQUIRE) == t->used_idx) {
+		return -1; /* the batch was longer than the index says */
+	}
+	if (t->in_order) {
+		t->batch = c;
+		c = toy_eldest(t, 0);
+	}
 	u->seq = c->seq;
-	u->in_len = 0;
-	for (unsigned i = 0; i < c->n_in; i++)
-		u->in_len += c->segs[c->n_out + i].len;
+	u->in_len = toy_in_len(c);
+	u->len = t->batch && c != t->batch ? u->in_len : t->batch_len;
+	if (c == t->batch)
+		t->batch = NULL;
 	if (t->packed) {
 		t->used_idx = (uint16_t)(t->used_idx + c->ndesc);
 		if (t->used_idx >= t->size) {

@@ -223,8 +223,45 @@ static void in_order_holds_back(void **state)
 		assert_false(vg_vq_flush(r.vq));
 		vg_vq_push(r.vq, c[0], 1);
 		assert_true(vg_vq_flush(r.vq));
-		for (unsigned i = 0; i < 3; i++)
-			assert_int_equal(r.pdesc[i].id, i);
+		assert_int_equal(r.pdesc[0].id, 2); /* for all three */
+	}
+	rig_fini(&r);
+}
+
+/* 2.8.8: one used descriptor, where the batch begins, for its last chain. */
+static void in_order_batches(void **state)
+{
+	struct vg_chain *c[8];
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 5, RIG_PACKED | RIG_IN_ORDER);
+	for (unsigned round = 0; round < 10; round++) {
+		bool wrap = round % 2 == 0;
+		uint16_t used = wrap ? 1u << 7 | 1u << 15 : 0, avail = wrap ? 1u << 7 : 1u << 15;
+
+		/* Chains of 1, 2, 1 and 1 descriptors; the third is not written in full. */
+		rig_pdesc(&r, 0, D, 4, VRING_DESC_F_WRITE, 10, wrap);
+		rig_pdesc(&r, 1, D, 4, VRING_DESC_F_NEXT, 0, wrap);
+		rig_pdesc(&r, 2, D, 4, VRING_DESC_F_WRITE, 11, wrap);
+		rig_pdesc(&r, 3, D, 4, VRING_DESC_F_WRITE, 12, wrap);
+		rig_pdesc(&r, 4, D, 4, VRING_DESC_F_WRITE, 13, wrap);
+		assert_int_equal(vg_vq_pop(r.vq, c, 8), 4);
+		vg_vq_push(r.vq, c[0], 4);
+		vg_vq_push(r.vq, c[1], 4);
+		vg_vq_push(r.vq, c[2], 3);
+		vg_vq_push(r.vq, c[3], 4);
+		assert_true(vg_vq_flush(r.vq));
+		assert_int_equal(r.pdesc[0].id, 12);
+		assert_int_equal(r.pdesc[0].len, 3);
+		assert_int_equal(r.pdesc[0].flags, used | VRING_DESC_F_WRITE);
+		/* Those that were skipped are as the driver left them. */
+		assert_int_equal(r.pdesc[1].flags, avail | VRING_DESC_F_NEXT);
+		assert_int_equal(r.pdesc[3].flags, avail | VRING_DESC_F_WRITE);
+		assert_int_equal(r.pdesc[3].id, 12);
+		assert_int_equal(r.pdesc[4].id, 13);
+		assert_int_equal(r.pdesc[4].flags, used | VRING_DESC_F_WRITE);
+		assert_int_equal(vg_vq_pop(r.vq, c, 8), 0);
 	}
 	rig_fini(&r);
 }
@@ -235,7 +272,7 @@ int main(void)
 		cmocka_unit_test(chain_wraps),	       cmocka_unit_test(batch_is_one),
 		cmocka_unit_test(chain_indirect),      cmocka_unit_test(unpop_over_the_edge),
 		cmocka_unit_test(event_idx),	       cmocka_unit_test(suppression),
-		cmocka_unit_test(in_order_holds_back),
+		cmocka_unit_test(in_order_holds_back), cmocka_unit_test(in_order_batches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

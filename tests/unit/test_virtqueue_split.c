@@ -143,9 +143,62 @@ static void in_order_holds_back(void **state)
 		vg_vq_push(r.vq, c[1], 1);
 		assert_true(vg_vq_flush(r.vq));
 		assert_int_equal(r.used->idx, 3 * round + 3);
-		for (unsigned i = 0; i < 3; i++)
-			assert_int_equal(r.used->ring[(3 * round + i) % 4].id, i);
+		assert_int_equal(r.used->ring[3 * round % 4].id, 0);
+		assert_int_equal(r.used->ring[(3 * round + 1) % 4].id, 2);
 	}
+	rig_fini(&r);
+}
+
+/* 2.7.9: one element, where the batch begins, for its last chain; those before it are written in full. */
+static void in_order_batches(void **state)
+{
+	/* Bytes written of 10 that each chain has room for, and the ids of the elements. */
+	static const struct {
+		uint32_t written[6];
+		uint32_t id[6]; /* 99: none is written here */
+	} rows[] = {
+		{ { 10, 10, 10, 10, 10, 10 }, { 5, 99, 99, 99, 99, 99 } },
+		{ { 10, 10, 10, 10, 10, 7 }, { 5, 99, 99, 99, 99, 99 } },
+		{ { 10, 0, 10, 10, 9, 10 }, { 1, 99, 4, 99, 99, 5 } },
+		{ { 0, 0, 0, 0, 0, 0 }, { 0, 1, 2, 3, 4, 5 } },
+	};
+	struct vg_chain *c[8];
+	struct rig r;
+
+	(void)state;
+	for (unsigned k = 0; k < sizeof(rows) / sizeof(rows[0]); k++) {
+		rig_init(&r, 8, RIG_IN_ORDER);
+		for (unsigned i = 0; i < 6; i++) {
+			rig_desc(&r, i, D, 10, VRING_DESC_F_WRITE, 0);
+			rig_avail(&r, (uint16_t)i);
+			r.used->ring[i].id = 99;
+		}
+		assert_int_equal(vg_vq_pop(r.vq, c, 8), 6);
+		for (unsigned i = 0; i < 6; i++)
+			vg_vq_push(r.vq, c[i], rows[k].written[i]);
+		assert_true(vg_vq_flush(r.vq));
+		assert_int_equal(r.used->idx, 6);
+		for (unsigned i = 0; i < 6; i++) {
+			assert_int_equal(r.used->ring[i].id, rows[k].id[i]);
+			if (rows[k].id[i] != 99)
+				assert_int_equal(r.used->ring[i].len,
+						 rows[k].written[rows[k].id[i]]);
+		}
+		assert_int_equal(vg_vq_stats(r.vq)->used, 6);
+		rig_fini(&r);
+	}
+	/* What the device only reads has nothing to be written: all of it is one batch. */
+	rig_init(&r, 4, RIG_IN_ORDER);
+	for (unsigned i = 0; i < 3; i++) {
+		rig_desc(&r, i, D, 10, 0, 0);
+		rig_avail(&r, (uint16_t)i);
+	}
+	assert_int_equal(vg_vq_pop(r.vq, c, 8), 3);
+	for (unsigned i = 0; i < 3; i++)
+		vg_vq_push(r.vq, c[i], 0);
+	assert_true(vg_vq_flush(r.vq));
+	assert_int_equal(r.used->ring[0].id, 2);
+	assert_int_equal(r.used->idx, 3);
 	rig_fini(&r);
 }
 
@@ -275,13 +328,10 @@ static void bad_shapes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(chain_direct),
-		cmocka_unit_test(chain_indirect),
-		cmocka_unit_test(unpop_gives_it_again),
-		cmocka_unit_test(in_order_holds_back),
-		cmocka_unit_test(event_idx),
-		cmocka_unit_test(suppression),
-		cmocka_unit_test(bad_shapes),
+		cmocka_unit_test(chain_direct),		cmocka_unit_test(chain_indirect),
+		cmocka_unit_test(unpop_gives_it_again), cmocka_unit_test(in_order_holds_back),
+		cmocka_unit_test(in_order_batches),	cmocka_unit_test(event_idx),
+		cmocka_unit_test(suppression),		cmocka_unit_test(bad_shapes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
  * descriptors, adds up their lengths so that the reads happen, and writes the
  * same used entries. The driver's part is the same code in both, so what differs
  * is what the engine adds: checks, the chain's own copy, completion in any
- * order, notification.
+ * order, notification. With IN_ORDER both write one used entry for the batch.
  *
  * Driver and device are two threads on two CPUs, as a guest and its backend are:
  * the cost is that of cache lines that change hands. "one CPU" has both in one
@@ -18,6 +18,7 @@
  *	bench_ring		table, and build/bench/ring.json
  *	bench_ring -q		batch 32 only, no file
  *	bench_ring -o FILE	another place for the JSON
+ *	bench_ring -m TEXT	only rows with TEXT in their names, no file
  *
  * Engine and floor run alternately. What is measured is a window of WINDOW
  * turns, and the fastest window counts, since whatever else the machine does
@@ -49,7 +50,7 @@
 
 /* One shape of work, and the driver's state for it. */
 struct shape {
-	bool packed, indirect, inflight, bare, one_cpu;
+	bool packed, indirect, inflight, in_order, bare, one_cpu;
 	unsigned batch, chain;
 	unsigned ring; /* descriptors a chain takes in the ring */
 	struct rig r;
@@ -118,7 +119,7 @@ static inline void get_split(struct shape *s)
 
 	if ((uint16_t)(idx - s->used_idx) != s->batch)
 		abort();
-	for (unsigned i = 0; i < s->batch; i++)
+	for (unsigned i = 0; i < (s->in_order ? 1 : s->batch); i++)
 		s->sum += s->r.used->ring[(s->used_idx + i) & mask].id;
 	s->used_idx = idx;
 }
@@ -170,7 +171,13 @@ static inline void get_packed(struct shape *s)
 {
 	for (unsigned i = 0; i < s->batch; i++) {
 		struct vring_packed_desc *d = &s->r.pdesc[s->used_idx];
-		uint16_t flags = __atomic_load_n(&d->flags, __ATOMIC_ACQUIRE);
+		uint16_t flags;
+
+		if (s->in_order && i) {
+			step(s, &s->used_idx, &s->used_wrap, s->ring);
+			continue;
+		}
+		flags = __atomic_load_n(&d->flags, __ATOMIC_ACQUIRE);
 
 		if (!!(flags & P_AVAIL) != s->used_wrap || !!(flags & P_USED) != s->used_wrap)
 			abort();
@@ -181,7 +188,7 @@ static inline void get_packed(struct shape *s)
 
 /* ---- the floor's device ---------------------------------------------------- */
 
-static inline void bare_split(struct shape *s)
+static inline __attribute__((always_inline)) void bare_split(struct shape *s, bool in_order)
 {
 	uint16_t mask = (uint16_t)(s->r.cfg.size - 1);
 	uint16_t idx = __atomic_load_n(&s->r.avail->idx, __ATOMIC_ACQUIRE);
@@ -204,14 +211,19 @@ static inline void bare_split(struct shape *s)
 				break;
 			i = d->next;
 		}
-		s->r.used->ring[used & mask] = (struct vring_used_elem){ head, 0 };
+		if (in_order)
+			s->r.used->ring[s->dev.used & mask].id = head; /* the last one stays */
+		else
+			s->r.used->ring[used & mask] = (struct vring_used_elem){ head, 0 };
 		used++;
 	}
+	if (in_order)
+		s->r.used->ring[s->dev.used & mask].len = 0;
 	s->dev.used = used;
 	__atomic_store_n(&s->r.used->idx, used, __ATOMIC_RELEASE);
 }
 
-static inline void bare_packed(struct shape *s)
+static inline __attribute__((always_inline)) void bare_packed(struct shape *s, bool in_order)
 {
 	uint16_t at = s->dev.used, ids[256];
 	bool wrap = s->dev.used_wrap;
@@ -245,12 +257,16 @@ static inline void bare_packed(struct shape *s)
 		return;
 	step(s, &at, &wrap, s->ring);
 	for (unsigned i = 1; i < n; i++) {
+		if (in_order) {
+			step(s, &at, &wrap, s->ring);
+			continue;
+		}
 		s->r.pdesc[at].id = ids[i];
 		s->r.pdesc[at].len = 0;
 		s->r.pdesc[at].flags = wrap ? P_AVAIL | P_USED : 0;
 		step(s, &at, &wrap, s->ring);
 	}
-	s->r.pdesc[s->dev.used].id = ids[0];
+	s->r.pdesc[s->dev.used].id = ids[in_order ? n - 1 : 0];
 	s->r.pdesc[s->dev.used].len = 0;
 	__atomic_store_n(&s->r.pdesc[s->dev.used].flags, s->dev.used_wrap ? P_AVAIL | P_USED : 0,
 			 __ATOMIC_RELEASE);
@@ -279,10 +295,16 @@ static inline void device(struct shape *s)
 {
 	if (!s->bare)
 		engine(s);
+	else if (s->packed && s->in_order)
+		bare_packed(s, true);
 	else if (s->packed)
-		bare_packed(s);
-	else if (__atomic_load_n(&s->r.avail->idx, __ATOMIC_RELAXED) != s->dev.avail)
-		bare_split(s);
+		bare_packed(s, false);
+	else if (__atomic_load_n(&s->r.avail->idx, __ATOMIC_RELAXED) == s->dev.avail)
+		return;
+	else if (s->in_order)
+		bare_split(s, true);
+	else
+		bare_split(s, false);
 }
 
 /** device_thread - the device on the other CPU */
@@ -372,7 +394,9 @@ static void begin(struct shape *s)
 	s->ring = s->indirect ? 1 : s->chain;
 	while (size < s->batch * s->ring)
 		size *= 2;
-	rig_prepare(&s->r, size, (s->packed ? RIG_PACKED : 0) | RIG_EVENT | RIG_INDIRECT);
+	rig_prepare(&s->r, size,
+		    (s->packed ? RIG_PACKED : 0) | (s->in_order ? RIG_IN_ORDER : 0) | RIG_EVENT |
+			    RIG_INDIRECT);
 	s->avail_wrap = s->used_wrap = s->dev.avail_wrap = s->dev.used_wrap = true;
 	if (s->inflight) {
 		size_t len = vg_vq_inflight_size(size, s->packed);
@@ -393,6 +417,7 @@ static bool unlikely(const struct shape *s, const double *best)
 	return !s->one_cpu && (best[0] > 3 * best[1] || best[1] > 3 * best[0]);
 }
 
+static const char *match; /* -m */
 static FILE *json;
 static bool first_row = true;
 static unsigned above; /* rows at batch 32 with more than twice the floor */
@@ -404,6 +429,12 @@ static void measure(const struct shape *shape)
 	double best[2] = { 1e9, 1e9 };
 	char name[96];
 
+	snprintf(name, sizeof(name), "ring %s %s%s%s%s batch %u chain %u",
+		 shape->packed ? "packed" : "split", shape->indirect ? "indirect" : "direct",
+		 shape->inflight ? " in-flight record" : "", shape->in_order ? " in order" : "",
+		 shape->one_cpu ? " one CPU" : "", shape->batch, shape->chain);
+	if (match && !strstr(name, match))
+		return;
 	for (int b = 0; b < 2; b++) {
 		s[b] = *shape;
 		s[b].bare = b;
@@ -423,12 +454,9 @@ static void measure(const struct shape *shape)
 		rig_fini(&s[b].r);
 		free(s[b].record);
 	}
-	snprintf(name, sizeof(name), "ring %s %s%s%s batch %u chain %u",
-		 shape->packed ? "packed" : "split", shape->indirect ? "indirect" : "direct",
-		 shape->inflight ? " in-flight record" : "", shape->one_cpu ? " one CPU" : "",
-		 shape->batch, shape->chain);
 	printf("%-52s %8.2f ns %8.2f ns %6.2f\n", name, best[0], best[1], best[0] / best[1]);
-	if (shape->batch == 32 && !shape->inflight && !shape->one_cpu && best[0] > 2 * best[1])
+	if (shape->batch == 32 && !shape->inflight && !shape->in_order && !shape->one_cpu &&
+	    best[0] > 2 * best[1])
 		above++;
 	if (json)
 		fprintf(json,
@@ -446,17 +474,19 @@ int main(int argc, char **argv)
 	bool quick = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "qo:")) != -1) {
+	while ((opt = getopt(argc, argv, "qo:m:")) != -1) {
 		if (opt == 'q') {
 			quick = true;
 		} else if (opt == 'o') {
 			file = optarg;
+		} else if (opt == 'm') {
+			match = optarg;
 		} else {
-			fprintf(stderr, "usage: bench_ring [-q] [-o FILE]\n");
+			fprintf(stderr, "usage: bench_ring [-q] [-o FILE] [-m TEXT]\n");
 			return 2;
 		}
 	}
-	if (!quick) {
+	if (!quick && !match) {
 		mkdir("build", 0777);
 		mkdir("build/bench", 0777);
 		json = fopen(file, "w");
@@ -476,6 +506,10 @@ int main(int argc, char **argv)
 								 .chain = chains[k] });
 	for (int p = 0; p < 2; p++)
 		measure(&(struct shape){ .packed = p, .inflight = true, .batch = 32, .chain = 2 });
+	for (int p = 0; p < 2; p++)
+		for (unsigned k = 0; k < 4; k++)
+			measure(&(struct shape){
+				.packed = p, .in_order = true, .batch = 32, .chain = chains[k] });
 	for (int p = 0; p < 2; p++)
 		for (int ind = 0; ind < 2; ind++)
 			for (unsigned k = 0; k < 4; k++)

@@ -44,6 +44,11 @@ const struct vg_setting_key vg_settings_keys[] = {
 	  "most devices, and so worker processes, in all" },
 	{ "limits", "devices-per-guest", VG_SETTING_UINT, MEMBER(devices_per_guest), 1,
 	  VG_LIMIT_DEVICES_PER_GUEST, "64", "most devices of one guest" },
+	/* Last: the lines of devices follow in the same section. */
+	{ "vhost-user", "socket-group", VG_SETTING_STRING, MEMBER(socket_group), 0, 0, "",
+	  "group of the sockets, such as that of the user that runs QEMU" },
+	{ "vhost-user", "socket-mode", VG_SETTING_MODE, MEMBER(socket_mode), 0, 0777, "0600",
+	  "permissions of the sockets, octal; who can write to one can use its device" },
 	{ NULL, NULL, VG_SETTING_STRING, 0, 0, 0, 0, NULL, NULL },
 };
 
@@ -292,7 +297,7 @@ static int fail_unknown(const char *section, const char *key, struct vg_err *err
 	if (!used)
 		return vg_fail(err, -EINVAL,
 			       "there is no section [%.40s]; there are [daemon], [guests], "
-			       "[control], [worker], [limits]",
+			       "[control], [worker], [limits], [vhost-user]",
 			       section);
 	return vg_fail(err, -EINVAL, "[%.40s] has no key \"%.40s\"; it has %s", section, key,
 		       known);
@@ -390,7 +395,7 @@ static int got_pair(void *user, const char *section, const char *name, const cha
 	bool again;
 	int ret;
 
-	if (strcmp(section, "vhost-user") == 0) {
+	if (!key && strcmp(section, "vhost-user") == 0) {
 		ret = add_socket(r->s, name, value, &err);
 	} else if (!key) {
 		ret = fail_unknown(section, name, &err);
@@ -497,8 +502,7 @@ void vg_settings_print(const struct vg_settings *s, FILE *out)
 		putc('\n', out);
 	}
 	for (unsigned i = 0; i < s->n_sockets; i++)
-		fprintf(out, "%s%s = %s\n", i ? "" : "\n[vhost-user]\n", s->sockets[i].name,
-			s->sockets[i].spec);
+		fprintf(out, "%s = %s\n", s->sockets[i].name, s->sockets[i].spec);
 }
 
 void vg_settings_socket(const struct vg_settings *s, char *buf, size_t len)
@@ -522,19 +526,29 @@ int vg_settings_worker_ids(const struct vg_settings *s, uid_t *uid, gid_t *gid, 
 	return 0;
 }
 
-int vg_settings_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err)
+static int find_group(const char *name, const char *where, gid_t *gid, struct vg_err *err)
 {
 	const struct group *gr;
 
 	*gid = (gid_t)-1;
-	if (!s->group[0])
+	if (!name[0])
 		return 0;
-	gr = getgrnam(s->group);
+	gr = getgrnam(name);
 	if (!gr)
-		return vg_fail(err, -ENOENT,
-			       "there is no group \"%s\"; make it (groupadd --system %s), or set "
-			       "group in [control]",
-			       s->group, s->group);
+		return vg_fail(
+			err, -ENOENT,
+			"there is no group \"%s\"; make it (groupadd --system %s), or set %s", name,
+			name, where);
 	*gid = gr->gr_gid;
 	return 0;
+}
+
+int vg_settings_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err)
+{
+	return find_group(s->group, "group in [control]", gid, err);
+}
+
+int vg_settings_socket_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err)
+{
+	return find_group(s->socket_group, "socket-group in [vhost-user]", gid, err);
 }

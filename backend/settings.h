@@ -63,6 +63,8 @@ struct vg_settings {
 	uint64_t devices_per_guest;
 
 	/* [vhost-user] */
+	char socket_group[33]; /* "": ours */
+	unsigned socket_mode;
 	struct vg_settings_socket_device sockets[VG_SETTINGS_SOCKETS_MAX];
 	unsigned n_sockets;
 };
@@ -123,8 +125,10 @@ void vg_settings_socket(const struct vg_settings *s, char *buf, size_t len);
  */
 int vg_settings_worker_ids(const struct vg_settings *s, uid_t *uid, gid_t *gid, struct vg_err *err);
 
-/** vg_settings_group - the control socket's group; (gid_t)-1: none is set. -ENOENT: no such group */
+/* The control socket's group, and that of sockets in [vhost-user]; (gid_t)-1: none is set. -ENOENT:
+ * no such group */
 int vg_settings_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err);
+int vg_settings_socket_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err);
 
 /** vg_log_level_parse - "error", "warning", "info", "debug". Return: 0 or -EINVAL. */
 int vg_log_level_parse(const char *word, enum vg_log_level *level);

@@ -105,11 +105,16 @@ static bool left_behind(const struct sockaddr_un *un)
 /* Return: 0; -EBUSY: somebody listens there; or negative errno; all with a sentence. */
 static int make_socket(struct vg_socket_device *d, struct vg_err *err)
 {
+	const struct vg_settings *settings = d->c.super->settings;
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	gid_t group;
 	int fd, ret;
 
 	if (d->listen >= 0)
 		return 0;
+	ret = vg_settings_socket_group(settings, &group, err);
+	if (ret < 0)
+		return ret;
 	memcpy(un.sun_path, d->path, sizeof(un.sun_path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -117,7 +122,14 @@ static int make_socket(struct vg_socket_device *d, struct vg_err *err)
 	ret = bind(fd, (const struct sockaddr *)&un, sizeof(un));
 	if (ret < 0 && errno == EADDRINUSE && left_behind(&un))
 		ret = bind(fd, (const struct sockaddr *)&un, sizeof(un));
-	if (ret == 0 && listen(fd, BACKLOG) == 0) {
+	if (ret == 0 &&
+	    (chown(d->path, (uid_t)-1, group) < 0 ||
+	     chmod(d->path, (mode_t)settings->socket_mode) < 0 || listen(fd, BACKLOG) < 0)) {
+		ret = -errno;
+		unlink(d->path);
+		errno = -ret;
+	}
+	if (ret == 0) {
 		d->listen = fd;
 		return 0;
 	}

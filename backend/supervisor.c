@@ -292,6 +292,8 @@ static void reload(struct vg_super *s)
 	} else {
 		memcpy(s->settings->sockets, now->sockets, sizeof(now->sockets));
 		s->settings->n_sockets = now->n_sockets;
+		memcpy(s->settings->socket_group, now->socket_group, sizeof(now->socket_group));
+		s->settings->socket_mode = now->socket_mode;
 	}
 	free(now);
 }

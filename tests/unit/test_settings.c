@@ -151,6 +151,7 @@ static void mistakes_are_told_with_their_line(void **state)
 		{ "[limits]\ndevices = 1\ndevices = 2\n", ":3: devices stands in the file twice" },
 		{ "[vhost-user]\n = rng\n", ":2: \"\" names no socket" },
 		{ "[vhost-user]\na/b = rng\n", ":2: \"a/b\" names no socket" },
+		{ "[vhost-user]\nsocket-mode = rng\n", ":2: socket-mode must be octal" },
 		{ "[vhost-user]\na = rng\na = rng\n", ":3: a stands in [vhost-user] twice" },
 		{ "x\n[limits]\ndevices = 0\n", ":1: this is neither" },
 		{ "[limits]\ndevices = 0\nx\n", ":2: devices must be" },
@@ -225,7 +226,8 @@ static void what_is_printed_can_be_read_again(void **state)
 
 	(void)state;
 	assert_int_equal(load("[guests]\nconfig-dirs = /a /b\n[worker]\nsandbox = off\n[control]\n"
-			      "mode = 0644\n[daemon]\nlog-target = syslog\n"),
+			      "mode = 0644\n[daemon]\nlog-target = syslog\n"
+			      "[vhost-user]\nweb = blk,target=/a,readonly\nsocket-mode = 0660\n"),
 			 0);
 	f = open_memstream(&text, &len);
 	vg_settings_print(&s, f);
@@ -237,6 +239,7 @@ static void what_is_printed_can_be_read_again(void **state)
 	assert_string_equal(text, again);
 	assert_non_null(strstr(text, "config-dirs = /a\n  /b\n"));
 	assert_non_null(strstr(text, "mode = 0644\n"));
+	assert_non_null(strstr(text, "socket-mode = 0660\nweb = blk,target=/a,readonly\n"));
 	free(text);
 	free(again);
 }

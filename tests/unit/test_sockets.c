@@ -396,6 +396,30 @@ static void path_in_use(void **state)
 	comes_to(r, "p", "waiting", NULL);
 }
 
+static void permissions(void **state)
+{
+	struct rig *r = *state;
+	struct stat st;
+	char path[160];
+
+	serve(r, "a = rng\n");
+	comes_to(r, "a", "waiting", NULL);
+	snprintf(path, sizeof(path), "%s/run/a.sock", r->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	serve(r, "socket-mode = 0660\nsocket-group = no-such-group\na = rng\nb = rng\n");
+	comes_to(r, "b", "failed", "no-such-group");
+	comes_to(r, "a", "waiting", NULL);
+	serve(r, "socket-mode = 0660\nsocket-group = root\na = rng\nb = rng\n");
+	if (geteuid() != 0)
+		skip(); /* only root can give its sockets to another group */
+	comes_to(r, "b", "waiting", NULL);
+	snprintf(path, sizeof(path), "%s/run/b.sock", r->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0660);
+	assert_int_equal(st.st_gid, 0);
+}
+
 static void killed_worker(void **state)
 {
 	struct rig *r = *state;
@@ -611,6 +635,7 @@ int main(void)
 		T(mistakes_in_the_device),
 		T(path_not_to_be_had),
 		T(path_in_use),
+		T(permissions),
 		T(killed_worker),
 		T(crash_loop),
 		T(reloaded),

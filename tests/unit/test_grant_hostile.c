@@ -298,6 +298,7 @@ static void features(void **state)
 	unsigned int i;
 
 	assert_int_equal(drv_dev_connect(g->dev), 0);
+	assert_false(g->dev->offered[0] >> 38 & 1); /* an event channel carries no data */
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		memcpy(q.block, bad[i].block, sizeof(q.block));
 		assert_int_equal(drv_dev_set_status(g->dev, 3), 3);

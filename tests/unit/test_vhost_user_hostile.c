@@ -126,6 +126,21 @@ static void features_that_were_never_offered(void **state)
 	rig_hung_up(&r);
 }
 
+/* Neither an eventfd nor VRING_KICK can carry what a driver would put into a notification. */
+static void notification_data_is_not_offered(void **state)
+{
+	const uint64_t data = 1ull << 38; /* VIRTIO_F_NOTIFICATION_DATA */
+	uint64_t offered = 0;
+
+	(void)state;
+	assert_int_equal(vuf_get_u64(&r.f, VUF_GET_FEATURES, &offered), 0);
+	assert_true(offered & VUF_F_VERSION1);
+	assert_false(offered & data);
+	r.f.ack = false;
+	assert_int_equal(vuf_do_u64(&r.f, VUF_SET_FEATURES, VUF_F_VERSION1 | data, -1), 0);
+	rig_hung_up(&r);
+}
+
 /* VERSION_1 is required: the device cannot speak to a legacy driver, and does not try. */
 static void a_legacy_driver(void **state)
 {
@@ -551,6 +566,7 @@ int main(void)
 		T(messages_in_the_wrong_order),
 		T(requests_that_were_not_negotiated),
 		T(features_that_were_never_offered),
+		T(notification_data_is_not_offered),
 		T(a_legacy_driver),
 		T(the_peer_vanishes_at_any_byte_of_a_session),
 		T(the_peer_vanishes_with_requests_in_flight),

@@ -29,7 +29,7 @@
 /* Pages of all pools of a device: 32 MiB. One maptrack entry each, of 1024 frames x 256 for the
  * whole backend domain (Xen: gnttab_max_maptrack_frames). */
 #define VG_LIMIT_POOL_PAGES 8192u
-#define VG_LIMIT_POOLS	    4u
+#define VG_LIMIT_POOLS	    16u
 
 /* Pages of data buffers of a device that are mapped at once, 8 MiB; further data is copied. Maptrack
  * entries, again. */

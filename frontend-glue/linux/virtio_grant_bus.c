@@ -544,8 +544,42 @@ static const struct dev_pm_ops vg_pm_ops = {
 	.restore = vg_pm_thaw,
 };
 
+/*
+ * What a device asked of Xen and of its pool since it is there, in sysfs below
+ * the xenbus device: grant-virtio-<id>/{kicks,interrupts,granted,pooled,
+ * pool_full,pool_pages}.
+ */
+#define VG_ATTR(name, value)                                                   \
+	static ssize_t name##_show(struct device *dev,                         \
+				   struct device_attribute *attr, char *buf)   \
+	{                                                                      \
+		struct vg_device *vg = to_vg(dev);                             \
+                                                                               \
+		return sysfs_emit(buf, "%llu\n", (unsigned long long)(value)); \
+	}                                                                      \
+	static DEVICE_ATTR_RO(name)
+
+VG_ATTR(kicks, atomic64_read(&vg->kicks));
+VG_ATTR(interrupts, atomic64_read(&vg->interrupts));
+VG_ATTR(granted, atomic64_read(&vg->dma.granted));
+VG_ATTR(pooled, READ_ONCE(vg->dma.pool.buffers));
+VG_ATTR(pool_full, READ_ONCE(vg->dma.pool.full));
+VG_ATTR(pool_pages, READ_ONCE(vg->dma.pool.pages));
+
+static struct attribute *vg_attrs[] = {
+	&dev_attr_kicks.attr,
+	&dev_attr_interrupts.attr,
+	&dev_attr_granted.attr,
+	&dev_attr_pooled.attr,
+	&dev_attr_pool_full.attr,
+	&dev_attr_pool_pages.attr,
+	NULL,
+};
+ATTRIBUTE_GROUPS(vg);
+
 static const struct device_type vg_device_type = {
 	.name = "virtio-grant",
+	.groups = vg_groups,
 	.release = vg_release,
 	.pm = pm_sleep_ptr(&vg_pm_ops),
 };

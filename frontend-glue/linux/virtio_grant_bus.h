@@ -44,6 +44,8 @@ enum vg_phase {
  * @xdev: the xenbus device
  * @dma: DMA operations of @dev
  * @dma_mask: for @dev
+ * @kicks: notifications of virtqueues that were sent, each one a hypercall
+ * @interrupts: that came for virtqueues
  * @work: see the top of this file
  * @gone: likewise
  * @event: likewise
@@ -82,6 +84,8 @@ struct vg_device {
 	struct xenbus_device *xdev;
 	struct vg_dma dma;
 	u64 dma_mask;
+	atomic64_t kicks;
+	atomic64_t interrupts;
 
 	struct delayed_work work;
 	struct delayed_work gone;

@@ -231,6 +231,7 @@ static dma_addr_t vg_dma_map(struct vg_dma *dma, phys_addr_t phys, size_t size,
 
 	if (vg_pool_map(&dma->pool, phys, size, &addr))
 		return addr;
+	atomic64_inc(&dma->granted);
 	return vg_grant(dma, phys, size, dir == DMA_TO_DEVICE);
 }
 

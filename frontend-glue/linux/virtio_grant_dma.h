@@ -42,6 +42,7 @@ struct vg_run_stack {
  * @lock: of @run and @kept
  * @run: free runs by length; run[0] has those of one reference
  * @kept: references in all of @run
+ * @granted: buffers that were granted by themselves, since the device is there
  * @memory: of all stacks
  */
 struct vg_dma {
@@ -54,6 +55,7 @@ struct vg_dma {
 	spinlock_t lock;
 	struct vg_run_stack run[VG_RUN_MAX];
 	unsigned int kept;
+	atomic64_t granted;
 	grant_ref_t *memory;
 };
 

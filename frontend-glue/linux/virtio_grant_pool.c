@@ -8,8 +8,8 @@
  * anywhere. It is also the safest way, because the backend sees nothing but
  * copies.
  *
- * The pool is a few arenas. A buffer takes whole pages of one arena, at offset
- * 0, found first-fit in a bitmap. When there is no room, it is granted by
+ * The pool is a few arenas. A buffer takes slots of one arena, found next-fit in
+ * a bitmap. When there is no room, it is granted by
  * itself instead; both kinds mix freely. Like swiotlb, a buffer is copied in
  * whatever its direction, so that what the device leaves unwritten keeps the
  * contents that it had, and nothing of an earlier buffer gets out.
@@ -90,6 +90,7 @@ static void vg_arena_free(struct vg_arena *a)
  */
 void vg_pool_free(struct vg_pool *pool)
 {
+	pool->pages = 0;
 	while (pool->n)
 		vg_arena_free(pool->arena[--pool->n]);
 }
@@ -104,32 +105,87 @@ void vg_pool_free(struct vg_pool *pool)
 void vg_pool_make(struct vg_pool *pool, domid_t domid, unsigned int pages,
 		  size_t threshold)
 {
+	unsigned int chunk = VG_ARENA_PAGES;
 	struct vg_arena *a;
 
 	vg_pool_free(pool);
 	pool->threshold = threshold;
 	while (pages && pool->n < VG_ARENAS_MAX) {
-		a = vg_arena_new(domid, min(pages, VG_ARENA_PAGES));
-		if (!a)
+		a = vg_arena_new(domid, min(pages, chunk));
+		if (a) {
+			pages -= a->pages;
+			pool->arena[pool->n++] = a;
+		} else if (chunk > VG_ARENA_PAGES_MIN) {
+			chunk /= 2;
+		} else {
 			break;
-		pages -= a->pages;
-		pool->arena[pool->n++] = a;
+		}
 	}
 }
 
-static struct vg_arena *vg_arena_of(struct vg_pool *pool, dma_addr_t addr,
-				    unsigned int *page)
+/**
+ * vg_pool_trim() - free the arenas that the backend has refused
+ * @pool: no buffer is in them
+ */
+void vg_pool_trim(struct vg_pool *pool)
 {
-	grant_ref_t ref = (addr & ~VIRTIO_GRANT_ADDR_FLAG) >>
-			  VIRTIO_GRANT_PAGE_SHIFT;
+	unsigned int i, n = 0, pages = 0;
+
+	for (i = 0; i < pool->n; i++) {
+		if (pool->arena[i]->announced) {
+			pages += pool->arena[i]->pages;
+			pool->arena[n++] = pool->arena[i];
+		} else {
+			vg_arena_free(pool->arena[i]);
+		}
+	}
+	pool->n = n;
+	pool->pages = pages;
+}
+
+/**
+ * vg_arena_of() - in which arena an address lies
+ * @pool: the pool
+ * @addr: the address for the device
+ * @offset: receives the bytes before it in the arena
+ *
+ * Return: the arena, or NULL: a grant of its own.
+ */
+static struct vg_arena *vg_arena_of(struct vg_pool *pool, dma_addr_t addr,
+				    size_t *offset)
+{
+	struct vg_arena *a;
 	unsigned int i;
 
 	for (i = 0; i < pool->n; i++) {
-		*page = ref - pool->arena[i]->first;
-		if (*page < pool->arena[i]->pages)
-			return pool->arena[i];
+		a = pool->arena[i];
+		*offset = addr - VIRTIO_GRANT_ADDR(a->first, 0);
+		if (*offset < a->pages * VG_PAGE)
+			return a;
 	}
 	return NULL;
+}
+
+/**
+ * vg_arena_take() - find room in an arena
+ * @a: the arena; its pool is locked
+ * @slots: how many
+ *
+ * Return: the first one, or -1.
+ */
+static int vg_arena_take(struct vg_arena *a, unsigned int slots)
+{
+	unsigned int size = a->pages * VG_SLOTS_A_PAGE;
+	unsigned int at;
+
+	at = bitmap_find_next_zero_area(a->used, size, a->hint, slots, 0);
+	if (at >= size && a->hint)
+		at = bitmap_find_next_zero_area(a->used, size, 0, slots, 0);
+	if (at >= size)
+		return -1;
+	bitmap_set(a->used, at, slots);
+	a->hint = at + slots;
+	return at;
 }
 
 /**
@@ -144,39 +200,36 @@ static struct vg_arena *vg_arena_of(struct vg_pool *pool, dma_addr_t addr,
 bool vg_pool_map(struct vg_pool *pool, phys_addr_t phys, size_t size,
 		 dma_addr_t *addr)
 {
-	unsigned int pages = DIV_ROUND_UP(size, VG_PAGE);
+	unsigned int slots = DIV_ROUND_UP(size, VG_SLOT);
 	struct vg_arena *a = NULL;
-	unsigned int i, page = 0;
 	unsigned long flags;
+	unsigned int i;
+	size_t offset;
+	int slot = -1;
 
-	if (!size || size > pool->threshold ||
+	if (!pool->n || !size || size > pool->threshold ||
 	    PageHighMem(pfn_to_page(PHYS_PFN(phys))))
 		return false;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	for (i = 0; i < pool->n; i++) {
+	for (i = 0; i < pool->n && slot < 0; i++) {
 		a = pool->arena[i];
-		if (!a->announced)
-			continue;
-		page = bitmap_find_next_zero_area(a->used, a->pages, a->hint,
-						  pages, 0);
-		if (page >= a->pages && a->hint)
-			page = bitmap_find_next_zero_area(a->used, a->pages, 0,
-							  pages, 0);
-		if (page < a->pages) {
-			bitmap_set(a->used, page, pages);
-			a->hint = page + pages;
-			break;
-		}
+		if (a->announced)
+			slot = vg_arena_take(a, slots);
 	}
+	if (slot < 0)
+		pool->full++;
+	else
+		pool->buffers++;
 	spin_unlock_irqrestore(&pool->lock, flags);
-	if (i == pool->n)
+	if (slot < 0)
 		return false;
 
-	for (i = 0; i < pages; i++)
-		a->orig[page + i] = phys + i * VG_PAGE;
-	memcpy(a->mem + page * VG_PAGE, phys_to_virt(phys), size);
-	*addr = VIRTIO_GRANT_ADDR(a->first + page, 0);
+	for (i = 0; i < slots; i++)
+		a->orig[slot + i] = phys + i * VG_SLOT;
+	offset = (size_t)slot * VG_SLOT;
+	memcpy(a->mem + offset, phys_to_virt(phys), size);
+	*addr = VIRTIO_GRANT_ADDR(a->first, 0) + offset;
 	return true;
 }
 
@@ -190,15 +243,15 @@ bool vg_pool_map(struct vg_pool *pool, phys_addr_t phys, size_t size,
 void vg_pool_sync(struct vg_pool *pool, dma_addr_t addr, size_t size,
 		  bool for_cpu)
 {
-	unsigned int offset = addr & (VG_PAGE - 1);
-	unsigned int page;
-	struct vg_arena *a = vg_arena_of(pool, addr, &page);
 	void *copy, *buffer;
+	struct vg_arena *a;
+	size_t offset;
 
+	a = vg_arena_of(pool, addr, &offset);
 	if (!a)
 		return;
-	copy = a->mem + page * VG_PAGE + offset;
-	buffer = phys_to_virt(a->orig[page] + offset);
+	copy = a->mem + offset;
+	buffer = phys_to_virt(a->orig[offset / VG_SLOT] + offset % VG_SLOT);
 	if (for_cpu)
 		memcpy(buffer, copy, size);
 	else
@@ -217,16 +270,17 @@ void vg_pool_sync(struct vg_pool *pool, dma_addr_t addr, size_t size,
 bool vg_pool_unmap(struct vg_pool *pool, dma_addr_t addr, size_t size,
 		   bool copy_back)
 {
-	unsigned int page;
-	struct vg_arena *a = vg_arena_of(pool, addr, &page);
+	struct vg_arena *a;
 	unsigned long flags;
+	size_t offset;
 
+	a = vg_arena_of(pool, addr, &offset);
 	if (!a)
 		return false;
 	if (copy_back)
 		vg_pool_sync(pool, addr, size, true);
 	spin_lock_irqsave(&pool->lock, flags);
-	bitmap_clear(a->used, page, DIV_ROUND_UP(size, VG_PAGE));
+	bitmap_clear(a->used, offset / VG_SLOT, DIV_ROUND_UP(size, VG_SLOT));
 	spin_unlock_irqrestore(&pool->lock, flags);
 	return true;
 }

@@ -16,6 +16,7 @@
 
 /**
  * struct vg_queue - notifications of one virtqueue; vq->priv
+ * @vg: the device
  * @vq: the virtqueue
  * @port: event channel, used both ways
  * @irq: bound to it
@@ -23,6 +24,7 @@
  * @name: of the interrupt
  */
 struct vg_queue {
+	struct vg_device *vg;
 	struct virtqueue *vq;
 	evtchn_port_t port;
 	int irq;
@@ -35,6 +37,7 @@ static irqreturn_t vg_queue_interrupt(int irq, void *arg)
 	struct vg_queue *q = arg;
 	unsigned int eoi = 0;
 
+	atomic64_inc(&q->vg->interrupts);
 	if (vring_interrupt(irq, q->vq) == IRQ_HANDLED)
 		q->spurious = 0;
 	else if (++q->spurious > VG_SPURIOUS_MAX)
@@ -47,6 +50,7 @@ static bool vg_notify(struct virtqueue *vq)
 {
 	struct vg_queue *q = vq->priv;
 
+	atomic64_inc(&q->vg->kicks);
 	notify_remote_via_evtchn(q->port);
 	return true;
 }
@@ -77,6 +81,7 @@ static int vg_queue_make(struct vg_device *vg, struct virtqueue *vq)
 	q = kzalloc(sizeof(*q), GFP_KERNEL);
 	if (!q)
 		return -ENOMEM;
+	q->vg = vg;
 	q->vq = vq;
 	snprintf(q->name, sizeof(q->name), "%s-%s", dev_name(&vq->vdev->dev),
 		 vq->name);
@@ -174,6 +179,7 @@ static int vg_prepare(struct virtio_msg_device *vmdev)
 
 	for (i = 0; i < vg->dma.pool.n; i++)
 		vg_announce(vg, vg->dma.pool.arena[i]);
+	vg_pool_trim(&vg->dma.pool);
 	return vg_dma_attach(&vg->dma);
 }
 

@@ -53,7 +53,7 @@ struct drv_pages *drv_mem_grant_pages(const struct drv_buf *buf);
 /* ---- the device ----------------------------------------------------------- */
 
 #define DRV_MAX_QUEUES 64u
-#define DRV_MAX_POOLS  8u
+#define DRV_MAX_POOLS  20u
 
 /** struct drv_queue - one virtqueue, with its event channel */
 struct drv_queue {

@@ -362,9 +362,14 @@ unsigned vg_dev_pop(struct vg_dev *dev, unsigned q, struct vg_chain **out, unsig
 
 bool vg_dev_rearm(struct vg_dev *dev, unsigned q)
 {
+	return vg_dev_rearm_after(dev, q, 1);
+}
+
+bool vg_dev_rearm_after(struct vg_dev *dev, unsigned q, unsigned n)
+{
 	struct vg_vq *vq = vg_dev_vq(dev, q);
 
-	return vq && !(dev->status & VG_STATUS_NEEDS_RESET) && vg_vq_rearm(vq);
+	return vq && !(dev->status & VG_STATUS_NEEDS_RESET) && vg_vq_rearm_after(vq, n);
 }
 
 const struct vg_device_ops *vg_device_find(const char *name)

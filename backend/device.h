@@ -285,4 +285,7 @@ unsigned vg_dev_pop(struct vg_dev *dev, unsigned q, struct vg_chain **out, unsig
  */
 bool vg_dev_rearm(struct vg_dev *dev, unsigned q);
 
+/** vg_dev_rearm_after - vg_vq_rearm_after(), the same */
+bool vg_dev_rearm_after(struct vg_dev *dev, unsigned q, unsigned n);
+
 #endif /* VG_DEVICE_H */

@@ -384,11 +384,17 @@ void vg_vq_quiet(struct vg_vq *vq)
 
 bool vg_vq_rearm(struct vg_vq *vq)
 {
+	return vg_vq_rearm_after(vq, 1);
+}
+
+bool vg_vq_rearm_after(struct vg_vq *vq, unsigned n)
+{
+	uint32_t skip = !vq->event_idx ? 0 : n - 1 < vq->size ? n - 1 : vq->size - 1;
 	bool more;
 
 	if (vq->fault)
 		return false;
-	more = vq->packed ? vg_packed_rearm(vq) : vg_split_rearm(vq);
+	more = vq->packed ? vg_packed_rearm(vq, skip) : vg_split_rearm(vq, skip);
 	/* Nothing can be had until a chain is pushed. */
 	if (vq->starved)
 		return false;

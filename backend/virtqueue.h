@@ -163,6 +163,16 @@ void vg_vq_quiet(struct vg_vq *vq);
  */
 bool vg_vq_rearm(struct vg_vq *vq);
 
+/**
+ * vg_vq_rearm_after - the same, for the @n-th next available chain instead, @n >= 1
+ *
+ * Without EVENT_IDX for the next; on a packed ring for the @n-th descriptor. No notification comes
+ * while there are fewer: the caller must look by itself after a while.
+ *
+ * Return: true when there are as many already.
+ */
+bool vg_vq_rearm_after(struct vg_vq *vq, unsigned n);
+
 /** vg_vq_inflight - chains popped and not yet pushed */
 unsigned vg_vq_inflight(const struct vg_vq *vq);
 

@@ -253,6 +253,7 @@ static inline void vg_slot_release(struct vg_vq *vq, struct vg_slot *s)
 /*
  * virtqueue_split.c, virtqueue_packed.c: the ring's side of each verb.
  *
+ * rearm asks for the notification of the chain (split) or descriptor (packed) after @skip < size others.
  * pop returns how many chains it gathered; the reason why not more may be vq->fault. publish makes
  * vq->done[] visible, n_done > 0, and says whether to notify.
  */
@@ -260,13 +261,13 @@ unsigned vg_split_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max);
 void vg_split_unpop(struct vg_vq *vq, struct vg_slot *s);
 bool vg_split_publish(struct vg_vq *vq);
 void vg_split_quiet(struct vg_vq *vq);
-bool vg_split_rearm(struct vg_vq *vq);
+bool vg_split_rearm(struct vg_vq *vq, uint32_t skip);
 
 unsigned vg_packed_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max);
 void vg_packed_unpop(struct vg_vq *vq, struct vg_slot *s);
 bool vg_packed_publish(struct vg_vq *vq);
 void vg_packed_quiet(struct vg_vq *vq);
-bool vg_packed_rearm(struct vg_vq *vq);
+bool vg_packed_rearm(struct vg_vq *vq, uint32_t skip);
 
 /**
  * vg_done_batch - for how many done chains, from the @i-th on, one used entry will do

@@ -345,18 +345,22 @@ void vg_packed_quiet(struct vg_vq *vq)
 	packed_wish(vq, 0, VRING_PACKED_EVENT_FLAG_DISABLE);
 }
 
-bool vg_packed_rearm(struct vg_vq *vq)
+bool vg_packed_rearm(struct vg_vq *vq, uint32_t skip)
 {
+	struct place p = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };
 	uint16_t flags;
 
+	p = vg_place_add(vq, p, skip);
 	if (vq->event_idx)
-		packed_wish(vq, (uint16_t)(vq->avail_idx | vq->avail_wrap << 15),
+		packed_wish(vq, (uint16_t)(p.idx | (uint32_t)p.wrap << 15),
 			    VRING_PACKED_EVENT_FLAG_DESC);
 	else
 		packed_wish(vq, 0, VRING_PACKED_EVENT_FLAG_ENABLE);
-	if (vq->descs_out == vq->size)
+	if (vq->descs_out + skip >= vq->size)
 		return false;
-	flags = __atomic_load_n((any16 *)&vq->desc[vq->avail_idx].rest + 3, __ATOMIC_SEQ_CST);
-	vq->promised = packed_available((uint64_t)le16toh(flags) << 48, vq->avail_wrap);
-	return vq->promised;
+	flags = __atomic_load_n((any16 *)&vq->desc[p.idx].rest + 3, __ATOMIC_SEQ_CST);
+	if (!packed_available((uint64_t)le16toh(flags) << 48, p.wrap))
+		return false;
+	vq->promised = skip == 0; /* a driver makes them available in order; this one need not */
+	return true;
 }

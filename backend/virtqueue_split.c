@@ -295,13 +295,13 @@ void vg_split_quiet(struct vg_vq *vq)
 		st16(&vq->used->flags, VRING_USED_F_NO_NOTIFY);
 }
 
-bool vg_split_rearm(struct vg_vq *vq)
+bool vg_split_rearm(struct vg_vq *vq, uint32_t skip)
 {
 	if (vq->event_idx)
-		__atomic_store_n((uint16_t *)&vq->used->ring[vq->size], htole16(vq->avail_idx),
-				 __ATOMIC_SEQ_CST);
+		__atomic_store_n((uint16_t *)&vq->used->ring[vq->size],
+				 htole16((uint16_t)(vq->avail_idx + skip)), __ATOMIC_SEQ_CST);
 	else
 		__atomic_store_n(&vq->used->flags, 0, __ATOMIC_SEQ_CST);
 	/* A broken index is for the next pop to tell. */
-	return split_look(vq) || vq->avail_seen != vq->avail_idx;
+	return split_look(vq) || (uint16_t)(vq->avail_seen - vq->avail_idx) > skip;
 }

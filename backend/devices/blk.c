@@ -14,6 +14,11 @@
  * Where the port gives direct memory (vhost-user) the copies vanish and io_uring
  * works on guest memory itself; vg_data hides the difference.
  *
+ * Pace. A busy queue is not looked at for each request: see pace.h. Nor is the
+ * driver told of each that is done: while VG_PACE_START or more are under way, what
+ * is done waits until it is half of all. Both for at most `wait` microseconds,
+ * which a timer ends; and the ring is looked at whenever something completes.
+ *
  * Durability (5.2.6.2). The cache is write-back when the driver negotiated
  * FLUSH (or set `writeback` to 1 with CONFIG_WCE): a write is complete when the
  * kernel has it, and a FLUSH is answered after fdatasync, which covers every
@@ -36,6 +41,7 @@
 #include "backend/devices/devices.h"
 #include "backend/images/raw.h"
 #include "backend/limits.h"
+#include "backend/pace.h"
 
 enum {
 	SECTOR = 512,  /* unit of all sector numbers, 5.2.4 */
@@ -59,6 +65,8 @@ static const struct vg_param_def blk_params[] = {
 	{ "direct", VG_PARAM_BOOL, false, 0, 1, "0", "bypass the host's page cache (O_DIRECT)" },
 	{ "map-from", VG_PARAM_SIZE, false, 0, VG_LIMIT_REQUEST_BYTES, "0",
 	  "map the data of requests of at least this many bytes instead of copying it; 0: never" },
+	{ "wait", VG_PARAM_UINT, false, 0, 1000000, "50",
+	  "longest time in microseconds that a busy queue waits for more requests; 0: never" },
 	{ "queues", VG_PARAM_UINT, false, 1, VG_MAX_QUEUES - 1, "1", "number of request queues" },
 	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
 	  "largest queue size, a power of two" },
@@ -101,7 +109,11 @@ struct blk_queue {
 	struct vg_deferred complete;
 	unsigned inflight; /* given to io_uring */
 	bool stopping;
-	bool starved; /* bounce memory ran out: go on when something completes */
+	bool starved;	 /* bounce memory ran out: go on when something completes */
+	unsigned n_done; /* on the done list */
+	struct vg_pace pace;
+	struct vg_timer timer; /* runs while something waits */
+	bool late;	       /* it has expired: nothing may wait */
 };
 
 struct blk {
@@ -110,6 +122,7 @@ struct blk {
 	char serial[VIRTIO_BLK_ID_BYTES];
 	bool write_through;
 	size_t map_from;       /* bytes; see struct vg_mem */
+	int64_t wait_ns;       /* 0: never wait */
 	struct vg_batch batch; /* of the running turn: never kept over a turn */
 	struct blk_queue queue[VG_MAX_QUEUES];
 };
@@ -161,6 +174,7 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	if (!blk)
 		return vg_fail(err, -ENOMEM, "out of memory");
 	blk->map_from = vg_params_uint(params, blk_params, "map-from");
+	blk->wait_ns = (int64_t)vg_params_uint(params, blk_params, "wait") * 1000;
 	ret = vg_raw_open(vg_params_str(params, blk_params, "target"),
 			  vg_params_bool(params, blk_params, "readonly"),
 			  vg_params_bool(params, blk_params, "direct"), &blk->img, err);
@@ -260,6 +274,7 @@ static void req_done(struct blk_req *r, uint8_t status)
 	r->next = NULL;
 	*bq->done_tail = r;
 	bq->done_tail = &r->next;
+	bq->n_done++;
 	vg_loop_defer(bq->dev->loop, &bq->complete);
 }
 
@@ -294,6 +309,42 @@ static void count(struct blk_req *r)
 		stats->bytes_written += r->len;
 }
 
+/* Something waits: not for longer than this. */
+static void wait_begins(struct blk_queue *bq)
+{
+	if (!bq->timer.tether)
+		vg_loop_timer(bq->dev->loop, &bq->timer, bq->blk->wait_ns);
+}
+
+static void wait_is_over(struct vg_timer *t)
+{
+	struct blk_queue *bq = (struct blk_queue *)((char *)t - offsetof(struct blk_queue, timer));
+
+	bq->late = true;
+	vg_loop_defer(bq->dev->loop, &bq->complete);
+}
+
+/* Whether what is done had better wait for more of what the disk has. */
+static bool hold_back(struct blk_queue *bq)
+{
+	if (!bq->blk->wait_ns || bq->late || bq->stopping || bq->starved ||
+	    bq->inflight < VG_PACE_START || bq->n_done >= bq->inflight)
+		return false;
+	wait_begins(bq);
+	return true;
+}
+
+/* Whether the next requests had better gather: a disk that has none was faster than the driver. While
+ * it has some, each is given to it as soon as it is seen. */
+static bool gathers(struct blk_queue *bq)
+{
+	if (bq->late || bq->stopping || bq->inflight || bq->pace.ahead < 2 ||
+	    vg_dev_rearm_after(bq->dev, bq->q, bq->pace.ahead))
+		return false;
+	wait_begins(bq);
+	return true;
+}
+
 /* End of a turn: everything that completed goes to the guest with one copy, one notification. */
 static void complete_all(struct vg_deferred *d)
 {
@@ -302,9 +353,15 @@ static void complete_all(struct vg_deferred *d)
 	struct vg_dev *dev = bq->dev;
 	struct vg_batch *batch = &bq->blk->batch;
 	struct blk_req *done = bq->done;
+	bool starved = bq->starved;
 
+	if (hold_back(bq)) {
+		process(bq);
+		return;
+	}
 	bq->done = NULL;
 	bq->done_tail = &bq->done;
+	bq->n_done = 0;
 	vg_batch_init(batch, dev->mem);
 	for (struct blk_req *r = done; r; r = r->next) {
 		if (r->has_data && r->status == VIRTIO_BLK_S_OK)
@@ -341,7 +398,10 @@ static void complete_all(struct vg_deferred *d)
 	/* What could not be taken for want of bounce memory, or of the engine's room for long chains,
 	 * may be taken now; no notification will come for it (vg_vq_pop). */
 	bq->starved = false;
+	if (!starved && gathers(bq))
+		return;
 	process(bq);
+	bq->late = false;
 }
 
 /* ---- disk I/O ----------------------------------------------------------- */
@@ -591,10 +651,28 @@ static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 	return taken;
 }
 
+/* @all chains were taken since it was last asked. Return: whether there are more. */
+static bool rearm(struct blk_queue *bq, unsigned *all)
+{
+	struct vg_dev *dev = bq->dev;
+
+	if (bq->blk->wait_ns && vg_dev_has(dev, VG_F_EVENT_IDX)) {
+		vg_pace_took(&bq->pace, *all, bq->inflight, dev->queue[bq->q].size / 2);
+		if (bq->late)
+			vg_pace_expired(&bq->pace);
+		bq->late = false;
+	}
+	*all = 0;
+	if (bq->pace.ahead < 2)
+		return vg_dev_rearm(dev, bq->q);
+	wait_begins(bq);
+	return vg_dev_rearm_after(dev, bq->q, bq->pace.ahead);
+}
+
 static void process(struct blk_queue *bq)
 {
 	struct vg_chain *chains[BATCH];
-	unsigned n, taken;
+	unsigned n, taken, all = 0;
 
 	if (bq->stopping || bq->starved || !vg_dev_vq(bq->dev, bq->q))
 		return;
@@ -604,12 +682,13 @@ static void process(struct blk_queue *bq)
 			taken = take(bq, chains, n);
 			while (n > taken)
 				vg_vq_unpop(vg_dev_vq(bq->dev, bq->q), chains[--n]);
+			all += n;
 			if (taken < n || n == 0) {
 				bq->starved = true;
 				return;
 			}
 		}
-	} while (vg_dev_rearm(bq->dev, bq->q));
+	} while (rearm(bq, &all));
 }
 
 static void blk_queue_ready(struct vg_dev *dev, unsigned q)
@@ -661,6 +740,7 @@ static void blk_start_queue(struct vg_dev *dev, unsigned q)
 	*bq = (struct blk_queue){ .dev = dev, .blk = blk, .q = q };
 	bq->done_tail = &bq->done;
 	bq->complete.run = complete_all;
+	bq->timer.expired = wait_is_over;
 	bq->reqs = calloc(size, sizeof(*bq->reqs));
 	if (!bq->reqs) {
 		vg_error("queue %u: out of memory for %u requests", q, size);
@@ -683,6 +763,9 @@ static void blk_stop_queue(struct vg_dev *dev, unsigned q)
 	struct blk_queue *bq = &blk->queue[q];
 
 	bq->stopping = true;
+	vg_loop_timer_stop(&bq->timer);
+	if (bq->done)
+		vg_loop_defer(dev->loop, &bq->complete);
 	while (bq->inflight || bq->complete.queued) {
 		if (vg_loop_turn(dev->loop, bq->inflight > 0) < 0)
 			break;

@@ -205,6 +205,36 @@ static void suppression(void **state)
 	rig_fini(&r);
 }
 
+/* Asked for after several, past the end of the ring: the lap of the wish is the next one. */
+static void rearm_after_several(void **state)
+{
+	struct vg_chain *c[8];
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 8, RIG_PACKED | RIG_EVENT);
+	for (unsigned i = 0; i < 6; i++)
+		rig_pdesc(&r, i, D, 1, 0, (uint16_t)i, true);
+	assert_int_equal(vg_vq_pop(r.vq, c, 8), 6);
+	for (unsigned i = 0; i < 6; i++)
+		vg_vq_push(r.vq, c[i], 0);
+	vg_vq_flush(r.vq);
+	assert_false(vg_vq_rearm_after(r.vq, 4));
+	assert_int_equal(r.device_ev->off_wrap, 1);
+	rig_pdesc(&r, 6, D, 1, 0, 6, true);
+	rig_pdesc(&r, 7, D, 1, 0, 7, true);
+	rig_pdesc(&r, 0, D, 1, 0, 0, false);
+	assert_false(vg_vq_rearm_after(r.vq, 4));
+	assert_true(vg_vq_rearm_after(r.vq, 3));
+	assert_int_equal(r.device_ev->off_wrap, 0);
+	rig_pdesc(&r, 1, D, 1, 0, 1, false);
+	assert_true(vg_vq_rearm_after(r.vq, 4));
+	assert_int_equal(vg_vq_pop(r.vq, c, 8), 4);
+	/* All that the ring holds and more: none is left that could be asked for. */
+	assert_false(vg_vq_rearm_after(r.vq, 1000));
+	rig_fini(&r);
+}
+
 static void in_order_holds_back(void **state)
 {
 	struct vg_chain *c[4];
@@ -273,6 +303,7 @@ int main(void)
 		cmocka_unit_test(chain_indirect),      cmocka_unit_test(unpop_over_the_edge),
 		cmocka_unit_test(event_idx),	       cmocka_unit_test(suppression),
 		cmocka_unit_test(in_order_holds_back), cmocka_unit_test(in_order_batches),
+		cmocka_unit_test(rearm_after_several),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -279,6 +279,37 @@ static void suppression(void **state)
 	rig_fini(&r);
 }
 
+/* Asked for after several: the wish stands that far ahead, and fewer are not told of. */
+static void rearm_after_several(void **state)
+{
+	struct vg_chain *c[8];
+	uint16_t event;
+	struct rig r;
+
+	(void)state;
+	for (unsigned event_idx = 0; event_idx < 2; event_idx++) {
+		rig_init(&r, 8, event_idx ? RIG_EVENT : 0);
+		for (unsigned i = 0; i < 8; i++)
+			rig_desc(&r, i, D, 1, 0, 0);
+		rig_avail(&r, 0);
+		assert_int_equal(vg_vq_pop(r.vq, c, 8), 1);
+		assert_false(vg_vq_rearm_after(r.vq, 3));
+		memcpy(&event, &r.used->ring[8], sizeof(event));
+		assert_int_equal(event, event_idx ? 3 : 0);
+		rig_avail(&r, 1);
+		rig_avail(&r, 2);
+		assert_true(vg_vq_rearm_after(r.vq, 3) == !event_idx);
+		rig_avail(&r, 3);
+		assert_true(vg_vq_rearm_after(r.vq, 3));
+		assert_int_equal(vg_vq_pop(r.vq, c + 1, 8), 3);
+		/* More than the ring holds: as many as that. */
+		assert_false(vg_vq_rearm_after(r.vq, 1000));
+		memcpy(&event, &r.used->ring[8], sizeof(event));
+		assert_int_equal(event, event_idx ? 4 + 7 : 0);
+		rig_fini(&r);
+	}
+}
+
 static void refuses(struct rig *r, int code)
 {
 	r->err.text[0] = 0;
@@ -332,6 +363,7 @@ int main(void)
 		cmocka_unit_test(unpop_gives_it_again), cmocka_unit_test(in_order_holds_back),
 		cmocka_unit_test(in_order_batches),	cmocka_unit_test(event_idx),
 		cmocka_unit_test(suppression),		cmocka_unit_test(bad_shapes),
+		cmocka_unit_test(rearm_after_several),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

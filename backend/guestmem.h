@@ -51,6 +51,7 @@ struct vg_map {
 	void *base;   /* the port's own */
 	size_t pages; /* the port's own */
 	bool is_data; /* the port's own */
+	bool foreign; /* the port's own */
 };
 
 struct vg_mem_stats {

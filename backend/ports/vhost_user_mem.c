@@ -12,9 +12,10 @@
  *	grant			mapped whole as a pool, direct
  *	grant, no advance	nothing is mapped: grant-copied, or mapped for as long
  *				as a ring needs it, within the region's bounds
+ *	foreign, no advance	likewise, but mapped and unmapped around each copy
  *
- * The last is why a device then sees `xen_mem`, which sends each address to
- * direct memory or to grants, by the region that it lies in. The descriptor that
+ * The last two are why a device then sees `xen_mem`, which sends each address to
+ * where it can be had, by the region that it lies in. The descriptor that
  * comes with a region of Xen's is not used: our own handles were opened before
  * the sandbox, and do only what these functions do with them.
  *
@@ -43,25 +44,63 @@ static struct vg_vu_mem *of_mem(struct vg_mem *mem)
 	return (struct vg_vu_mem *)((char *)mem - offsetof(struct vg_vu_mem, xen_mem));
 }
 
-/* Does a range lie in one region of grants? */
-static bool in_grants(const struct vg_vu_mem *vm, uint64_t addr, uint64_t len)
+/* The region that is no direct memory and holds the whole range; NULL: there is none. */
+static const struct vg_vu_mapping *not_direct(const struct vg_vu_mem *vm, uint64_t addr,
+					      uint64_t len)
 {
 	for (unsigned i = 0; i < vm->n; i++) {
 		const struct vg_vu_mapping *m = vm->map[i];
 
-		if (m->grant && addr - m->region.guest < m->region.size &&
+		if (!m->base && addr - m->region.guest < m->region.size &&
 		    len <= m->region.size - (addr - m->region.guest))
-			return true;
+			return m;
 	}
-	return false;
+	return NULL;
+}
+
+/* Foreign pages of a region that is not mapped in advance. Return: 0 or negative errno. */
+static int map_pages(struct vg_vu_xen *xen, const struct vg_vu_mapping *m, uint64_t addr,
+		     size_t len, struct vg_map *out)
+{
+	uint64_t first = addr >> XEN_PAGE_SHIFT;
+	size_t pages = (size_t)(((addr + len - 1) >> XEN_PAGE_SHIFT) - first + 1);
+	uint8_t *p = xen->foreign->map(xen->foreign_handle, m->region.xen_domid, first, pages);
+
+	if (!p)
+		return errno > 0 ? -errno : -EFAULT;
+	*out = (struct vg_map){ .ptr = p + (addr & ((1u << XEN_PAGE_SHIFT) - 1)),
+				.len = len,
+				.base = p,
+				.pages = pages,
+				.foreign = true };
+	return 0;
+}
+
+static int copy_foreign(struct vg_vu_xen *xen, const struct vg_vu_mapping *m, struct vg_copy *op)
+{
+	struct vg_map map;
+	int ret = map_pages(xen, m, op->addr, op->len, &map);
+
+	if (ret < 0) {
+		if (op->error)
+			*op->error = ret;
+		return ret;
+	}
+	if (op->dir == VG_FROM_GUEST)
+		memcpy(op->host, map.ptr, op->len);
+	else
+		memcpy(map.ptr, op->host, op->len);
+	xen->foreign->unmap(xen->foreign_handle, map.base, map.pages);
+	return 0;
 }
 
 static void *seen_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir)
 {
 	struct vg_vu_mem *vm = of_mem(mem);
 	void *p = vm->direct.mem.ops->direct(&vm->direct.mem, addr, len, dir);
+	const struct vg_vu_mapping *m = p ? NULL : not_direct(vm, addr, len);
 
-	if (p || !in_grants(vm, addr, len))
+	if (p || !m || !m->grant)
 		return p;
 	return vm->xen->grants.mem.ops->direct(&vm->xen->grants.mem, addr, len, dir);
 }
@@ -73,14 +112,15 @@ static int seen_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 
 	/* Runs of the same sort: one hypercall for each run of grants. */
 	for (unsigned i = 0; i < n;) {
-		bool grants = in_grants(vm, ops[i].addr, ops[i].len);
-		struct vg_mem *to = grants ? &vm->xen->grants.mem : &vm->direct.mem;
+		const struct vg_vu_mapping *m = not_direct(vm, ops[i].addr, ops[i].len);
+		struct vg_mem *to = m ? &vm->xen->grants.mem : &vm->direct.mem;
 		unsigned k = i + 1;
 		int ret;
 
-		while (k < n && in_grants(vm, ops[k].addr, ops[k].len) == grants)
+		while (k < n && not_direct(vm, ops[k].addr, ops[k].len) == m && !(m && m->foreign))
 			k++;
-		ret = to->ops->copy(to, ops + i, k - i);
+		ret = m && m->foreign ? copy_foreign(vm->xen, m, &ops[i])
+				      : to->ops->copy(to, ops + i, k - i);
 		first = first ? first : ret;
 		i = k;
 	}
@@ -90,8 +130,11 @@ static int seen_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 static int seen_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
 {
 	struct vg_vu_mem *vm = of_mem(mem);
-	struct vg_mem *to = in_grants(vm, addr, len) ? &vm->xen->grants.mem : &vm->direct.mem;
+	const struct vg_vu_mapping *m = not_direct(vm, addr, len);
+	struct vg_mem *to = m ? &vm->xen->grants.mem : &vm->direct.mem;
 
+	if (m && m->foreign)
+		return map_pages(vm->xen, m, addr, len, out);
 	return to->ops->map(to, addr, len, out);
 }
 
@@ -100,7 +143,9 @@ static void seen_unmap(struct vg_mem *mem, struct vg_map *map)
 	struct vg_vu_mem *vm = of_mem(mem);
 
 	/* Direct memory is unmapped with its region, and has no base. */
-	if (map->base)
+	if (map->foreign)
+		vm->xen->foreign->unmap(vm->xen->foreign_handle, map->base, map->pages);
+	else if (map->base)
 		vm->xen->grants.mem.ops->unmap(&vm->xen->grants.mem, map);
 }
 
@@ -201,6 +246,9 @@ static int map_foreign(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg
 	if ((r->guest | r->size) & page)
 		return vg_fail(err, -EINVAL, "region 0x%llx of Xen is not made of pages",
 			       (unsigned long long)r->guest);
+	m->foreign = true;
+	if (r->xen_flags & VG_VU_XEN_NO_ADVANCE)
+		return 0;
 	m->base = xen->foreign->map(xen->foreign_handle, r->xen_domid, r->guest >> XEN_PAGE_SHIFT,
 				    r->size >> XEN_PAGE_SHIFT);
 	if (!m->base)
@@ -208,7 +256,6 @@ static int map_foreign(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg
 			       "foreign memory of domain %u at 0x%llx cannot be mapped",
 			       r->xen_domid, (unsigned long long)r->guest);
 	m->len = r->size;
-	m->foreign = true;
 	host->host = m->base;
 	return 0;
 }
@@ -242,11 +289,9 @@ static int map_grants(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg_
 }
 
 /*
- * Which flags go together the specification does not say; rust-vmm's vm-memory, whose devices are
- * the ones that speak XEN_MMAP, does (MmapXenFlags::is_valid): foreign or grant, not both, and "no
- * advance mapping" with grants alone. That bit says that somebody may not allow the mapping of the
- * whole; it is the guest who allows grants, one by one, while nobody but Xen is asked for foreign
- * pages, and Xen allows all of a domain or none.
+ * Which flags go together the specification leaves to sense: memory is foreign or granted, not both,
+ * and what is neither is a file, of which nobody forbids to map the whole. rust-vmm's vm-memory
+ * (MmapXenFlags::is_valid) also refuses foreign memory that is not mapped in advance; we take it.
  */
 static int check_flags(const struct vg_vu_region *r, struct vg_err *err)
 {
@@ -260,10 +305,9 @@ static int check_flags(const struct vg_vu_region *r, struct vg_err *err)
 	if (foreign && grant)
 		return vg_fail(err, -EINVAL, "region 0x%llx is both foreign memory and grants",
 			       (unsigned long long)r->guest);
-	if ((r->xen_flags & VG_VU_XEN_NO_ADVANCE) && !grant)
+	if ((r->xen_flags & VG_VU_XEN_NO_ADVANCE) && !grant && !foreign)
 		return vg_fail(err, -EINVAL,
-			       "region 0x%llx: only grants can be left unmapped until they are "
-			       "used",
+			       "region 0x%llx: a file is mapped in advance, or not at all",
 			       (unsigned long long)r->guest);
 	return 0;
 }
@@ -315,7 +359,7 @@ int vg_vu_mem_add(struct vg_vu_mem *vm, const struct vg_vu_region *region, int f
 		ret = map_grants(vm->xen, m, err);
 	else
 		ret = map_foreign(vm->xen, m, &host, err);
-	if (ret == 0 && !m->grant) {
+	if (ret == 0 && m->base) {
 		ret = vg_regions_add(&vm->direct, &host);
 		if (ret < 0)
 			vg_fail(err, ret, "region 0x%llx cannot be added",
@@ -334,7 +378,7 @@ static void remove_at(struct vg_vu_mem *vm, unsigned i)
 	struct vg_vu_mapping *m = vm->map[i];
 
 	vm->map[i] = vm->map[--vm->n];
-	if (!m->grant)
+	if (m->base)
 		vg_regions_del(&vm->direct, m->region.guest, m->region.size);
 	unmap_region(vm, m);
 }

@@ -7,9 +7,9 @@
  * SET_VRING_ADDR holds user addresses, which mean nothing but what the regions
  * say (OpenVMM's lie 1 << 52 above any real address).
  *
- * With XEN_MMAP a region can also be another domain's memory: "foreign" pages,
- * mapped whole, or grants (guest addresses are then grant references, as on the
- * virtio-grant port), mapped whole or copied page by page when they are used.
+ * With XEN_MMAP a region can also be another domain's memory: "foreign" pages, or
+ * grants (guest addresses are then grant references, as on the virtio-grant port);
+ * both are mapped whole, or page by page when they are used.
  */
 #ifndef VG_VHOST_USER_MEM_H
 #define VG_VHOST_USER_MEM_H
@@ -43,9 +43,9 @@ struct vg_vu_mapping {
 	struct vg_vu_region region;
 	dev_t dev; /* what file it is of */
 	ino_t ino;
-	void *base; /* NULL: nothing is mapped (grants without advance mapping) */
+	void *base; /* NULL: no direct memory: grants, or foreign memory that is mapped when used */
 	size_t len; /* bytes mapped */
-	bool grant; /* base, if any, is a pool of xen->grants */
+	bool grant; /* mapped, if at all, as a pool of xen->grants */
 	bool foreign;
 	struct vg_sigbus_guard guard;
 };

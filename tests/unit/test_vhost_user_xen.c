@@ -23,6 +23,7 @@ static unsigned domid;
 static long first_page, first_ref;
 static struct vg_vu_xen xen;
 static unsigned foreign_maps, foreign_unmaps;
+static size_t foreign_pages; /* mapped now */
 
 static void *foreign_map(void *handle, uint32_t dom, uint64_t first, size_t pages)
 {
@@ -33,6 +34,7 @@ static void *foreign_map(void *handle, uint32_t dom, uint64_t first, size_t page
 		return NULL;
 	}
 	foreign_maps++;
+	foreign_pages += pages;
 	return fx_page(guest, first);
 }
 
@@ -40,7 +42,7 @@ static void foreign_unmap(void *handle, void *ptr, size_t pages)
 {
 	(void)handle;
 	(void)ptr;
-	(void)pages;
+	foreign_pages -= pages;
 	foreign_unmaps++;
 }
 
@@ -145,6 +147,39 @@ static void foreign_memory(void **state)
 	assert_int_equal(foreign_maps, 1);
 }
 
+static void foreign_memory_mapped_when_used(void **state)
+{
+	static const uint32_t flags[] = { FOREIGN | 8u, FOREIGN | 0x100u };
+	struct drv_blk_req req = { .type = VIRTIO_BLK_T_OUT, .segs = 1 };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct region region = connect_at((uint64_t)first_page << 12, flags[i]);
+
+		/* A page more than the guest has: nobody looks before it is used. */
+		region.size += 4096;
+		foreign_pages = 0;
+		assert_int_equal(share(&region), 0);
+		assert_int_equal(foreign_pages, 0);
+		assert_int_equal(vuf_queue_init(&r.f, 0, 16), 0);
+		assert_int_equal(vuf_queue_tell(&r.f, 0, 0), 0);
+		assert_in_range(foreign_pages, 1, 4); /* the ring */
+		for (unsigned k = 0; k < 20; k++)
+			rig_works(&r);
+		assert_in_range(foreign_pages, 1, 4);
+		/* The page that is not there, and one behind the region. */
+		for (unsigned k = 1; k <= 2; k++) {
+			req.seg[0] = (struct drv_seg){ region.guest + region.size - 8192 + k * 4096,
+						       512 };
+			assert_int_equal(drv_blk_do(&r.f.queue[0].blk, &req), -EIO);
+		}
+		rig_works(&r);
+		assert_int_equal(r.dev.status & VG_STATUS_NEEDS_RESET, 0);
+		rig_disconnect(&r);
+		assert_int_equal(foreign_pages, 0);
+	}
+}
+
 static void grants_mapped_in_advance(void **state)
 {
 	struct region region = connect_at(GRANTBIT | (uint64_t)first_ref << 12, GRANT);
@@ -208,13 +243,10 @@ static void regions_of_xen_that_make_no_sense(void **state)
 	works(&good);
 }
 
-/* As rust-vmm's vm-memory has it: MmapXenFlags::is_valid(). */
 static void flags_that_do_not_go_together(void **state)
 {
-	static const uint32_t flags[] = {
-		FOREIGN | 8u,	 FOREIGN | 0x100u,     8u, 0x100u,
-		FOREIGN | GRANT, FOREIGN | GRANT | 8u, 4u, GRANT | 0x10u
-	};
+	static const uint32_t flags[] = { 8u, 0x100u,	    FOREIGN | GRANT, FOREIGN | GRANT | 8u,
+					  4u, GRANT | 0x10u };
 	struct region good = connect_at((uint64_t)first_page << 12, FOREIGN), bad = good;
 
 	(void)state;
@@ -248,6 +280,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, open_xen, close_xen)
 	const struct CMUnitTest tests[] = {
 		T(foreign_memory),
+		T(foreign_memory_mapped_when_used),
 		T(grants_mapped_in_advance),
 		T(grants_mapped_when_used),
 		T(grants_end_at_the_region),

@@ -58,7 +58,7 @@ static const struct vg_vu_mapping *not_direct(const struct vg_vu_mem *vm, uint64
 	return NULL;
 }
 
-/* Foreign pages of a region that is not mapped in advance. Return: 0 or negative errno. */
+/* Foreign pages of a region that is not mapped in advance. Return: 0 or -EFAULT. */
 static int map_pages(struct vg_vu_xen *xen, const struct vg_vu_mapping *m, uint64_t addr,
 		     size_t len, struct vg_map *out)
 {
@@ -67,7 +67,7 @@ static int map_pages(struct vg_vu_xen *xen, const struct vg_vu_mapping *m, uint6
 	uint8_t *p = xen->foreign->map(xen->foreign_handle, m->region.xen_domid, first, pages);
 
 	if (!p)
-		return errno > 0 ? -errno : -EFAULT;
+		return -EFAULT;
 	*out = (struct vg_map){ .ptr = p + (addr & ((1u << XEN_PAGE_SHIFT) - 1)),
 				.len = len,
 				.base = p,

@@ -55,6 +55,16 @@ module_param(pool_pages, uint, 0644);
 MODULE_PARM_DESC(pool_pages,
 		 "Pages granted once for copies of buffers; default 0: none");
 
+/*
+ * The pool saves the backend one hypercall for 16 pages, whatever a buffer's
+ * length, and costs us a copy of each byte when the buffer goes in, and another
+ * when it comes back. What it saves beyond that is per request: header, status
+ * and table, of a few bytes each. So it is for small buffers. tests/bench/xen-blk,
+ * sweep, in emulation on a busy machine: hypercalls a read of 4 KiB 1.25 with
+ * copies and 0.50 with the pool, of 256 KiB 5.36 and 0.50; reads a second with
+ * the pool to those with copies 1.3 at 4 KiB, 0.95 at 16 KiB and 0.69 at 256 KiB.
+ * Emulation makes hypercalls cheap: where they are dear, try more.
+ */
 static unsigned int pool_threshold = 16384;
 module_param(pool_threshold, uint, 0644);
 MODULE_PARM_DESC(pool_threshold,

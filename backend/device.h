@@ -134,6 +134,9 @@ struct vg_port_ops {
 	const char *name;  /* "grant", "vhost-user" */
 	uint64_t features; /* common feature bits that this port can carry */
 	uint64_t required; /* those of them without which FEATURES_OK is refused */
+	/* Notifications, either way, cost little more than a system call: a device need not wait in
+	 * order to save some. */
+	bool cheap_notify;
 	void (*notify)(struct vg_port *port, unsigned q); /* used buffer notification */
 	/* Status, generation or config changed: tell the driver. */
 	void (*config_changed)(struct vg_port *port);

@@ -48,6 +48,7 @@ enum {
 	BATCH = 64,    /* chains taken in one go */
 	SEG_MAX = 126, /* data segments of a request: with header and status, 128 */
 	DEFAULT_QUEUE_SIZE = 256,
+	DEFAULT_WAIT_NS = 50000,
 	/* 5.2.6: at most one segment of a discard or write-zeroes request. More are allowed by the
 	 * standard; drivers send one when told so. */
 	DISCARD_SEGS = 1,
@@ -70,8 +71,10 @@ static const struct vg_param_def blk_params[] = {
 	 * in emulation, where a flush costs little. */
 	{ "map-from", VG_PARAM_SIZE, false, 0, VG_LIMIT_REQUEST_BYTES, "0",
 	  "map the data of requests of at least this many bytes instead of copying it; 0: never" },
-	{ "wait", VG_PARAM_UINT, false, 0, 1000000, "50",
-	  "longest time in microseconds that a busy queue waits for more requests; 0: never" },
+	{ "wait", VG_PARAM_UINT, false, 0, 1000000, NULL,
+	  "longest time in microseconds that a busy queue waits for more requests; 0: never; "
+	  "default: "
+	  "50, or 0 over vhost-user" },
 	{ "queues", VG_PARAM_UINT, false, 1, VG_MAX_QUEUES - 1, "1", "number of request queues" },
 	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
 	  "largest queue size, a power of two" },
@@ -127,6 +130,7 @@ struct blk {
 	char serial[VIRTIO_BLK_ID_BYTES];
 	bool write_through;
 	size_t map_from;       /* bytes; see struct vg_mem */
+	bool wait_is_set;      /* by the user */
 	int64_t wait_ns;       /* 0: never wait */
 	struct vg_batch batch; /* of the running turn: never kept over a turn */
 	struct blk_queue queue[VG_MAX_QUEUES];
@@ -179,6 +183,7 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	if (!blk)
 		return vg_fail(err, -ENOMEM, "out of memory");
 	blk->map_from = vg_params_uint(params, blk_params, "map-from");
+	blk->wait_is_set = vg_params_str(params, blk_params, "wait") != NULL;
 	blk->wait_ns = (int64_t)vg_params_uint(params, blk_params, "wait") * 1000;
 	ret = vg_raw_open(vg_params_str(params, blk_params, "target"),
 			  vg_params_bool(params, blk_params, "readonly"),
@@ -733,6 +738,9 @@ static int blk_start(struct vg_dev *dev)
 	apply_cache_mode(dev);
 	check_capacity(dev);
 	dev->mem->map_from = blk->map_from;
+	/* A timer costs more than the eventfd that it may save. */
+	if (!blk->wait_is_set)
+		blk->wait_ns = dev->port->ops->cheap_notify ? 0 : DEFAULT_WAIT_NS;
 	return 0;
 }
 

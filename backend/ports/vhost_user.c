@@ -577,6 +577,7 @@ static const struct vg_port_ops vhost_user_ops = {
 		    VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(VG_F_RING_PACKED) |
 		    VG_FEATURE(VG_F_IN_ORDER) | VG_FEATURE(VG_F_RING_RESET),
 	.required = VG_FEATURE(VG_F_VERSION_1),
+	.cheap_notify = true,
 	.notify = vg_vu_notify,
 	.config_changed = config_changed,
 	.record = record,

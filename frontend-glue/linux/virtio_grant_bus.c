@@ -234,11 +234,55 @@ static void vg_gone_work(struct work_struct *work)
 /* ---- work that moves a device along -------------------------------------- */
 
 /*
- * All keys and the state Initialised at once. Since Linux 7.0 xenbus takes a node
- * that says Initialising, while the device does not, for a new instance of the
- * device, and looks whenever anything below it was written (xenbus_dev_changed).
- * Were the keys written one by one, the look that they cause could read the old
- * state just before it changes, and the device would be removed.
+ * xenstored lets a guest have ten transactions at a time (its default quota), and
+ * xenbus needs one for each change of a state. Many devices that come or go
+ * together take turns.
+ */
+static DEFINE_MUTEX(vg_transactions);
+
+static void vg_switch_state(struct vg_device *vg, enum xenbus_state state)
+{
+	mutex_lock(&vg_transactions);
+	xenbus_switch_state(vg->xdev, state);
+	mutex_unlock(&vg_transactions);
+}
+
+/*
+ * Our state Initialising, and xenbus. Since Linux 7.0 xenbus takes a node that
+ * says Initialising, while the device's @state does not, for a new instance of
+ * the device: it removes the one it knows ("state reset occurred, reconnecting"),
+ * then looks for the other, and sees none if the node meanwhile says anything else.
+ * Nobody would ever use that device again. It looks, in its one thread, whenever
+ * anything below the node was written, first at the node, later at @state
+ * (xenbus_dev_changed). So:
+ *
+ *  - @state becomes Initialising before the node does,
+ *  - and stays so until xenbus's thread is known to have ended any look that it
+ *    began before the node said Initialised: until that thread has told us that
+ *    the backend, which waited for this, is Connected (@heard).
+ *  - xenbus_switch_state() writes the node first: not for this state.
+ */
+
+/* Closed to Initialising: the device is wanted again. */
+static int vg_start_anew(struct vg_device *vg)
+{
+	struct xenbus_device *xdev = vg->xdev;
+	enum xenbus_state was = xdev->state;
+	int ret;
+
+	xdev->state = XenbusStateInitialising;
+	ret = xenbus_printf(XBT_NIL, xdev->nodename, "state", "%d",
+			    XenbusStateInitialising);
+	if (ret) {
+		dev_err(&vg->dev, "cannot write to xenstore: %d\n", ret);
+		xdev->state = was;
+	}
+	return ret;
+}
+
+/*
+ * All keys and the state Initialised at once: fewer looks of xenbus, and a backend
+ * that sees all or nothing. @state: see above.
  */
 static int vg_publish(struct vg_device *vg, const char *node,
 		      unsigned int version)
@@ -246,10 +290,11 @@ static int vg_publish(struct vg_device *vg, const char *node,
 	struct xenbus_transaction xbt;
 	int ret;
 
+	mutex_lock(&vg_transactions);
 	do {
 		ret = xenbus_transaction_start(&xbt);
 		if (ret)
-			return ret;
+			break;
 		ret = xenbus_printf(xbt, node, VIRTIO_GRANT_KEY_VERSION, "%u",
 				    version);
 		if (!ret)
@@ -265,12 +310,11 @@ static int vg_publish(struct vg_device *vg, const char *node,
 					    XenbusStateInitialised);
 		if (ret) {
 			xenbus_transaction_end(xbt, 1);
-			return ret;
+			break;
 		}
 		ret = xenbus_transaction_end(xbt, 0);
 	} while (ret == -EAGAIN);
-	if (!ret)
-		vg->xdev->state = XenbusStateInitialised;
+	mutex_unlock(&vg_transactions);
 	return ret;
 }
 
@@ -284,15 +328,17 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 	WRITE_ONCE(vg->dma.broken, false);
 	vg->closing_since = 0;
 	vg->reconnect = false;
+	WRITE_ONCE(vg->heard, false);
 	ret = vg_make_control(vg);
 	if (ret) {
-		dev_err(&vg->dev, "no control page: %d\n", ret);
+		dev_err_ratelimited(&vg->dev, "no control page: %d\n", ret);
 		return ret;
 	}
 
 	ret = vg_publish(vg, node, version);
 	if (ret) {
-		dev_err(&vg->dev, "cannot write to xenstore: %d\n", ret);
+		dev_err_ratelimited(&vg->dev, "cannot write to xenstore: %d\n",
+				    ret);
 		vg_free_control(vg);
 		return ret;
 	}
@@ -361,7 +407,7 @@ static void vg_close(struct vg_device *vg)
 	vg->phase = VG_CLOSING;
 	vg->closing_since = 0;
 	vg_close_overdue(vg);
-	xenbus_switch_state(vg->xdev, XenbusStateClosing);
+	vg_switch_state(vg, XenbusStateClosing);
 	mod_delayed_work(vg_workqueue, &vg->work, VG_CLOSE_TIMEOUT * HZ);
 }
 
@@ -372,7 +418,7 @@ static void vg_closed(struct vg_device *vg)
 	vg_pool_free(&vg->dma.pool);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
-	xenbus_switch_state(vg->xdev, XenbusStateClosed);
+	vg_switch_state(vg, XenbusStateClosed);
 }
 
 /* Section 3.3, step 5; or the same after a resume, with the device that was. */
@@ -399,7 +445,7 @@ static void vg_connected(struct vg_device *vg)
 		return;
 	}
 	vg->phase = VG_LIVE;
-	xenbus_switch_state(vg->xdev, XenbusStateConnected);
+	vg_switch_state(vg, XenbusStateConnected);
 }
 
 /* VG_IDLE: is there a backend for us? */
@@ -415,12 +461,15 @@ static void vg_idle(struct vg_device *vg, enum xenbus_state backend)
 		if (backend != XenbusStateInitWait &&
 		    !(vg->reconnect && backend == XenbusStateClosed))
 			return;
-		xenbus_switch_state(vg->xdev, XenbusStateInitialising);
+		if (vg_start_anew(vg))
+			return;
 	}
 
 	switch (backend) {
 	case XenbusStateInitWait:
-		vg_offer(vg, version);
+		/* Short of memory, or of room in xenstore: for now. */
+		if (vg_offer(vg, version))
+			mod_delayed_work(vg_workqueue, &vg->work, HZ);
 		break;
 	case XenbusStateInitialised:
 	case XenbusStateConnected:
@@ -455,6 +504,9 @@ static void vg_work(struct work_struct *work)
 		break;
 	case VG_OFFERED:
 		if (backend == XenbusStateConnected) {
+			/* vg_backend_changed() is about to bring us back. */
+			if (!READ_ONCE(vg->heard))
+				break;
 			vg_connected(vg);
 			/* Its state may have changed meanwhile. */
 			mod_delayed_work(vg_workqueue, &vg->work, 0);
@@ -500,6 +552,8 @@ static void vg_backend_changed(struct xenbus_device *xdev,
 		return;
 	dev_dbg(&vg->dev, "backend is %s\n", xenbus_strstate(state));
 
+	if (state == XenbusStateConnected)
+		WRITE_ONCE(vg->heard, true);
 	/* @phase may be read without @life: only a hint is taken from it. */
 	if (vg_is_leaving(vg, state) && (READ_ONCE(vg->phase) == VG_OFFERED ||
 					 READ_ONCE(vg->phase) == VG_LIVE))
@@ -699,7 +753,7 @@ static void vg_remove(struct xenbus_device *xdev)
 	ours = vg->phase != VG_IDLE;
 	vg_unregister(vg);
 	if (ours) {
-		xenbus_switch_state(xdev, XenbusStateClosing);
+		vg_switch_state(vg, XenbusStateClosing);
 		vg_await_closed(vg);
 	}
 	vg_pool_free(&vg->dma.pool);
@@ -712,7 +766,7 @@ static void vg_remove(struct xenbus_device *xdev)
 	cancel_work_sync(&vg->event);
 	cancel_delayed_work_sync(&vg->work);
 	if (ours)
-		xenbus_switch_state(xdev, XenbusStateClosed);
+		vg_switch_state(vg, XenbusStateClosed);
 	dev_set_drvdata(&xdev->dev, NULL);
 	device_unregister(&vg->dev);
 }

@@ -51,6 +51,7 @@ enum vg_phase {
  * @event: likewise
  * @life: serialises what changes @phase
  * @phase: where we are
+ * @heard: xenbus has said that the backend is Connected, see vg_start_anew()
  * @reconnect: from Closed, start anew without waiting to be asked
  * @pm_frozen: a suspend is under way
  * @removing: vg_remove() is at work
@@ -93,6 +94,7 @@ struct vg_device {
 
 	struct mutex life;
 	enum vg_phase phase;
+	bool heard;
 	bool reconnect;
 	bool pm_frozen;
 	bool removing;

@@ -60,18 +60,25 @@ await-state)
 	await 60 is "$1"
 	state
 	;;
-# bg NAME CMD...: in the background, until it listens; done NAME: wait for its end: status and output
+# bg NAME CMD...: in the background, until it listens; done NAME: wait for its end: status and output;
+# end NAME: the same, but end it
 bg)
 	name=$1
 	shift
 	was=$(listeners)
 	rm -f "/tmp/$name.rc"
-	{ "$@" >"/tmp/$name.out" 2>&1; echo $? >"/tmp/$name.rc"; } </dev/null >/dev/null 2>&1 &
+	{
+		"$@" >"/tmp/$name.out" 2>&1 &
+		echo $! >"/tmp/$name.pid"
+		wait $!
+		echo $? >"/tmp/$name.rc"
+	} </dev/null >/dev/null 2>&1 &
 	more() { [ "$(listeners)" -gt "$was" ] || [ -e "/tmp/$name.rc" ]; }
 	await 20 more
 	;;
-done)
-	await 120 test -e "/tmp/$1.rc"
+done | end)
+	[ "$what" = "done" ] || kill "$(cat "/tmp/$1.pid")" 2>/dev/null
+	await 100 test -e "/tmp/$1.rc"
 	cat "/tmp/$1.out"
 	exit "$(cat "/tmp/$1.rc" || echo 99)"
 	;;
@@ -79,10 +86,8 @@ done)
 record) exec "$0" bg "$1" timeout 300 candump -r 4000000 -L "$IF" ;;
 mark) cansend "$IF" 5A5#454E44 ;;
 recorded)
-	await 120 grep -q '5A5#454E44' "/tmp/$1.out" || echo "the mark did not come"
-	pkill -x candump
-	await 20 test -e "/tmp/$1.rc"
-	grep -v '5A5#454E44' "/tmp/$1.out"
+	await 90 grep -q '5A5#454E44' "/tmp/$1.out" || echo "the mark did not come"
+	"$0" end "$1" | grep -v '5A5#454E44'
 	;;
 play) canplayer -t -g 1 -I "$1" "$IF=can0" && "$0" mark ;;
 errors) dmesg | grep -iE 'virtio_can|can0' | grep -viE 'taints kernel|verification failed|link becomes' ;;
@@ -192,14 +197,14 @@ was=$(count rx b)
 guest run b 'can bg seq timeout 300 cansequence -r can0'
 ok "cansequence sends 2000 frames" guest run -t 280 a 'cansequence -p --loop=2000 can0'
 says " rx=$((was + 2000))( |\$)" "all of them reach the other guest" b
-out=$(guest run b 'pkill cansequence; can done seq')
+out=$(guest run b 'can end seq')
 is "$(grep 'sequence' <<<"$out" | grep -vc SOCKET)" 0 "and none is missing or doubled there"
 
 guest run b 'can bg dut timeout 300 canfdtest can0'
 ok "canfdtest, classic frames, full duplex" guest run -t 280 a 'canfdtest -g -l 20 can0'
-guest run b 'pkill canfdtest; can done dut >/dev/null; can bg dut timeout 300 canfdtest -d can0'
-ok "canfdtest, FD frames" guest run -t 280 a 'canfdtest -g -d -l 20 can0; rc=$?; exit $rc'
-guest run b 'pkill canfdtest; can done dut >/dev/null'
+guest run b 'can end dut >/dev/null; can bg dut timeout 300 canfdtest -d can0'
+ok "canfdtest, FD frames" guest run -t 280 a 'canfdtest -g -d -l 20 can0'
+guest run b 'can end dut' >/dev/null
 
 pdu=$(printf '%02x ' $(seq 0 255) $(seq 255 -1 0) $(seq 0 255) $(seq 1 232))
 sum() { tr -d ' \n' | tr A-F a-f | md5sum; }
@@ -210,7 +215,7 @@ isotp() {
 	for i in 1 2 3 4 5; do
 		"$1" "can bg iso timeout 60 isotprecv -s 321 -d 123 $2"
 		guest run a "echo '$pdu' | isotpsend -s 123 -d 321 -b can0"
-		[[ $("$1" 'sleep 1; pkill isotprecv; can done iso' | sum) != "$(sum <<<"$pdu")" ]] || return 0
+		[[ $("$1" 'sleep 1; can end iso' | sum) != "$(sum <<<"$pdu")" ]] || return 0
 	done
 	return 1
 }
@@ -225,7 +230,7 @@ j1939() {
 	for i in 1 2 3 4 5 6 7 8; do
 		"$1" "can bg j timeout 60 j1939cat $2:0x90 -r"
 		guest run a 'seq 1 40 >/tmp/j; timeout 20 j1939cat -i /tmp/j can0:0x80 :0x90,0x12300' >/dev/null 2>&1
-		[[ $("$1" 'sleep 1; pkill j1939cat; can done j' 2>/dev/null | grep -xE '[0-9]+') != "$want"* ]] || return 0
+		[[ $("$1" 'sleep 1; can end j' 2>/dev/null | grep -xE '[0-9]+') != "$want"* ]] || return 0
 	done
 	return 1
 }

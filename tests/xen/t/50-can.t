@@ -324,15 +324,15 @@ dom0 'ip link add vx0 type vxcan peer name vx1; ip link set vx0 mtu 72 up; ip li
 ok "a device on a vxcan interface is attached to a running guest" dom0 "vgrant attach a can,interface=vx0"
 guest run a 'for i in $(seq 300); do [ -e /sys/class/net/can1 ] && break; sleep 0.1; done; /rig/bin/ip link set can1 up'
 says 'vx0=up active started' "and is started"
-dom0 '(timeout 60 candump -L -n 1 vx1 >/tmp/vx.out 2>&1; echo >/tmp/vx.done) & sleep 1'
-guest run a '(timeout 60 candump -L -n 1 can1,7A:7FF >/tmp/vx.out 2>&1; echo >/tmp/vx.done) </dev/null >/dev/null 2>&1 & sleep 1; cansend can1 079##1112233'
-dom0 'for i in $(seq 100); do [ -e /tmp/vx.done ] && break; sleep 0.1; done; cansend vx1 07A#44'
-is "$(dom0 cat /tmp/vx.out | frames)" "079##112233" "what the guest sends comes out at the pair's other end"
-is "$(guest run a 'for i in $(seq 100); do [ -e /tmp/vx.done ] && break; sleep 0.1; done; cat /tmp/vx.out' | frames)" "07A#44" "and the other way"
+dom0 'can bg vx timeout 300 candump -L -n 1 vx1'
+guest run a 'can bg vx timeout 300 candump -L -n 1 can1,7A:7FF; cansend can1 079##1112233'
+is "$(dom0 'can done vx' | frames)" "079##112233" "what the guest sends comes out at the pair's other end"
+dom0 'cansend vx1 07A#44'
+is "$(guest run a 'can done vx' | frames)" "07A#44" "and the other way"
 dom0 'ip link del vx0'
 says 'vx0=gone' "a pair that goes away is told"
 guest run a '/rig/bin/ip link set can1 down'
-dom0 'n=$(vgrant list -b a | grep vx0 | cut -f 2); vgrant detach a ${n##*/}'
+dom0 "vgrant list -b a | cut -f 2 | sed 's|.*/||' | grep -vx $id | xargs vgrant detach a"
 
 # ---- a flood ----------------------------------------------------------------
 

@@ -338,8 +338,8 @@ static void slow_trace(void **state)
 	} while (lines + dropped < sent);
 	assert_true(dropped > 0);
 	assert_int_equal(lines + dropped, sent);
-	print_message("# trace: of %u lines a client that did not read missed %lu, and was told\n", sent,
-		      dropped);
+	print_message("# trace: of %u lines a client that did not read missed %lu, and was told\n",
+		      sent, dropped);
 	close(slow);
 	close(fast);
 	assert_int_equal(drv_dev_close(g->dev), 0);

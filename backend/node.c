@@ -244,7 +244,8 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 		n->busy_tries = 0;
 		break;
 	case VG_IPC_FAILED:
-		open_failed(n, m);
+		if (n->phase == VG_NODE_OPENING)
+			open_failed(n, m);
 		break;
 	case VG_IPC_CONNECTED:
 		if (n->phase == VG_NODE_CONNECTING) {

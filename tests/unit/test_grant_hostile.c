@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 
 #include <cmocka.h>
 #include <xen/grant_table.h>
@@ -195,18 +196,17 @@ static void backend_indices_overwritten(void **state)
 	closes(g);
 }
 
-struct scribbler {
-	struct rig_guest *g;
-	bool stop;
-};
-
-static void *scribble(void *arg)
+/* scribble() - a process of the guest's that writes into its messages, until it is killed */
+static pid_t scribble(const struct rig_guest *g)
 {
-	struct scribbler *s = arg;
 	uint64_t x = 88172645463325252ull;
+	pid_t pid = fork();
 
-	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
-		uint8_t *slot = s->g->dev->ctrl->to_device[x % VIRTIO_GRANT_SLOTS];
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		uint8_t *slot = g->dev->ctrl->to_device[x % VIRTIO_GRANT_SLOTS];
 
 		x ^= x << 13;
 		x ^= x >> 7;
@@ -216,20 +216,19 @@ static void *scribble(void *arg)
 		__atomic_store_n(&slot[6 + (x >> 32 & 1)], (uint8_t)(x >> 40), __ATOMIC_RELAXED);
 		__atomic_store_n(&slot[8 + (x >> 48) % 40], (uint8_t)(x >> 54), __ATOMIC_RELAXED);
 	}
-	return NULL;
 }
 
 /* Messages that change while the backend looks at them: each is copied once, then judged. */
 static void messages_change(void **state)
 {
 	struct rig *r = *state;
-	struct scribbler s = { .g = rig_connected(r, 0) };
-	struct drv_dev *dev = s.g->dev;
+	struct rig_guest *g = rig_connected(r, 0);
+	struct drv_dev *dev = g->dev;
 	uint8_t m[VIRTIO_GRANT_SLOT_SIZE] = { 0 };
-	pthread_t th;
+	pid_t pid = scribble(g);
 	unsigned int i;
 
-	assert_int_equal(pthread_create(&th, NULL, scribble, &s), 0);
+	assert_true(pid > 0);
 	for (i = 0; i < 3000; i++) {
 		struct virtio_msg_header h = { .type = i & 2,
 					       .msg_id = (uint8_t)(2 + i % 11),
@@ -241,14 +240,14 @@ static void messages_change(void **state)
 		if (i % 300 == 0)
 			rig_reads(&r->guest[1], i / 300);
 	}
-	__atomic_store_n(&s.stop, true, __ATOMIC_RELAXED);
-	pthread_join(th, NULL);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_int_equal(drv_msg_drained(dev), 0);
 	assert_int_equal(drv_dev_reset(dev), 0);
 	assert_int_equal(drv_dev_reconnect(dev), 0);
-	rig_up(s.g, NO_PACKED, 16);
-	rig_reads(s.g, 1);
-	closes(s.g);
+	rig_up(g, NO_PACKED, 16);
+	rig_reads(g, 1);
+	closes(g);
 }
 
 /* A guest that takes no answers gets no more than there is room for, and loses none. */

@@ -345,12 +345,19 @@ void vg_packed_quiet(struct vg_vq *vq)
 	packed_wish(vq, 0, VRING_PACKED_EVENT_FLAG_DISABLE);
 }
 
+/** packed_seen - whether the descriptor at @p is available, looked at after our wish was written */
+static bool packed_seen(const struct vg_vq *vq, struct place p)
+{
+	uint16_t flags = __atomic_load_n((any16 *)&vq->desc[p.idx].rest + 3, __ATOMIC_SEQ_CST);
+
+	return packed_available((uint64_t)le16toh(flags) << 48, p.wrap);
+}
+
 bool vg_packed_rearm(struct vg_vq *vq, uint32_t skip)
 {
-	struct place p = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };
-	uint16_t flags;
+	struct place next = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };
+	struct place p = vg_place_add(vq, next, skip);
 
-	p = vg_place_add(vq, p, skip);
 	if (vq->event_idx)
 		packed_wish(vq, (uint16_t)(p.idx | (uint32_t)p.wrap << 15),
 			    VRING_PACKED_EVENT_FLAG_DESC);
@@ -358,9 +365,13 @@ bool vg_packed_rearm(struct vg_vq *vq, uint32_t skip)
 		packed_wish(vq, 0, VRING_PACKED_EVENT_FLAG_ENABLE);
 	if (vq->descs_out + skip >= vq->size)
 		return false;
-	flags = __atomic_load_n((any16 *)&vq->desc[p.idx].rest + 3, __ATOMIC_SEQ_CST);
-	if (!packed_available((uint64_t)le16toh(flags) << 48, p.wrap))
+	/*
+	 * What is to be had begins with the next. While that is not available there is nothing, whatever
+	 * lies further on: old flags, or chains that a driver publishes with the flags of their first one.
+	 * It will read our wish then.
+	 */
+	if (!packed_seen(vq, next) || (skip && !packed_seen(vq, p)))
 		return false;
-	vq->promised = skip == 0; /* a driver makes them available in order; this one need not */
+	vq->promised = true;
 	return true;
 }

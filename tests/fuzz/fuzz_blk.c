@@ -7,8 +7,8 @@
  * a request: header, data and status byte in segments cut anyhow, some of them
  * where no memory is, revoked or shared with others; a discard or write-zeroes
  * with any ranges; or something that is no request. Or it is the disk: operations
- * that complete in any order, whole, in part, or with an error. Or a write to the
- * configuration, a reset of the queue, of the device. Rings keep the rules:
+ * that complete in any order, whole, in part, or with an error; or time that is
+ * over. Or a write to the configuration, a reset of the queue, of the device. Rings keep the rules:
  * breaking those is fuzz_ring's matter.
  *
  * What must hold: no crash, no sanitizer report; nothing outside the image is
@@ -358,6 +358,8 @@ static void step(void)
 		take();
 		break;
 	case 7:
+		if (value & 1)
+			fl_timers();
 		take();
 		break;
 	case 8:
@@ -389,10 +391,13 @@ static void step(void)
 static void settle(void)
 {
 	kick();
-	for (unsigned i = 0; i < 4 * REQS && (fl_ops || fl_list); i++)
+	for (unsigned i = 0; i < 8 * REQS && !fl_idle(); i++) {
+		if (!fl_ops && !fl_list)
+			fl_timers();
 		fl_turn();
+	}
 	take();
-	MUST(fl_ops == 0);
+	MUST(fl_idle()); /* a queue that has nothing to do waits for nothing */
 	MUST((dev.status & VG_STATUS_NEEDS_RESET) || out_n == 0);
 }
 

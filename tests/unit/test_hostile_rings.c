@@ -539,6 +539,18 @@ static void packed_flags_flip(void)
 	}
 	assert_int_equal(turns, 1);
 	broken(&r, -EPROTO);
+
+	/* The same when several are waited for: one further on that looks available is none to be had. */
+	packed(&r, RIG_EVENT);
+	rig_pdesc(&r, 3, D, 1, 0, 3, true);
+	assert_int_equal(vg_vq_pop(r.vq, c, 8), 0);
+	assert_false(vg_vq_rearm_after(r.vq, 4));
+	assert_int_equal(r.device_ev->off_wrap, 3 | 1 << 15);
+	for (unsigned i = 0; i < 3; i++)
+		rig_pdesc(&r, i, D, 1, 0, (uint16_t)i, true);
+	assert_true(vg_vq_rearm_after(r.vq, 4));
+	r.pdesc[0].flags = 0;
+	broken(&r, -EPROTO);
 }
 
 static void wrap_games(void)

@@ -68,6 +68,12 @@ $(B)/vgrant-vhost-user: $(B)/backend/vgrant-vhost-user.o $(LIB)
 $(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fake-can/fake_can.o $(LIB) $(HELP)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread
 
+# A guest that misbehaves, for tests on real Xen; static, so that an initramfs need not have its libraries.
+HOSTILE_SRC := tests/xen/hostile/hostile.c $(wildcard tests/driver/attacks*.c tests/driver/vgrant_*.c tests/driver/vring*.c) \
+	$(addprefix tests/driver/,vblk.c mem_flat.c xs_short.c xen_real.c)
+$(B)/hostile: $(HOSTILE_SRC:%.c=$(B)/%.o)
+	$(CC) $(ALL_CFLAGS) -static $(LDFLAGS) -o $@ $^ -lxenevtchn -lxenstore -lxentoollog -lxentoolcore -lpthread
+
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 

@@ -10,17 +10,16 @@
  *
  *	xen_fake.c	a domain of tests/fake-xen: unit tests
  *	xen_real.c	the guest that the program runs in, on real Xen:
- *			/dev/xen/gntalloc, /dev/xen/evtchn, /dev/xen/xenbus and, to
- *			look at ports, /dev/xen/privcmd
+ *			/dev/xen/gntalloc, /dev/xen/evtchn, /dev/xen/xenbus
  *
  * Thus the same driver, and the same attacks (attacks.h), run against the
  * daemon on the fake host and against the daemon in a real dom0.
  *
- * Two things that the fake can tell are hidden from a real guest's user
+ * Three things that the fake can tell are hidden from a real guest's user
  * space: whether a page that it took back is still mapped by the backend
- * (Linux keeps such pages aside by itself), and the grant table's raw entries.
- * The first is counted in dom0; of the second, revoking is what a program
- * can do.
+ * (Linux keeps such pages aside by itself), whether a port is bound, and the
+ * grant table's raw entries. The first two are counted in dom0; of the third,
+ * revoking is what a program can do.
  *
  * A struct drv_xen belongs to one thread, but for drv_xen_port_notify(). int
  * results are 0 or a negative errno unless said otherwise.
@@ -108,7 +107,11 @@ void drv_xen_port_notify(struct drv_xen *x, uint32_t port);
  */
 int drv_xen_port_wait(struct drv_xen *x, uint32_t port, int timeout_ms);
 
-/** drv_xen_port_unbound() - whether the port is open and the other end is not bound to it */
+/**
+ * drv_xen_port_unbound() - whether the port is open and the other end is not bound to it
+ *
+ * In a real guest, which cannot tell: true.
+ */
 bool drv_xen_port_unbound(struct drv_xen *x, uint32_t port);
 
 /* ---- xenstore --------------------------------------------------------------- */
@@ -116,7 +119,7 @@ bool drv_xen_port_unbound(struct drv_xen *x, uint32_t port);
 /** drv_xen_xs() - the guest's connection; owned by @x; NULL: it could not be made */
 struct xs_handle *drv_xen_xs(struct drv_xen *x);
 
-/** drv_xen_xs_wait() - drv_xs_wait() on a connection of its own */
+/** drv_xen_xs_wait() - drv_xs_wait(), whoever watches on drv_xen_xs() */
 int drv_xen_xs_wait(struct drv_xen *x, const char *path, uint32_t mask, int timeout_ms);
 
 /* In short, over any connection (xs_short.c). */
@@ -142,5 +145,8 @@ long drv_xs_read_int(struct xs_handle *xs, const char *path, long missing);
  * Return: the number, -ENOENT for absent, -ETIMEDOUT.
  */
 int drv_xs_wait(struct xs_handle *xs, const char *path, uint32_t mask, int timeout_ms);
+
+/** drv_xs_look() - the same without waiting; -EAGAIN: it has none of them */
+int drv_xs_look(struct xs_handle *xs, const char *path, uint32_t mask);
 
 #endif /* DRV_XEN_H */

@@ -61,8 +61,7 @@ static int64_t now_ms(void)
 	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
 }
 
-/* look() - whether the key has one of the values; -EAGAIN: no */
-static int look(struct xs_handle *xs, const char *path, uint32_t mask)
+int drv_xs_look(struct xs_handle *xs, const char *path, uint32_t mask)
 {
 	char *s = drv_xs_read(xs, path);
 	long v = decimal(s, -1);
@@ -90,7 +89,7 @@ int drv_xs_wait(struct xs_handle *xs, const char *path, uint32_t mask, int timeo
 		if (!ev && errno != EAGAIN)
 			rc = -errno;
 		else
-			rc = look(xs, path, mask);
+			rc = drv_xs_look(xs, path, mask);
 		free(ev);
 		left = end - now_ms();
 	}

@@ -11,6 +11,7 @@
 #   await NAME REGEX [SECONDS]  as `guest wait`, without the cost of looking again and again
 #   harvest NAME [SECONDS|now]  wait for "@end" on its console, and turn its checks
 #                               into ours
+#   verdicts                    the same with what is on stdin
 #   pulse NAME                  its hammer still gets on: waits for the next line
 #
 # Dom0
@@ -107,19 +108,23 @@ await() {
 			echo 'the console of $1 did not say \"$2\"; its last lines:'; tail -n 15 \$f; exit 1; } >&2"
 }
 
-harvest() {
+verdicts() {
 	local line
+	while read -r line; do
+		case $line in
+		'@ok '*) pass "${1-}${line#@ok }" ;;
+		'@no '*) fail "${1-}${line#@no }" ;;
+		'@# '*) diag "${line#@# }" ;;
+		esac
+	done
+}
+
+harvest() {
 	if [[ ${2-} != now ]] && ! await "$1" '^@end' "${2:-$BOOT}" >/dev/null 2>"$T/err"; then
 		fail "$1: ran to its end"
 		diag "$(<"$T/err")"
 	fi
-	while read -r line; do
-		case $line in
-		'@ok '*) pass "$1: ${line#@ok }" ;;
-		'@no '*) fail "$1: ${line#@no }" ;;
-		'@# '*) diag "${line#@# }" ;;
-		esac
-	done < <(dom0 "guest console $1 | grep -a ^@" | tr -d '\r')
+	verdicts "$1: " < <(dom0 "guest console $1 | grep -a ^@" | tr -d '\r')
 }
 
 holds() {

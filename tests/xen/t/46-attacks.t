@@ -1,0 +1,103 @@
+#!/bin/bash
+# A malicious guest attacks its live connections, row by row; another guest's load does not notice.
+# limit: 1800
+# Text in single quotes is expanded in dom0, and in guests.
+# shellcheck disable=SC2016,SC2119
+set -uo pipefail
+# shellcheck source=tests/xen/t/suite.bash
+. "$(dirname "$0")/suite.bash"
+
+# One disk for each group of attacks: who connects too often is slowed down.
+grants=64 rings=65 control=66 life=67
+
+dom0_script <<'EOS'
+cd /root
+truncate -s 4M victim.img
+for i in 1 2 3 4; do truncate -s 4M rogue$i.img; done
+EOS
+echo 'hammer $(disk victim) 4 10000 | tee /tmp/out; check "all it wrote, it read back" grep -q done /tmp/out' >"$T/victim.main"
+quick victim --type pv --script "$T/victim.main" --config "vgrant = [ 'blk,target=/root/victim.img,serial=victim' ]"
+# Without virtio_grant.ko: the program `hostile` is its driver.
+guest make rogue --type pv --module xen-gntalloc --module xen-evtchn --file /rig/bin/hostile:rig/bin/hostile \
+	--config "vgrant = [ 'blk,target=/root/rogue1.img,queues=4,queue-size=4096', 'blk,target=/root/rogue2.img',
+		'blk,target=/root/rogue3.img', 'blk,target=/root/rogue4.img' ]"
+
+ok "vgrantd starts" vgrantd_start
+before=$(holds)
+guest start victim
+guest start rogue
+ok "load in another guest" await victim '^hammer: at [1-9]'
+ok "the rogue's disks wait" until_dom0 60 '[ $(vgrant list --brief rogue | grep -c waiting) = 4 ]'
+# They share a processor; the rogue gets most of it.
+dom0 xl sched-credit2 -d rogue -w 4096
+guest run rogue 'echo 8192 >/sys/module/xen_gntalloc/parameters/limit'
+
+# hostile DISK WHAT...: the rogue's program; its checks become ours
+hostile() {
+	local rc=0
+	guest run -t 600 rogue "hostile $*" >"$T/out" 2>"$T/err" || rc=$?
+	verdicts <"$T/out"
+	if ! grep -q '^@' "$T/out"; then
+		fail "hostile $* says something"
+		diag "status $rc: $(cat "$T/out" "$T/err")"
+	fi
+}
+
+# cpu DISK: what its worker has used, in hundredths of a second
+cpu() { dom0 "awk '{ print \$14 + \$15 }' /proc/$(json "d[\"rogue/virtio/$1\"][\"worker\"][\"pid\"]")/stat"; }
+
+for pair in "$grants grants" "$rings rings" "$control control" "$life life"; do
+	group=${pair#* }
+	hostile "${pair% *}" "$group" 1500
+	ok "$group: the victim's load goes on" pulse victim
+done
+is "$(json '[d[k]["worker"]["restarts"] for k in sorted(d)]')" "[0, 0, 0, 0, 0]" "no worker died"
+
+# A storm costs its own worker some time, and nothing once it is over.
+for what in storm-queue storm-control control-flood; do
+	from=$(cpu $control)
+	hostile $control $what 3000
+	used=$(($(cpu $control) - from))
+	dom0 sleep 2
+	rest=$(($(cpu $control) - from - used))
+	diag "$what for 3 s: $used hundredths of a second of CPU, then $rest in 2 s"
+	ok "$what: its worker used less than the storm lasted" test "$used" -lt 300
+	ok "$what: and rests afterwards" test "$rest" -lt 20
+	ok "$what: the victim's load goes on" pulse victim
+done
+
+# A process that dies with ports, grants and requests; another takes its place.
+guest run rogue "hostile $grants vanish" >"$T/out" 2>&1
+is "$?" 137 "a frontend is killed with requests in flight"
+hostile $grants works
+
+# What dom0 sees of a device that was stopped, and of one that broke its connection.
+guest run rogue "hostile $rings park-ring && hostile $control park-control" >"$T/out" 2>&1
+list=$(dom0 vgrant list rogue)
+diag "$list"
+like "$(grep -A1 "^rogue  *$rings " <<<"$list")" "connected.*broke the rules" "a device that needs a reset says so"
+like "$(grep -A1 "^rogue  *$control " <<<"$list")" "failed.*index" "a broken control page is a failure, with a sentence"
+like "$(vgrantd_log)" "rogue.*blk.*broke the rules.*head" "the log has the reason"
+hostile $rings works
+hostile $control works
+
+# Destroyed in the middle of an attack.
+faults() { json "d[\"rogue/virtio/$1\"][\"counters\"][\"faults\"]"; }
+from=$(faults $rings)
+dom0 "guest run -t 300 rogue 'hostile $rings siege' >/dev/null 2>&1 &"
+for ((i = 0; i < 60 && $(faults $rings) < from + 3; i++)); do sleep 1; done
+ok "a guest attacks without end" test "$i" -lt 60
+is "$(dom0 xl destroy rogue 2>&1)" "" "it is destroyed meanwhile, without complaint"
+ok "and the victim's load goes on" pulse victim
+is "$(json '(d["victim/virtio/64"]["state"], d["victim/virtio/64"]["worker"]["restarts"], d["victim/virtio/64"]["counters"]["errors"],
+	d["victim/virtio/64"]["counters"]["faults"], len(d))')" "('connected', 0, 0, 0, 1)" "the victim saw nothing of all this"
+guest run victim 'touch /run/hammer.stop'
+harvest victim
+dom0 xl destroy victim
+until_dom0 30 '! vgrant list --brief | grep -q .'
+is "$(holds)" "$before" "dom0 holds no more than before: grants, event channels, processes, files, nodes"
+nok "no worker died" dom0 'grep -E "was killed|resumes|ended with status" /var/log/vgrantd.log'
+is "$(dom0 'dmesg | grep -E "still in use|BUG:|Oops|WARNING"')" "" "dom0's kernel has nothing to say"
+like "$(dom0 'grep VmRSS /proc/$(pgrep -ox vgrantd)/status')" ' [0-9]{1,5} kB' "vgrantd is small still"
+ok "and is still the one that was started" dom0 '[ $(grep -c "^-- started" /var/log/vgrantd.log) = 1 ] && vgrant list'
+done_testing

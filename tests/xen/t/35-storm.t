@@ -1,0 +1,72 @@
+#!/bin/bash
+# A minute of SIGKILLs at random instants for workers under verified load: no error, no write lost.
+# limit: 600
+# Text in single quotes is expanded in dom0, and in guests.
+# shellcheck disable=SC2016,SC2119
+set -uo pipefail
+# shellcheck source=tests/xen/t/suite.bash
+. "$(dirname "$0")/suite.bash"
+
+ROUNDS=5 SECONDS_EACH=12
+seed=${SEED:-$RANDOM}
+
+dom0 'cd /root && truncate -s 4M packed.img split.img'
+# hammer verifies each block that it wrote, whenever it reads it again and all at the end: a write that
+# was lost, done twice out of order or done elsewhere shows; the guest's virtio_blk complains of, and
+# breaks the device for, a request that is completed twice.
+cat >"$T/storm.main" <<'EOS'
+packed=$(disk packed) split=$(disk split)
+hammer $packed 4 10000 2 1 >/tmp/packed &
+hammer $split 4 10000 2 2 | tee /tmp/split
+wait
+cat /tmp/packed
+check "packed: every write read back" grep -q done /tmp/packed
+check "split: every write read back" grep -q done /tmp/split
+check "nothing was completed twice, and no request failed" sh -c '! dmesg | grep -E "virtio|vd[a-z]|I/O error" | grep -Ei "error|bogus|not a head|broken|reset"'
+EOS
+quick storm --type pv --script "$T/storm.main" \
+	--config "vgrant = [ 'blk,target=/root/packed.img,serial=packed', 'blk,target=/root/split.img,serial=split,packed=0' ]"
+ok "vgrantd starts" vgrantd_start
+before=$(holds)
+guest start storm
+ok "load on a packed and a split disk" await storm '^hammer: at [1-9]'
+is "$(json '[[q["packed"] for q in d["storm/virtio/%d" % i]["queues"]] for i in (64, 65)]')" "[[True], [False]]" "one ring is packed, one split"
+
+# Each kill hits a worker that runs, 0 to 1 s after the last one. vgrantd waits longer before each restart of a
+# worker that did not live long; a new vgrantd begins anew, which makes room for more kills.
+restart() { vgrantd_stop && vgrantd_start; }
+: >"$T/kills"
+for ((round = 1; round <= ROUNDS; round++)); do
+	((round == 1)) || ok "vgrantd itself is restarted" restart
+	dom0_script >>"$T/kills" <<EOS
+RANDOM=$((seed + round))
+vgrantd=\$(pgrep -ox vgrantd)
+end=\$((SECONDS + $SECONDS_EACH))
+while ((SECONDS < end)); do
+	sleep \$(printf '0.%03d' \$((RANDOM % 1000)))
+	workers=(\$(pgrep -r R,S,D -P \$vgrantd))
+	((\${#workers[@]})) || continue
+	kill -9 \${workers[RANDOM % \${#workers[@]}]} && echo \${#workers[@]}
+done
+EOS
+	ok "round $round: both disks are back" until_list 'storm virtio/64 blk connected'
+	until_list 'storm virtio/65 blk connected'
+done
+kills=$(wc -l <"$T/kills")
+diag "seed $seed (SEED=$seed repeats it)"
+ok "$kills workers were killed in $((ROUNDS * SECONDS_EACH)) s" test "$kills" -ge 20
+is "$(dom0 'grep -c "killed by signal 9" /var/log/vgrantd.log')" "$kills" "each was missed, and replaced"
+for id in 64 65; do
+	n=$(dom0 "grep -c 'virtio/$id.*killed by signal 9' /var/log/vgrantd.log")
+	ok "$n of them were of disk $id" test "$n" -ge 5
+done
+ok "the load goes on" pulse storm
+is "$(json '[(d[k]["counters"]["errors"], d[k]["counters"]["faults"]) for k in d]')" "[(0, 0), (0, 0)]" "no request failed, and nobody broke a rule"
+guest run storm 'touch /run/hammer.stop'
+harvest storm
+sums=$(dom0 "guest console storm | sed -n 's/^hammer: done.*sum //p'" | tr -d '\r' | sort | tr '\n' ' ')
+is "$(dom0 'hammer --sum /root/packed.img 4; hammer --sum /root/split.img 4' | sort | tr '\n' ' ')" "$sums" "dom0 finds on the disks what was written"
+dom0 xl destroy storm
+until_dom0 30 '! vgrant list --brief | grep -q .'
+is "$(holds)" "$before" "dom0 holds no more than before"
+done_testing

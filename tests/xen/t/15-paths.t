@@ -24,9 +24,10 @@ again() {
 # verified DISK DEPTH SIZES: written in random order at that depth, read back, every word compared
 verified() { aio $1 verify $3 $2 2; }
 pool=$(disk pool) map=$(disk map)
-check "pool of 16 pages, 32 requests of 4 KiB at a time" verified $pool 32 4096-4096
+# A request of 8 KiB and its header do not fit into two pages, however fast the backend is.
+check "pool of 2 pages, requests of 4 to 16 KiB" verified $pool 32 4096-16384
 say "pooled $(count $pool pooled), full $(count $pool pool_full), granted $(count $pool granted)"
-check "it was used" [ $(count $pool pooled) -gt 500 ]
+check "it was used" [ $(count $pool pooled) -gt 200 ]
 check "it was full, and buffers were granted instead" [ $(count $pool pool_full) -gt 100 ]
 check "each of those" [ $(count $pool granted) -ge $(count $pool pool_full) ]
 check "requests of 512 bytes to 256 KiB with it" verified $pool 16 512-262144
@@ -55,7 +56,7 @@ make_guest() {
 	push "$T/main" /rig/paths.main
 	dom0 "chmod 755 /rig/paths.main; guest make $name $* --memory 256 --vgrant yes --file /rig/bin/aio:rig/bin/aio \
 		--file /rig/bin/hammer:rig/bin/hammer --main /rig/paths.main \
-		--append 'virtio_grant.pool_pages=16 virtio_grant.pool_threshold=16384' \
+		--append 'virtio_grant.pool_pages=2 virtio_grant.pool_threshold=16384' \
 		--config \"vgrant = [ 'blk,target=/root/$name-pool.img,serial=pool',
 			'blk,target=/root/$name-map.img,serial=map,map-from=64K' ]\""
 }

@@ -382,6 +382,13 @@ void vg_vq_quiet(struct vg_vq *vq)
 		vg_split_quiet(vq);
 }
 
+bool vg_vq_seen(const struct vg_vq *vq)
+{
+	if (!vq->event_idx)
+		return true;
+	return vq->packed ? vg_packed_seen(vq) : vg_split_seen(vq);
+}
+
 bool vg_vq_rearm(struct vg_vq *vq)
 {
 	return vg_vq_rearm_after(vq, 1);

@@ -173,6 +173,15 @@ bool vg_vq_rearm(struct vg_vq *vq);
  */
 bool vg_vq_rearm_after(struct vg_vq *vq, unsigned n);
 
+/**
+ * vg_vq_seen - whether the driver has taken all that was published
+ *
+ * As its event index tells: Linux' drivers move it when they have taken what there was.
+ *
+ * Return: true, too, where it cannot be known: without EVENT_IDX, or when the driver names no place.
+ */
+bool vg_vq_seen(const struct vg_vq *vq);
+
 /** vg_vq_inflight - chains popped and not yet pushed */
 unsigned vg_vq_inflight(const struct vg_vq *vq);
 

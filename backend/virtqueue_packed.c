@@ -287,6 +287,21 @@ static bool packed_wants(struct vg_vq *vq, struct place now, uint32_t moved)
 	return idx - (int32_t)moved <= off && off < idx;
 }
 
+bool vg_packed_seen(const struct vg_vq *vq)
+{
+	uint32_t e = le32toh(__atomic_load_n((const uint32_t *)vq->driver_event, __ATOMIC_SEQ_CST));
+	struct place p = vg_packed_used(vq);
+
+	switch ((e >> 16) & 3) {
+	case VRING_PACKED_EVENT_FLAG_DISABLE:
+		return false; /* it is about to */
+	case VRING_PACKED_EVENT_FLAG_DESC:
+		return (e & 0xffff) == (p.idx | (uint32_t)p.wrap << 15);
+	default:
+		return true;
+	}
+}
+
 bool vg_packed_was_used(const struct vg_vq *vq, struct place p)
 {
 	return !!(ld64(&vq->desc[p.idx].rest) & F_USED) == p.wrap;

@@ -288,6 +288,12 @@ bool vg_split_publish(struct vg_vq *vq)
 	return always || (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
+bool vg_split_seen(const struct vg_vq *vq)
+{
+	return le16toh(__atomic_load_n(&vq->avail->ring[vq->size], __ATOMIC_SEQ_CST)) ==
+	       vq->used_idx;
+}
+
 void vg_split_quiet(struct vg_vq *vq)
 {
 	/* With EVENT_IDX the index asked for last lies behind us already: nothing to do. */

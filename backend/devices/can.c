@@ -308,6 +308,7 @@ static void can_close(struct vg_dev *dev)
 	vg_loop_timer_stop(&can->retry);
 	vg_loop_timer_stop(&can->busoff_timer);
 	vg_loop_timer_stop(&can->nudge_timer);
+	vg_loop_timer_stop(&can->echo_timer);
 	vg_loop_undefer(dev->loop, &can->more);
 	can->bus->ops->close(can->bus);
 	free(can->rxq);

@@ -71,9 +71,10 @@ struct can {
 
 	struct can_item *rxq; /* a ring of rxq_size */
 	uint32_t rxq_size, rxq_head, rxq_count;
-	bool delivered; /* to the guest, since it was last nudged */
+	bool delivered;	     /* to the guest, since it was last nudged */
+	int64_t answered_ns; /* the driver was told of sent frames, and may not have looked; 0: it has */
 
-	struct vg_timer busoff_timer, nudge_timer;
+	struct vg_timer busoff_timer, nudge_timer, echo_timer;
 	struct vg_deferred more; /* work that was left over for the next turn */
 	bool more_tx, more_rx, more_control;
 

@@ -17,6 +17,10 @@
 /* See nudge(). */
 #define NUDGE_NS (50 * CAN_MS)
 
+/* See echo_first(): how often to look, and for how long. */
+#define ECHO_LOOK_NS (CAN_MS / 20)
+#define ECHO_MAX_NS  (20 * CAN_MS)
+
 /* ---- reception ---------------------------------------------------------- */
 
 static size_t fill(const struct can_item *item, struct can_wire_header *h, uint8_t *data)
@@ -72,11 +76,39 @@ static void deliver_batch(struct can *can, struct vg_chain **chains, unsigned n)
 	vg_dev_flush(dev, CAN_RXQ);
 }
 
+/*
+ * A frame's answer must not overtake the frame. When Linux' driver finds both at once, in its two
+ * queues, it hands the received frame up first: its own echo takes the longer way (netif_rx). A
+ * protocol that awaits the echo, as J1939 in the kernel does, then gives up. So what was received
+ * waits, up to a limit, until the driver has looked at what was sent.
+ */
+static bool echo_first(struct can *can)
+{
+	struct vg_vq *vq = vg_dev_vq(can->dev, CAN_TXQ);
+
+	if (!can->answered_ns)
+		return false;
+	if (!vq || vg_vq_seen(vq) || vg_now_ns() - can->answered_ns > ECHO_MAX_NS) {
+		can->answered_ns = 0;
+		return false;
+	}
+	if (!can->echo_timer.tether)
+		vg_loop_timer(can->dev->loop, &can->echo_timer, ECHO_LOOK_NS);
+	return true;
+}
+
+static void echo_expired(struct vg_timer *t)
+{
+	can_rx_deliver(container_of(t, struct can, echo_timer));
+}
+
 void can_rx_deliver(struct can *can)
 {
 	struct vg_dev *dev = can->dev;
 	struct vg_chain *chains[CAN_BATCH];
 
+	if (can->rxq_count && echo_first(can))
+		return;
 	while (can->rxq_count && vg_dev_vq(dev, CAN_RXQ)) {
 		unsigned n = vg_dev_pop(dev, CAN_RXQ, chains,
 					can->rxq_count < CAN_BATCH ? can->rxq_count : CAN_BATCH);
@@ -171,11 +203,14 @@ void can_rx_read(struct can *can)
 void can_rx_init(struct can *can)
 {
 	can->nudge_timer.expired = nudge;
+	can->echo_timer.expired = echo_expired;
 }
 
 void can_rx_forget(struct can *can)
 {
 	can->rxq_count = 0;
 	can->delivered = false;
+	can->answered_ns = 0;
 	vg_loop_timer_stop(&can->nudge_timer);
+	vg_loop_timer_stop(&can->echo_timer);
 }

@@ -205,6 +205,33 @@ static void suppression(void **state)
 	rig_fini(&r);
 }
 
+/* What the driver has taken, its event index tells, over the edge as well. */
+static void seen(void **state)
+{
+	struct vg_chain *c[4];
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 4, RIG_PACKED | RIG_EVENT);
+	for (unsigned i = 0; i < 4; i++)
+		rig_pdesc(&r, i, D, 1, 0, (uint16_t)i, true);
+	assert_int_equal(vg_vq_pop(r.vq, c, 4), 4);
+	for (unsigned i = 0; i < 4; i++)
+		vg_vq_push(r.vq, c[i], 0);
+	r.driver_ev->off_wrap = 1 << 15;
+	r.driver_ev->flags = VRING_PACKED_EVENT_FLAG_DESC;
+	assert_true(vg_vq_seen(r.vq));
+	vg_vq_flush(r.vq);
+	assert_false(vg_vq_seen(r.vq)); /* the same place, a lap ago */
+	r.driver_ev->off_wrap = 0;
+	assert_true(vg_vq_seen(r.vq));
+	r.driver_ev->flags = VRING_PACKED_EVENT_FLAG_DISABLE;
+	assert_false(vg_vq_seen(r.vq));
+	r.driver_ev->flags = VRING_PACKED_EVENT_FLAG_ENABLE;
+	assert_true(vg_vq_seen(r.vq));
+	rig_fini(&r);
+}
+
 /* Asked for after several, past the end of the ring: the lap of the wish is the next one. */
 static void rearm_after_several(void **state)
 {
@@ -299,10 +326,15 @@ static void in_order_batches(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(chain_wraps),	       cmocka_unit_test(batch_is_one),
-		cmocka_unit_test(chain_indirect),      cmocka_unit_test(unpop_over_the_edge),
-		cmocka_unit_test(event_idx),	       cmocka_unit_test(suppression),
-		cmocka_unit_test(in_order_holds_back), cmocka_unit_test(in_order_batches),
+		cmocka_unit_test(chain_wraps),
+		cmocka_unit_test(batch_is_one),
+		cmocka_unit_test(chain_indirect),
+		cmocka_unit_test(unpop_over_the_edge),
+		cmocka_unit_test(event_idx),
+		cmocka_unit_test(suppression),
+		cmocka_unit_test(seen),
+		cmocka_unit_test(in_order_holds_back),
+		cmocka_unit_test(in_order_batches),
 		cmocka_unit_test(rearm_after_several),
 	};
 

@@ -279,6 +279,32 @@ static void suppression(void **state)
 	rig_fini(&r);
 }
 
+/* What the driver has taken, its event index tells; without one nobody knows. */
+static void seen(void **state)
+{
+	struct vg_chain *c[2];
+	struct rig r;
+
+	(void)state;
+	for (unsigned event_idx = 0; event_idx < 2; event_idx++) {
+		uint16_t event = 0;
+
+		rig_init(&r, 4, event_idx ? RIG_EVENT : 0);
+		rig_desc(&r, 0, D, 1, 0, 0);
+		rig_avail(&r, 0);
+		assert_true(vg_vq_seen(r.vq)); /* nothing was published */
+		assert_int_equal(vg_vq_pop(r.vq, c, 2), 1);
+		vg_vq_push(r.vq, c[0], 0);
+		assert_true(vg_vq_seen(r.vq));
+		vg_vq_flush(r.vq);
+		assert_true(vg_vq_seen(r.vq) == !event_idx);
+		event = 1;
+		memcpy(&r.avail->ring[4], &event, sizeof(event));
+		assert_true(vg_vq_seen(r.vq));
+		rig_fini(&r);
+	}
+}
+
 /* Asked for after several: the wish stands that far ahead, and fewer are not told of. */
 static void rearm_after_several(void **state)
 {
@@ -362,8 +388,8 @@ int main(void)
 		cmocka_unit_test(chain_direct),		cmocka_unit_test(chain_indirect),
 		cmocka_unit_test(unpop_gives_it_again), cmocka_unit_test(in_order_holds_back),
 		cmocka_unit_test(in_order_batches),	cmocka_unit_test(event_idx),
-		cmocka_unit_test(suppression),		cmocka_unit_test(bad_shapes),
-		cmocka_unit_test(rearm_after_several),
+		cmocka_unit_test(suppression),		cmocka_unit_test(seen),
+		cmocka_unit_test(bad_shapes),		cmocka_unit_test(rearm_after_several),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

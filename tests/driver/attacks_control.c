@@ -173,10 +173,22 @@ int attack_control_index(struct attack_on *a)
 	return at_gets_back(a, "the consumer's index jumps");
 }
 
+/* close_and_back() - close in order a device whose control page may be spoilt, and begin anew */
+static int close_and_back(struct attack_on *a)
+{
+	int rc;
+
+	drv_dev_set_state(a->dev, CLOSING);
+	rc = drv_dev_wait_backend(a->dev, 1u << CLOSED);
+	MUST(rc == CLOSED, "the backend is not Closed: %d", rc);
+	drv_dev_drop(a->dev);
+	MUST(!a->dev->gmem.mem.still_mapped, "Closed, and still mapped");
+	return leave(a) || back(a) ? -1 : 0;
+}
+
 int attack_control_own(struct attack_on *a)
 {
 	unsigned int i;
-	int rc;
 
 	for (i = 0; i < 50; i++) {
 		a->dev->ctrl->device_cons.value = i * 0x10000001u;
@@ -185,12 +197,7 @@ int attack_control_own(struct attack_on *a)
 		drv_xen_port_notify(a->xen, a->dev->ctrl_port);
 		at_pause(1);
 	}
-	drv_dev_set_state(a->dev, CLOSING);
-	rc = drv_dev_wait_backend(a->dev, 1u << CLOSED);
-	MUST(rc == CLOSED, "the backend is not Closed: %d", rc);
-	drv_dev_drop(a->dev);
-	MUST(!a->dev->gmem.mem.still_mapped, "Closed, and still mapped");
-	return leave(a) || back(a) ? -1 : 0;
+	return close_and_back(a);
 }
 
 /* post() - a message with any header; waits for room */
@@ -403,7 +410,6 @@ int attack_xenstore_states(struct attack_on *a)
 {
 	static const char *const odd[] = { "", "0", "9", "77", "-1", "x", "4x", "99999999999" };
 	unsigned int i, seed = 12345;
-	int rc;
 
 	for (i = 0; i < 120; i++) {
 		seed = seed * 1103515245 + 12345;
@@ -416,12 +422,7 @@ int attack_xenstore_states(struct attack_on *a)
 		if ((seed >> 24) % 4 == 0)
 			at_pause((seed >> 16) % 3);
 	}
-	drv_dev_set_state(a->dev, CLOSING);
-	rc = drv_dev_wait_backend(a->dev, 1u << CLOSED);
-	MUST(rc == CLOSED, "the backend is not Closed: %d", rc);
-	drv_dev_drop(a->dev);
-	MUST(!a->dev->gmem.mem.still_mapped, "Closed, and still mapped");
-	return leave(a) || back(a) ? -1 : 0;
+	return close_and_back(a);
 }
 
 int attack_xenstore_flood(struct attack_on *a)

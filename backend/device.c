@@ -305,14 +305,15 @@ bool vg_dev_has(const struct vg_dev *dev, unsigned bit)
 	return dev->features & VG_FEATURE(bit);
 }
 
-void vg_dev_flush(struct vg_dev *dev, unsigned q)
+bool vg_dev_flush(struct vg_dev *dev, unsigned q)
 {
 	struct vg_vq *vq = vg_dev_vq(dev, q);
 
-	if (vq && vg_vq_flush(vq)) {
-		dev->stats->interrupts++;
-		dev->port->ops->notify(dev->port, q);
-	}
+	if (!vq || !vg_vq_flush(vq))
+		return false;
+	dev->stats->interrupts++;
+	dev->port->ops->notify(dev->port, q);
+	return true;
 }
 
 void vg_dev_save(struct vg_dev *dev)

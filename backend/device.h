@@ -260,8 +260,10 @@ bool vg_dev_has(const struct vg_dev *dev, unsigned bit);
 
 /**
  * vg_dev_flush - publish what was pushed to queue @q, and notify if the driver wants it
+ *
+ * Return: whether it was notified.
  */
-void vg_dev_flush(struct vg_dev *dev, unsigned q);
+bool vg_dev_flush(struct vg_dev *dev, unsigned q);
 
 /** vg_dev_save - dev->saved was changed: a successor knows it from now on */
 void vg_dev_save(struct vg_dev *dev);

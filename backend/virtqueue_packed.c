@@ -265,6 +265,12 @@ static inline uint64_t packed_used_word(const struct vg_done *d, bool wrap)
 	       (wrap ? F_AVAIL | F_USED : 0);
 }
 
+/** packed_wished - the driver's event suppression area: off and wrap, then flags, in one load */
+static uint32_t packed_wished(const struct vg_vq *vq)
+{
+	return le32toh(__atomic_load_n((const uint32_t *)vq->driver_event, __ATOMIC_SEQ_CST));
+}
+
 /**
  * packed_wants - whether the driver wants to hear that the ring was used up to @now
  * @moved: by how many descriptors just now
@@ -274,7 +280,7 @@ static inline uint64_t packed_used_word(const struct vg_done *d, bool wrap)
  */
 static bool packed_wants(struct vg_vq *vq, struct place now, uint32_t moved)
 {
-	uint32_t e = le32toh(__atomic_load_n((const uint32_t *)vq->driver_event, __ATOMIC_SEQ_CST));
+	uint32_t e = packed_wished(vq);
 	uint16_t flags = (uint16_t)(e >> 16) & 3;
 	int32_t off = (int32_t)(e & 0x7fff), idx = (int32_t)now.idx;
 
@@ -289,7 +295,7 @@ static bool packed_wants(struct vg_vq *vq, struct place now, uint32_t moved)
 
 bool vg_packed_seen(const struct vg_vq *vq)
 {
-	uint32_t e = le32toh(__atomic_load_n((const uint32_t *)vq->driver_event, __ATOMIC_SEQ_CST));
+	uint32_t e = packed_wished(vq);
 	struct place p = vg_packed_used(vq);
 
 	switch ((e >> 16) & 3) {
@@ -360,8 +366,8 @@ void vg_packed_quiet(struct vg_vq *vq)
 	packed_wish(vq, 0, VRING_PACKED_EVENT_FLAG_DISABLE);
 }
 
-/** packed_seen - whether the descriptor at @p is available, looked at after our wish was written */
-static bool packed_seen(const struct vg_vq *vq, struct place p)
+/** packed_waits - whether the descriptor at @p is available, looked at after our wish was written */
+static bool packed_waits(const struct vg_vq *vq, struct place p)
 {
 	uint16_t flags = __atomic_load_n((any16 *)&vq->desc[p.idx].rest + 3, __ATOMIC_SEQ_CST);
 
@@ -385,7 +391,7 @@ bool vg_packed_rearm(struct vg_vq *vq, uint32_t skip)
 	 * lies further on: old flags, or chains that a driver publishes with the flags of their first one.
 	 * It will read our wish then.
 	 */
-	if (!packed_seen(vq, next) || (skip && !packed_seen(vq, p)))
+	if (!packed_waits(vq, next) || (skip && !packed_waits(vq, p)))
 		return false;
 	vq->promised = true;
 	return true;

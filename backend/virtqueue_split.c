@@ -263,6 +263,12 @@ static uint32_t split_put_used_in_order(struct vg_vq *vq)
 	return descs;
 }
 
+/** split_used_event - the used element at which the driver wants to be notified */
+static uint16_t split_used_event(const struct vg_vq *vq)
+{
+	return le16toh(__atomic_load_n(&vq->avail->ring[vq->size], __ATOMIC_SEQ_CST));
+}
+
 bool vg_split_publish(struct vg_vq *vq)
 {
 	uint16_t old = vq->used_idx, new = (uint16_t)(old + vq->n_done), event;
@@ -284,14 +290,13 @@ bool vg_split_publish(struct vg_vq *vq)
 	if (!vq->event_idx)
 		return !(le16toh(__atomic_load_n(&vq->avail->flags, __ATOMIC_SEQ_CST)) &
 			 VRING_AVAIL_F_NO_INTERRUPT);
-	event = le16toh(__atomic_load_n(&vq->avail->ring[vq->size], __ATOMIC_SEQ_CST));
+	event = split_used_event(vq);
 	return always || (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
 bool vg_split_seen(const struct vg_vq *vq)
 {
-	return le16toh(__atomic_load_n(&vq->avail->ring[vq->size], __ATOMIC_SEQ_CST)) ==
-	       vq->used_idx;
+	return split_used_event(vq) == vq->used_idx;
 }
 
 void vg_split_quiet(struct vg_vq *vq)

@@ -31,7 +31,6 @@
 void can_tx_answer(struct can *can)
 {
 	struct vg_dev *dev = can->dev;
-	uint64_t interrupts;
 
 	if (!can->n_done)
 		return;
@@ -51,9 +50,7 @@ void can_tx_answer(struct can *can)
 		vg_vq_push(vg_dev_vq(dev, CAN_TXQ), c, c->error ? 0 : 1);
 	}
 	can->n_done = 0;
-	interrupts = dev->stats->interrupts;
-	vg_dev_flush(dev, CAN_TXQ);
-	if (dev->stats->interrupts != interrupts && !can->answered_ns)
+	if (vg_dev_flush(dev, CAN_TXQ) && !can->answered_ns)
 		can->answered_ns = vg_now_ns();
 }
 

@@ -16,8 +16,9 @@
  *
  * Pace. A busy queue is not looked at for each request: see pace.h. Nor is the
  * driver told of each that is done: while VG_PACE_START or more are under way, what
- * is done waits until it is half of all. Both for at most `wait` microseconds,
- * which a timer ends; and the ring is looked at whenever something completes.
+ * is done waits until it is half of all. Both for as long as pace.h says and at
+ * most `wait` microseconds, which a timer ends. And the ring is looked at whenever
+ * something completes.
  *
  * Durability (5.2.6.2). The cache is write-back when the driver negotiated
  * FLUSH (or set `writeback` to 1 with CONFIG_WCE): a write is complete when the
@@ -48,7 +49,7 @@ enum {
 	BATCH = 64,    /* chains taken in one go */
 	SEG_MAX = 126, /* data segments of a request: with header and status, 128 */
 	DEFAULT_QUEUE_SIZE = 256,
-	DEFAULT_WAIT_NS = 50000,
+	DEFAULT_WAIT_NS = 250000,
 	/* 5.2.6: at most one segment of a discard or write-zeroes request. More are allowed by the
 	 * standard; drivers send one when told so. */
 	DISCARD_SEGS = 1,
@@ -73,8 +74,7 @@ static const struct vg_param_def blk_params[] = {
 	  "map the data of requests of at least this many bytes instead of copying it; 0: never" },
 	{ "wait", VG_PARAM_UINT, false, 0, 1000000, NULL,
 	  "longest time in microseconds that a busy queue waits for more requests; 0: never; "
-	  "default: "
-	  "50, or 0 over vhost-user" },
+	  "default: 250, or 0 over vhost-user" },
 	{ "queues", VG_PARAM_UINT, false, 1, VG_MAX_QUEUES - 1, "1", "number of request queues" },
 	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
 	  "largest queue size, a power of two" },
@@ -120,8 +120,10 @@ struct blk_queue {
 	bool starved;	 /* bounce memory ran out: go on when something completes */
 	unsigned n_done; /* on the done list */
 	struct vg_pace pace;
+	int64_t gather_until;  /* requests in the ring are taken by then, ns; 0: at once */
+	int64_t hold_until;    /* the driver is told by then of what is done; 0: nothing waits */
 	struct vg_timer timer; /* runs while something waits */
-	bool late;	       /* it has expired: nothing may wait */
+	int64_t timer_at;
 };
 
 struct blk {
@@ -319,28 +321,45 @@ static void count(struct blk_req *r)
 		stats->bytes_written += r->len;
 }
 
-/* Something waits: not for longer than this. */
-static void wait_begins(struct blk_queue *bq)
+/* Something waits, until @when. A timer that runs until sooner is left alone, and started again by
+ * wait_is_over(): waits begin more often than they last until their end. */
+static void wait_begins(struct blk_queue *bq, int64_t now, int64_t when)
 {
-	if (!bq->timer.tether)
-		vg_loop_timer(bq->dev->loop, &bq->timer, bq->blk->wait_ns);
+	if (bq->timer.tether && bq->timer_at <= when)
+		return;
+	bq->timer_at = when;
+	vg_loop_timer(bq->dev->loop, &bq->timer, when > now ? when - now : 0);
 }
 
 static void wait_is_over(struct vg_timer *t)
 {
 	struct blk_queue *bq = (struct blk_queue *)((char *)t - offsetof(struct blk_queue, timer));
+	int64_t now = vg_now_ns(), when = bq->gather_until;
 
-	bq->late = true;
-	vg_loop_defer(bq->dev->loop, &bq->complete);
+	if (!when || (bq->hold_until && bq->hold_until < when))
+		when = bq->hold_until;
+	if (!when)
+		return;
+	if (now < when)
+		wait_begins(bq, now, when);
+	else
+		vg_loop_defer(bq->dev->loop, &bq->complete);
 }
 
 /* Whether what is done had better wait for more of what the disk has. */
 static bool hold_back(struct blk_queue *bq)
 {
-	if (!bq->blk->wait_ns || bq->late || bq->stopping || bq->starved ||
-	    bq->inflight < VG_PACE_START || bq->n_done >= bq->inflight)
+	int64_t now;
+
+	if (!bq->blk->wait_ns || bq->stopping || bq->starved || bq->inflight < VG_PACE_START ||
+	    bq->n_done >= bq->inflight)
 		return false;
-	wait_begins(bq);
+	now = vg_now_ns();
+	if (!bq->hold_until)
+		bq->hold_until = now + vg_pace_wait(&bq->pace, bq->blk->wait_ns);
+	if (now >= bq->hold_until)
+		return false;
+	wait_begins(bq, now, bq->hold_until);
 	return true;
 }
 
@@ -348,10 +367,14 @@ static bool hold_back(struct blk_queue *bq)
  * it has some, each is given to it as soon as it is seen. */
 static bool gathers(struct blk_queue *bq)
 {
-	if (bq->late || bq->stopping || bq->inflight || bq->pace.ahead < 2 ||
-	    vg_dev_rearm_after(bq->dev, bq->q, bq->pace.ahead))
+	int64_t now;
+
+	if (bq->stopping || bq->inflight || bq->pace.ahead < 2)
 		return false;
-	wait_begins(bq);
+	now = vg_now_ns();
+	if (now >= bq->gather_until || vg_dev_rearm_after(bq->dev, bq->q, bq->pace.ahead))
+		return false;
+	wait_begins(bq, now, bq->gather_until);
 	return true;
 }
 
@@ -372,6 +395,7 @@ static void complete_all(struct vg_deferred *d)
 	bq->done = NULL;
 	bq->done_tail = &bq->done;
 	bq->n_done = 0;
+	bq->hold_until = 0;
 	vg_batch_init(batch, dev->mem);
 	for (struct blk_req *r = done; r; r = r->next) {
 		if (r->has_data && r->status == VIRTIO_BLK_S_OK)
@@ -411,7 +435,6 @@ static void complete_all(struct vg_deferred *d)
 	if (!starved && gathers(bq))
 		return;
 	process(bq);
-	bq->late = false;
 }
 
 /* ---- disk I/O ----------------------------------------------------------- */
@@ -665,17 +688,20 @@ static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 static bool rearm(struct blk_queue *bq, unsigned *all)
 {
 	struct vg_dev *dev = bq->dev;
+	int64_t limit = bq->blk->wait_ns, now;
 
-	if (bq->blk->wait_ns && vg_dev_has(dev, VG_F_EVENT_IDX)) {
-		vg_pace_took(&bq->pace, *all, bq->inflight, dev->queue[bq->q].size / 2);
-		if (bq->late)
-			vg_pace_expired(&bq->pace);
-		bq->late = false;
-	}
-	*all = 0;
-	if (bq->pace.ahead < 2)
+	if (!limit || !vg_dev_has(dev, VG_F_EVENT_IDX))
 		return vg_dev_rearm(dev, bq->q);
-	wait_begins(bq);
+	now = vg_now_ns();
+	vg_pace_took(&bq->pace, *all, bq->inflight, dev->queue[bq->q].size / 2, now, limit,
+		     bq->gather_until && now >= bq->gather_until);
+	*all = 0;
+	if (bq->pace.ahead < 2) {
+		bq->gather_until = 0;
+		return vg_dev_rearm(dev, bq->q);
+	}
+	bq->gather_until = now + vg_pace_wait(&bq->pace, limit);
+	wait_begins(bq, now, bq->gather_until);
 	return vg_dev_rearm_after(dev, bq->q, bq->pace.ahead);
 }
 

@@ -5,8 +5,10 @@
  * The input is a little program. Its operations send messages whose fields are
  * mostly sensible (a good session can be had in a few bytes) or any bytes at all,
  * with descriptors that fit or do not; send raw bytes; write to guest memory and
- * to the in-flight record; kick; truncate the memory's file; hang up and connect
- * again. The device is the rng: what it does with chains is not looked for here.
+ * to the in-flight record; kick; answer, or do not, what comes on the back-end's
+ * own channel; truncate the memory's file or the record's; hang up and connect
+ * again, with the record of before or without. The device is the rng: what it
+ * does with chains is not looked for here.
  *
  * What must hold: no crash, no sanitizer report, no call that does not return, and
  * no descriptor left over when the front-end is gone.
@@ -14,23 +16,33 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <xengnttab.h>
 
-#include "backend/ports/vhost_user.h"
 #include "backend/devices/devices.h"
+#include "backend/ports/vhost_user.h"
+#include "backend/ports/vhost_user_msg.h"
+#include "tests/fuzz/fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-#define MEM   0x10000u
-#define GUEST 0x100000ull
-#define USER  0x7f0000000000ull
+enum {
+	MEM = 0x10000,
+	RING = 64,
+	/* Where session() puts the ring. */
+	DESC = 0,
+	AVAIL = 0x1000,
+	USED = 0x2000,
+	BUFFER = 0x3000,
+};
+#define GUEST	  0x100000ull
+#define USER	  0x7f0000000000ull
+#define INDIRECT  (1ull << 28)
+#define EVENT_IDX (1ull << 29)
+#define PACKED	  (1ull << 34)
+#define IN_ORDER  (1ull << 35)
+#define INBAND	  (1ull << VG_VU_PF_INBAND)
 
 const struct vg_device_ops *const vg_devices[] = { &vg_template, NULL };
 
@@ -66,22 +78,22 @@ int xengnttab_grant_copy(xengnttab_handle *x, uint32_t n, xengnttab_grant_copy_s
 static struct vg_loop *loop;
 static struct vg_dev dev;
 static struct vg_vu *vu;
-static int sock = -1, memfd = -1, kickfd = -1, recordfd = -1;
 static uint8_t *mem;
-static const uint8_t *in, *in_end;
+static int memfd, kickfd, filefd; /* for the whole time */
+static int sock = -1;
+static int back = -1;	  /* the front-end's end of the back-end's channel */
+static int recordfd = -1; /* the in-flight record that the back-end made */
+static uint64_t record_size;
+static struct vg_vu_reader answers;
+static uint64_t offered, protocol; /* as the back-end said */
+static uint64_t features;
+static unsigned made; /* requests put into the ring */
 
-static unsigned u8(void)
+static void set_fd(int *fd, int to)
 {
-	return in < in_end ? *in++ : 0;
-}
-
-static uint64_t u64(void)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < 8; i++)
-		v |= (uint64_t)u8() << (8 * i);
-	return v;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = to;
 }
 
 static void gone(void *owner, int error)
@@ -98,9 +110,10 @@ static void turns(unsigned n)
 
 static void hang_up(void)
 {
-	if (sock >= 0)
-		close(sock);
-	sock = -1;
+	vg_vu_reader_fini(&answers);
+	vg_vu_reader_init(&answers);
+	set_fd(&sock, -1);
+	set_fd(&back, -1);
 	turns(2);
 	vg_vu_drop(vu);
 	turns(2);
@@ -111,10 +124,25 @@ static void connect_again(void)
 	int s[2];
 
 	hang_up();
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) < 0)
-		abort();
+	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) == 0);
 	sock = s[1];
 	vg_vu_serve(vu, s[0]);
+}
+
+static void read_answers(void)
+{
+	while (sock >= 0 && vg_vu_read(&answers, sock) == 1) {
+		struct vg_vu_msg *m = &answers.msg;
+
+		if (m->hdr.request == VG_VU_GET_FEATURES)
+			offered = m->u64;
+		if (m->hdr.request == VG_VU_GET_PROTOCOL_FEATURES)
+			protocol = m->u64;
+		if (m->hdr.request == VG_VU_GET_INFLIGHT_FD && m->n_fds == 1) {
+			set_fd(&recordfd, vg_vu_take_fd(m, 0));
+			record_size = m->inflight.mmap_size;
+		}
+	}
 }
 
 static void send_raw(const void *buf, size_t len, const int *fds, unsigned n)
@@ -122,7 +150,6 @@ static void send_raw(const void *buf, size_t len, const int *fds, unsigned n)
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * 40)] = { 0 };
 	struct iovec iov = { (void *)(uintptr_t)buf, len };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	uint8_t answers[4096];
 
 	if (n) {
 		struct cmsghdr *c;
@@ -138,24 +165,15 @@ static void send_raw(const void *buf, size_t len, const int *fds, unsigned n)
 	if (sock < 0 || sendmsg(sock, &mh, MSG_NOSIGNAL) < 0)
 		connect_again();
 	turns(2);
-	while (sock >= 0 && recv(sock, answers, sizeof(answers), MSG_DONTWAIT) > 0)
-		;
+	read_answers();
 }
 
 static int a_fd(void)
 {
-	switch (u8() % 5) {
-	case 0:
-		return memfd;
-	case 1:
-		return kickfd;
-	case 2:
-		return recordfd;
-	case 3:
-		return sock;
-	default:
-		return STDIN_FILENO;
-	}
+	const int fds[] = { memfd, kickfd, filefd, sock, recordfd };
+	int fd = fds[below(5)];
+
+	return fd < 0 ? STDIN_FILENO : fd;
 }
 
 /* An address: mostly one that is there. */
@@ -166,95 +184,122 @@ static uint64_t an_addr(uint64_t base)
 	return how == 255 ? u64() : base + how * 256ull % (MEM + 4096);
 }
 
-static void send_message(uint32_t request, const void *payload, uint32_t size, int fd)
+static void send_message(uint32_t request, uint32_t flags, const void *payload, uint32_t size,
+			 int fd)
 {
 	uint8_t m[1024];
-	const uint32_t h[3] = { request, 1u | (u8() & 8), size };
+	const struct vg_vu_header h = { request, VG_VU_VERSION | flags, size };
 
-	memcpy(m, h, sizeof(h));
+	memcpy(m, &h, sizeof(h));
 	memcpy(m + sizeof(h), payload, size);
 	send_raw(m, sizeof(h) + size, &fd, fd >= 0);
 }
 
+static void send_u64(uint32_t request, uint64_t v, int fd)
+{
+	send_message(request, 0, &v, sizeof(v), fd);
+}
+
+static void send_state(uint32_t request, uint32_t index, uint32_t num)
+{
+	const struct vg_vu_state s = { index, num };
+
+	send_message(request, 0, &s, sizeof(s), -1);
+}
+
+/* The front-end's end stays here. */
+static void send_back_channel(void)
+{
+	int s[2];
+
+	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) == 0);
+	set_fd(&back, s[0]);
+	send_message(VG_VU_SET_BACKEND_REQ_FD, 0, "", 0, s[1]);
+	close(s[1]);
+}
+
+static void send_table(void)
+{
+	const uint64_t t[9] = { 1 + below(2),	GUEST, MEM,	      USER, 0,
+				an_addr(GUEST), 4096,  an_addr(USER), 0 };
+	const struct vg_vu_header h = { VG_VU_SET_MEM_TABLE, VG_VU_VERSION,
+					(uint32_t)(8 + 32 * t[0]) };
+	uint8_t m[sizeof(h) + sizeof(t)];
+	int fds[2] = { t[0] == 2 ? a_fd() : memfd, memfd };
+
+	memcpy(m, &h, sizeof(h));
+	memcpy(m + sizeof(h), t, sizeof(t));
+	send_raw(m, sizeof(h) + h.size, fds, (unsigned)t[0]);
+}
+
+static void send_inflight(uint32_t request)
+{
+	struct vg_vu_inflight d = { .mmap_size = below(2) ? record_size : u8() * 64ull,
+				    .mmap_offset = chance(4) ? u64() : 0,
+				    .num_queues = 1,
+				    .queue_size = (uint16_t)(chance(4) ? u8() : RING) };
+
+	if (chance(4))
+		d.num_queues = u8();
+	send_message(request, 0, &d, sizeof(d),
+		     request == VG_VU_GET_INFLIGHT_FD ? -1
+		     : chance(4)		      ? a_fd()
+						      : recordfd);
+}
+
+static void send_region(uint32_t request)
+{
+	uint64_t g = an_addr(GUEST);
+	const uint64_t r[5] = { 0, g, below(16) * 4096ull, USER + (g - GUEST), g - GUEST };
+
+	send_message(request, 0, r, sizeof(r), request == VG_VU_ADD_MEM_REG ? memfd : -1);
+}
+
 static void a_message(void)
 {
-	uint32_t request = u8() % 44;
-	uint8_t p[512] = { 0 };
-	uint32_t size = 8;
-	int fd = -1;
+	uint32_t request = below(44);
+	uint8_t p[256] = { 0 };
+	uint32_t size;
 
 	switch (request) {
-	case 2: {
-		uint64_t f =
-			u8() & 1 ? u64() : 1ull << 30 | 1ull << 32 | (uint64_t)(u8() & 0xf) << 28;
-		memcpy(p, &f, 8);
+	case VG_VU_SET_FEATURES:
+		features = chance(2) ? u64() : offered & ~((uint64_t)u8() << 28);
+		send_u64(request, features, -1);
 		break;
-	}
-	case 16: {
-		uint64_t f = u8() & 1 ? u64() : 0x1f229ull;
-		memcpy(p, &f, 8);
+	case VG_VU_SET_PROTOCOL_FEATURES:
+		send_u64(request, chance(2) ? u64() : protocol, -1);
 		break;
-	}
-	case 5: {
-		uint64_t t[9] = { 1, GUEST, MEM, USER, 0, an_addr(GUEST), 4096, an_addr(USER), 0 };
-		unsigned n = 1 + u8() % 2;
+	case VG_VU_SET_MEM_TABLE:
+		send_table();
+		break;
+	case VG_VU_SET_VRING_ADDR: {
+		const uint64_t a[5] = { 0, USER + an_addr(0), USER + an_addr(0), USER + an_addr(0),
+					0 };
 
-		t[0] = n;
-		memcpy(p, t, sizeof(t));
-		size = 8 + 32 * n;
-		if (n == 2) {
-			uint8_t m[128];
-			int fds[2] = { a_fd(), memfd };
-			const uint32_t h[3] = { 5, 1, size };
-
-			memcpy(m, h, sizeof(h));
-			memcpy(m + sizeof(h), p, size);
-			send_raw(m, sizeof(h) + size, fds, 2);
-			return;
-		}
-		fd = memfd;
+		send_message(request, 0, a, sizeof(a), -1);
 		break;
 	}
-	case 9: {
-		uint64_t a[5] = { 0, USER + an_addr(0), USER + an_addr(0), USER + an_addr(0), 0 };
-		memcpy(p, a, sizeof(a));
-		size = sizeof(a);
+	case VG_VU_SET_VRING_KICK:
+	case VG_VU_SET_VRING_CALL:
+	case VG_VU_SET_VRING_ERR:
+		send_u64(request, chance(4) ? u64() : 0, chance(2) ? a_fd() : kickfd);
 		break;
-	}
-	case 12:
-	case 13:
-	case 14:
-		fd = u8() & 1 ? kickfd : a_fd();
+	case VG_VU_SET_BACKEND_REQ_FD:
+		send_back_channel();
 		break;
-	case 21:
-		size = 0;
-		fd = sock;
+	case VG_VU_GET_INFLIGHT_FD:
+	case VG_VU_SET_INFLIGHT_FD:
+		send_inflight(request);
 		break;
-	case 31:
-	case 32: {
-		uint64_t d[3] = { u8() * 128ull, u8() & 1 ? u64() : 0, 1 | (u8() % 65) << 16 };
-		memcpy(p, d, sizeof(d));
-		size = sizeof(d);
-		fd = request == 32 ? recordfd : -1;
+	case VG_VU_ADD_MEM_REG:
+	case VG_VU_REM_MEM_REG:
+		send_region(request);
 		break;
+	default:
+		fuzz_bytes(p, 8);
+		size = chance(2) ? u8() : 8;
+		send_message(request, u8() & VG_VU_NEED_REPLY, p, size, chance(8) ? a_fd() : -1);
 	}
-	case 37:
-	case 38: {
-		uint64_t g = an_addr(GUEST);
-		uint64_t r[5] = { 0, g, (u8() % 16) * 4096ull, USER + (g - GUEST), g - GUEST };
-		memcpy(p, r, sizeof(r));
-		size = sizeof(r);
-		fd = request == 37 ? memfd : -1;
-		break;
-	}
-	default: {
-		uint32_t s[2] = { u8() % 2, u8() };
-		memcpy(p, s, sizeof(s));
-		if (u8() & 1)
-			size = u8();
-	}
-	}
-	send_message(request, p, size, fd);
 }
 
 static void start(void)
@@ -267,34 +312,160 @@ static void start(void)
 	signal(SIGPIPE, SIG_IGN);
 	vg_log_init(VG_LOG_STDERR, 0, NULL);
 	memfd = memfd_create("guest", MFD_CLOEXEC);
-	recordfd = memfd_create("record", MFD_CLOEXEC);
+	filefd = memfd_create("any", MFD_CLOEXEC);
 	kickfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ftruncate(memfd, MEM) < 0 || ftruncate(recordfd, 8192) < 0 ||
-	    vg_loop_new(64, &loop) < 0 || vg_params_parse("rng", &params, &err) < 0 ||
-	    vg_dev_open(&dev, &vg_template, loop, &params, &err) < 0 ||
-	    vg_vu_new(&dev, &options, &events, &vu, &err) < 0)
-		abort();
+	MUST(ftruncate(memfd, MEM) == 0);
+	MUST(ftruncate(filefd, 8192) == 0);
+	MUST(vg_loop_new(64, &loop) == 0);
+	MUST(vg_params_parse("rng", &params, &err) == 0);
+	MUST(vg_dev_open(&dev, &vg_template, loop, &params, &err) == 0);
+	MUST(vg_vu_new(&dev, &options, &events, &vu, &err) == 0);
 	mem = mmap(NULL, MEM, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	MUST(mem != MAP_FAILED);
 }
 
-/* A session that works, so that not each input must find one. */
+/* Where the back-end goes on, if it has answered all. */
+static uint32_t base(void)
+{
+	uint32_t at = made % RING | (made / RING & 1 ? 0 : 0x8000);
+	uint16_t used;
+
+	if (features & PACKED)
+		return at | at << 16;
+	memcpy(&used, mem + USED + 2, sizeof(used));
+	return used;
+}
+
+/* A session that works, so that not each input must find one; with the record of before, if there is one. */
 static void session(void)
 {
 	static const uint64_t table[5] = { 1, GUEST, MEM, USER, 0 };
-	static const uint64_t addr[5] = { 0, USER, USER + 0x2000, USER + 0x1000, 0 };
-	static const uint64_t protocol = 0x1f229, zero;
-	uint64_t features =
-		1ull << 30 | 1ull << 32 | (uint64_t)(u8() & 0xd) << 28 | (uint64_t)(u8() & 1) << 34;
-	const uint32_t num[2] = { 0, 64 }, on[2] = { 0, 1 };
+	static const uint64_t addr[5] = { 0, USER + DESC, USER + USED, USER + AVAIL, 0 };
+	unsigned with = u8();
 
-	send_message(16, &protocol, 8, -1);
-	send_message(2, &features, 8, -1);
-	send_message(5, table, sizeof(table), memfd);
-	send_message(8, num, 8, -1);
-	send_message(9, addr, sizeof(addr), -1);
-	send_message(13, &zero, 8, kickfd);
-	send_message(12, &zero, 8, kickfd);
-	send_message(18, on, 8, -1);
+	send_message(VG_VU_GET_FEATURES, 0, "", 0, -1);
+	send_message(VG_VU_GET_PROTOCOL_FEATURES, 0, "", 0, -1);
+	features = offered & ~((with & 1 ? INDIRECT : 0) | (with & 2 ? 0 : PACKED) |
+			       (with & 4 ? EVENT_IDX : 0) | (with & 8 ? IN_ORDER : 0));
+	send_u64(VG_VU_SET_PROTOCOL_FEATURES, with & 64 ? protocol : protocol & ~INBAND, -1);
+	if (with & 16)
+		send_back_channel();
+	send_u64(VG_VU_SET_FEATURES, features, -1);
+	send_message(VG_VU_SET_MEM_TABLE, 0, table, sizeof(table), memfd);
+	if (with & 32) {
+		struct vg_vu_inflight d = { .num_queues = 1, .queue_size = RING };
+
+		if (recordfd < 0)
+			send_message(VG_VU_GET_INFLIGHT_FD, 0, &d, sizeof(d), -1);
+		d.mmap_size = record_size;
+		if (recordfd >= 0)
+			send_message(VG_VU_SET_INFLIGHT_FD, 0, &d, sizeof(d), recordfd);
+	}
+	send_state(VG_VU_SET_VRING_NUM, 0, RING);
+	send_state(VG_VU_SET_VRING_BASE, 0, base());
+	send_message(VG_VU_SET_VRING_ADDR, 0, addr, sizeof(addr), -1);
+	if (with & 64)
+		send_u64(VG_VU_SET_VRING_CALL, VG_VU_RING_NO_FD,
+			 -1); /* in band, on the other channel */
+	else
+		send_u64(VG_VU_SET_VRING_CALL, 0, kickfd);
+	send_u64(VG_VU_SET_VRING_KICK, 0, kickfd);
+	send_state(VG_VU_SET_VRING_ENABLE, 0, 1);
+}
+
+/* A request to the rng. */
+static void request(void)
+{
+	uint64_t d[2] = { GUEST + BUFFER, 64 | 2ull << 32 };
+	uint16_t slot = made % RING, idx;
+
+	if (features & PACKED) {
+		bool wrap = !(made / RING & 1);
+
+		d[1] = 64 | (uint64_t)slot << 32 | (wrap ? 2ull | 1 << 7 : 2ull | 1 << 15) << 48;
+	} else {
+		memcpy(&idx, mem + AVAIL + 2, sizeof(idx));
+		memcpy(mem + AVAIL + 4 + 2 * (idx % RING), &slot, sizeof(slot));
+		idx++;
+		memcpy(mem + AVAIL + 2, &idx, sizeof(idx));
+	}
+	memcpy(mem + DESC + 16 * slot, d, sizeof(d));
+	made++;
+}
+
+static void kick(void)
+{
+	const uint64_t one = 1;
+
+	if (write(kickfd, &one, sizeof(one)) == sizeof(one))
+		turns(2);
+	read_answers();
+}
+
+/* What came on the back-end's channel is thrown away, and perhaps answered. */
+static void answer(void)
+{
+	struct {
+		struct vg_vu_header h;
+		uint64_t v;
+	} __attribute__((packed))
+	m = { { VG_VU_BACK_VRING_CALL, VG_VU_VERSION | VG_VU_REPLY, 8 }, 0 };
+	uint8_t junk[256];
+	size_t len = sizeof(m);
+
+	if (back < 0)
+		return;
+	while (recv(back, junk, sizeof(junk), MSG_DONTWAIT) > 0)
+		;
+	if (chance(4)) {
+		fuzz_bytes(&m, sizeof(m));
+		len = below(sizeof(m) + 1);
+	}
+	if (send(back, &m, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		set_fd(&back, -1);
+	turns(2);
+}
+
+static void cut(int fd, off_t to, off_t again)
+{
+	/* The back-end's own record is sealed: it cannot be made shorter. */
+	if (ftruncate(fd, to) < 0)
+		return;
+	kick();
+	MUST(ftruncate(fd, again) == 0);
+}
+
+static void something_else(unsigned what)
+{
+	switch (what % 8) {
+	case 0:
+		connect_again();
+		break;
+	case 1: /* the back-end has died, say; the front-end has not */
+		connect_again();
+		session();
+		break;
+	case 2:
+		cut(memfd, 4096, MEM);
+		break;
+	case 3:
+		cut(filefd, 0, 8192);
+		break;
+	case 4:
+		vg_dev_config_changed(&dev);
+		turns(2);
+		break;
+	case 5:
+		answer();
+		break;
+	case 6:
+		set_fd(&back, -1);
+		turns(2);
+		break;
+	case 7: /* forget it, and ask for another one day */
+		set_fd(&recordfd, -1);
+		break;
+	}
 }
 
 static unsigned count_fds(void)
@@ -308,84 +479,60 @@ static unsigned count_fds(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	const uint64_t one = 1;
 	unsigned before;
 
-	in = data;
-	in_end = data + len;
+	fuzz_begin(data, len);
 	if (!loop)
 		start();
-	if (ftruncate(memfd, 0) < 0 || ftruncate(memfd, MEM) < 0 || ftruncate(recordfd, 0) < 0 ||
-	    ftruncate(recordfd, 8192) < 0)
-		abort();
+	memset(mem, 0, MEM);
+	made = 0;
 	before = count_fds();
 	connect_again();
 	if (u8() & 1)
 		session();
-	while (in < in_end) {
+	while (fuzz_more()) {
 		unsigned op = u8();
 
 		switch (op % 8) {
 		case 0:
-		case 1:
 			a_message();
 			break;
-		case 2: {
-			unsigned n = op / 8;
+		case 1: {
+			uint8_t raw[32];
 
-			if (n > (size_t)(in_end - in))
-				n = (unsigned)(in_end - in);
-			send_raw(in, n, &memfd, op & 0x80 ? 1 : 0);
-			in += n;
+			fuzz_bytes(raw, op / 8);
+			send_raw(raw, op / 8, &memfd, op & 0x80 ? 1 : 0);
+			break;
+		}
+		case 2: {
+			unsigned at = u8() << 6;
+			uint64_t v = u64();
+
+			memcpy(mem + at % BUFFER, &v, sizeof(v));
 			break;
 		}
 		case 3: {
-			unsigned at = (u8() << 6) % 0x3000;
+			unsigned at = u8() << (op & 8 ? 3 : 1);
 			uint64_t v = u64();
 
-			memcpy(mem + at, &v, sizeof(v));
+			if (pwrite(recordfd >= 0 ? recordfd : filefd, &v, 1 + op / 32, at) < 0)
+				break;
 			break;
 		}
 		case 4:
-			if (write(kickfd, &one, sizeof(one)) < 0)
-				break;
-			turns(2);
+			kick();
 			break;
-		case 5: {
-			uint64_t v = u64();
-
-			if (pwrite(recordfd, &v, sizeof(v), u8() * 8) < 0)
-				break;
+		case 5:
+		case 6:
+			request();
 			break;
-		}
-		case 6: /* an rng request: descriptor, available entry, index */
-		{
-			uint64_t d[2] = { GUEST + 0x3000, 64 | 2ull << 32 };
-			uint16_t idx;
-
-			memcpy(mem, d, sizeof(d));
-			memcpy(&idx, mem + 0x1002, 2);
-			idx++;
-			memcpy(mem + 0x1002, &idx, 2);
-			break;
-		}
 		case 7:
-			if (op & 0x80 && op & 0x40) {
-				if (ftruncate(memfd, 4096) < 0)
-					abort();
-				if (write(kickfd, &one, sizeof(one)) < 0)
-					break;
-				turns(2);
-				if (ftruncate(memfd, MEM) < 0)
-					abort();
-			} else if (op & 0x80) {
-				connect_again();
-			}
+			something_else(op / 8);
 			break;
 		}
 	}
+	set_fd(&recordfd, -1);
 	hang_up();
-	if (count_fds() != before)
-		abort();
+	MUST(count_fds() == before);
 	return 0;
 }

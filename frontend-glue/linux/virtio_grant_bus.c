@@ -31,6 +31,7 @@
  *	@gone	the backend closes, or must not be used any more: break the
  *		device and fail its requests, which is what unblocks @work.
  *	@event	a message from the device that is no response.
+ *	@again	after a resume: the toolstack has not made our nodes yet.
  *
  * @life is held by @work and by everybody who does the same things; @vmdev_lock
  * only while @vmdev is used or changed. Neither is taken in interrupts.
@@ -56,19 +57,18 @@ MODULE_PARM_DESC(pool_pages,
 		 "Pages granted once for copies of buffers; default 0: none");
 
 /*
- * The pool saves the backend one hypercall for 16 pages, whatever a buffer's
- * length, and costs us a copy of each byte when the buffer goes in, and another
- * when it comes back. What it saves beyond that is per request: header, status
- * and table, of a few bytes each. So it is for small buffers. tests/bench/xen-blk,
- * sweep, in emulation on a busy machine: hypercalls a read of 4 KiB 1.25 with
- * copies and 0.50 with the pool, of 256 KiB 5.36 and 0.50; reads a second with
- * the pool to those with copies 1.3 at 4 KiB, 0.95 at 16 KiB and 0.69 at 256 KiB.
- * Emulation makes hypercalls cheap: where they are dear, try more.
+ * The pool saves the backend one hypercall for 16 pages, and each request those
+ * for its header, status and table; it costs us a copy of each byte when the
+ * buffer goes in, and another when it comes back. tests/bench/xen-blk, sweep, on
+ * Xen in emulation: hypercalls a read of 4 KiB 1.25 with copies and 0.50 with the
+ * pool, of 256 KiB 5.26 and 0.50; reads a second with the pool to those with
+ * copies 1.2 at 4 KiB and 1.1 at 256 KiB, writes 1.2 at both. So what limits it
+ * is room: a buffer that takes much of a pool drives others out.
  */
-static unsigned int pool_threshold = 16384;
+static unsigned int pool_threshold = 65536;
 module_param(pool_threshold, uint, 0644);
 MODULE_PARM_DESC(pool_threshold,
-		 "Largest buffer for the pool, bytes; default 16384");
+		 "Largest buffer for the pool, bytes; default 65536");
 
 #define VG_CLOSE_TIMEOUT 10 /* seconds from Closing to Closed */
 
@@ -574,6 +574,7 @@ static int vg_pm_freeze(struct device *dev)
 	struct vg_device *vg = to_vg(dev);
 	int ret = 0;
 
+	cancel_delayed_work_sync(&vg->again);
 	flush_delayed_work(&vg->work);
 	mutex_lock(&vg->life);
 	/*
@@ -591,14 +592,61 @@ static int vg_pm_freeze(struct device *dev)
 	return ret;
 }
 
-static int vg_pm_thaw(struct device *dev)
+static void vg_thaw(struct vg_device *vg)
 {
-	struct vg_device *vg = to_vg(dev);
-
 	mutex_lock(&vg->life);
 	vg->pm_frozen = false;
 	mutex_unlock(&vg->life);
 	mod_delayed_work(vg_workqueue, &vg->work, 0);
+}
+
+/* Are the nodes there that xenbus looks for when it resumes a device? */
+static bool vg_has_backend(struct xenbus_device *xdev)
+{
+	char *path = xenbus_read(XBT_NIL, xdev->nodename, "backend", NULL);
+	bool found;
+
+	if (XENBUS_IS_ERR_READ(path))
+		return false;
+	found = xenbus_exists(XBT_NIL, path, "state");
+	kfree(path);
+	return found;
+}
+
+/*
+ * xenbus looks for the backend of a resumed device once. A toolstack that makes
+ * the nodes when it sees the guest run is too late for that: so have it look
+ * again, until they are there. The device stays frozen meanwhile.
+ */
+static void vg_again_work(struct work_struct *work)
+{
+	struct vg_device *vg =
+		container_of(to_delayed_work(work), struct vg_device, again);
+	struct device *dev = &vg->xdev->dev;
+
+	/* vg_remove(), which waits for this work, holds the lock. */
+	if (device_trylock(dev)) {
+		if (!vg->xdev->otherend && vg_has_backend(vg->xdev))
+			dev->bus->pm->restore(dev);
+		device_unlock(dev);
+	}
+	if (vg->xdev->otherend)
+		vg_thaw(vg);
+	else if (!READ_ONCE(vg->removing))
+		mod_delayed_work(vg_workqueue, &vg->again, HZ / 10);
+}
+
+/* A suspend was cancelled, or the guest was restored. */
+static int vg_pm_thaw(struct device *dev)
+{
+	struct vg_device *vg = to_vg(dev);
+
+	if (!vg->xdev->otherend) {
+		dev_notice(dev, "restored before its backend; waits for it\n");
+		mod_delayed_work(vg_workqueue, &vg->again, 0);
+		return 0;
+	}
+	vg_thaw(vg);
 	return 0;
 }
 
@@ -679,6 +727,7 @@ static int vg_probe(struct xenbus_device *xdev,
 	vg->dead = true;
 	INIT_DELAYED_WORK(&vg->work, vg_work);
 	INIT_DELAYED_WORK(&vg->gone, vg_gone_work);
+	INIT_DELAYED_WORK(&vg->again, vg_again_work);
 	INIT_WORK(&vg->event, vg_event_work);
 	mutex_init(&vg->life);
 	mutex_init(&vg->vmdev_lock);
@@ -738,6 +787,7 @@ static void vg_remove(struct xenbus_device *xdev)
 	bool ours;
 
 	WRITE_ONCE(vg->removing, true);
+	cancel_delayed_work_sync(&vg->again);
 	mod_delayed_work(vg_workqueue, &vg->gone, HZ);
 	if (vg_is_leaving(vg, vg_backend_state(vg))) {
 		vg_break(vg, false);

@@ -49,6 +49,7 @@ enum vg_phase {
  * @work: see the top of this file
  * @gone: likewise
  * @event: likewise
+ * @again: likewise
  * @life: serialises what changes @phase
  * @phase: where we are
  * @heard: xenbus has said that the backend is Connected, see vg_start_anew()
@@ -91,6 +92,7 @@ struct vg_device {
 	struct delayed_work work;
 	struct delayed_work gone;
 	struct work_struct event;
+	struct delayed_work again;
 
 	struct mutex life;
 	enum vg_phase phase;

@@ -177,9 +177,11 @@ static int vg_prepare(struct virtio_msg_device *vmdev)
 	struct vg_device *vg = vmdev->bus_priv;
 	unsigned int i;
 
-	for (i = 0; i < vg->dma.pool.n; i++)
-		vg_announce(vg, vg->dma.pool.arena[i]);
-	vg_pool_trim(&vg->dma.pool);
+	if (!READ_ONCE(vmdev->gone)) {
+		for (i = 0; i < vg->dma.pool.n; i++)
+			vg_announce(vg, vg->dma.pool.arena[i]);
+		vg_pool_trim(&vg->dma.pool);
+	}
 	return vg_dma_attach(&vg->dma);
 }
 

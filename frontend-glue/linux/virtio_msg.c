@@ -30,10 +30,11 @@ static bool packed = true;
 module_param(packed, bool, 0644);
 MODULE_PARM_DESC(packed, "Use packed virtqueues if offered; default Y");
 
-#define VM_MAX_QUEUE_SIZE   32768u /* VIRTIO 1.3, 2.6 */
-#define VM_MAX_QUEUES	    65536u /* queue indices are 16 bits wide */
-#define VM_MAX_CONFIG	    65536u /* bytes; far above any device's */
-#define VM_SET_CONFIG_TRIES 3 /* against a moving generation */
+#define VM_MAX_QUEUE_SIZE     32768u /* VIRTIO 1.3, 2.6 */
+#define VM_MAX_QUEUES	      65536u /* queue indices are 16 bits wide */
+#define VM_MAX_CONFIG	      65536u /* bytes; far above any device's */
+#define VM_SET_CONFIG_TRIES   3 /* against a moving generation */
+#define VM_PARTING_QUEUE_SIZE 64 /* nothing is ever put into it */
 
 /* Configuration bytes in one message. A multiple of 8, so no field is split. */
 #define VM_CONFIG_CHUNK \
@@ -194,7 +195,7 @@ static int vm_finalize_features(struct virtio_device *vdev)
 		put32(&block[i], vg_features(vdev)[i / 2] >> (i % 2 * 32));
 	ret = vm_call(vmdev, VIRTIO_MSG_SET_DRIVER_FEATURES, &msg,
 		      sizeof(*f) + blocks * sizeof(*block), 0);
-	return ret < 0 ? ret : 0;
+	return ret < 0 && !vmdev->parting ? ret : 0;
 }
 
 /* ---- configuration space ------------------------------------------------- */
@@ -231,7 +232,10 @@ static int vm_get_chunk(struct virtio_msg_device *vmdev, u32 offset, void *buf,
 	return 0;
 }
 
-/* From config_changed(), where nothing may sleep: see virtio_msg_config_event(). */
+/*
+ * From config_changed(), where nothing may sleep: see virtio_msg_config_event().
+ * And from a driver that is restored without a device: see vm_part().
+ */
 static void vm_get_snapshot(struct virtio_msg_device *vmdev,
 			    unsigned int offset, void *buf, unsigned int len)
 {
@@ -264,7 +268,7 @@ static void vm_get(struct virtio_device *vdev, unsigned int offset, void *buf,
 		memset(buf, 0, len);
 		return;
 	}
-	if (READ_ONCE(vmdev->in_event) == current) {
+	if (READ_ONCE(vmdev->in_event) == current || vmdev->parting) {
 		vm_get_snapshot(vmdev, offset, buf, len);
 		return;
 	}
@@ -289,6 +293,12 @@ again:
 		return;
 	}
 	WRITE_ONCE(vmdev->generation, generation);
+}
+
+static void vm_take_snapshot(struct virtio_msg_device *vmdev)
+{
+	vm_get(&vmdev->vdev, 0, vmdev->snapshot,
+	       min_t(u32, vmdev->config_size, sizeof(vmdev->snapshot)));
 }
 
 /**
@@ -530,7 +540,8 @@ static struct virtqueue *vm_queue_new(struct virtio_msg_device *vmdev,
 	struct virtqueue *vq;
 	int num, ret;
 
-	num = vm_queue_max(vmdev, index);
+	num = vmdev->parting ? VM_PARTING_QUEUE_SIZE
+			     : vm_queue_max(vmdev, index);
 	if (num < 0)
 		return ERR_PTR(num);
 
@@ -540,6 +551,8 @@ static struct virtqueue *vm_queue_new(struct virtio_msg_device *vmdev,
 	if (!vq)
 		return ERR_PTR(-ENOMEM);
 	vq->num_max = num;
+	if (vmdev->parting)
+		return vq;
 
 	ret = vmdev->ops->queue_open(vmdev, vq);
 	if (!ret)
@@ -599,6 +612,8 @@ static int vm_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 		}
 	}
 	mutex_unlock(&vmdev->queue_mutex);
+	if (vmdev->parting)
+		virtio_break_device(vdev);
 	return ret;
 }
 
@@ -785,11 +800,35 @@ int virtio_msg_register(struct virtio_msg_device *vmdev)
 }
 
 /**
+ * vm_part() - make a frozen driver ready to be removed
+ * @vmdev: the device
+ *
+ * What a driver freed when it was frozen, it frees again when it is removed
+ * (vblk->vqs of virtblk_freeze() and virtblk_remove(), for one). So it is
+ * restored first, with queues that are broken from the beginning and lead
+ * nowhere, and with the configuration as it was.
+ */
+static void vm_part(struct virtio_msg_device *vmdev)
+{
+	vmdev->parting = true;
+	virtio_msg_break(vmdev);
+#ifdef CONFIG_PM_SLEEP
+	if (virtio_device_restore(&vmdev->vdev))
+		dev_warn(&vmdev->vdev.dev,
+			 "its driver was frozen, and is removed like this\n");
+#endif
+	virtio_break_device(&vmdev->vdev);
+	vmdev->frozen = false;
+}
+
+/**
  * virtio_msg_unregister() - take the device from its driver
  * @vmdev: a registered device; stays valid until virtio_msg_put()
  */
 void virtio_msg_unregister(struct virtio_msg_device *vmdev)
 {
+	if (vmdev->frozen && !vmdev->stale)
+		vm_part(vmdev);
 	unregister_virtio_device(&vmdev->vdev);
 }
 
@@ -816,8 +855,7 @@ void virtio_msg_config_event(struct virtio_msg_device *vmdev, u32 status,
 
 	WRITE_ONCE(vmdev->generation, generation);
 	if (!(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
-		vm_get(&vmdev->vdev, 0, vmdev->snapshot,
-		       min_t(u32, vmdev->config_size, sizeof(vmdev->snapshot)));
+		vm_take_snapshot(vmdev);
 		WRITE_ONCE(vmdev->in_event, current);
 		virtio_config_changed(&vmdev->vdev);
 		WRITE_ONCE(vmdev->in_event, NULL);
@@ -885,6 +923,7 @@ int virtio_msg_freeze(struct virtio_msg_device *vmdev)
 	struct virtio_driver *drv = NULL;
 	int ret = 0;
 
+	vm_take_snapshot(vmdev);
 #ifdef CONFIG_PM_SLEEP
 	if (vdev->dev.driver)
 		drv = drv_to_virtio(vdev->dev.driver);
@@ -914,12 +953,14 @@ int virtio_msg_freeze(struct virtio_msg_device *vmdev)
  */
 int virtio_msg_restore(struct virtio_msg_device *vmdev)
 {
+	int ret = -ESTALE;
+
 	if (vmdev->stale)
-		return -ESTALE;
+		return ret;
 	vmdev->frozen = false;
 #ifdef CONFIG_PM_SLEEP
-	return virtio_device_restore(&vmdev->vdev);
-#else
-	return -ESTALE;
+	ret = virtio_device_restore(&vmdev->vdev);
 #endif
+	vmdev->frozen = ret;
+	return ret;
 }

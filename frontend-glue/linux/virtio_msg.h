@@ -79,9 +79,10 @@ struct virtio_msg_bus_ops {
  * @started: the lists in @vdev are initialised
  * @queues_set: the device knows at least one queue
  * @gone: the device will not answer any more
- * @frozen: virtio_msg_freeze() was called, virtio_msg_restore() not yet
+ * @frozen: virtio_msg_freeze() was called, virtio_msg_restore() not yet, or in vain
  * @in_event: the task that tells the driver of a configuration change, or NULL
  * @snapshot: the configuration as that task read it before
+ * @parting: restored only to be unregistered: there is no device behind
  * @stale: the driver cannot be restored: the device must be registered anew
  */
 struct virtio_msg_device {
@@ -97,6 +98,7 @@ struct virtio_msg_device {
 	bool queues_set;
 	bool gone;
 	bool frozen;
+	bool parting;
 	bool stale;
 	struct task_struct *in_event;
 	u8 snapshot[VIRTIO_MSG_SNAPSHOT];

@@ -32,7 +32,7 @@ ok "its devices are gone" until_dom0 30 '! vgrant list --brief | grep -q .'
 dom0 'pkill -STOP -o vgrantd'
 out=$(dom0 'timeout 120 xl restore /etc/xen/save-pv.cfg /root/save.chk 2>&1; echo status $?')
 like "$out" 'status 0$' "xl restore"
-ok "it runs, and misses its devices" await save-pv 'restored before its backend'
+ok "it runs, and misses its devices" until_dom0 60 "guest run save-pv 'dmesg' | grep -q 'restored before its backend'"
 dom0 'pkill -CONT -o vgrantd'
 ok "its devices connect again" until_list 'save-pv virtio/65 blk connected'
 ok "the load goes on" pulse save-pv
@@ -43,6 +43,28 @@ is "$(dom0 hammer --sum /root/load.img 4)" "$sum" "dom0 finds in the image what 
 is "$(dom0 xl destroy save-pv 2>&1)" "" "xl destroy has nothing to complain about"
 ok "the file system is clean" dom0 e2fsck -fn /root/save.img
 is "$(dom0 "debugfs -R 'cat after' /root/save.img 2>/dev/null | md5sum")" "$(seq 2000 | md5sum)" "and has what was written after"
+
+# A disk that the guest had is no more where it is restored: it loses that one, and nothing else.
+dom0 'cd /root; truncate -s 4M lost.img kept.img'
+quick lost-pv --type pv --memory 128 --append slub_debug=F --config "vgrant = [ 'blk,target=/root/lost.img,serial=lost,queues=2',
+	'blk,target=/root/kept.img,serial=kept' ]"
+guest start lost-pv
+ok "a guest with two disks" await lost-pv 'waiting for commands'
+ok "both are connected" until_dom0 60 '[ $(vgrant list --brief lost-pv | grep -c connected) = 2 ]'
+kept=$(guest run lost-pv 'grep -lx kept /sys/block/vd*/serial | cut -d/ -f4')
+like "$(dom0 'timeout 120 xl save lost-pv /root/lost.chk 2>&1; echo status $?')" 'status 0$' "xl save"
+dom0 'mv /root/lost.img /root/was.img'
+like "$(dom0 'timeout 120 xl restore /etc/xen/lost-pv.cfg /root/lost.chk 2>&1; echo status $?')" 'status 0$' "xl restore without one image"
+ok "its device has failed" until_list 'lost-pv virtio/64 blk failed'
+ok "the other one is connected" until_list 'lost-pv virtio/65 blk connected'
+is "$(guest run lost-pv "dd if=/dev/urandom of=/dev/$kept bs=4k count=16 oflag=direct 2>/dev/null && echo written")" written "and is written to"
+ok "what has failed is detached" dom0 vgrant detach lost-pv 64
+ok "and gone in the guest" guest run lost-pv 'for i in $(seq 100); do [ $(ls /sys/block | grep -c ^vd) = 1 ] && exit; usleep 100000; done; exit 1'
+dom0 'mv /root/was.img /root/lost.img'
+ok "attached again" dom0 'vgrant attach lost-pv blk,target=/root/lost.img,serial=lost'
+ok "it connects" until_dom0 60 '[ $(vgrant list --brief lost-pv | grep -c connected) = 2 ]'
+is "$(guest run lost-pv 'dmesg | grep -E "BUG|Oops|WARNING|slab|still in use"')" "" "the guest's kernel has nothing to say"
+dom0 xl destroy lost-pv
 until_dom0 30 '! vgrant list --brief | grep -q .'
 is "$(holds)" "$before" "dom0 holds no more than before"
 done_testing

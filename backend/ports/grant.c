@@ -472,7 +472,7 @@ int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, struct vg_record_map *
 			strerror(-ret));
 		goto fail;
 	}
-	gp->xce = xenevtchn_open(NULL, 0);
+	gp->xce = xenevtchn_open(&vg_xen_logger, 0);
 	if (!gp->xce) {
 		ret = vg_fail(
 			err, errno ? -errno : -ENODEV,

@@ -10,16 +10,20 @@
 #include "backend/ports/grant_mem.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "backend/log.h"
 #include "backend/virtqueue.h"
 #include "virtio_grant.h"
 
 enum {
 	PAGE = VIRTIO_GRANT_PAGE_SIZE,
-	SEGS = 1024,	 /* of one grant-copy call; more than that is cut into several */
+	SEGS = 1024, /* of one grant-copy call; more than that is cut into several */
+	MAP_TRIES = 16,
 	COPY_BATCH = 16, /* Linux, drivers/xen/gntdev.c: GNTDEV_COPY_BATCH */
 };
 
@@ -152,11 +156,23 @@ static int grant_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 	return first ? first : ret;
 }
 
+/*
+ * The first mapping of a process takes all locks of its address space, which Linux gives up when a
+ * signal is pending (mm_take_all_locks: -EINTR); and a completion of io_uring counts as one until the
+ * thread is back in user space. There it is then, so that trying again is all that it takes.
+ */
 static void *map_refs(struct vg_grant_mem *gm, uint32_t *refs, uint32_t pages, int prot)
 {
-	gm->stats->maps++;
-	gm->stats->mapped_pages += pages;
-	return xengnttab_map_domain_grant_refs(gm->xgt, pages, gm->domid, refs, prot);
+	void *ptr = NULL;
+
+	for (unsigned i = 0; i < MAP_TRIES && !ptr; i++) {
+		if (i && errno != EINTR)
+			break;
+		gm->stats->maps++;
+		gm->stats->mapped_pages += pages;
+		ptr = xengnttab_map_domain_grant_refs(gm->xgt, pages, gm->domid, refs, prot);
+	}
+	return ptr;
 }
 
 void *vg_grant_map(struct vg_grant_mem *gm, uint32_t ref, uint32_t pages)
@@ -244,6 +260,23 @@ static const struct vg_mem_ops grant_mem_ops = {
 	.map_data = grant_map_data,
 };
 
+/* What fails is told by whoever asked, and not as often as a guest likes. */
+__attribute__((format(printf, 5, 0))) static void quiet(struct xentoollog_logger *logger,
+							xentoollog_level level, int errnoval,
+							const char *context, const char *format,
+							va_list al)
+{
+	char text[160];
+
+	(void)logger;
+	(void)level;
+	(void)errnoval;
+	vsnprintf(text, sizeof(text), format, al);
+	vg_debug("%s: %s", context ? context : "libxen", text);
+}
+
+struct xentoollog_logger vg_xen_logger = { .vmessage = quiet };
+
 int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid)
 {
 	memset(gm, 0, sizeof(*gm));
@@ -255,7 +288,7 @@ int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid)
 	gm->errors = calloc(SEGS, sizeof(*gm->errors));
 	gm->mem.bounce = vg_bounce_new(VG_LIMIT_BOUNCE_BYTES);
 	if (gm->refs && gm->segs && gm->errors && gm->mem.bounce) {
-		gm->xgt = xengnttab_open(NULL, 0);
+		gm->xgt = xengnttab_open(&vg_xen_logger, 0);
 		if (gm->xgt)
 			return 0;
 	}

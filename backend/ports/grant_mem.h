@@ -18,6 +18,7 @@
 
 #include <stdint.h>
 #include <xengnttab.h>
+#include <xentoollog.h>
 
 #include "backend/guestmem.h"
 #include "backend/limits.h"
@@ -41,6 +42,9 @@ struct vg_grant_mem {
 	struct vg_hyper_stats *stats;	      /* never NULL */
 	struct vg_hyper_stats own_stats;
 };
+
+/* For Xen's libraries, which print errors as often as they happen: it logs them for debugging. */
+extern struct xentoollog_logger vg_xen_logger;
 
 /** vg_grant_mem_init - open the grant device for memory of @domid. Return: 0 or negative errno. */
 int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid);

@@ -400,7 +400,8 @@ unsigned int fx_grants_in_use(struct fx_world *w, unsigned int domid);
 struct fx_fault {
 	uint32_t skip;	/* items that succeed first */
 	uint32_t count; /* then this many fail; 0: no fault */
-	int status;	/* FX_OP_MAP, _COPY: GNTST_*; else a positive errno. 0: a usual one */
+	int status; /* FX_OP_MAP, _COPY: GNTST_*; else, and of a whole FX_OP_MAP, a positive errno.
+			 * 0: a usual one */
 };
 
 /**

@@ -327,13 +327,17 @@ static void *map_refs(xengnttab_handle *xgt, uint32_t count, const uint32_t *dom
 	self = fxi_dom(w, xgt->domid);
 	for (i = 0; self && i < count; i++) {
 		/* Xen tries all of them, and says of each how it went. */
-		if (map_one(w, self, xgt->slot, domids[one_dom ? 0 : i], refs[i], write,
-			    &a->track[done]) == GNTST_okay)
+		int status = map_one(w, self, xgt->slot, domids[one_dom ? 0 : i], refs[i], write,
+				     &a->track[done]);
+
+		if (status == GNTST_okay)
 			done++;
 		else
 			failed++;
+		if (status > 0) /* injected: of mmap(2), which does the whole */
+			rc = -status;
 	}
-	if (!self || failed)
+	if (!rc && (!self || failed))
 		rc = -EINVAL;
 	if (!rc)
 		rc = fill(xgt, a, prot);

@@ -97,6 +97,31 @@ static uint8_t *mem_at(unsigned page, unsigned off)
 	return (uint8_t *)fx_page(guest, (unsigned long)pfn + page) + off;
 }
 
+/* Linux gives the first mapping of a process up when a completion of io_uring comes meanwhile. */
+static void a_map_that_is_interrupted(void **state)
+{
+	const struct fx_fault interrupted = { .count = 2, .status = EINTR };
+	void *p;
+
+	(void)state;
+	fx_inject(world, 0, FX_OP_MAP, &interrupted);
+	p = vg_grant_map(&gm, ref, 3);
+	assert_non_null(p);
+	assert_memory_equal(p, mem_at(0, 0), 3 * PAGE);
+	vg_grant_unmap(&gm, p, 3);
+}
+
+/* It is not tried for ever. */
+static void a_map_that_is_interrupted_always(void **state)
+{
+	const struct fx_fault interrupted = { .count = UINT32_MAX, .status = EINTR };
+
+	(void)state;
+	fx_inject(world, 0, FX_OP_MAP, &interrupted);
+	assert_null(vg_grant_map(&gm, ref, 1));
+	assert_int_equal(errno, EINTR);
+}
+
 /* A copy that fails is told to its own owner; its neighbours, before and behind, are done. */
 static void copy_fails_in_the_middle(void **state)
 {
@@ -401,11 +426,18 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, open_mem, close_mem)
 	const struct CMUnitTest tests[] = {
-		T(copy_fails_in_the_middle), T(copy_fails_within_a_range),
-		T(copies_of_several_calls),  T(copy_of_no_address),
-		T(data_is_mapped),	     T(data_read_only),
-		T(map_fails_in_the_middle),  T(mapped_data_is_bounded),
-		T(pools_are_bounded),	     T(pool_and_direct_in_one_chain),
+		T(a_map_that_is_interrupted),
+		T(a_map_that_is_interrupted_always),
+		T(copy_fails_in_the_middle),
+		T(copy_fails_within_a_range),
+		T(copies_of_several_calls),
+		T(copy_of_no_address),
+		T(data_is_mapped),
+		T(data_read_only),
+		T(map_fails_in_the_middle),
+		T(mapped_data_is_bounded),
+		T(pools_are_bounded),
+		T(pool_and_direct_in_one_chain),
 	};
 
 	return cmocka_run_group_tests(tests, make_world, end_world);

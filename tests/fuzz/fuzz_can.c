@@ -23,42 +23,9 @@
 
 #include "backend/devices/can_int.h"
 #include "tests/driver/vring.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-#define MUST(x)                                                                               \
-	do {                                                                                  \
-		if (!(x)) {                                                                   \
-			fprintf(stderr, "fuzz_can: %s:%d: not %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                              \
-		}                                                                             \
-	} while (0)
+#include "tests/fuzz/fuzz.h"
 
 enum { RING = 32, MEM = 1 << 20, SLOTS = 3 * RING, FIFO = 64, TIMERS = 8 };
-
-/* ---- the input ---------------------------------------------------------- */
-
-static const uint8_t *in, *in_end;
-
-static unsigned u8(void)
-{
-	return in < in_end ? *in++ : 0;
-}
-
-static unsigned u16(void)
-{
-	unsigned v = u8();
-
-	return v << 8 | u8();
-}
-
-static void bytes(void *to, size_t n)
-{
-	uint8_t *p = to;
-
-	while (n--)
-		*p++ = (uint8_t)u8();
-}
 
 /* ---- the loop: what is to run, and when the program says so -------------- */
 
@@ -374,7 +341,7 @@ static void send_frame(void)
 	f.h.can_id = htole32(how & 2 ? u16() << 13 : u16() & 0x7ff);
 	f.h.length = htole16((uint16_t)(u8() % (how & 1 ? 66 : 10)));
 	if (how & 8)
-		bytes(&f.h, sizeof(f.h));
+		fuzz_bytes(&f.h, sizeof(f.h));
 	out = how & 16 ? u8() % 129 : 16u + (le16toh(f.h.length) & 127);
 	add(CAN_TXQ, &f, out > 128 ? 128 : out, how & 32 ? u8() % 3 : 1);
 	if (!(how & 64))
@@ -404,7 +371,7 @@ static void change_setting(void)
 	struct vg_err err;
 	unsigned k = u8() % 9;
 
-	bytes(value, u8() % 23);
+	fuzz_bytes(value, u8() % 23);
 	dev.ops->set(&dev, keys[k], value, &err);
 }
 
@@ -510,8 +477,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (!ready)
 		once();
 	ready = true;
-	in = data;
-	in_end = data + len;
+	fuzz_begin(data, len);
 	bus = (struct can_bus){ .ops = &fuzz_bus, .link = CAN_LINK_UP, .fd = true };
 	fifo_n = last_n = 0;
 	room = 1000;
@@ -524,7 +490,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	dev.mem = &regions.mem;
 	start(u8() & 1 ? ~0ull : ~0ull << 40 | 0xf | 1ull << 32);
 	control(CAN_MSG_START, 2, 1);
-	while (in < in_end)
+	while (fuzz_more())
 		step();
 	settle();
 	reset();

@@ -72,7 +72,7 @@ static void later(struct vg_control_req *req)
 static void list(void *ctx, struct vg_control_req *req, const char *guest)
 {
 	static struct vg_control_queue queues[2] = { { .size = 64, .running = true } };
-	char text[64];
+	char text[64] = "";
 	unsigned n = below(4);
 
 	(void)ctx;

@@ -3,8 +3,8 @@
  * fuzz_loop.h - loop.h without a kernel: a run is a function of its input
  *
  * Included by one file of a program, it is the whole of backend/loop.h. What
- * was deferred runs in fl_deferred(), timers expire in fl_timers(), whatever
- * their time. An operation on a file waits in a list, and is done by
+ * was deferred runs in fl_deferred(); timers expire in fl_timers(), which puts
+ * the clock forward to where they do. An operation on a file waits in a list, and is done by
  * fl_complete() in the order and with the result of the target's choice.
  */
 #ifndef FUZZ_LOOP_H
@@ -33,6 +33,7 @@ struct vg_tether {
 	struct vg_timer *timer;
 	struct vg_watch *watch;
 	int fd;
+	int64_t at; /* fl_now when the timer expires */
 };
 
 static struct vg_deferred *fl_list, **fl_tail = &fl_list;
@@ -65,13 +66,16 @@ static MAYBE_UNUSED bool fl_deferred(void)
 	return fl_list != NULL;
 }
 
-/** fl_timers - all timers that run expire */
+/** fl_timers - so much time passes that all timers expire that run */
 static MAYBE_UNUSED void fl_timers(void)
 {
 	bool due[FL_TIMERS];
 
-	for (unsigned i = 0; i < FL_TIMERS; i++)
+	for (unsigned i = 0; i < FL_TIMERS; i++) {
 		due[i] = fl_timer[i].timer;
+		if (due[i] && fl_timer[i].at > fl_now)
+			fl_now = fl_timer[i].at;
+	}
 	for (unsigned i = 0; i < FL_TIMERS; i++) {
 		struct vg_timer *t = fl_timer[i].timer;
 
@@ -156,16 +160,12 @@ void vg_loop_timer(struct vg_loop *loop, struct vg_timer *t, int64_t ns)
 {
 	(void)loop;
 	MUST(ns >= 0);
-	if (t->tether)
-		return;
-	for (unsigned i = 0; i < FL_TIMERS; i++) {
-		if (fl_timer[i].timer)
-			continue;
-		fl_timer[i].timer = t;
-		t->tether = &fl_timer[i];
-		return;
-	}
-	MUST(!"a timer is free");
+	for (unsigned i = 0; i < FL_TIMERS && !t->tether; i++)
+		if (!fl_timer[i].timer)
+			t->tether = &fl_timer[i];
+	MUST(t->tether);
+	t->tether->timer = t;
+	t->tether->at = fl_now + ns;
 }
 
 void vg_loop_timer_stop(struct vg_timer *t)

@@ -22,21 +22,12 @@
 #include <linux/virtio_ring.h>
 
 #include "backend/virtqueue.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "tests/fuzz/fuzz.h"
 
 #define BASE   0x1000000ull
 #define MEM    0x8000u /* one page each of descriptors, driver area, device area; then data */
 #define MIDDLE 0x5000u /* where one region ends and the next begins */
 #define SIZE   64u
-
-#define MUST(x)                                                                                \
-	do {                                                                                   \
-		if (!(x)) {                                                                    \
-			fprintf(stderr, "fuzz_ring: %s:%d: not %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                               \
-		}                                                                              \
-	} while (0)
 
 static uint8_t mem[MEM] __attribute__((aligned(4096)));
 static uint8_t rom[4096] __attribute__((aligned(4096)));
@@ -50,24 +41,6 @@ static unsigned n_held;
 static unsigned drv_at, drv_out, drv_desc; /* good_chain(): where it writes, what is not back */
 static bool drv_wrap;
 static unsigned last_pop; /* held[] from here on came with the last pop, and all are still there */
-
-/* ---- the input ------------------------------------------------------------- */
-
-static const uint8_t *in, *in_end;
-
-/** u8 - the next byte, 0 at the end */
-static unsigned u8(void)
-{
-	return in < in_end ? *in++ : 0;
-}
-
-/** u16 - the next two */
-static unsigned u16(void)
-{
-	unsigned lo = u8();
-
-	return lo | u8() << 8;
-}
 
 /** address - mostly somewhere in memory, else about its ends, or anywhere */
 static uint64_t address(void)
@@ -389,8 +362,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	unsigned how, shape;
 
-	in = data;
-	in_end = data + len;
+	fuzz_begin(data, len);
 	memset(mem, 0, sizeof(mem));
 	memset(record, 0, sizeof(record));
 	n_held = 0;
@@ -417,7 +389,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	the_mem->bounce = how & 128 ? vg_bounce_new(65536) : NULL;
 	drv_desc = 0;
 	if (reset()) {
-		while (in < in_end) {
+		while (fuzz_more()) {
 			unsigned op = u8();
 
 			if (vg_vq_fault(vq) && op & 128 && !reset())

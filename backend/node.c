@@ -252,6 +252,10 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 			n->phase = VG_NODE_CONNECTED;
 			put_state(n, VG_XENBUS_CONNECTED);
 			say(n, VG_LOG_INFO, "connected");
+		} else {
+			/* The guest may have been told that nobody is: it is in nobody's hands then. */
+			say(n, VG_LOG_ERR, "its worker contradicts itself, and is killed");
+			kill(c->pid, SIGKILL);
 		}
 		break;
 	case VG_IPC_REFUSED:

@@ -11,8 +11,8 @@
  *
  * What must hold: no crash, no sanitizer report; a worker is told the numbers
  * that stand in xenstore, and only when they are numbers; Connected is written
- * only after a worker said so; Closed only while no worker is connected; a device
- * has one worker at a time; no descriptor stays open.
+ * only after a worker said so; Closed only while no worker is connected, unless
+ * it is being killed; a device has one worker at a time; no descriptor stays open.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -503,7 +503,8 @@ static void check(void)
 			if (!workers[i].pid || workers[i].pid != n->c.pid)
 				continue;
 			MUST(n->phase != VG_NODE_CONNECTED || workers[i].connected);
-			MUST(n->bstate != VG_XENBUS_CLOSED || !workers[i].connected);
+			MUST(n->bstate != VG_XENBUS_CLOSED || !workers[i].connected ||
+			     workers[i].killed);
 		}
 	}
 	MUST(count == super.n_children);

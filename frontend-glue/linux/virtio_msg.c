@@ -817,7 +817,6 @@ static void vm_part(struct virtio_msg_device *vmdev)
 		dev_warn(&vmdev->vdev.dev,
 			 "its driver was frozen, and is removed like this\n");
 #endif
-	virtio_break_device(&vmdev->vdev);
 	vmdev->frozen = false;
 }
 

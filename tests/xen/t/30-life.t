@@ -23,12 +23,7 @@ if [ -e /mnt/numbers ]; then
 	say second boot
 	hammer $packed 4 10000
 fi
-hammer $packed 4 10000 2 1 >/tmp/packed &
-hammer $split 4 10000 2 2 | tee /tmp/split
-wait
-cat /tmp/packed
-check "packed: every write read back" grep -q done /tmp/packed
-check "split: every write read back" grep -q done /tmp/split
+hammer_both $packed $split
 seq 50000 >/mnt/numbers
 umount /mnt
 # A xenbus driver's module is in use while a device is bound to it.

@@ -16,12 +16,7 @@ dom0 'cd /root && truncate -s 4M packed.img split.img'
 # breaks the device for, a request that is completed twice.
 cat >"$T/storm.main" <<'EOS'
 packed=$(disk packed) split=$(disk split)
-hammer $packed 4 10000 2 1 >/tmp/packed &
-hammer $split 4 10000 2 2 | tee /tmp/split
-wait
-cat /tmp/packed
-check "packed: every write read back" grep -q done /tmp/packed
-check "split: every write read back" grep -q done /tmp/split
+hammer_both $packed $split
 check "nothing was completed twice, and no request failed" sh -c '! dmesg | grep -E "virtio|vd[a-z]|I/O error" | grep -Ei "error|bogus|not a head|broken|reset"'
 EOS
 quick storm --type pv --script "$T/storm.main" \

@@ -58,6 +58,15 @@ disk() {
 	done
 	return 1
 }
+# hammer_both PACKED SPLIT: load on two disks, until the test ends it, and a check of each
+hammer_both() {
+	hammer $1 4 10000 2 1 >/tmp/packed &
+	hammer $2 4 10000 2 2 | tee /tmp/split
+	wait
+	cat /tmp/packed
+	check "packed: every write read back" grep -q done /tmp/packed
+	check "split: every write read back" grep -q done /tmp/split
+}
 KIT
 }
 

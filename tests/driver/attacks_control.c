@@ -3,6 +3,7 @@
  * attacks_control.c - the control page, notifications, xenstore, coming and going
  */
 #include "tests/driver/attacks.h"
+#include "tests/driver/vgrant_bad.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -15,20 +16,12 @@ enum { NOBODY = 0x7ff0 - 1, CONNECTS = 50, FLOOD = 400 };
 
 /* ---- the control page --------------------------------------------------------- */
 
-static int put(struct attack_on *a, const char *name, const char *value)
-{
-	char path[192];
-
-	snprintf(path, sizeof(path), "%s/%s", a->dev->front, name);
-	return drv_xs_text(a->dev->xs, path, value);
-}
-
 static int put_number(struct attack_on *a, const char *name, uint32_t value)
 {
 	char text[16];
 
 	snprintf(text, sizeof(text), "%u", value);
-	return put(a, name, text);
+	return drv_dev_put(a->dev, name, text);
 }
 
 /* leave() - Closed, then Initialising until the backend waits */
@@ -379,13 +372,13 @@ int attack_xenstore_keys(struct attack_on *a)
 	huge[sizeof(huge) - 1] = '\0';
 	/* Keys that change once connected mean nothing. */
 	for (n = 0; n < 3; n++)
-		put(a, names[n], "rubbish");
-	put(a, "backend-id", "7");
-	put(a, "backend", "/local/domain/0/backend/virtio/0/64");
+		drv_dev_put(a->dev, names[n], "rubbish");
+	drv_dev_put(a->dev, "backend-id", "7");
+	drv_dev_put(a->dev, "backend", "/local/domain/0/backend/virtio/0/64");
 	if (at_works(a))
 		return -1;
 	put_number(a, "backend-id", a->dev->backend);
-	put(a, "backend", a->dev->back);
+	drv_dev_put(a->dev, "backend", a->dev->back);
 	if (leave(a))
 		return -1;
 	for (n = 0; n < 3; n++) {
@@ -398,7 +391,7 @@ int attack_xenstore_keys(struct attack_on *a)
 			put_number(a, "control-ref", 8);
 			put_number(a, "event-channel", 1);
 			put_number(a, "virtio-grant-version", 1);
-			put(a, names[n], v);
+			drv_dev_put(a->dev, names[n], v);
 			if (refused(a, names[n]))
 				return -1;
 		}
@@ -408,19 +401,12 @@ int attack_xenstore_keys(struct attack_on *a)
 
 int attack_xenstore_states(struct attack_on *a)
 {
-	static const char *const odd[] = { "", "0", "9", "77", "-1", "x", "4x", "99999999999" };
-	unsigned int i, seed = 12345;
+	unsigned int i, seed = 12345, pause;
 
 	for (i = 0; i < 120; i++) {
-		seed = seed * 1103515245 + 12345;
-		if ((seed >> 16) % 8 == 0)
-			put(a, "state", odd[(seed >> 20) % 8]);
-		else if ((seed >> 16) % 31 == 0)
-			put(a, "state", NULL);
-		else
-			drv_dev_set_state(a->dev, 1 + (seed >> 16) % 6);
-		if ((seed >> 24) % 4 == 0)
-			at_pause((seed >> 16) % 3);
+		seed = drv_dev_odd_state(a->dev, seed, &pause);
+		if (pause)
+			at_pause(pause - 1);
 	}
 	return close_and_back(a);
 }
@@ -444,7 +430,7 @@ int attack_xenstore_flood(struct attack_on *a)
 		 (long long)(at_now() - from));
 	for (i = 0; i < 50; i++) {
 		snprintf(name, sizeof(name), "k%u", i);
-		put(a, name, NULL);
+		drv_dev_put(a->dev, name, NULL);
 	}
 	return 0;
 }

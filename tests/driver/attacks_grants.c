@@ -51,8 +51,8 @@ static int offend(struct attack_on *a, const struct offence *o)
 		return rc;
 	MUST(rc == AT_USED, "%s: the device stopped, not the request alone", o->what);
 	drv_blk_finish(&a->blk, &used);
-	MUST(req.result == -EIO, "%s, %u bytes: the request's result is %d", o->what, o->len,
-	     req.result);
+	MUST(req.result == -EIO, "%s, %u bytes to be %s: the request's result is %d", o->what,
+	     o->len, o->dev_writes ? "written" : "read", req.result);
 	return at_works(a);
 }
 
@@ -121,13 +121,19 @@ static int with_buffer(struct attack_on *a, unsigned int backend, bool writable,
 	return 0;
 }
 
-int attack_grant_revoked(struct attack_on *a)
+/* both_ways() - with buffers that the device is to write, then with those that it is to read */
+static int both_ways(struct attack_on *a, unsigned int backend, bool revoke, bool middle,
+		     const char *what)
 {
-	return with_buffer(a, a->dev->backend, true, true, true, false, "revoked, to be written") ||
-			       with_buffer(a, a->dev->backend, true, false, true, false,
-					   "revoked, to be read")
+	return with_buffer(a, backend, true, true, revoke, middle, what) ||
+			       with_buffer(a, backend, true, false, revoke, middle, what)
 		       ? -1
 		       : 0;
+}
+
+int attack_grant_revoked(struct attack_on *a)
+{
+	return both_ways(a, a->dev->backend, true, false, "revoked");
 }
 
 int attack_grant_readonly(struct attack_on *a)
@@ -138,20 +144,12 @@ int attack_grant_readonly(struct attack_on *a)
 int attack_grant_foreign(struct attack_on *a)
 {
 	/* Of a domain that is not there, and of ourselves: neither is the backend. */
-	return with_buffer(a, NOBODY, true, true, false, false, "granted to another domain") ||
-			       with_buffer(a, NOBODY, true, false, false, false,
-					   "granted to another domain, to be read")
-		       ? -1
-		       : 0;
+	return both_ways(a, NOBODY, false, false, "granted to another domain");
 }
 
 int attack_grant_hole(struct attack_on *a)
 {
-	return with_buffer(a, a->dev->backend, true, true, true, true, "a hole, to be written") ||
-			       with_buffer(a, a->dev->backend, true, false, true, true,
-					   "a hole, to be read")
-		       ? -1
-		       : 0;
+	return both_ways(a, a->dev->backend, true, true, "a hole");
 }
 
 /* One of sixteen requests, published at once, is bad: it alone fails. */

@@ -3,6 +3,7 @@
  * attacks_rings.c - rings that lie: where they are, what is in them, and when it changes
  */
 #include "tests/driver/attacks.h"
+#include "tests/driver/vgrant_bad.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -10,45 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BIT(n) (1ull << (n))
-
 enum { CLOSING = 5, CLOSED = 6, NOBODY = 0x7ff0 - 1, SLICE_MS = 60, TABLE = 64 };
 
 #define LARGE (64u << 10)
 
-/* set_queue() - SET_VQUEUE with anything; Return: the size that GET_VQUEUE shows, or -errno */
-static int set_queue(struct attack_on *a, uint32_t index, uint32_t size, uint64_t d, uint64_t v,
-		     uint64_t u)
-{
-	struct virtio_msg_vqueue q = { .index = htole32(index),
-				       .size = htole32(size),
-				       .descriptor_addr = htole64(d),
-				       .driver_addr = htole64(v),
-				       .device_addr = htole64(u) };
-	struct virtio_msg_vq_index i = { htole32(index) };
-	int rc;
-
-	rc = drv_msg_call(a->dev, 0, VIRTIO_MSG_SET_VQUEUE, &q, sizeof(q), NULL, 0);
-	if (rc < 0)
-		return rc;
-	rc = drv_msg_call(a->dev, 0, VIRTIO_MSG_GET_VQUEUE, &i, sizeof(i), &q, sizeof(q));
-	return rc < 0 ? rc : (int)le32toh(q.size);
-}
-
-/* channel() - SET_VQ_CHANNEL; Return: its error, or -errno */
-static int channel(struct attack_on *a, uint32_t index, uint32_t port)
-{
-	struct virtio_grant_vq_channel q = { htole32(index), htole32(port) };
-	struct virtio_grant_vq_channel_resp resp = { 0, 0 };
-	int rc = drv_msg_call(a->dev, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_SET_VQ_CHANNEL, &q,
-			      sizeof(q), &resp, sizeof(resp));
-
-	return rc < 0 ? rc : (int)le32toh(resp.error);
-}
-
 int attack_ring_address(struct attack_on *a)
 {
 	struct drv_mem_grant theirs;
+	struct drv_bad_queue bad[DRV_BAD_QUEUES + 3];
 	struct drv_buf b, ro, foreign;
 	uint64_t at;
 	unsigned int i;
@@ -63,39 +33,20 @@ int attack_ring_address(struct attack_on *a)
 	at = b.addr;
 	port = drv_xen_port_alloc(a->xen, a->dev->backend);
 	MUST(port > 0, "no port: %d", port);
-	for (i = 0;; i++) {
-		const struct {
-			uint32_t size;
-			uint64_t d, v, u;
-			const char *what;
-		} bad[] = {
-			{ 0, at, at + 4096, at + 8192, "size 0" },
-			{ 3, at, at + 4096, at + 8192, "size 3" },
-			{ 65536, at, at + 4096, at + 8192, "size 65536" },
-			{ 0xffffffff, at, at + 4096, at + 8192, "size 2^32 - 1" },
-			{ 16, at + 8, at + 4096, at + 8192, "descriptors misaligned" },
-			{ 16, at, at + 4097, at + 8192, "available ring misaligned" },
-			{ 16, at, at + 4096, at + 8194, "used ring misaligned" },
-			{ 16, at & ~BIT(63), at + 4096, at + 8192, "no grant address" },
-			{ 16, at | BIT(50), at + 4096, at + 8192, "bit 50" },
-			{ 16, 0, 0, 0, "address 0" },
-			{ 16, ~0ull & ~15ull, at + 4096, at + 8192, "the last address" },
-			{ 16, ro.addr, at + 4096, at + 8192, "read-only descriptors" },
-			{ 16, at, ro.addr, at + 8192, "read-only available ring" },
-			{ 16, at, at + 4096, ro.addr, "read-only used ring" },
-			{ 16, VIRTIO_GRANT_ADDR(15000, 0), at + 4096, at + 8192, "not granted" },
-			{ 16, VIRTIO_GRANT_ADDR(0xffffffff, 0), at, at + 4096, "no reference" },
-			{ 16, foreign.addr, at + 4096, at + 8192, "another domain's descriptors" },
-			{ 16, at, foreign.addr, at + 8192, "another domain's available ring" },
-			{ 16, at, at + 4096, foreign.addr, "another domain's used ring" },
-		};
-
-		if (i == sizeof(bad) / sizeof(bad[0]))
-			break;
+	drv_bad_queues(at, ro.addr, bad);
+	bad[DRV_BAD_QUEUES] = (struct drv_bad_queue){ 16, foreign.addr, at + 4096, at + 8192,
+						      "another domain's descriptors" };
+	bad[DRV_BAD_QUEUES + 1] = (struct drv_bad_queue){ 16, at, foreign.addr, at + 8192,
+							  "another domain's available ring" };
+	bad[DRV_BAD_QUEUES + 2] = (struct drv_bad_queue){ 16, at, at + 4096, foreign.addr,
+							  "another domain's used ring" };
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		MUST(!drv_dev_negotiate(a->dev, 0), "%s: no FEATURES_OK", bad[i].what);
-		MUST(!channel(a, 0, (uint32_t)port), "%s: no channel", bad[i].what);
+		MUST(!drv_dev_set_channel(a->dev, 0, (uint32_t)port), "%s: no channel",
+		     bad[i].what);
 		/* Refused at once, or found out when the queue starts. */
-		if (set_queue(a, 0, bad[i].size, bad[i].d, bad[i].v, bad[i].u)) {
+		if (drv_dev_set_vqueue(a->dev, 0, bad[i].size, bad[i].desc, bad[i].driver,
+				       bad[i].device)) {
 			drv_dev_set_status(a->dev, 15);
 			MUST(drv_dev_get_status(a->dev) & NEEDS_RESET, "%s: taken", bad[i].what);
 		}
@@ -105,13 +56,17 @@ int attack_ring_address(struct attack_on *a)
 	}
 	/* No channel, no such queue, a queue that is set already. */
 	MUST(!drv_dev_negotiate(a->dev, 0), "no FEATURES_OK");
-	MUST(!set_queue(a, 0, 16, at, at + 4096, at + 8192), "a queue without a channel");
-	MUST(!set_queue(a, 1000, 16, at, at + 4096, at + 8192), "queue 1000");
-	MUST(!set_queue(a, 0xffffffff, 16, at, at + 4096, at + 8192), "queue 2^32 - 1");
-	MUST(!channel(a, 0, (uint32_t)port), "no channel");
-	MUST(set_queue(a, 0, 16, at, at + 4096, at + 8192) == 16, "a good queue was refused");
-	MUST(set_queue(a, 0, 8, at, at + 4096, at + 8192) == 16, "a queue was set twice");
-	MUST(channel(a, 0, (uint32_t)port) == EINVAL, "a channel after the queue");
+	MUST(!drv_dev_set_vqueue(a->dev, 0, 16, at, at + 4096, at + 8192),
+	     "a queue without a channel");
+	MUST(!drv_dev_set_vqueue(a->dev, 1000, 16, at, at + 4096, at + 8192), "queue 1000");
+	MUST(!drv_dev_set_vqueue(a->dev, 0xffffffff, 16, at, at + 4096, at + 8192),
+	     "queue 2^32 - 1");
+	MUST(!drv_dev_set_channel(a->dev, 0, (uint32_t)port), "no channel");
+	MUST(drv_dev_set_vqueue(a->dev, 0, 16, at, at + 4096, at + 8192) == 16,
+	     "a good queue was refused");
+	MUST(drv_dev_set_vqueue(a->dev, 0, 8, at, at + 4096, at + 8192) == 16,
+	     "a queue was set twice");
+	MUST(drv_dev_set_channel(a->dev, 0, (uint32_t)port) == EINVAL, "a channel after the queue");
 	if (at_again(a, "ring addresses"))
 		return -1;
 	drv_xen_port_close(a->xen, (uint32_t)port);
@@ -176,8 +131,8 @@ int attack_ring_overlap(struct attack_on *a)
 						     htole16(VRING_DESC_F_WRITE), htole16(1) };
 		}
 		MUST(!drv_dev_negotiate(a->dev, 0), "no FEATURES_OK");
-		MUST(!channel(a, 0, (uint32_t)port), "no channel");
-		set_queue(a, 0, 16, d, v, u);
+		MUST(!drv_dev_set_channel(a->dev, 0, (uint32_t)port), "no channel");
+		drv_dev_set_vqueue(a->dev, 0, 16, d, v, u);
 		a->dev->timeout_ms = 400; /* the control page may be gone */
 		drv_dev_set_status(a->dev, 15);
 		for (k = 0; k < 50; k++) {

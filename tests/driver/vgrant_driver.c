@@ -182,11 +182,42 @@ static int get_vqueue(struct drv_dev *dev, unsigned int index, struct virtio_msg
 	return !rc && a->index != q.index ? -EPROTO : rc;
 }
 
+/* set_vqueue() - SET_VQUEUE; *shown: what GET_VQUEUE says then */
+static int set_vqueue(struct drv_dev *dev, const struct virtio_msg_vqueue *m,
+		      struct virtio_msg_vqueue *shown)
+{
+	int rc = call(dev, 0, VIRTIO_MSG_SET_VQUEUE, m, sizeof(*m), NULL, 0);
+
+	return rc ? rc : get_vqueue(dev, le32toh(m->index), shown);
+}
+
+int drv_dev_set_vqueue(struct drv_dev *dev, uint32_t index, uint32_t size, uint64_t desc,
+		       uint64_t driver, uint64_t device)
+{
+	const struct virtio_msg_vqueue m = { .index = htole32(index),
+					     .size = htole32(size),
+					     .descriptor_addr = htole64(desc),
+					     .driver_addr = htole64(driver),
+					     .device_addr = htole64(device) };
+	struct virtio_msg_vqueue shown;
+	int rc = set_vqueue(dev, &m, &shown);
+
+	return rc ? rc : (int)le32toh(shown.size);
+}
+
+int drv_dev_set_channel(struct drv_dev *dev, uint32_t index, uint32_t port)
+{
+	const struct virtio_grant_vq_channel m = { htole32(index), htole32(port) };
+	struct virtio_grant_vq_channel_resp a = { 0, 0xffff };
+	int rc = call(dev, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_SET_VQ_CHANNEL, &m, sizeof(m), &a,
+		      sizeof(a));
+
+	return rc ? rc : (int)le32toh(a.error);
+}
+
 /* name_channel() - SET_VQ_CHANNEL, with the port that the queue has, or a new one */
 static int name_channel(struct drv_queue *q)
 {
-	struct virtio_grant_vq_channel m = { .index = htole32(q->index) };
-	struct virtio_grant_vq_channel_resp a;
 	int rc;
 
 	if (!q->port) {
@@ -195,10 +226,8 @@ static int name_channel(struct drv_queue *q)
 			return rc;
 		q->port = (uint32_t)rc;
 	}
-	m.port = htole32(q->port);
-	rc = call(q->dev, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_SET_VQ_CHANNEL, &m, sizeof(m), &a,
-		  sizeof(a));
-	return rc ? rc : -(int)le32toh(a.error);
+	rc = drv_dev_set_channel(q->dev, q->index, q->port);
+	return rc < 0 ? rc : -rc;
 }
 
 int drv_dev_queue(struct drv_dev *dev, unsigned int index, unsigned int size)
@@ -236,9 +265,7 @@ int drv_dev_queue(struct drv_dev *dev, unsigned int index, unsigned int size)
 		.driver_addr = htole64(q->vr.driver_mem.addr),
 		.device_addr = htole64(q->vr.device_mem.addr),
 	};
-	rc = call(dev, 0, VIRTIO_MSG_SET_VQUEUE, &m, sizeof(m), NULL, 0);
-	if (!rc)
-		rc = get_vqueue(dev, index, &a);
+	rc = set_vqueue(dev, &m, &a);
 	if (rc)
 		return rc;
 	if (!a.size)

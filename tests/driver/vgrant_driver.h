@@ -144,6 +144,13 @@ int drv_dev_offer(struct drv_dev *dev);
 /** drv_dev_wait_backend() - wait for one of several states; Return: state or -errno */
 int drv_dev_wait_backend(struct drv_dev *dev, uint32_t mask);
 
+/** drv_dev_set_vqueue() - SET_VQUEUE with anything; Return: the size that GET_VQUEUE shows, or -errno */
+int drv_dev_set_vqueue(struct drv_dev *dev, uint32_t index, uint32_t size, uint64_t desc,
+		       uint64_t driver, uint64_t device);
+
+/** drv_dev_set_channel() - SET_VQ_CHANNEL with anything; Return: its error, or -errno */
+int drv_dev_set_channel(struct drv_dev *dev, uint32_t index, uint32_t port);
+
 /** drv_dev_set_state() - write our state */
 int drv_dev_set_state(struct drv_dev *dev, unsigned int state);
 

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 #include <xen/grant_table.h>
 
+#include "tests/driver/vgrant_bad.h"
 #include "tests/unit/daemon_rig.h"
 
 #define BIT(n)	    (1ull << (n))
@@ -354,30 +355,19 @@ static void config_out_of_range(void **state)
 static uint32_t set_queue(struct rig_guest *g, uint32_t index, uint32_t size, uint64_t d,
 			  uint64_t a, uint64_t u)
 {
-	struct virtio_msg_vqueue q = { .index = index,
-				       .size = size,
-				       .descriptor_addr = d,
-				       .driver_addr = a,
-				       .device_addr = u };
-	struct virtio_msg_vq_index i = { index };
+	int shown = drv_dev_set_vqueue(g->dev, index, size, d, a, u);
 
-	assert_int_equal(drv_msg_call(g->dev, 0, VIRTIO_MSG_SET_VQUEUE, &q, sizeof(q), NULL, 0), 0);
-	assert_int_equal(drv_msg_call(g->dev, 0, VIRTIO_MSG_GET_VQUEUE, &i, sizeof(i), &q,
-				      sizeof(q)),
-			 sizeof(q));
-	return q.size;
+	assert_true(shown >= 0);
+	return (uint32_t)shown;
 }
 
 /* channel() - SET_VQ_CHANNEL; Return: its error */
 static uint32_t channel(struct rig_guest *g, uint32_t index, uint32_t port)
 {
-	struct virtio_grant_vq_channel q = { index, port };
-	struct virtio_grant_vq_channel_resp a = { 0, 0xffff };
+	int error = drv_dev_set_channel(g->dev, index, port);
 
-	assert_int_equal(drv_msg_call(g->dev, 2, VIRTIO_GRANT_BUS_SET_VQ_CHANNEL, &q, sizeof(q), &a,
-				      sizeof(a)),
-			 sizeof(a));
-	return a.error;
+	assert_true(error >= 0);
+	return (uint32_t)error;
 }
 
 static void impossible_queues(void **state)
@@ -385,6 +375,7 @@ static void impossible_queues(void **state)
 	struct rig *r = *state;
 	struct rig_guest *g = rig_guest(r, 0);
 	int port = 0;
+	struct drv_bad_queue bad[DRV_BAD_QUEUES];
 	struct drv_buf b, ro;
 	uint64_t a;
 	unsigned int i;
@@ -394,37 +385,12 @@ static void impossible_queues(void **state)
 	assert_int_equal(drv_alloc(&g->dev->gmem.mem, 8 * 4096, 4096, false, &ro), 0);
 	a = b.addr;
 	port = fx_port_alloc(g->dom, 0);
-	for (i = 0;; i++) {
-		struct {
-			uint32_t size;
-			uint64_t d, a, u;
-			const char *what;
-		} bad[] = {
-			{ 0, a, a + 4096, a + 8192, "size 0" },
-			{ 3, a, a + 4096, a + 8192, "size 3" },
-			{ 65536, a, a + 4096, a + 8192, "size 65536" },
-			{ 0x80000000, a, a + 4096, a + 8192, "size 2^31" },
-			{ 0xffffffff, a, a + 4096, a + 8192, "size 2^32 - 1" },
-			{ 16, a + 8, a + 4096, a + 8192, "descriptors misaligned" },
-			{ 16, a, a + 4097, a + 8192, "available ring misaligned" },
-			{ 16, a, a + 4096, a + 8194, "used ring misaligned" },
-			{ 16, a & ~BIT(63), a + 4096, a + 8192, "no grant address" },
-			{ 16, a | BIT(50), a + 4096, a + 8192, "bit 50" },
-			{ 16, 0, 0, 0, "address 0" },
-			{ 16, ~0ull & ~15ull, a + 4096, a + 8192, "the last address" },
-			{ 16, ro.addr, a + 4096, a + 8192, "read-only descriptors" },
-			{ 16, a, ro.addr, a + 8192, "read-only available ring" },
-			{ 16, a, a + 4096, ro.addr, "read-only used ring" },
-			{ 16, VIRTIO_GRANT_ADDR(20000, 0), a + 4096, a + 8192, "not granted" },
-			{ 16, VIRTIO_GRANT_ADDR(0xffffffff, 0), a, a + 4096, "no such reference" },
-			{ 32768, a, a + 4096, a + 8192, "not all granted" },
-		};
-		if (i == sizeof(bad) / sizeof(bad[0]))
-			break;
+	drv_bad_queues(a, ro.addr, bad);
+	for (i = 0; i < DRV_BAD_QUEUES; i++) {
 		assert_int_equal(drv_dev_negotiate(g->dev, 0), 0);
 		assert_int_equal(channel(g, 0, (uint32_t)port), 0);
 		/* Refused at once, or found out when the queue starts. */
-		if (set_queue(g, 0, bad[i].size, bad[i].d, bad[i].a, bad[i].u)) {
+		if (set_queue(g, 0, bad[i].size, bad[i].desc, bad[i].driver, bad[i].device)) {
 			drv_dev_set_status(g->dev, 15);
 			if (!(drv_dev_get_status(g->dev) & (int)NEEDS_RESET))
 				fail_msg("%s: taken", bad[i].what);
@@ -891,17 +857,6 @@ static void watch_flood(void **state)
 
 /* ---- xenstore ------------------------------------------------------------------------ */
 
-static void put(struct rig_guest *g, const char *name, const char *value)
-{
-	char path[192];
-
-	snprintf(path, sizeof(path), "%s/%s", g->dev->front, name);
-	if (value)
-		xs_write(g->dev->xs, XBT_NULL, path, value, (unsigned int)strlen(value));
-	else
-		xs_rm(g->dev->xs, XBT_NULL, path);
-}
-
 static void malformed_keys(void **state)
 {
 	static const char *const names[] = { "control-ref", "event-channel",
@@ -920,10 +875,10 @@ static void malformed_keys(void **state)
 			const char *v = i < sizeof(bad) / sizeof(bad[0]) ? bad[i] : huge;
 
 			assert_int_equal(drv_dev_wait_backend(g->dev, 1u << 2), 2);
-			put(g, "control-ref", "8");
-			put(g, "event-channel", "1");
-			put(g, "virtio-grant-version", "1");
-			put(g, names[n], v);
+			drv_dev_put(g->dev, "control-ref", "8");
+			drv_dev_put(g->dev, "event-channel", "1");
+			drv_dev_put(g->dev, "virtio-grant-version", "1");
+			drv_dev_put(g->dev, names[n], v);
 			drv_dev_set_state(g->dev, 3);
 			if (drv_dev_wait_backend(g->dev, 1u << 4 | 1u << 6) != 6)
 				fail_msg("%s = '%.20s' was taken", names[n], v ? v : "(none)");
@@ -932,7 +887,7 @@ static void malformed_keys(void **state)
 		}
 	}
 	assert_int_equal(drv_dev_wait_backend(g->dev, 1u << 2), 2);
-	put(g, "virtio-grant-version", "2"); /* more than the backend's */
+	drv_dev_put(g->dev, "virtio-grant-version", "2"); /* more than the backend's */
 	drv_dev_set_state(g->dev, 3);
 	gets_back(g, "version 2");
 	closes(g);
@@ -945,10 +900,10 @@ static void offer(struct rig_guest *g, uint32_t ref, uint32_t port, const char *
 
 	assert_int_equal(drv_dev_wait_backend(g->dev, 1u << 2), 2);
 	snprintf(text, sizeof(text), "%u", ref);
-	put(g, "control-ref", text);
+	drv_dev_put(g->dev, "control-ref", text);
 	snprintf(text, sizeof(text), "%u", port);
-	put(g, "event-channel", text);
-	put(g, "virtio-grant-version", "1");
+	drv_dev_put(g->dev, "event-channel", text);
+	drv_dev_put(g->dev, "virtio-grant-version", "1");
 	drv_dev_set_state(g->dev, 3);
 	if (drv_dev_wait_backend(g->dev, 1u << 4 | 1u << 6) != 6)
 		fail_msg("%s: taken", what);
@@ -996,21 +951,14 @@ static void states_in_any_order(void **state)
 {
 	struct rig *r = *state;
 	struct rig_guest *g = rig_guest(r, 0);
-	static const char *const odd[] = { "", "0", "9", "77", "-1", "x", "4x", "99999999999" };
-	unsigned int i, seed = 12345;
+	unsigned int i, seed = 12345, pause;
 
 	assert_int_equal(drv_dev_connect(g->dev), 0);
 	rig_up(g, NO_PACKED, 16);
 	for (i = 0; i < 300; i++) {
-		seed = seed * 1103515245 + 12345;
-		if ((seed >> 16) % 8 == 0)
-			put(g, "state", odd[(seed >> 20) % 8]);
-		else if ((seed >> 16) % 31 == 0)
-			put(g, "state", NULL);
-		else
-			drv_dev_set_state(g->dev, 1 + (seed >> 16) % 6);
-		if ((seed >> 24) % 4 == 0)
-			usleep((seed >> 16) % 3000);
+		seed = drv_dev_odd_state(g->dev, seed, &pause);
+		if (pause)
+			usleep((pause - 1) * 1000);
 	}
 	drv_dev_set_state(g->dev, 5);
 	assert_int_equal(drv_dev_wait_backend(g->dev, 1u << 6), 6);
@@ -1020,10 +968,10 @@ static void states_in_any_order(void **state)
 	rig_up(g, NO_PACKED, 16);
 	rig_reads(g, 1);
 	/* Keys that change later mean nothing. */
-	put(g, "control-ref", "1");
-	put(g, "event-channel", "rubbish");
-	put(g, "backend-id", "7");
-	put(g, "backend", "/local/domain/0/backend/virtio/2/64");
+	drv_dev_put(g->dev, "control-ref", "1");
+	drv_dev_put(g->dev, "event-channel", "rubbish");
+	drv_dev_put(g->dev, "backend-id", "7");
+	drv_dev_put(g->dev, "backend", "/local/domain/0/backend/virtio/2/64");
 	rig_reads(g, 2);
 	closes(g);
 }

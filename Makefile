@@ -31,11 +31,12 @@ LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c 
 	  -linih -lxlutil -lxenforeignmemory
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
 
-LIB_SRC := $(filter-out backend/vgrantd.c backend/vgrant-vhost-user.c,$(wildcard backend/*.c backend/*/*.c xenstore/*.c))
+PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c
+LIB_SRC := $(sort $(filter-out $(PROGRAMS),$(shell find backend xenstore -name '*.c')))
 FAKE_SRC := $(wildcard tests/fake-xen/*.c)
 # One of the two ways to Xen; the other is for the program that runs in a guest.
 DRV_SRC := $(filter-out tests/driver/xen_real.c,$(wildcard tests/driver/*.c))
-UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT_SRC := $(sort $(shell find tests/unit -name 'test_*.c'))
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 

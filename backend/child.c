@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 #include "backend/supervisor.h"
 
 enum {

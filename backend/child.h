@@ -17,7 +17,7 @@
 
 #include "backend/control.h"
 #include "backend/ipc.h"
-#include "backend/loop.h"
+#include "backend/base/loop.h"
 #include "backend/record.h"
 
 struct vg_child;

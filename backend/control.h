@@ -31,8 +31,8 @@
 #include <sys/types.h>
 
 #include "backend/device.h"
-#include "backend/log.h"
-#include "backend/loop.h"
+#include "backend/base/log.h"
+#include "backend/base/loop.h"
 
 struct vg_control;
 struct vg_control_req; /* a request that waits for its answer */

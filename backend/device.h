@@ -30,10 +30,10 @@
 #include <stdint.h>
 
 #include "backend/guestmem.h"
-#include "backend/log.h"
-#include "backend/loop.h"
-#include "backend/params.h"
-#include "backend/trace.h"
+#include "backend/base/log.h"
+#include "backend/base/loop.h"
+#include "backend/base/params.h"
+#include "backend/base/trace.h"
 #include "backend/virtqueue.h"
 
 struct vg_dev;

@@ -24,8 +24,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "backend/log.h"
-#include "backend/params.h"
+#include "backend/base/log.h"
+#include "backend/base/params.h"
 #include "backend/sandbox.h"
 
 enum vg_ipc_type {

@@ -24,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 #include "backend/supervisor.h"
 #include "virtio_grant.h"
 

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #include "backend/device.h"
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 
 #define VG_RECORD_MAGIC	  0x56475245434f5244ULL /* "VGRECORD" */
 #define VG_RECORD_VERSION 2u

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 struct vg_sandbox {
 	uid_t uid; /* whom to become; 0: stay (tests without root) */

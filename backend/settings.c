@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 
 #define MEMBER(m) offsetof(struct vg_settings, m), sizeof(((struct vg_settings *)0)->m)
 

@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "backend/log.h"
-#include "backend/params.h"
+#include "backend/base/log.h"
+#include "backend/base/params.h"
 
 #ifndef VG_SYSCONFDIR
 #define VG_SYSCONFDIR "/etc"

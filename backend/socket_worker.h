@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 #include "backend/sandbox.h"
 
 struct vg_socket_worker_config {

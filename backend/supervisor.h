@@ -24,7 +24,7 @@
 
 #include "backend/child.h"
 #include "backend/control.h"
-#include "backend/loop.h"
+#include "backend/base/loop.h"
 #include "backend/settings.h"
 #include "backend/xlconf.h"
 #include "xenstore/xs.h"

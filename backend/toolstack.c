@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 #include "backend/supervisor.h"
 #include "virtio_grant.h"
 

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "backend/supervisor.h"
-#include "backend/trace.h"
+#include "backend/base/trace.h"
 
 enum { TURN = 64 /* packets of one turn of the loop: the supervisor has other work */ };
 

@@ -31,7 +31,7 @@
 #include <unistd.h>
 
 #include "backend/device.h"
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 #include "backend/settings.h"
 #include "backend/socket_worker.h"
 

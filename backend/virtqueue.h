@@ -32,7 +32,7 @@
 #include <stdint.h>
 
 #include "backend/guestmem.h"
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 #define VG_VQ_SIZE_MAX 32768u /* VIRTIO 1.3, 2.7 and 2.8.10.1 */
 

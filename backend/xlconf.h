@@ -22,8 +22,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backend/log.h"
-#include "backend/params.h"
+#include "backend/base/log.h"
+#include "backend/base/params.h"
 
 /* Devices without id= that adopt none of xl's nodes are numbered from here on: xl counts its own
  * from 0, and may add some while the guest runs. */

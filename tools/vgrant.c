@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 enum { BUFFERS = 8, COMMON = 's' };
 

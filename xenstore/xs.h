@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <xenstore.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 #define VG_XS_PATH 256 /* bytes; XENSTORE_ABS_PATH_MAX is 3072, ours are short */
 

@@ -41,7 +41,7 @@
 
 #include "backend/devices/devices.h"
 #include "backend/images/raw.h"
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 #include "backend/pace.h"
 
 enum {

@@ -19,8 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backend/log.h"
-#include "backend/loop.h"
+#include "backend/base/log.h"
+#include "backend/base/loop.h"
 
 /* A frame: classic or FD in one shape, with SocketCAN's flags in can_id (EFF, RTR, ERR). */
 struct can_item {

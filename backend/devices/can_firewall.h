@@ -18,8 +18,8 @@
 #include <stdint.h>
 
 #include "backend/devices/can_bus.h"
-#include "backend/log.h"
-#include "backend/params.h"
+#include "backend/base/log.h"
+#include "backend/base/params.h"
 
 /* Rules of one list: what VG_PARAMS_LEN has room for is less. Each costs a comparison a frame. */
 #define CAN_RULES_MAX 256

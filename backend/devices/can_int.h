@@ -15,7 +15,7 @@
 #include "backend/devices/can_firewall.h"
 #include "backend/devices/can_wire.h"
 #include "backend/devices/devices.h"
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 
 enum {
 	CAN_BATCH = 64,	 /* chains, or frames, taken in one go */

@@ -47,7 +47,7 @@
 #include <unistd.h>
 
 #include "backend/devices/can_bus.h"
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 
 enum {
 	BATCH = 64,	       /* frames of one system call */

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 struct vg_raw {
 	int fd;			      /* owned */

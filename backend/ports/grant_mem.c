@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 #include "backend/virtqueue.h"
 #include "virtio_grant.h"
 

@@ -21,7 +21,7 @@
 #include <xentoollog.h>
 
 #include "backend/guestmem.h"
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 
 struct vg_grant_pool {
 	uint64_t addr; /* as in descriptors */

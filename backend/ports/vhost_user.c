@@ -32,7 +32,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 #include "backend/ports/vhost_user_int.h"
 #include "backend/record.h"
 

@@ -32,7 +32,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 #include "virtio_grant.h"
 
 enum { XEN_PAGE_SHIFT = 12 };

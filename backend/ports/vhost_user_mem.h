@@ -19,7 +19,7 @@
 #include <sys/types.h>
 
 #include "backend/guestmem.h"
-#include "backend/log.h"
+#include "backend/base/log.h"
 #include "backend/ports/grant_mem.h"
 #include "backend/ports/vhost_user_msg.h"
 #include "backend/ports/vhost_user_sigbus.h"

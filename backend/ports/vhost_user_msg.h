@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 /* Spec, "Front-end message types": requests on the main channel. */
 enum vg_vu_request {

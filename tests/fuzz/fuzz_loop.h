@@ -2,7 +2,7 @@
 /*
  * fuzz_loop.h - loop.h without a kernel: a run is a function of its input
  *
- * Included by one file of a program, it is the whole of backend/loop.h. What
+ * Included by one file of a program, it is the whole of backend/base/loop.h. What
  * was deferred runs in fl_deferred(); timers expire in fl_timers(), which puts
  * the clock forward to where they do. An operation on a file waits in a list, and is done by
  * fl_complete() in the order and with the result of the target's choice.
@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "backend/loop.h"
+#include "backend/base/loop.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { FL_TIMERS = 64, FL_WATCHES = 64, FL_OPS = 4096 };

@@ -23,7 +23,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "backend/limits.h"
+#include "backend/base/limits.h"
 #include "backend/supervisor.h"
 #include "tests/fuzz/fuzz_loop.h"
 #include "virtio_grant.h"

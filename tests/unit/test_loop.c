@@ -13,7 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "backend/loop.h"
+#include "backend/base/loop.h"
 
 static struct vg_loop *loop;
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/params.h"
+#include "backend/base/params.h"
 
 static const struct vg_param_def disk[] = {
 	{ .key = "target", .kind = VG_PARAM_STRING, .required = true, .help = "the image" },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * test_trace.c - a device's lines and those who listen (backend/trace.c)
+ * test_trace.c - a device's lines and those who listen (backend/base/trace.c)
  *
  * The whole way, through a worker, vgrantd and its control socket, is gone in
  * test_daemon_can.c.
@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "backend/trace.h"
+#include "backend/base/trace.h"
 
 /* A listener; its end is returned. */
 static int listen_to(struct vg_trace *t)

@@ -12,7 +12,7 @@
  * To unwatch is to cut the tether and to ask the kernel to cancel; the record
  * is freed at its final completion.
  */
-#include "backend/loop.h"
+#include "backend/base/loop.h"
 
 #include <errno.h>
 #include <liburing.h>

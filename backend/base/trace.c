@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* trace.c - see trace.h */
-#include "backend/trace.h"
+#include "backend/base/trace.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 enum vg_param_kind {
 	VG_PARAM_STRING,

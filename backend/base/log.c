@@ -7,7 +7,7 @@
  * Under systemd (JOURNAL_STREAM is set) the line starts with <N>, which
  * journald takes as its priority.
  */
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 #include <errno.h>
 #include <stdio.h>

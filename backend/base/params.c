@@ -13,7 +13,7 @@
  * one after a comma. A control character stands nowhere: the text goes into
  * logs, terminals and xenstore.
  */
-#include "backend/params.h"
+#include "backend/base/params.h"
 
 #include <errno.h>
 #include <stdio.h>

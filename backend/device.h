@@ -29,7 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/guestmem.h"
+#include "backend/memory/guestmem.h"
 #include "backend/base/log.h"
 #include "backend/base/loop.h"
 #include "backend/base/params.h"

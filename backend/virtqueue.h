@@ -31,7 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/guestmem.h"
+#include "backend/memory/guestmem.h"
 #include "backend/base/log.h"
 
 #define VG_VQ_SIZE_MAX 32768u /* VIRTIO 1.3, 2.7 and 2.8.10.1 */

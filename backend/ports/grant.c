@@ -29,7 +29,7 @@
 #include <time.h>
 #include <xenevtchn.h>
 
-#include "backend/ports/grant_mem.h"
+#include "backend/memory/grants.h"
 #include "backend/ports/virtio_msg.h"
 
 enum { CONTROL = VG_MAX_QUEUES, CHANNELS = VG_MAX_QUEUES + 1, NO_PORT = -1 };

@@ -18,9 +18,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "backend/guestmem.h"
+#include "backend/memory/guestmem.h"
 #include "backend/base/log.h"
-#include "backend/ports/grant_mem.h"
+#include "backend/memory/grants.h"
 #include "backend/ports/vhost_user_msg.h"
 #include "backend/ports/vhost_user_sigbus.h"
 

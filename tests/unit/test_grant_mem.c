@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "backend/ports/grant_mem.h"
+#include "backend/memory/grants.h"
 #include "backend/virtqueue.h"
 #include "tests/fake-xen/fake_xen.h"
 #include "virtio_grant.h"

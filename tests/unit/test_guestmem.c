@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "backend/guestmem.h"
+#include "backend/memory/guestmem.h"
 #include "backend/virtqueue.h"
 
 /* Memory without direct: what grants look like. Fails at addresses from BAD on. */

@@ -20,7 +20,7 @@
 #include <xengnttab.h>
 #include <xentoollog.h>
 
-#include "backend/guestmem.h"
+#include "backend/memory/guestmem.h"
 #include "backend/base/limits.h"
 
 struct vg_grant_pool {

@@ -7,7 +7,7 @@
  * guest's side (Linux, gntdev_grant_copy_seg: -EINVAL for the whole call), so
  * each copy is cut at the guest's page boundaries; the kernel cuts at ours.
  */
-#include "backend/ports/grant_mem.h"
+#include "backend/memory/grants.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -31,7 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/guestmem.h"
+#include "backend/memory/guestmem.h"
 #include "backend/virtqueue.h"
 
 /** barrier - what memory holds is not known to the compiler past this point */

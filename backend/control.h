@@ -30,7 +30,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/base/log.h"
 #include "backend/base/loop.h"
 

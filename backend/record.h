@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/base/limits.h"
 
 #define VG_RECORD_MAGIC	  0x56475245434f5244ULL /* "VGRECORD" */

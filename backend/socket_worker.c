@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/ipc.h"
 #include "backend/ports/vhost_user.h"
 #include "backend/record.h"

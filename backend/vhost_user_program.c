@@ -30,7 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/base/limits.h"
 #include "backend/settings.h"
 #include "backend/socket_worker.h"

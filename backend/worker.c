@@ -26,7 +26,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/ipc.h"
 #include "backend/ports/grant.h"
 #include "backend/record.h"

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/ipc.h"
 
 /**

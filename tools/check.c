@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/settings.h"
 #include "backend/xlconf.h"
 #include "tools/vgrant.h"

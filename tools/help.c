@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "tools/vgrant.h"
 
 /* "16M": a size as people write it. */

@@ -42,7 +42,7 @@
 #include "backend/devices/devices.h"
 #include "backend/images/raw.h"
 #include "backend/base/limits.h"
-#include "backend/pace.h"
+#include "backend/virtio/pace.h"
 
 enum {
 	SECTOR = 512,  /* unit of all sector numbers, 5.2.4 */

@@ -3,7 +3,7 @@
 #ifndef VG_DEVICES_H
 #define VG_DEVICES_H
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 
 extern const struct vg_device_ops vg_blk;
 extern const struct vg_device_ops vg_can;

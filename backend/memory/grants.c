@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 
 #include "backend/base/log.h"
-#include "backend/virtqueue.h"
+#include "backend/virtio/virtqueue.h"
 #include "virtio_grant.h"
 
 enum {

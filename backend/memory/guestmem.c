@@ -32,7 +32,7 @@
 #include <string.h>
 
 #include "backend/memory/guestmem.h"
-#include "backend/virtqueue.h"
+#include "backend/virtio/virtqueue.h"
 
 /** barrier - what memory holds is not known to the compiler past this point */
 static inline void barrier(void)

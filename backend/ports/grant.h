@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/record.h"
 
 struct vg_grant_port;

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "virtio_grant.h"
 
 struct vg_msg_bus;

@@ -23,7 +23,7 @@
 #ifndef TESTPORT_H
 #define TESTPORT_H
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "tests/driver/vblk.h"
 #include "tests/driver/vring.h"
 

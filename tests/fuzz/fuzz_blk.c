@@ -23,7 +23,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz_loop.h"
 

@@ -21,7 +21,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
-#include "backend/virtqueue.h"
+#include "backend/virtio/virtqueue.h"
 #include "tests/fuzz/fuzz.h"
 
 #define BASE   0x1000000ull

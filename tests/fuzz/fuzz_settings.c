@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/settings.h"
 #include "backend/xlconf.h"
 #include "tests/fuzz/fuzz.h"

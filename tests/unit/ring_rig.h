@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/virtqueue.h"
+#include "backend/virtio/virtqueue.h"
 
 #define RIG_BASE 0x40000000ull
 #define RIG_LEN	 (4u << 20)

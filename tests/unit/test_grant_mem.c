@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "backend/memory/grants.h"
-#include "backend/virtqueue.h"
+#include "backend/virtio/virtqueue.h"
 #include "tests/fake-xen/fake_xen.h"
 #include "virtio_grant.h"
 

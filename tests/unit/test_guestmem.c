@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "backend/memory/guestmem.h"
-#include "backend/virtqueue.h"
+#include "backend/virtio/virtqueue.h"
 
 /* Memory without direct: what grants look like. Fails at addresses from BAD on. */
 #define BAD 0x80000

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "backend/pace.h"
+#include "backend/virtio/pace.h"
 
 #define US    1000ll
 #define LIMIT (250 * US)

@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 #include "backend/ipc.h"
 #include "backend/record.h"
 #include "backend/socket_worker.h"

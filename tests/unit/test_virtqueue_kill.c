@@ -26,11 +26,11 @@ static void kill_point(void);
 #define VG_KILL_POINT() kill_point()
 
 /* NOLINTBEGIN(bugprone-suspicious-include): with the hook in them */
-#include "backend/virtqueue.c"
-#include "backend/virtqueue_chain.c"
-#include "backend/virtqueue_inflight.c"
-#include "backend/virtqueue_packed.c"
-#include "backend/virtqueue_split.c"
+#include "backend/virtio/virtqueue.c"
+#include "backend/virtio/chain.c"
+#include "backend/virtio/resume.c"
+#include "backend/virtio/packed.c"
+#include "backend/virtio/split.c"
 /* NOLINTEND(bugprone-suspicious-include) */
 
 #include <cmocka.h>

@@ -27,7 +27,7 @@
 
 #include <linux/virtio_config.h>
 
-#include "backend/virtqueue.h"
+#include "backend/virtio/virtqueue.h"
 #include "tests/driver/vring.h"
 
 #define BASE	 0x10000000ull

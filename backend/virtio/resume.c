@@ -82,7 +82,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "backend/virtqueue_inflight.h"
+#include "backend/virtio/inflight.h"
 
 size_t vg_vq_inflight_size(uint32_t size, bool packed)
 {

@@ -7,7 +7,7 @@
 #ifndef VG_VIRTQUEUE_INFLIGHT_H
 #define VG_VIRTQUEUE_INFLIGHT_H
 
-#include "backend/virtqueue_int.h"
+#include "backend/virtio/int.h"
 
 struct rec_split_desc {
 	uint8_t inflight;

@@ -13,7 +13,7 @@
  * forgets all; and a fault, by us, which keeps all and takes nothing more from
  * the rings, until the driver resets (VIRTIO 1.3 section 2.1.2).
  */
-#include "backend/device.h"
+#include "backend/virtio/device.h"
 
 #include <errno.h>
 #include <stdarg.h>

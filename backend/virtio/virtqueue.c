@@ -26,7 +26,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "backend/virtqueue_inflight.h"
+#include "backend/virtio/inflight.h"
 
 int vg_vq_break(struct vg_vq *vq, int code, const char *fmt, ...)
 {

@@ -24,7 +24,7 @@
  */
 #include <string.h>
 
-#include "backend/virtqueue_chain.h"
+#include "backend/virtio/chain.h"
 
 /** move_to_block - give @s a block and move @b's segments there. Return: 0, or -EAGAIN: none free. */
 static int move_to_block(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b)

@@ -26,8 +26,8 @@
  * there is room, take it back, name a head beyond the table or one that it has
  * not got back, chain more descriptors than the ring has left.
  */
-#include "backend/virtqueue_chain.h"
-#include "backend/virtqueue_inflight.h"
+#include "backend/virtio/chain.h"
+#include "backend/virtio/inflight.h"
 
 #define HEADS 32u /* looked at ahead: their descriptors come from memory meanwhile */
 

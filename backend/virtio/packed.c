@@ -26,8 +26,8 @@
  * has, use the id of a chain that is out, take back an available descriptor
  * that vg_vq_rearm() saw (else it could keep us turning for ever).
  */
-#include "backend/virtqueue_chain.h"
-#include "backend/virtqueue_inflight.h"
+#include "backend/virtio/chain.h"
+#include "backend/virtio/inflight.h"
 
 /* Flags as they lie in the second word. */
 #define F_NEXT	   ((uint64_t)VRING_DESC_F_NEXT << 48)

@@ -15,7 +15,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
-#include "backend/virtqueue.h"
+#include "backend/virtio/virtqueue.h"
 
 #ifndef VIRTIO_F_IN_ORDER
 #define VIRTIO_F_IN_ORDER 35

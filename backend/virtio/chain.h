@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-#include "backend/virtqueue_int.h"
+#include "backend/virtio/int.h"
 
 struct vg_build {
 	struct vg_seg *segs;

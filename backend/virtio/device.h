@@ -34,7 +34,7 @@
 #include "backend/base/loop.h"
 #include "backend/base/params.h"
 #include "backend/base/trace.h"
-#include "backend/virtqueue.h"
+#include "backend/virtio/virtqueue.h"
 
 struct vg_dev;
 struct vg_port;

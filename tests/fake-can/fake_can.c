@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "backend/devices/can_bus.h"
+#include "backend/devices/can/bus.h"
 
 enum { ROOM = 1024 }; /* frames that wait for recv */
 

@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/devices/can_int.h"
+#include "backend/devices/can/int.h"
 #include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz.h"
 

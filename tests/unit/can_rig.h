@@ -26,8 +26,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "backend/devices/can_bus.h"
-#include "backend/devices/can_wire.h"
+#include "backend/devices/can/bus.h"
+#include "backend/devices/can/wire.h"
 #include "tests/driver/testport.h"
 
 /* ---- the bus ------------------------------------------------------------ */

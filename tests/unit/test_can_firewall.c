@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/devices/can_firewall.h"
-#include "backend/devices/can_log.h"
+#include "backend/devices/can/firewall.h"
+#include "backend/devices/can/log.h"
 
 #define SECOND 1000000000LL
 

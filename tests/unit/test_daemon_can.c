@@ -15,7 +15,7 @@
 
 #include <poll.h>
 
-#include "backend/devices/can_wire.h"
+#include "backend/devices/can/wire.h"
 #include "tests/fake-can/fake_can.h"
 #include "tests/unit/daemon_rig.h"
 

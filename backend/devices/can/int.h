@@ -11,9 +11,9 @@
 #ifndef VG_CAN_INT_H
 #define VG_CAN_INT_H
 
-#include "backend/devices/can_bus.h"
-#include "backend/devices/can_firewall.h"
-#include "backend/devices/can_wire.h"
+#include "backend/devices/can/bus.h"
+#include "backend/devices/can/firewall.h"
+#include "backend/devices/can/wire.h"
 #include "backend/devices/devices.h"
 #include "backend/base/limits.h"
 

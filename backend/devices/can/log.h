@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <time.h>
 
-#include "backend/devices/can_bus.h"
+#include "backend/devices/can/bus.h"
 
 #define CAN_LOG_MAX 224 /* bytes of a line: 64 data bytes, a name, and the rest */
 

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backend/devices/can_bus.h"
+#include "backend/devices/can/bus.h"
 #include "backend/base/log.h"
 #include "backend/base/params.h"
 

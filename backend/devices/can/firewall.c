@@ -10,7 +10,7 @@
  * multiplied by 1e9, so that refilling is one multiplication and rounds nothing:
  * per_second x elapsed nanoseconds.
  */
-#include "backend/devices/can_firewall.h"
+#include "backend/devices/can/firewall.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -32,8 +32,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "backend/devices/can_int.h"
-#include "backend/devices/can_log.h"
+#include "backend/devices/can/int.h"
+#include "backend/devices/can/log.h"
 
 enum {
 	CONTROL_TURN = 64, /* control messages in one turn of the loop */

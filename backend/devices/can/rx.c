@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "backend/devices/can_int.h"
+#include "backend/devices/can/int.h"
 
 /* See nudge(). */
 #define NUDGE_NS (50 * CAN_MS)

@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "backend/devices/can_int.h"
+#include "backend/devices/can/int.h"
 
 /* The interface's queue was full: 1 ms is 8 short frames at 1 Mbit/s, of Linux' 10. */
 #define RETRY_NS (1 * CAN_MS)

@@ -46,7 +46,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "backend/devices/can_bus.h"
+#include "backend/devices/can/bus.h"
 #include "backend/base/limits.h"
 
 enum {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* can_log.c - see can_log.h */
-#include "backend/devices/can_log.h"
+#include "backend/devices/can/log.h"
 
 #include <stdio.h>
 

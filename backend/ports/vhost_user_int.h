@@ -12,7 +12,7 @@
 
 #include "backend/ports/vhost_user.h"
 #include "backend/ports/vhost_user_mem.h"
-#include "backend/ports/vhost_user_msg.h"
+#include "backend/wire/vhost_user.h"
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

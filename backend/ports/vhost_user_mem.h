@@ -21,7 +21,7 @@
 #include "backend/memory/guestmem.h"
 #include "backend/base/log.h"
 #include "backend/memory/grants.h"
-#include "backend/ports/vhost_user_msg.h"
+#include "backend/wire/vhost_user.h"
 #include "backend/ports/vhost_user_sigbus.h"
 
 /* Foreign memory of Xen: a table, so that tests need no Xen. */

@@ -24,7 +24,7 @@
 
 #include "backend/devices/devices.h"
 #include "backend/ports/vhost_user.h"
-#include "backend/ports/vhost_user_msg.h"
+#include "backend/wire/vhost_user.h"
 #include "tests/fuzz/fuzz.h"
 
 enum {

@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "backend/ports/vhost_user_msg.h"
+#include "backend/wire/vhost_user.h"
 #include "tests/driver/vu_front.h"
 
 /* From the specification, independent of the code's own table: payload, descriptors. */

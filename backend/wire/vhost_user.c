@@ -12,7 +12,7 @@
  * that any message has are closed by the kernel or by us, and the message is
  * refused.
  */
-#include "backend/ports/vhost_user_msg.h"
+#include "backend/wire/vhost_user.h"
 
 #include <errno.h>
 #include <string.h>

@@ -18,7 +18,7 @@
 #include "backend/control.h"
 #include "backend/ipc.h"
 #include "backend/base/loop.h"
-#include "backend/record.h"
+#include "backend/ports/record.h"
 
 struct vg_child;
 struct vg_super;

@@ -22,8 +22,8 @@
 
 #include "backend/virtio/device.h"
 #include "backend/ipc.h"
-#include "backend/ports/vhost_user.h"
-#include "backend/record.h"
+#include "backend/ports/vhost_user/vhost_user.h"
+#include "backend/ports/record.h"
 #include "backend/worker.h"
 
 enum { LOOP_ENTRIES = 256 };

@@ -28,8 +28,8 @@
 
 #include "backend/virtio/device.h"
 #include "backend/ipc.h"
-#include "backend/ports/grant.h"
-#include "backend/record.h"
+#include "backend/ports/grant/grant.h"
+#include "backend/ports/record.h"
 
 enum { LOOP_ENTRIES = 256 };
 

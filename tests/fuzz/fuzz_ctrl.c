@@ -26,7 +26,7 @@
 #include <xenevtchn.h>
 #include <xengnttab.h>
 
-#include "backend/ports/grant.h"
+#include "backend/ports/grant/grant.h"
 #include "tests/fuzz/fuzz_loop.h"
 #include "virtio_grant.h"
 

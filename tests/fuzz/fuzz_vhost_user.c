@@ -23,7 +23,7 @@
 #include <xengnttab.h>
 
 #include "backend/devices/devices.h"
-#include "backend/ports/vhost_user.h"
+#include "backend/ports/vhost_user/vhost_user.h"
 #include "backend/wire/vhost_user.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/ports/virtio_msg.h"
+#include "backend/ports/grant/virtio_msg.h"
 #include "tests/driver/testport.h"
 
 #define TARGET "blk,target=dev.img"

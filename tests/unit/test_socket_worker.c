@@ -26,7 +26,7 @@
 
 #include "backend/virtio/device.h"
 #include "backend/ipc.h"
-#include "backend/record.h"
+#include "backend/ports/record.h"
 #include "backend/socket_worker.h"
 
 /* ---- the toy ---------------------------------------------------------------- */

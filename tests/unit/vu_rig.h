@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "backend/ports/vhost_user.h"
+#include "backend/ports/vhost_user/vhost_user.h"
 #include "tests/driver/vu_front.h"
 
 #define RIG_MEM	  (8u << 20)

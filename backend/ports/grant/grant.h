@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "backend/virtio/device.h"
-#include "backend/record.h"
+#include "backend/ports/record.h"
 
 struct vg_grant_port;
 

@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend/ports/vhost_user_int.h"
+#include "backend/ports/vhost_user/int.h"
 
 #define TRAILER_MAGIC 0x31764c4941525456ULL /* "VTRAILv1" */
 

@@ -23,7 +23,7 @@
  * cannot be had changes nothing. Both are then mapped for a moment: what counts
  * against limits is address space alone.
  */
-#include "backend/ports/vhost_user_mem.h"
+#include "backend/ports/vhost_user/mem.h"
 
 #include <errno.h>
 #include <stdlib.h>

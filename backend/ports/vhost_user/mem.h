@@ -22,7 +22,7 @@
 #include "backend/base/log.h"
 #include "backend/memory/grants.h"
 #include "backend/wire/vhost_user.h"
-#include "backend/ports/vhost_user_sigbus.h"
+#include "backend/ports/vhost_user/sigbus.h"
 
 /* Foreign memory of Xen: a table, so that tests need no Xen. */
 struct vg_vu_foreign_ops {

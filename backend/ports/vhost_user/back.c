@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/ports/vhost_user_int.h"
+#include "backend/ports/vhost_user/int.h"
 
 enum { RETRY_NS = 5000000 };
 

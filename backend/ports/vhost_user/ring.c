@@ -33,7 +33,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend/ports/vhost_user_int.h"
+#include "backend/ports/vhost_user/int.h"
 
 enum { USED_IDX_AT = 2 /* VIRTIO 1.3, 2.7.8: flags, idx */ };
 

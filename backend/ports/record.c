@@ -5,7 +5,7 @@
  * The file is sparse: an in-flight area is laid out for the largest queue that
  * the device allows, and costs memory only where a ring was used.
  */
-#include "backend/record.h"
+#include "backend/ports/record.h"
 
 #include <errno.h>
 #include <string.h>

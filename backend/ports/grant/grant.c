@@ -16,7 +16,7 @@
  * that events arrive while a message is being handled. `busy` keeps messages
  * strictly one after the other.
  */
-#include "backend/ports/grant.h"
+#include "backend/ports/grant/grant.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -30,7 +30,7 @@
 #include <xenevtchn.h>
 
 #include "backend/memory/grants.h"
-#include "backend/ports/virtio_msg.h"
+#include "backend/ports/grant/virtio_msg.h"
 
 enum { CONTROL = VG_MAX_QUEUES, CHANNELS = VG_MAX_QUEUES + 1, NO_PORT = -1 };
 enum { REBIND_TRIES = 100, REBIND_PAUSE_NS = 10000000 };

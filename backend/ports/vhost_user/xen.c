@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <xenforeignmemory.h>
 
-#include "backend/ports/vhost_user.h"
+#include "backend/ports/vhost_user/vhost_user.h"
 
 static void *foreign_map(void *handle, uint32_t domid, uint64_t first, size_t pages)
 {

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "backend/virtio/device.h"
-#include "backend/ports/vhost_user_mem.h"
+#include "backend/ports/vhost_user/mem.h"
 
 struct vg_vu;
 

@@ -7,7 +7,7 @@
  * zeros. It calls nothing but mmap(2). A SIGBUS elsewhere ends the process, as
  * it would have without us.
  */
-#include "backend/ports/vhost_user_sigbus.h"
+#include "backend/ports/vhost_user/sigbus.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -23,7 +23,7 @@
  * meanwhile. `busy` keeps messages strictly one after the other; hanging up waits
  * for the message to end.
  */
-#include "backend/ports/vhost_user.h"
+#include "backend/ports/vhost_user/vhost_user.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -33,8 +33,8 @@
 #include <unistd.h>
 
 #include "backend/base/limits.h"
-#include "backend/ports/vhost_user_int.h"
-#include "backend/record.h"
+#include "backend/ports/vhost_user/int.h"
+#include "backend/ports/record.h"
 
 enum { NO_PF = -1, MESSAGES_PER_TURN = 64 };
 

@@ -6,7 +6,7 @@
  * answers. A handler gets the payload, checked for its least size, and writes
  * the payload of the response; it returns that payload's size, or DISCARD.
  */
-#include "backend/ports/virtio_msg.h"
+#include "backend/ports/grant/virtio_msg.h"
 
 #include <endian.h>
 #include <errno.h>

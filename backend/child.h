@@ -16,7 +16,7 @@
 #include <sys/types.h>
 
 #include "backend/control.h"
-#include "backend/ipc.h"
+#include "backend/worker/ipc.h"
 #include "backend/base/loop.h"
 #include "backend/ports/record.h"
 

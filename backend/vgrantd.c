@@ -14,9 +14,9 @@
 
 #include "backend/settings.h"
 #include "backend/child.h"
-#include "backend/socket_worker.h"
+#include "backend/worker/socket_worker.h"
 #include "backend/supervisor.h"
-#include "backend/worker.h"
+#include "backend/worker/grant_worker.h"
 
 enum { EXIT_USAGE = 2 };
 

@@ -33,7 +33,7 @@
 #include "backend/virtio/device.h"
 #include "backend/base/limits.h"
 #include "backend/settings.h"
-#include "backend/socket_worker.h"
+#include "backend/worker/socket_worker.h"
 
 enum {
 	EXIT_USAGE = 2,

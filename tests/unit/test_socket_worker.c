@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #include "backend/virtio/device.h"
-#include "backend/ipc.h"
+#include "backend/worker/ipc.h"
 #include "backend/ports/record.h"
-#include "backend/socket_worker.h"
+#include "backend/worker/socket_worker.h"
 
 /* ---- the toy ---------------------------------------------------------------- */
 

@@ -26,7 +26,7 @@
 
 #include "backend/base/log.h"
 #include "backend/base/params.h"
-#include "backend/sandbox.h"
+#include "backend/worker/sandbox.h"
 
 enum vg_ipc_type {
 	VG_IPC_SETUP = 1,

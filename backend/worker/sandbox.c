@@ -16,7 +16,7 @@
  * pages that other guests have granted to this domain, if it guesses their
  * references. The event-channel handle is restricted (ports/grant.c).
  */
-#include "backend/sandbox.h"
+#include "backend/worker/sandbox.h"
 
 #include <cap-ng.h>
 #include <errno.h>

@@ -10,7 +10,7 @@
  * backlog. Between two of them nothing of the guest's is kept but what lies in
  * the guest's memory and in the in-flight record, which the front-end keeps.
  */
-#include "backend/socket_worker.h"
+#include "backend/worker/socket_worker.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -21,10 +21,10 @@
 #include <unistd.h>
 
 #include "backend/virtio/device.h"
-#include "backend/ipc.h"
+#include "backend/worker/ipc.h"
 #include "backend/ports/vhost_user/vhost_user.h"
 #include "backend/ports/record.h"
-#include "backend/worker.h"
+#include "backend/worker/grant_worker.h"
 
 enum { LOOP_ENTRIES = 256 };
 

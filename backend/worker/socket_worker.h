@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 #include "backend/base/log.h"
-#include "backend/sandbox.h"
+#include "backend/worker/sandbox.h"
 
 struct vg_socket_worker_config {
 	const char *spec; /* "blk,target=/disk.img" */

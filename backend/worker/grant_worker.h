@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "backend/virtio/device.h"
-#include "backend/ipc.h"
+#include "backend/worker/ipc.h"
 
 /**
  * vg_worker_main - serve one device until the supervisor hangs up

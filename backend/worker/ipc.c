@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* ipc.c - see ipc.h */
-#include "backend/ipc.h"
+#include "backend/worker/ipc.h"
 
 #include <errno.h>
 #include <string.h>

@@ -14,7 +14,7 @@
  * A supervisor that dies closes the socket. The worker then finishes what is in
  * flight and ends; the next supervisor starts another, which resumes.
  */
-#include "backend/worker.h"
+#include "backend/worker/grant_worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #include "backend/virtio/device.h"
-#include "backend/ipc.h"
+#include "backend/worker/ipc.h"
 #include "backend/ports/grant/grant.h"
 #include "backend/ports/record.h"
 

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "backend/control.h"
+#include "backend/control/control.h"
 #include "backend/worker/ipc.h"
 #include "backend/base/loop.h"
 #include "backend/ports/record.h"

@@ -23,7 +23,7 @@
 #include <xenstore.h>
 
 #include "backend/child.h"
-#include "backend/control.h"
+#include "backend/control/control.h"
 #include "backend/base/loop.h"
 #include "backend/settings.h"
 #include "backend/xlconf.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * client.c - one request to vgrantd and its answer; see backend/control.h for the lines
+ * client.c - one request to vgrantd and its answer; see backend/control/control.h for the lines
  */
 #include <errno.h>
 #include <fcntl.h>

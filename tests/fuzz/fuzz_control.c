@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "backend/control.h"
+#include "backend/control/control.h"
 #include "tests/fuzz/fuzz_loop.h"
 
 enum { CLIENTS = 6, WAITING = 16 };

@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backend/control.h"
+#include "backend/control/control.h"
 
 static char dir[] = "/tmp/vgrant-control.XXXXXX";
 static char path[64];

@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backend/control.h"
+#include "backend/control/control.h"
 
 static char dir[] = "/tmp/vgrant-tool.XXXXXX";
 static char path[64], vgrant[4096];

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/control_int.h"
-#include "backend/control_json.h"
+#include "backend/control/int.h"
+#include "backend/control/json.h"
 #include "backend/settings.h"
 
 /* ---- requests ----------------------------------------------------------- */

@@ -6,7 +6,7 @@
  * is UTF-8. 64-bit feature sets are hexadecimal strings, because many readers of
  * JSON (jq among them) keep numbers in 53 bits.
  */
-#include "backend/control_json.h"
+#include "backend/control/json.h"
 
 #include <inttypes.h>
 #include <json-c/json.h>

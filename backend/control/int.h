@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/un.h>
 
-#include "backend/control.h"
+#include "backend/control/control.h"
 
 struct json_object;
 

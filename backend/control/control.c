@@ -17,7 +17,7 @@
  *
  * A request outlives its client: the handler finishes it in any case.
  */
-#include "backend/control.h"
+#include "backend/control/control.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,8 +29,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend/control_int.h"
-#include "backend/control_json.h"
+#include "backend/control/int.h"
+#include "backend/control/json.h"
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

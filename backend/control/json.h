@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#include "backend/control.h"
+#include "backend/control/control.h"
 
 struct json_object;
 

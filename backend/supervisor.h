@@ -26,7 +26,7 @@
 #include "backend/control/control.h"
 #include "backend/base/loop.h"
 #include "backend/settings.h"
-#include "backend/xlconf.h"
+#include "backend/toolstack/xlconf.h"
 #include "xenstore/xs.h"
 
 /* Keys of a backend node that a toolstack writes (PROTOCOL.md knows nothing of them). */

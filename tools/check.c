@@ -16,7 +16,7 @@
 
 #include "backend/virtio/device.h"
 #include "backend/settings.h"
-#include "backend/xlconf.h"
+#include "backend/toolstack/xlconf.h"
 #include "tools/vgrant.h"
 
 /* What was found in one file. */

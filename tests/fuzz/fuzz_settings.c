@@ -17,7 +17,7 @@
 
 #include "backend/virtio/device.h"
 #include "backend/settings.h"
-#include "backend/xlconf.h"
+#include "backend/toolstack/xlconf.h"
 #include "tests/fuzz/fuzz.h"
 
 static int filefd;

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend/xlconf.h"
+#include "backend/toolstack/xlconf.h"
 
 static char top[] = "/tmp/vgrant-xlconf.XXXXXX";
 static char dir_a[64], dir_b[64];

@@ -8,7 +8,7 @@
  * is read here, bounded, and handed over as text. What libxlutil has to say goes
  * to a FILE in memory and, its first line, into our sentence.
  */
-#include "backend/xlconf.h"
+#include "backend/toolstack/xlconf.h"
 
 #include <dirent.h>
 #include <errno.h>

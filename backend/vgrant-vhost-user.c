@@ -2,7 +2,7 @@
 /*
  * vgrant-vhost-user.c - the program: see vhost_user_program.c
  */
-#include "backend/vhost_user_program.h"
+#include "backend/daemon/standalone.h"
 
 int main(int argc, char **argv)
 {

@@ -12,10 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/settings.h"
-#include "backend/child.h"
+#include "backend/daemon/settings.h"
+#include "backend/daemon/child.h"
 #include "backend/worker/socket_worker.h"
-#include "backend/supervisor.h"
+#include "backend/daemon/supervisor.h"
 #include "backend/worker/grant_worker.h"
 
 enum { EXIT_USAGE = 2 };

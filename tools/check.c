@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 
 #include "backend/virtio/device.h"
-#include "backend/settings.h"
+#include "backend/daemon/settings.h"
 #include "backend/toolstack/xlconf.h"
 #include "tools/vgrant.h"
 

@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "backend/settings.h"
+#include "backend/daemon/settings.h"
 #include "tools/vgrant.h"
 
 enum { PATIENCE_S = 30 }; /* vgrantd itself waits for a worker at most some seconds */

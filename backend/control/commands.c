@@ -12,7 +12,7 @@
 
 #include "backend/control/int.h"
 #include "backend/control/json.h"
-#include "backend/settings.h"
+#include "backend/daemon/settings.h"
 
 /* ---- requests ----------------------------------------------------------- */
 

@@ -24,7 +24,7 @@
 #include <string.h>
 
 #include "backend/base/limits.h"
-#include "backend/supervisor.h"
+#include "backend/daemon/supervisor.h"
 #include "virtio_grant.h"
 
 #define MARK "vgrant" /* key of a guest's own directory, which only toolstacks can write */

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "backend/virtio/device.h"
-#include "backend/settings.h"
+#include "backend/daemon/settings.h"
 #include "backend/toolstack/xlconf.h"
 #include "tests/fuzz/fuzz.h"
 

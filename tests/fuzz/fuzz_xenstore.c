@@ -24,7 +24,7 @@
 #include <sys/syscall.h>
 
 #include "backend/base/limits.h"
-#include "backend/supervisor.h"
+#include "backend/daemon/supervisor.h"
 #include "tests/fuzz/fuzz_loop.h"
 #include "virtio_grant.h"
 

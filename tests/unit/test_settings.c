@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend/settings.h"
+#include "backend/daemon/settings.h"
 
 static char path[] = "/tmp/vgrant-settings.XXXXXX";
 static struct vg_settings s;

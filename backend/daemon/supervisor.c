@@ -16,7 +16,7 @@
  * end, states stay as they are, and the next vgrantd resumes. `xl destroy` and
  * `vgrant detach` take away.
  */
-#include "backend/supervisor.h"
+#include "backend/daemon/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backend/sockets.h"
+#include "backend/daemon/sockets.h"
 #include "virtio_grant.h"
 
 enum {

@@ -6,7 +6,7 @@
  * distributions build it hands no line number to its handler, but reads line by
  * line through a reader of ours, so the reader counts.
  */
-#include "backend/settings.h"
+#include "backend/daemon/settings.h"
 
 #include <ctype.h>
 #include <errno.h>

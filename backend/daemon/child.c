@@ -11,7 +11,7 @@
  * What a worker says is not believed, only shown: numbers of its record, texts
  * that are cut to size.
  */
-#include "backend/child.h"
+#include "backend/daemon/child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "backend/base/limits.h"
-#include "backend/supervisor.h"
+#include "backend/daemon/supervisor.h"
 
 enum {
 	FIRST_DELAY_MS = 100,

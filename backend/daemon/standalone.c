@@ -14,7 +14,7 @@
  * and hands back the record of what was in flight. A worker whose one front-end
  * is gone (--fd, --connect) has done its work.
  */
-#include "backend/vhost_user_program.h"
+#include "backend/daemon/standalone.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +32,7 @@
 
 #include "backend/virtio/device.h"
 #include "backend/base/limits.h"
-#include "backend/settings.h"
+#include "backend/daemon/settings.h"
 #include "backend/worker/socket_worker.h"
 
 enum {

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "backend/supervisor.h"
+#include "backend/daemon/supervisor.h"
 #include "backend/base/trace.h"
 
 enum { TURN = 64 /* packets of one turn of the loop: the supervisor has other work */ };

@@ -22,10 +22,10 @@
 #include <sys/types.h>
 #include <xenstore.h>
 
-#include "backend/child.h"
+#include "backend/daemon/child.h"
 #include "backend/control/control.h"
 #include "backend/base/loop.h"
-#include "backend/settings.h"
+#include "backend/daemon/settings.h"
 #include "backend/toolstack/xlconf.h"
 #include "xenstore/xs.h"
 

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "backend/base/limits.h"
-#include "backend/supervisor.h"
+#include "backend/daemon/supervisor.h"
 #include "virtio_grant.h"
 
 enum {

@@ -21,7 +21,7 @@
  * vgrantd that dies takes the sockets with it; its workers finish what is in flight
  * and end. The next one takes the paths over.
  */
-#include "backend/sockets.h"
+#include "backend/daemon/sockets.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -34,7 +34,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "backend/supervisor.h"
+#include "backend/daemon/supervisor.h"
 
 enum {
 	BACKLOG = 4,

@@ -7,6 +7,6 @@
 
 extern const struct vg_device_ops vg_blk;
 extern const struct vg_device_ops vg_can;
-extern const struct vg_device_ops vg_template;
+extern const struct vg_device_ops vg_rng;
 
 #endif /* VG_DEVICES_H */

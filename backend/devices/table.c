@@ -5,6 +5,6 @@
 const struct vg_device_ops *const vg_devices[] = {
 	&vg_blk,
 	&vg_can,
-	&vg_template,
+	&vg_rng,
 	NULL,
 };

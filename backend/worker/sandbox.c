@@ -64,7 +64,7 @@ static const int allowed[] = {
 	SCMP_SYS(lseek),
 	SCMP_SYS(fcntl),
 	SCMP_SYS(close),
-	SCMP_SYS(getrandom), /* template.c (rng); malloc */
+	SCMP_SYS(getrandom), /* rng.c; malloc */
 	SCMP_SYS(clock_gettime),
 	SCMP_SYS(clock_nanosleep),
 	SCMP_SYS(gettimeofday),

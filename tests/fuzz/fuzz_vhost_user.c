@@ -44,7 +44,7 @@ enum {
 #define IN_ORDER  (1ull << 35)
 #define INBAND	  (1ull << VG_VU_PF_INBAND)
 
-const struct vg_device_ops *const vg_devices[] = { &vg_template, NULL };
+const struct vg_device_ops *const vg_devices[] = { &vg_rng, NULL };
 
 /* There is no Xen here. */
 xengnttab_handle *xengnttab_open(struct xentoollog_logger *l, unsigned f)
@@ -318,7 +318,7 @@ static void start(void)
 	MUST(ftruncate(filefd, 8192) == 0);
 	MUST(vg_loop_new(64, &loop) == 0);
 	MUST(vg_params_parse("rng", &params, &err) == 0);
-	MUST(vg_dev_open(&dev, &vg_template, loop, &params, &err) == 0);
+	MUST(vg_dev_open(&dev, &vg_rng, loop, &params, &err) == 0);
 	MUST(vg_vu_new(&dev, &options, &events, &vu, &err) == 0);
 	mem = mmap(NULL, MEM, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
 	MUST(mem != MAP_FAILED);

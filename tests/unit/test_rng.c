@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The template device (rng), driven as a guest would: copy this file beside a
+ * The rng device, driven as a guest would: copy this file beside a
  * new device, as its first test.
  */
 #include <setjmp.h>

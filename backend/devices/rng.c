@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * template.c - the smallest device that works: copy it to begin a new one
+ * rng.c - the smallest device that works: copy it to begin a new one
  *
- * It is a real one, "rng", VIRTIO 1.3 section 5.4 "Entropy Device": one queue,
+ * The entropy device, VIRTIO 1.3 section 5.4: one queue,
  * no feature bits, no configuration. The driver makes device-writable buffers
  * available; the device fills them with random bytes.
  *
@@ -12,7 +12,7 @@
  *
  *  1. copy this file, rename what says rng, put the virtio id and the parameters in;
  *  2. name it in devices.h and add its line to table.c;
- *  3. copy tests/unit/test_template.c, which drives it as a guest would.
+ *  3. copy tests/unit/test_rng.c, which drives it as a guest would.
  *
  * What to keep in mind: nothing that the guest wrote is looked at but through
  * vg_chain_read() into memory of your own, once; all that a guest can make you
@@ -126,7 +126,7 @@ static void rng_reset(struct vg_dev *dev)
 	(void)dev;
 }
 
-const struct vg_device_ops vg_template = {
+const struct vg_device_ops vg_rng = {
 	.name = "rng",
 	.help = "random numbers for the guest, from the host's kernel",
 	.virtio_id = RNG_ID,

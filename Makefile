@@ -33,7 +33,7 @@ XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
 
 PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c
 LIB_SRC := $(sort $(filter-out $(PROGRAMS),$(shell find backend xenstore -name '*.c')))
-FAKE_SRC := $(wildcard tests/fake-xen/*.c)
+FAKE_SRC := $(wildcard tests/fakes/xen/*.c)
 # One of the two ways to Xen; the other is for the program that runs in a guest.
 DRV_SRC := $(filter-out tests/driver/xen_real.c,$(wildcard tests/driver/*.c))
 UNIT_SRC := $(sort $(shell find tests/unit -name 'test_*.c'))
@@ -65,8 +65,8 @@ $(B)/vgrantd: $(B)/backend/vgrantd.o $(LIB)
 $(B)/vgrant-vhost-user: $(B)/backend/vgrant-vhost-user.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(XENLIBS) $(LDLIBS)
 
-# The same daemon on tests/fake-xen in place of Xen's libraries, and a CAN bus of its own.
-$(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fake-can/fake_can.o $(LIB) $(HELP)
+# The same daemon on tests/fakes/xen in place of Xen's libraries, and a CAN bus of its own.
+$(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fakes/can/fake_can.o $(LIB) $(HELP)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread
 
 # A guest that misbehaves, for tests on real Xen; static, so that an initramfs need not have its libraries.

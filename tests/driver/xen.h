@@ -8,7 +8,7 @@
  * speaks to xenstore. It does so through this interface, which has two
  * implementations; a program is linked with one of them:
  *
- *	xen_fake.c	a domain of tests/fake-xen: unit tests
+ *	xen_fake.c	a domain of tests/fakes/xen: unit tests
  *	xen_real.c	the guest that the program runs in, on real Xen:
  *			/dev/xen/gntalloc, /dev/xen/evtchn, /dev/xen/xenbus
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * xen_fake.c - xen.h over a domain of tests/fake-xen
+ * xen_fake.c - xen.h over a domain of tests/fakes/xen
  *
  * A struct drv_xen is the struct fx_domain itself, so that a test may use
  * both interfaces on one domain.
@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "tests/fake-xen/fake_xen.h"
+#include "tests/fakes/xen/fake_xen.h"
 
 static struct fx_domain *domain(struct drv_xen *x)
 {

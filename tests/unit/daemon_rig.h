@@ -3,7 +3,7 @@
  * daemon_rig.h - the real vgrantd, on a fake Xen host, with guests in the test process
  *
  * Each test gets a world, a folder for the daemon's runtime files, images and
- * log, and vgrantd-fake (the daemon's own sources, linked with tests/fake-xen)
+ * log, and vgrantd-fake (the daemon's own sources, linked with tests/fakes/xen)
  * as a child. Its settings are <dir>/vgrantd.conf where a test has written that
  * before it started the daemon, or none. VGRANT_BUILD names the build folder, as tests/run-unit sets it.
  *
@@ -29,7 +29,7 @@
 
 #include "tests/driver/vblk.h"
 #include "tests/driver/vgrant_driver.h"
-#include "tests/fake-xen/fake_xen.h"
+#include "tests/fakes/xen/fake_xen.h"
 
 /* The sanitizers' run-time makes system calls that the sandbox forbids. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

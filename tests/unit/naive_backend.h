@@ -24,7 +24,7 @@
 #include <xenstore.h>
 
 #include "frontend-glue/include/virtio_grant.h"
-#include "tests/fake-xen/fake_xen.h"
+#include "tests/fakes/xen/fake_xen.h"
 #include "tests/unit/naive_device.h"
 
 #define NB_SECTORS 64u

@@ -4,7 +4,7 @@
  * `vgrant set` changes, and what `vgrant trace` shows, when workers, vgrantd or
  * those who look on come and go
  *
- * The bus is tests/fake-can, one for each worker.
+ * The bus is tests/fakes/can, one for each worker.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 #include <poll.h>
 
 #include "backend/devices/can/wire.h"
-#include "tests/fake-can/fake_can.h"
+#include "tests/fakes/can/fake_can.h"
 #include "tests/unit/daemon_rig.h"
 
 /* ---- a guest with a controller ------------------------------------------ */

@@ -29,7 +29,7 @@
 #include <xenstore.h>
 #include <xentoolcore.h>
 
-#include "tests/fake-xen/fake_xen.h"
+#include "tests/fakes/xen/fake_xen.h"
 
 #define RW (PROT_READ | PROT_WRITE)
 

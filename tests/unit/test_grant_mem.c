@@ -18,7 +18,7 @@
 
 #include "backend/memory/grants.h"
 #include "backend/virtio/virtqueue.h"
-#include "tests/fake-xen/fake_xen.h"
+#include "tests/fakes/xen/fake_xen.h"
 #include "virtio_grant.h"
 
 enum { PAGE = 4096, PAGES = 64 };

@@ -9,7 +9,7 @@
 
 #include <signal.h>
 
-#include "tests/fake-xen/fake_xen.h"
+#include "tests/fakes/xen/fake_xen.h"
 
 #define PAGES	 512u
 #define FOREIGN	 1u

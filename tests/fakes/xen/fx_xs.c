@@ -14,7 +14,7 @@
  * - after xentoolcore_restrict_all() every request fails, EBADF, and no event
  *   comes any more.
  */
-#include "tests/fake-xen/fx_internal.h"
+#include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -8,7 +8,7 @@
  * as the file is, and goes when the last descriptor or process goes. So a
  * handle is alive exactly as long as /dev/xen/gntdev would be open.
  */
-#include "tests/fake-xen/fx_internal.h"
+#include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -18,7 +18,7 @@
  * - A restricted handle binds only to its domain (EACCES), binds no VIRQ, is
  *   restricted only once (EACCES), and never to domain 0 (EINVAL).
  */
-#include "tests/fake-xen/fx_internal.h"
+#include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -10,7 +10,7 @@
  *			stays mapped, but can be neither unmapped nor added to
  *	xenstore	dead, the same way
  */
-#include "tests/fake-xen/fx_internal.h"
+#include "tests/fakes/xen/fx_internal.h"
 
 #include <xentoolcore.h>
 

@@ -12,7 +12,7 @@
  * watches fire and for whom (not for nodes that the watcher may not read),
  * the event at registration, E2BIG for directories that do not fit.
  */
-#include "tests/fake-xen/fx_xenstored.h"
+#include "tests/fakes/xen/fx_xenstored.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
  * Mirrored from tools/xenstored: core.c, transaction.c. Allocation failures
  * end the daemon: it is a test's.
  */
-#include "tests/fake-xen/fx_store.h"
+#include "tests/fakes/xen/fx_store.h"
 
 #include <ctype.h>
 #include <errno.h>

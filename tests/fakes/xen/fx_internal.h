@@ -29,7 +29,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
-#include "tests/fake-xen/fake_xen.h"
+#include "tests/fakes/xen/fake_xen.h"
 
 #define FXI_MAGIC      0x46584e31u
 #define FXI_NO_DOMAIN  0xffffffffu

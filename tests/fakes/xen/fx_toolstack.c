@@ -8,7 +8,7 @@
  * state = 5 and some time to reach 6. Nodes, owners and permissions are those
  * of libxl, as far as a backend or frontend could notice.
  */
-#include "tests/fake-xen/fx_internal.h"
+#include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
 #include <stdio.h>

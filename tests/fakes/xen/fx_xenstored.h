@@ -13,8 +13,8 @@
 
 #include <xen/io/xs_wire.h>
 
-#include "tests/fake-xen/fx_internal.h"
-#include "tests/fake-xen/fx_store.h"
+#include "tests/fakes/xen/fx_internal.h"
+#include "tests/fakes/xen/fx_store.h"
 
 /** struct fxd_watch - a watch */
 struct fxd_watch {

@@ -23,7 +23,7 @@
  * A granted page is mapped from the world's file at the offset of the page,
  * so that both sides share it, at different addresses.
  */
-#include "tests/fake-xen/fx_internal.h"
+#include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/fake-xen/fake_xen.h"
+#include "tests/fakes/xen/fake_xen.h"
 
 int main(int argc, char **argv)
 {

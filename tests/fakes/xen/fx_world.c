@@ -7,7 +7,7 @@
  * mapping by reference count. Guests map their memory a second time, so that
  * a thread sanitizer never mistakes the guest's view for the backend's.
  */
-#include "tests/fake-xen/fx_internal.h"
+#include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /*
  * fx_xs_short.c - xenstore in short for tests (fake_xen.h), and xenstore_lib.h
  */
-#include "tests/fake-xen/fx_internal.h"
+#include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
 #include <stdarg.h>

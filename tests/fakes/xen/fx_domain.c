@@ -6,7 +6,7 @@
  * so that a second process may open the domain after the first has died, and
  * find it as a crashed kernel would leave it.
  */
-#include "tests/fake-xen/fx_internal.h"
+#include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
 #include <linux/futex.h>

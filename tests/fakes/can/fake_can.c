@@ -8,7 +8,7 @@
  * frame with id FAKE_CAN_ASK by the same data under FAKE_CAN_ANSWER. Whether real
  * interfaces do what can_bus.h says is shown by tests/unit/test_can_socket.c.
  */
-#include "tests/fake-can/fake_can.h"
+#include "tests/fakes/can/fake_can.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
  * Mirrored from do_*() of tools/xenstored: who may do it, what it answers, in
  * which order reply and events leave.
  */
-#include "tests/fake-xen/fx_xenstored.h"
+#include "tests/fakes/xen/fx_xenstored.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
  *	bench_can [-o FILE]	table, and build/bench/can.json
  *
  * The driver of tests/driver, the device, and the in-process bus of
- * tests/unit/can_rig.h, in one thread: rings, checks, firewall, pending list and
+ * tests/rigs/can_rig.h, in one thread: rings, checks, firewall, pending list and
  * the copies that a port needs are in it; the kernel's CAN stack, event channels
  * and the guest's driver are not. Those are in tests/bench/xen-can, which measures
  * guest to dom0 and guest to guest against bare vcan.
@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/unit/can_rig.h"
+#include "tests/rigs/can_rig.h"
 
 enum { ROUNDS = 7, FRAMES = 20000 };
 

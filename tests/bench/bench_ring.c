@@ -37,7 +37,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/unit/ring_rig.h"
+#include "tests/rigs/ring_rig.h"
 
 #define ROUNDS	 5	 /* that must bring nothing better */
 #define MAX	 30	 /* rounds at most */

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/driver/attacks.h"
-#include "tests/unit/daemon_rig.h"
+#include "tests/rigs/daemon_rig.h"
 
 #define SPEC_QUEUES ",queues=4,queue-size=1024"
 

@@ -4,7 +4,7 @@
  *
  * What a guest does on purpose to break things is in test_can_hostile.c.
  */
-#include "tests/unit/can_rig.h"
+#include "tests/rigs/can_rig.h"
 
 #define F(bit) VG_FEATURE(bit)
 

@@ -5,7 +5,7 @@
  * Each row: the guest loses its own device at worst, a reset brings it back, and
  * what it makes us hold is bounded. Broken rings are in test_hostile_rings.c.
  */
-#include "tests/unit/can_rig.h"
+#include "tests/rigs/can_rig.h"
 
 #define F(bit) VG_FEATURE(bit)
 

@@ -6,7 +6,7 @@
  * network namespace of its own, and, as in a worker, the device lives in another,
  * empty one as soon as it is open: what it needs of the first it must have kept.
  */
-#include "tests/unit/can_rig.h"
+#include "tests/rigs/can_rig.h"
 
 #include <fcntl.h>
 #include <linux/can/raw.h>

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/daemon_rig.h"
+#include "tests/rigs/daemon_rig.h"
 
 #define BIT(n) (1ull << (n))
 

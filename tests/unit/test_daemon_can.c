@@ -17,7 +17,7 @@
 
 #include "backend/devices/can/wire.h"
 #include "tests/fakes/can/fake_can.h"
-#include "tests/unit/daemon_rig.h"
+#include "tests/rigs/daemon_rig.h"
 
 /* ---- a guest with a controller ------------------------------------------ */
 

@@ -15,7 +15,7 @@
 
 #include "tests/driver/vblk.h"
 #include "tests/driver/vgrant_driver.h"
-#include "tests/unit/naive_backend.h"
+#include "tests/rigs/naive_backend.h"
 
 #define ALL    (~0ull)
 #define BIT(n) (1ull << (n))

@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 #include "tests/driver/vring.h"
-#include "tests/unit/naive_device.h"
+#include "tests/rigs/naive_device.h"
 
 #define BASE   0x123456000ull
 #define REGION (2u << 20)

@@ -18,7 +18,7 @@
 #include <xen/grant_table.h>
 
 #include "tests/driver/vgrant_bad.h"
-#include "tests/unit/daemon_rig.h"
+#include "tests/rigs/daemon_rig.h"
 
 #define BIT(n)	    (1ull << (n))
 #define NO_PACKED   (~BIT(VIRTIO_F_RING_PACKED))

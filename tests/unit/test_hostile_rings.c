@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/ring_rig.h"
+#include "tests/rigs/ring_rig.h"
 
 #define D (RIG_BASE + RIG_DATA)
 

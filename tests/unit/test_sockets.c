@@ -16,7 +16,7 @@
 #include <poll.h>
 
 #include "tests/driver/vu_front.h"
-#include "tests/unit/daemon_rig.h"
+#include "tests/rigs/daemon_rig.h"
 
 enum { IMAGE_BYTES = 4 << 20, WAIT_MS = 10000 };
 

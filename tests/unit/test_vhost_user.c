@@ -5,7 +5,7 @@
  * The contracts of Cloud Hypervisor and OpenVMM are replayed from what their
  * sources do: the order of messages, which are left out, which numbers are odd.
  */
-#include "tests/unit/vu_rig.h"
+#include "tests/rigs/vu_rig.h"
 
 #include <poll.h>
 #include <signal.h>

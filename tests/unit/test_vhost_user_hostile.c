@@ -5,7 +5,7 @@
  * After each: the front-end, or the guest, has lost its device at worst; the same port serves the
  * next front-end, and no descriptor or mapping is left over.
  */
-#include "tests/unit/vu_rig.h"
+#include "tests/rigs/vu_rig.h"
 
 #include <poll.h>
 #include <signal.h>

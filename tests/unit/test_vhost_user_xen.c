@@ -5,7 +5,7 @@
  * Grants are the fake Xen's; foreign memory is a table of functions that finds the
  * fake guest's pages. The front-end's ring lies in the guest's memory, too.
  */
-#include "tests/unit/vu_rig.h"
+#include "tests/rigs/vu_rig.h"
 
 #include <signal.h>
 

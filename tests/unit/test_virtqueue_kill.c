@@ -35,7 +35,7 @@ static void kill_point(void);
 
 #include <cmocka.h>
 
-#include "tests/model/toy_driver.h"
+#include "tests/rigs/toy_driver.h"
 
 /* What a killed process had allocated is lost, here as well. */
 const char *__asan_default_options(void);

@@ -2,7 +2,7 @@
 /*
  * test_virtqueue_model.c - the ring engine in lockstep with a model
  *
- * The driver is tests/model/toy_driver.h, which knows all its chains by heart.
+ * The driver is tests/rigs/toy_driver.h, which knows all its chains by heart.
  * The model of the device is three lists of sequence numbers: popped, pushed,
  * published. Each step does one random thing to both; every answer of the engine
  * must be the model's: which chains, of which shape, in which order, which used
@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-#include "tests/model/toy_driver.h"
+#include "tests/rigs/toy_driver.h"
 
 #define LIFE 1500u /* steps before a new ring */
 

@@ -4,7 +4,7 @@
  *
  * can.c is the guest's side and knows no socket; can_socket.c is SocketCAN. A
  * small table lies between them, so that unit tests put a bus of their own there
- * (tests/unit/can_rig.h), without root and without a CAN interface.
+ * (tests/rigs/can_rig.h), without root and without a CAN interface.
  *
  * Nothing here blocks. What arrives is announced by events->readable, and is
  * taken with ops->recv until it says that there is no more. Other participants

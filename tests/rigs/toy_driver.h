@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tests/unit/ring_rig.h"
+#include "tests/rigs/ring_rig.h"
 
 #define TOY_MAX_SIZE 64u
 #define TOY_MAX_SEGS 24u

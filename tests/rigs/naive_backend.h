@@ -25,7 +25,7 @@
 
 #include "frontend-glue/include/virtio_grant.h"
 #include "tests/fakes/xen/fake_xen.h"
-#include "tests/unit/naive_device.h"
+#include "tests/rigs/naive_device.h"
 
 #define NB_SECTORS 64u
 #define NB_QUEUE   64u

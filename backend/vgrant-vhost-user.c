@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vgrant-vhost-user.c - the program: see vhost_user_program.c
+ * vgrant-vhost-user.c - the program: see standalone.c
  */
 #include "backend/daemon/standalone.h"
 

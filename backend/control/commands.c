@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * control_cmd.c - requests on the control socket, the commands, and their answers
+ * commands.c - requests on the control socket, the commands, and their answers
  *
  * A command is a line in the table `commands`: its name, who may give it, its
  * arguments, and a function that hands it to the supervisor's vg_control_ops.

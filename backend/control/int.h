@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * control_int.h - what the files of the control socket share; private to control*.c
+ * int.h - what the files of the control socket share; private to control*.c
  *
- * control.c has the socket, its clients and their bytes; control_cmd.c has requests,
- * commands and answers; control_json.c has the words. control.c explains how they
+ * control.c has the socket, its clients and their bytes; control/commands.c has requests,
+ * commands and answers; control/json.c has the words. control.c explains how they
  * play together.
  */
 #ifndef VG_CONTROL_INT_H
@@ -87,7 +87,7 @@ void vg_control_queue_error(struct client *client, int code, const char *text);
 /** vg_control_set_interest - after something changed for which a client is waited */
 void vg_control_set_interest(struct client *client);
 
-/* ---- control_cmd.c ---- */
+/* ---- control/commands.c ---- */
 
 /** vg_control_handle_line - a client's request, NUL-terminated */
 void vg_control_handle_line(struct client *client, const char *line, size_t len);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * control_json.c - see control_json.h
+ * json.c - see control/json.h
  *
  * Strings that come from guests' names, files and errors may be any bytes; JSON
  * is UTF-8. 64-bit feature sets are hexadecimal strings, because many readers of

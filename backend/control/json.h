@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * control_json.h - what the control socket says, as JSON; private to control*.c
+ * json.h - what the control socket says, as JSON; private to control*.c
  */
 #ifndef VG_CONTROL_JSON_H
 #define VG_CONTROL_JSON_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_user_program.c - vgrant-vhost-user: one device of ours for a VMM
+ * standalone.c - vgrant-vhost-user: one device of ours for a VMM
  *
  * It follows QEMU's docs/interop/vhost-user.rst, "Backend program conventions".
  * Installed under a name that ends in a device's, as vgrant-vhost-user-blk, it

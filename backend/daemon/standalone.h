@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vhost_user_program.h - the program vgrant-vhost-user, which vgrantd can be, too
+ * standalone.h - the program vgrant-vhost-user, which vgrantd can be, too
  */
 #ifndef VG_VHOST_USER_PROGRAM_H
 #define VG_VHOST_USER_PROGRAM_H

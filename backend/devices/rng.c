@@ -12,7 +12,7 @@
  *
  *  1. copy this file, rename what says rng, put the virtio id and the parameters in;
  *  2. name it in devices.h and add its line to table.c;
- *  3. copy tests/unit/test_rng.c, which drives it as a guest would.
+ *  3. copy tests/unit/devices/test_rng.c, which drives it as a guest would.
  *
  * What to keep in mind: nothing that the guest wrote is looked at but through
  * vg_chain_read() into memory of your own, once; all that a guest can make you

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * grant_mem.c - see grant_mem.h
+ * grants.c - see grants.h
  *
  * An address is flag | reference << 12 | offset; a range over pages uses
  * consecutive references. A grant-copy segment must not cross a page on the

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * grant_mem.h - guest memory named by grant references (PROTOCOL.md section 6)
+ * grants.h - guest memory named by grant references (PROTOCOL.md section 6)
  *
  * Copies are one grant-copy call for all of a batch; rings and pools are
  * mapped. Addresses in a pool are direct: no hypercall at all.

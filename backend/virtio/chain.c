@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtqueue_chain.c - memory of long chains, and indirect tables
+ * chain.c - memory of long chains, and indirect tables
  *
  * Theory of operation
  *

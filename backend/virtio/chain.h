@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtqueue_chain.h - one descriptor after the other becomes a checked chain
+ * chain.h - one descriptor after the other becomes a checked chain
  *
  * Inline because this is the inner loop of both rings. A struct vg_build is the
  * chain so far; it lives in registers.
@@ -39,7 +39,7 @@ static inline struct vg_build vg_build_start(const struct vg_vq *vq, struct vg_s
 }
 
 /*
- * The two below are not hot and lie in virtqueue_chain.c. They take a copy of the
+ * The two below are not hot and lie in chain.c. They take a copy of the
  * build, so that the one in the inner loop need not live in memory.
  */
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtqueue_inflight.h - the in-flight record's layout, and how it is written
+ * inflight.h - the in-flight record's layout, and how it is written
  *
- * See virtqueue_inflight.c for the order of the stores and why.
+ * See resume.c for the order of the stores and why.
  */
 #ifndef VG_VIRTQUEUE_INFLIGHT_H
 #define VG_VIRTQUEUE_INFLIGHT_H

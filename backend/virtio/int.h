@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtqueue_int.h - what the files of the ring engine share; nobody else includes it
+ * int.h - what the files of the ring engine share; nobody else includes it
  *
  *   virtqueue.c          life of a queue, the five verbs, in-order completion
  *   virtqueue_chain.{h,c} descriptors become a checked chain; indirect tables
- *   virtqueue_split.c    the split ring (VIRTIO 1.3, 2.7)
- *   virtqueue_packed.c   the packed ring (2.8)
- *   virtqueue_inflight.c in-flight records: format, resumption
+ *   split.c    the split ring (VIRTIO 1.3, 2.7)
+ *   packed.c   the packed ring (2.8)
+ *   resume.c in-flight records: format, resumption
  */
 #ifndef VG_VIRTQUEUE_INT_H
 #define VG_VIRTQUEUE_INT_H
@@ -75,7 +75,7 @@ static inline void st64(void *p, uint64_t v)
 	VG_KILL_POINT();
 }
 
-/* Publishing: see "Notifications" in virtqueue_split.c. */
+/* Publishing: see "Notifications" in split.c. */
 static inline void st16_publish(void *p, uint16_t v)
 {
 	__atomic_store_n((any16 *)p, htole16(v), __ATOMIC_SEQ_CST);
@@ -209,7 +209,7 @@ struct vg_vq {
 int vg_vq_break(struct vg_vq *vq, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4), cold));
 
-/* virtqueue_chain.c */
+/* chain.c */
 
 /**
  * vg_chain_settle - fetch and decode the tables of what a pop has gathered
@@ -251,7 +251,7 @@ static inline void vg_slot_release(struct vg_vq *vq, struct vg_slot *s)
 }
 
 /*
- * virtqueue_split.c, virtqueue_packed.c: the ring's side of each verb.
+ * split.c, packed.c: the ring's side of each verb.
  *
  * rearm asks for the notification of the chain (split) or descriptor (packed) after @skip < size others.
  * pop returns how many chains it gathered; the reason why not more may be vq->fault. publish makes

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtqueue_packed.c - the packed ring (VIRTIO 1.3, 2.8)
+ * packed.c - the packed ring (VIRTIO 1.3, 2.8)
  *
  * Theory of operation
  *
@@ -20,7 +20,7 @@
  * Batches. All used descriptors of a flush but the first are written ahead; the
  * driver, which waits at the first, sees none of them until that one's store,
  * which is the last. It is sequentially consistent, as is the load of the
- * driver's wish behind it: see virtqueue_split.c about notifications.
+ * driver's wish behind it: see split.c about notifications.
  *
  * What the driver may not do, and is checked: chain more descriptors than it
  * has, use the id of a chain that is out, take back an available descriptor

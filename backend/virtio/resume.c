@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtqueue_inflight.c - in-flight records: what a successor needs to carry on
+ * resume.c - in-flight records: what a successor needs to carry on
  *
  * Theory of operation
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtqueue_split.c - the split ring (VIRTIO 1.3, 2.7)
+ * split.c - the split ring (VIRTIO 1.3, 2.7)
  *
  * Theory of operation
  *

@@ -134,7 +134,7 @@ static int alloc_blocks(struct vg_vq *vq)
 		return -ENOMEM;
 	if (vq->chain_max <= VG_SHORT)
 		return 0;
-	vq->block_stride = vq->chain_max + 4; /* 64 bytes more: see virtqueue_chain.c */
+	vq->block_stride = vq->chain_max + 4; /* 64 bytes more: see chain.c */
 	len = n * vq->block_stride * sizeof(struct vg_seg);
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 		 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_user_msg.c - see vhost_user_msg.h
+ * vhost_user.c - see wire/vhost_user.h
  *
  * One row for each request says how large its payload is and how many
  * descriptors come with it, in the request and in the reply. What a row cannot

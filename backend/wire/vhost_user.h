@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vhost_user_msg.h - vhost-user messages: their form, reading, writing
+ * vhost_user.h - vhost-user messages: their form, reading, writing
  *
  * "Spec" below is QEMU's docs/interop/vhost-user.rst. Numbers are in the host's
  * byte order. Nothing here knows whether this process is a back-end or a

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * worker.c - see worker.h
+ * grant_worker.c - see worker.h
  *
  *	SETUP: open device and port, with privileges
  *	       enter the sandbox

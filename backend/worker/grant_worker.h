@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * worker.h - the process that is one device
+ * grant_worker.h - the process that is one device
  */
 #ifndef VG_WORKER_H
 #define VG_WORKER_H

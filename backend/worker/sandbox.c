@@ -54,9 +54,9 @@ static const int allowed[] = {
 	SCMP_SYS(sendto),
 	SCMP_SYS(recvmmsg),
 	SCMP_SYS(sendmmsg),
-	SCMP_SYS(setsockopt), /* can_socket.c: confirmations on and off */
+	SCMP_SYS(setsockopt), /* can/socket.c: confirmations on and off */
 	SCMP_SYS(getsockopt),
-	SCMP_SYS(bind),	     /* can_socket.c: an interface that comes back, see there */
+	SCMP_SYS(bind),	     /* can/socket.c: an interface that comes back, see there */
 	SCMP_SYS(fallocate), /* blk.c */
 	SCMP_SYS(fdatasync),
 	SCMP_SYS(fstat), /* stdio, assert paths of libc */

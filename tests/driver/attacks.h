@@ -10,7 +10,7 @@
  * is written, read back and compared. It stands on vgrant_driver.h and xen.h
  * alone, so that the same attacks run
  *
- *	on tests/fakes/xen	tests/unit/test_attacks.c
+ *	on tests/fakes/xen	tests/unit/ports/test_attacks.c
  *	on real Xen		the program `hostile` in a guest, tests/xen/t/46-attacks.t
  *
  * What the victims of an attack saw (another guest's load, the daemon, what

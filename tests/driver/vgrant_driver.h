@@ -13,7 +13,7 @@
  *	drv_msg_*(), ctrl	raw messages and the bare control page
  *
  * so that a well-behaved test is ten lines and a hostile one can lie about
- * anything. See tests/unit/test_driver.c for the ten lines.
+ * anything. See tests/unit/driver/test_driver.c for the ten lines.
  *
  * Grants are direct unless a pool was announced and its allocator is used.
  * The allocator notices a device that still has a buffer mapped when the

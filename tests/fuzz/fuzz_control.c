@@ -2,7 +2,7 @@
 /*
  * fuzz_control.c - libFuzzer target: clients of the control socket
  *
- * control.c, control_cmd.c and control_json.c as they are, on a real socket; the
+ * control.c, control/commands.c and control/json.c as they are, on a real socket; the
  * supervisor is a few functions that answer at once, or later, or stream lines.
  * The input is a program: clients come, send requests (of all commands, with
  * strange strings; with members left out, twice, of other types; or any bytes, in

@@ -2,7 +2,7 @@
 /*
  * fuzz_ctrl.c - libFuzzer target: a hostile guest against the grant port
  *
- * virtio_msg.c, grant.c, grant_mem.c and record.c as they are, with a device
+ * virtio_msg.c, grant.c, grants.c and record.c as they are, with a device
  * behind them (rng, or a disk of three queues), on a Xen that is a few arrays:
  * references that are good, read-only or revoked, event channels that are ours,
  * another's or nobody's, calls that fail when the input says so.

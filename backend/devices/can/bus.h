@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * can_bus.h - the bus that a CAN device's guest takes part in
+ * bus.h - the bus that a CAN device's guest takes part in
  *
- * can.c is the guest's side and knows no socket; can_socket.c is SocketCAN. A
+ * can.c is the guest's side and knows no socket; can/socket.c is SocketCAN. A
  * small table lies between them, so that unit tests put a bus of their own there
  * (tests/rigs/can_rig.h), without root and without a CAN interface.
  *
@@ -99,7 +99,7 @@ struct can_bus {
 /** can_bus_ops - what devices open: SocketCAN; tests point it elsewhere */
 extern const struct can_bus_ops *can_bus_ops;
 
-/** can_socket_ops - SocketCAN (can_socket.c) */
+/** can_socket_ops - SocketCAN (can/socket.c) */
 extern const struct can_bus_ops can_socket_ops;
 
 #endif /* VG_CAN_BUS_H */

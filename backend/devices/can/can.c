@@ -4,7 +4,7 @@
  *
  * The guest's side: three queues, a controller that is STARTED or STOPPED, one
  * configuration field. What the frames come from and go to is a struct can_bus
- * (can_bus.h), what may pass is decided by a struct can_firewall.
+ * (can/bus.h), what may pass is decided by a struct can_firewall.
  *
  *	txq -> check -> firewall -> pending list -> bus
  *	  ^                             |            |

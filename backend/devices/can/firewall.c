@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * can_firewall.c - see can_firewall.h
+ * firewall.c - see can/firewall.h
  *
  * Rules compare as SocketCAN's filters do: (frame id ^ rule id) & mask == 0,
  * except that a rule for standard ids never matches an extended one, and the

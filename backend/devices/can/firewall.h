@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * can_firewall.h - what a guest may send to, and hear from, a CAN bus
+ * firewall.h - what a guest may send to, and hear from, a CAN bus
  *
  * Two gates, one for each direction. A frame passes a gate when
  *

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * can_int.h - shared by the files of the CAN device
+ * int.h - shared by the files of the CAN device
  *
  *	can.c		the device: controller, control queue, life
- *	can_tx.c	from the guest to the bus
- *	can_rx.c	from the bus to the guest
- *	can_firewall.c	what may pass
- *	can_socket.c	the bus
+ *	can/tx.c	from the guest to the bus
+ *	can/rx.c	from the bus to the guest
+ *	can/firewall.c	what may pass
+ *	can/socket.c	the bus
  */
 #ifndef VG_CAN_INT_H
 #define VG_CAN_INT_H
@@ -97,7 +97,7 @@ struct can {
 /** can_trace - a frame for `vgrant trace`, if anybody listens; @way: 'T' from the guest, 'R' to it */
 void can_trace(struct can *can, const struct can_item *item, char way);
 
-/* ---- can_tx.c ----------------------------------------------------------- */
+/* ---- can/tx.c ----------------------------------------------------------- */
 
 /** can_tx_init - no frame is pending; chains that were are forgotten, the timer stopped */
 void can_tx_init(struct can *can);
@@ -120,7 +120,7 @@ void can_tx_fail(struct can *can, uint64_t *counter);
 /** can_tx_check - once a second: frames whose confirmation got lost */
 void can_tx_check(struct can *can);
 
-/* ---- can_rx.c ----------------------------------------------------------- */
+/* ---- can/rx.c ----------------------------------------------------------- */
 
 /** can_rx_init - nothing is timed yet */
 void can_rx_init(struct can *can);

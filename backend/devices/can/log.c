@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* can_log.c - see can_log.h */
+/* log.c - see can/log.h */
 #include "backend/devices/can/log.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * can_log.h - frames as candump -L writes them, and canplayer reads them
+ * log.h - frames as candump -L writes them, and canplayer reads them
  *
  *	(1712345678.123456) can0 123#11223344 T
  *	(1712345678.123999) can0 1ABCDEF0##1DEADBEEF R

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * can_rx.c - the receive queue of a CAN device, VIRTIO 1.4 "CAN Message Reception"
+ * rx.c - the receive queue of a CAN device, VIRTIO 1.4 "CAN Message Reception"
  *
  * Reception. Frames wait in a bounded queue for the driver's buffers; beyond it
  * they are dropped and counted, and go on the moment that buffers come.
  *
  * Error frames have no form in virtio-can: they are counted, and traced. What
- * they say of the controller the bus knows already (can_socket.c).
+ * they say of the controller the bus knows already (can/socket.c).
  */
 #include <endian.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * can_socket.c - a host interface through SocketCAN (can_bus.h)
+ * socket.c - a host interface through SocketCAN (can/bus.h)
  *
  * One CAN_RAW socket, opened with privileges and bound to the interface. Other
  * sockets of this host, those of other guests' workers among them, see what it

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * can_tx.c - the transmit queue of a CAN device, VIRTIO 1.4 "CAN Message Transmission"
+ * tx.c - the transmit queue of a CAN device, VIRTIO 1.4 "CAN Message Transmission"
  *
  * Transmission. A chain is answered NOT_OK when it is no frame that was
  * negotiated and is in range, when the firewall refuses it, when the controller

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * can_wire.h - what stands in a CAN device's queues, VIRTIO 1.4 "CAN Device"
+ * wire.h - what stands in a CAN device's queues, VIRTIO 1.4 "CAN Device"
  *
  * All little-endian. A frame in the transmit queue is a header, which the
  * driver's data follow, and one device-writable byte for the result. In the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_user_back.c - the channel on which the back-end speaks first
+ * back.c - the channel on which the back-end speaks first
  *
  * Spec, "Back-end communication". Two messages go out on it: the configuration
  * has changed, and, with in-band notifications, a ring has used chains.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_user_inflight.c - the in-flight record, which the front-end keeps for us
+ * inflight.c - the in-flight record, which the front-end keeps for us
  *
  * Spec, "Inflight I/O tracking". GET_INFLIGHT_FD makes a fresh record in memory
  * of ours; the front-end maps it, gives it back with SET_INFLIGHT_FD, and does so
  * again after we died and were started anew. What is in it is the engine's
- * (virtqueue_inflight.c); here is where it lies:
+ * (resume.c); here is where it lies:
  *
  *	queue 0 | queue 1 | ... | trailer
  *

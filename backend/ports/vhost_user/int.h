@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vhost_user_int.h - what the files of the vhost-user port share
+ * int.h - what the files of the vhost-user port share
  *
  *	vhost_user.c		connection, negotiation, one function for each message
- *	vhost_user_ring.c	rings: when they run, kicks and calls
- *	vhost_user_inflight.c	the in-flight record that the front-end keeps
- *	vhost_user_back.c	the channel on which the back-end speaks first
+ *	vhost_user/ring.c	rings: when they run, kicks and calls
+ *	vhost_user/inflight.c	the in-flight record that the front-end keeps
+ *	vhost_user/back.c	the channel on which the back-end speaks first
  */
 #ifndef VG_VHOST_USER_INT_H
 #define VG_VHOST_USER_INT_H
@@ -88,7 +88,7 @@ static inline bool vg_vu_has(const struct vg_vu *vu, unsigned protocol_feature)
 	return vu->protocol >> protocol_feature & 1;
 }
 
-/* ---- vhost_user_ring.c -------------------------------------------------- */
+/* ---- vhost_user/ring.c -------------------------------------------------- */
 
 void vg_vu_rings_init(struct vg_vu *vu);
 
@@ -128,7 +128,7 @@ void vg_vu_ring_set_base(struct vg_vu_ring *r, uint32_t num);
 void vg_vu_notify(struct vg_port *port, unsigned q);
 void vg_vu_errors(struct vg_vu *vu);
 
-/* ---- vhost_user_back.c -------------------------------------------------- */
+/* ---- vhost_user/back.c -------------------------------------------------- */
 
 void vg_vu_back_init(struct vg_vu *vu);
 /** vg_vu_back_set - @fd is the port's from now on; -1: close */
@@ -138,7 +138,7 @@ void vg_vu_back_call(struct vg_vu *vu, unsigned q);
 /** vg_vu_back_config_changed - BACKEND_CONFIG_CHANGE_MSG */
 void vg_vu_back_config_changed(struct vg_vu *vu);
 
-/* ---- vhost_user_inflight.c ---------------------------------------------- */
+/* ---- vhost_user/inflight.c ---------------------------------------------- */
 
 /** vg_vu_inflight_new - memory for the largest record there can be. Return: 0 or negative errno. */
 int vg_vu_inflight_new(struct vg_vu *vu);

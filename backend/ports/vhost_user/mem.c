@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_user_mem.c - see vhost_user_mem.h
+ * mem.c - see vhost_user/mem.h
  *
  * A region of a file is mapped whole and is direct memory (guestmem.h): no copy,
  * no look-up but one. Its file must be as long as the region claims; a file that
- * is truncated later is met by vhost_user_sigbus.c.
+ * is truncated later is met by vhost_user/sigbus.c.
  *
  * A region of Xen's:
  *

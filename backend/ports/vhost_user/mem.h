@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vhost_user_mem.h - guest memory as a vhost-user front-end shares it
+ * mem.h - guest memory as a vhost-user front-end shares it
  *
  * The front-end hands over regions: a file, and which guest addresses and which
  * of its own ("user") addresses it stands for. Descriptors hold guest addresses;

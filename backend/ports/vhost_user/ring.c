@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_user_ring.c - rings of a vhost-user device: when they run, kicks and calls
+ * ring.c - rings of a vhost-user device: when they run, kicks and calls
  *
  * Spec, "Ring states". A ring runs when all of this is there: its size, its
  * addresses, a kick (descriptor, or "none will come", or an in-band one), leave

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_user_sigbus.c - see vhost_user_sigbus.h
+ * sigbus.c - see vhost_user/sigbus.h
  *
  * The handler puts anonymous memory over the whole range, so that each range
  * costs one signal at most, and returns: the access is made again, and finds

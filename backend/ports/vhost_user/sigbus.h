@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vhost_user_sigbus.h - memory that another process can take away
+ * sigbus.h - memory that another process can take away
  *
  * Who shares a file with us can truncate it; touching a page that is gone then
  * raises SIGBUS. A guarded range is replaced by zeros at that moment, and its

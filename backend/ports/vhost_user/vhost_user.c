@@ -2,7 +2,7 @@
 /*
  * vhost_user.c - see vhost_user.h
  *
- *	socket -> vg_vu_read() -> form (vhost_user_msg.c) -> may it come now? -> its function
+ *	socket -> vg_vu_read() -> form (wire/vhost_user.c) -> may it come now? -> its function
  *	                                                                             |
  *	       <- its own reply, or REPLY_ACK's number, if one was asked for <-------+
  *
@@ -14,7 +14,7 @@
  * front-end's (a ring that lies nowhere) is DEVICE_NEEDS_RESET.
  *
  * Status. With STATUS negotiated the front-end hands on the driver's; what of it
- * does not come, a ring that is ready stands for (vhost_user_ring.c). Without, a
+ * does not come, a ring that is ready stands for (vhost_user/ring.c). Without, a
  * driver's reset shows as all rings stopped and other features; one with the same
  * features leaves the device as it was, which is what the same driver expects
  * that was stopped and continued.

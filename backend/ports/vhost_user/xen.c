@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_user_xen.c - handles for memory of Xen guests, for a front-end that speaks XEN_MMAP
+ * xen.c - handles for memory of Xen guests, for a front-end that speaks XEN_MMAP
  *
  * Which guest it is, the front-end says with each region: the handles cannot be
  * restricted to one before.

@@ -6,7 +6,7 @@
  * worker has a bus of its own, always up: every frame is sent at once, and
  * confirmed when that is wanted. There is one other participant, which answers a
  * frame with id FAKE_CAN_ASK by the same data under FAKE_CAN_ANSWER. Whether real
- * interfaces do what can_bus.h says is shown by tests/unit/test_can_socket.c.
+ * interfaces do what can/bus.h says is shown by tests/unit/devices/test_can_socket.c.
  */
 #include "tests/fakes/can/fake_can.h"
 

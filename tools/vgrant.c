@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "backend/base/container.h"
 #include "backend/base/log.h"
 
 enum { BUFFERS = 8, COMMON = 's' };
@@ -262,7 +263,7 @@ static const struct {
 	{ 'V', "version", NULL, "print vgrant's own version" },
 };
 
-enum { N_OPTIONS = sizeof(options) / sizeof(options[0]) };
+enum { N_OPTIONS = COUNT(options) };
 
 static bool is_common(char letter)
 {

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/base/container.h"
+
 enum { TRIES = 50 };
 
 const char *vg_xenbus_state_name(enum vg_xenbus_state s)
@@ -21,7 +23,7 @@ const char *vg_xenbus_state_name(enum vg_xenbus_state s)
 	static const char *const names[] = { "Unknown",	  "Initialising", "InitWait", "Initialised",
 					     "Connected", "Closing",	  "Closed" };
 
-	return (unsigned)s < sizeof(names) / sizeof(names[0]) ? names[s] : "Unknown";
+	return (unsigned)s < COUNT(names) ? names[s] : "Unknown";
 }
 
 void vg_xs_pair_init(struct vg_xs_pair *p, const char *kind, uint32_t guest, uint32_t backend,

@@ -22,7 +22,7 @@
 #include <string.h>
 #include <time.h>
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#include "backend/base/container.h"
 
 enum { CQE_BATCH = 64 };
 
@@ -57,7 +57,7 @@ int64_t vg_now_ns(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
 int vg_loop_new(unsigned entries, struct vg_loop **out)
@@ -269,8 +269,8 @@ void vg_loop_timer(struct vg_loop *loop, struct vg_timer *timer, int64_t ns)
 	t = tether_new(loop);
 	t->io.done = timer_fired;
 	t->timer = timer;
-	t->ts.tv_sec = ns / 1000000000;
-	t->ts.tv_nsec = ns % 1000000000;
+	t->ts.tv_sec = ns / NS_PER_S;
+	t->ts.tv_nsec = ns % NS_PER_S;
 	timer->tether = t;
 	sqe = get_sqe(loop);
 	io_uring_prep_timeout(sqe, &t->ts, 0, 0);

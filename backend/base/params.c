@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/container.h"
+
 /* An own number of a device stays below the numbers that xl gives to disks (hda is 768), so that
  * one number names one device of a guest, whatever its node's type is. */
 #define DEVICE_ID_MAX 255
@@ -243,7 +245,7 @@ static int parse_bool(const char *s, bool *out)
 		{ "false", "true" },
 	};
 
-	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+	for (unsigned i = 0; i < COUNT(words); i++) {
 		for (int b = 0; b < 2; b++) {
 			if (strcmp(s, words[i][b]) == 0) {
 				*out = b;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/base/container.h"
 #include "backend/control/int.h"
 #include "backend/control/json.h"
 #include "backend/daemon/settings.h"
@@ -239,7 +240,7 @@ static const char *text_of(struct json_object *value)
 
 static const struct command *find_command(const char *name)
 {
-	for (size_t i = 0; name && i < sizeof(commands) / sizeof(commands[0]); i++) {
+	for (size_t i = 0; name && i < COUNT(commands); i++) {
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
 	}

@@ -29,10 +29,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/control/int.h"
 #include "backend/control/json.h"
-
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* ---- clients ------------------------------------------------------------ */
 
@@ -275,7 +274,7 @@ static struct client *client_new(struct vg_control *c, int fd)
 	client->next = c->clients;
 	c->clients = client;
 	if (c->n_clients++ == 0)
-		vg_loop_timer(c->loop, &c->second, SECOND_NS);
+		vg_loop_timer(c->loop, &c->second, NS_PER_S);
 	return client;
 }
 
@@ -289,7 +288,7 @@ static bool accept_one(struct vg_control *c)
 		vg_error("the control socket cannot accept: %s", strerror(errno));
 		epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, c->listen_fd, NULL);
 		c->listening = false;
-		vg_loop_timer(c->loop, &c->second, SECOND_NS);
+		vg_loop_timer(c->loop, &c->second, NS_PER_S);
 	}
 	if (fd < 0)
 		return false;
@@ -342,7 +341,7 @@ static void serve(struct vg_control *c)
 		}
 	}
 	/* Whoever keeps us so busy can wait: the loop has other things to do. */
-	vg_loop_timer(c->loop, &c->again, SECOND_NS / 1000);
+	vg_loop_timer(c->loop, &c->again, NS_PER_S / 1000);
 }
 
 static void watch_ready(struct vg_watch *w, unsigned events)
@@ -377,7 +376,7 @@ static void second_expired(struct vg_timer *t)
 
 	for (struct client *client = c->clients; client; client = client->next) {
 		bool busy = vg_control_unsent(client) || client->in_len > 0;
-		int64_t limit = (busy ? SLOW_S : IDLE_S) * SECOND_NS;
+		int64_t limit = (busy ? SLOW_S : IDLE_S) * NS_PER_S;
 
 		/* A request under way is the handler's to end, but its stream must be read. */
 		if (client->fd >= 0 && (!client->req || vg_control_unsent(client)) &&
@@ -388,7 +387,7 @@ static void second_expired(struct vg_timer *t)
 	if (!c->listening)
 		listen_on(c);
 	if (c->n_clients || !c->listening)
-		vg_loop_timer(c->loop, &c->second, SECOND_NS);
+		vg_loop_timer(c->loop, &c->second, NS_PER_S);
 }
 
 /* ---- the socket --------------------------------------------------------- */

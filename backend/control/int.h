@@ -30,8 +30,6 @@ enum {
 	GROUPS_MAX = 256, /* supplementary groups looked at */
 };
 
-#define SECOND_NS INT64_C(1000000000)
-
 struct client {
 	struct client *next;
 	struct vg_control *control;

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/base/container.h"
+
 enum { DEPTH_MAX = 4 }; /* of a request: one object, with room for a list of objects to come */
 
 const char *const vg_control_state_words[VG_CONTROL_STATES] = {
@@ -48,7 +50,7 @@ static size_t utf8_len(const unsigned char *s)
 		      { 0xf0, 0xe0, 0x800 },
 		      { 0xf8, 0xf0, 0x10000 } };
 
-	for (size_t n = 0; n < sizeof(forms) / sizeof(forms[0]); n++) {
+	for (size_t n = 0; n < COUNT(forms); n++) {
 		uint32_t c = s[0] & (unsigned char)~forms[n].mask;
 
 		if ((s[0] & forms[n].mask) != forms[n].lead)
@@ -106,7 +108,7 @@ static struct json_object *features_json(const struct vg_control_device *dev)
 	add(obj, "offered", json_object_new_string(hex));
 	snprintf(hex, sizeof(hex), "0x%" PRIx64, dev->negotiated);
 	add(obj, "negotiated", json_object_new_string(hex));
-	for (size_t i = 0; i < sizeof(feature_words) / sizeof(feature_words[0]); i++) {
+	for (size_t i = 0; i < COUNT(feature_words); i++) {
 		if (dev->negotiated & VG_FEATURE(feature_words[i].bit))
 			json_object_array_add(names, json_object_new_string(feature_words[i].word));
 	}

@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/daemon/supervisor.h"
 
@@ -32,8 +33,6 @@ enum {
 	STEADY_S = 60, /* a worker that lived this long starts the delays anew */
 	FREE_FD = 10,  /* above the numbers that a worker's descriptors get */
 };
-
-#define SECOND 1000000000LL
 
 extern char **environ;
 
@@ -143,7 +142,7 @@ static void hear(struct vg_child *c)
 
 static void ready(struct vg_watch *w, unsigned events)
 {
-	struct vg_child *c = (struct vg_child *)((char *)w - offsetof(struct vg_child, watch));
+	struct vg_child *c = container_of(w, struct vg_child, watch);
 
 	(void)events;
 	hear(c);
@@ -265,7 +264,7 @@ void vg_child_explain(const struct vg_child *c, int status, char *text, size_t l
 unsigned vg_child_backoff(struct vg_child *c)
 {
 	c->restarts++;
-	if (vg_now_ns() - c->worker_since_ns > STEADY_S * SECOND || !c->delay_ms)
+	if (vg_now_ns() - c->worker_since_ns > STEADY_S * NS_PER_S || !c->delay_ms)
 		c->delay_ms = FIRST_DELAY_MS;
 	else if (c->delay_ms < VG_LIMIT_RESTART_DELAY_S * 1000)
 		c->delay_ms *= 2;

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/daemon/supervisor.h"
 #include "virtio_grant.h"
@@ -37,16 +38,14 @@ enum {
 	BUSY_DELAY_MS = 300,
 };
 
-#define SECOND 1000000000LL
-
 static struct vg_node *of_child(const struct vg_child *c)
 {
-	return (struct vg_node *)((char *)(uintptr_t)c - offsetof(struct vg_node, c));
+	return container_of(c, struct vg_node, c);
 }
 
 static struct vg_node *of_timer(struct vg_timer *t)
 {
-	return (struct vg_node *)((char *)t - offsetof(struct vg_node, timer));
+	return container_of(t, struct vg_node, timer);
 }
 
 static void say(const struct vg_node *n, enum vg_log_level level, const char *text)
@@ -168,12 +167,12 @@ static void connect_worker(struct vg_node *n, bool resume)
 		put_state(n, VG_XENBUS_CLOSED);
 		return;
 	}
-	if (now - n->connects_since_ns > 60 * SECOND) {
+	if (now - n->connects_since_ns > 60 * NS_PER_S) {
 		n->connects_since_ns = now;
 		n->connects = 0;
 	}
 	if (n->connects >= VG_LIMIT_CONNECTS_PER_MINUTE) {
-		vg_loop_timer(n->c.super->loop, &n->timer, SECOND);
+		vg_loop_timer(n->c.super->loop, &n->timer, NS_PER_S);
 		return;
 	}
 	n->connects++;
@@ -185,7 +184,7 @@ static void connect_worker(struct vg_node *n, bool resume)
 static void disconnect_worker(struct vg_node *n)
 {
 	n->phase = VG_NODE_DISCONNECTING;
-	vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * SECOND);
+	vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * NS_PER_S);
 	vg_child_tell_type(&n->c, VG_IPC_DISCONNECT);
 }
 
@@ -344,7 +343,7 @@ static void take_down(struct vg_node *n, enum vg_xenbus_state fstate, bool guest
 	if (n->phase != VG_NODE_CLOSED) {
 		n->phase = VG_NODE_CLOSED;
 		vg_child_end(&n->c);
-		vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * SECOND);
+		vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * NS_PER_S);
 	}
 	/* Closed means: no process, so no grant mapped, no port bound, no image open. */
 	if (n->c.pid)
@@ -354,7 +353,7 @@ static void take_down(struct vg_node *n, enum vg_xenbus_state fstate, bool guest
 		say(n, VG_LOG_INFO, "closed");
 		/* A guest that lives gets time to see it, when it is we who remove the nodes. */
 		if (n->made && !guest_gone)
-			vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * SECOND);
+			vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * NS_PER_S);
 	}
 	if (n->made && (guest_gone || fstate == VG_XENBUS_CLOSED || !n->timer.tether)) {
 		vg_xs_remove_pair(n->c.super->xs, &n->pair);

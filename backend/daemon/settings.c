@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backend/base/container.h"
 #include "backend/base/limits.h"
 
 #define MEMBER(m) offsetof(struct vg_settings, m), sizeof(((struct vg_settings *)0)->m)
@@ -61,7 +62,7 @@ static const char *const level_words[] = {
 
 int vg_log_level_parse(const char *word, enum vg_log_level *level)
 {
-	for (unsigned i = 0; i < sizeof(level_words) / sizeof(level_words[0]); i++) {
+	for (unsigned i = 0; i < COUNT(level_words); i++) {
 		if (level_words[i] && strcmp(level_words[i], word) == 0) {
 			*level = (enum vg_log_level)i;
 			return 0;
@@ -107,7 +108,7 @@ static int set_bool(bool *dst, const char *value, struct vg_err *err)
 {
 	static const char *const words[] = { "0", "1", "no", "yes", "off", "on", "false", "true" };
 
-	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+	for (unsigned i = 0; i < COUNT(words); i++) {
 		if (strcmp(words[i], value) == 0) {
 			*dst = i % 2;
 			return 0;

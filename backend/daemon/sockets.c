@@ -34,6 +34,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/daemon/supervisor.h"
 
 enum {
@@ -208,14 +209,13 @@ static void start(struct vg_socket_device *d)
 static void end(struct vg_socket_device *d)
 {
 	d->phase = ENDING;
-	vg_loop_timer(d->c.super->loop, &d->timer, PATIENCE_S * 1000000000LL);
+	vg_loop_timer(d->c.super->loop, &d->timer, PATIENCE_S * NS_PER_S);
 	vg_child_end(&d->c);
 }
 
 static void timer_expired(struct vg_timer *t)
 {
-	struct vg_socket_device *d =
-		(struct vg_socket_device *)((char *)t - offsetof(struct vg_socket_device, timer));
+	struct vg_socket_device *d = container_of(t, struct vg_socket_device, timer);
 
 	if (d->c.super->stopping)
 		return;

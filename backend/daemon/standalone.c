@@ -30,6 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/virtio/device.h"
 #include "backend/base/limits.h"
 #include "backend/daemon/settings.h"
@@ -134,7 +135,7 @@ static const char *qemu_type(const char *device)
 		const char *ours, *qemus;
 	} differ[] = { { "blk", "block" } };
 
-	for (size_t i = 0; i < sizeof(differ) / sizeof(differ[0]); i++) {
+	for (size_t i = 0; i < COUNT(differ); i++) {
 		if (strcmp(differ[i].ours, device) == 0)
 			return differ[i].qemus;
 	}
@@ -558,7 +559,7 @@ static int supervise(struct program *p, const sigset_t *signals, struct vg_err *
 		if (WIFSIGNALED(status))
 			vg_error("the device has died of signal %d; it is started again",
 				 WTERMSIG(status));
-		if (vg_now_ns() - since > 10000000000ll)
+		if (vg_now_ns() - since > 10 * NS_PER_S)
 			delay = FIRST_DELAY_MS;
 		if (pause_ms(signals, delay))
 			return 0;

@@ -31,6 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/daemon/sockets.h"
 #include "virtio_grant.h"
 
@@ -85,7 +86,7 @@ static void scan_guest(struct vg_super *s, const char *kind, const char *guest)
 /* Everything below our backend directories: at the start, and when a whole tree changed. */
 static void scan_all(struct vg_super *s)
 {
-	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+	for (size_t k = 0; k < COUNT(kinds); k++) {
 		char base[VG_XS_PATH];
 		unsigned n = 0;
 		char **list;
@@ -160,7 +161,7 @@ static void mark_all(struct vg_super *s)
 
 static void xenstore_ready(struct vg_watch *w, unsigned events)
 {
-	struct vg_super *s = (struct vg_super *)((char *)w - offsetof(struct vg_super, xs_watch));
+	struct vg_super *s = container_of(w, struct vg_super, xs_watch);
 	struct seen seen = { false, false };
 	char **event;
 
@@ -226,7 +227,7 @@ static int watch_xenstore(struct vg_super *s, struct vg_err *err)
 	char base[VG_XS_PATH];
 	bool ok = true;
 
-	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+	for (size_t k = 0; k < COUNT(kinds); k++) {
 		base_of(s, kinds[k], base);
 		ok = ok && xs_watch(s->xs, base, "b");
 	}
@@ -258,7 +259,7 @@ static void stop(struct vg_super *s)
 	vg_info("stopping; devices stay with their guests, and the next vgrantd carries on");
 	for (struct vg_child *c = s->children; c; c = c->next)
 		vg_child_end(c);
-	vg_loop_timer(s->loop, &s->timer, STOP_PATIENCE_S * 1000000000LL);
+	vg_loop_timer(s->loop, &s->timer, STOP_PATIENCE_S * NS_PER_S);
 	finish_if_alone(s);
 }
 
@@ -315,8 +316,7 @@ static void hangup(struct vg_super *s)
 
 static void signal_ready(struct vg_watch *w, unsigned events)
 {
-	struct vg_super *s =
-		(struct vg_super *)((char *)w - offsetof(struct vg_super, signal_watch));
+	struct vg_super *s = container_of(w, struct vg_super, signal_watch);
 	struct signalfd_siginfo info;
 
 	(void)events;
@@ -358,7 +358,7 @@ static int watch_signals(struct vg_super *s)
 /* The timer serves two: guests that had no name yet, and a stop that takes too long. */
 static void timer_expired(struct vg_timer *t)
 {
-	struct vg_super *s = (struct vg_super *)((char *)t - offsetof(struct vg_super, timer));
+	struct vg_super *s = container_of(t, struct vg_super, timer);
 
 	if (!s->stopping) {
 		vg_guests_scan(s);
@@ -408,14 +408,14 @@ void vg_super_described(struct vg_super *s)
 
 static void list_timer_expired(struct vg_timer *t)
 {
-	answer_lists((struct vg_super *)((char *)t - offsetof(struct vg_super, list_timer)));
+	answer_lists(container_of(t, struct vg_super, list_timer));
 }
 
 static void on_list(void *ctx, struct vg_control_req *req, const char *guest)
 {
 	struct vg_super *s = ctx;
 
-	if (s->n_lists == sizeof(s->list_req) / sizeof(s->list_req[0]))
+	if (s->n_lists == COUNT(s->list_req))
 		answer_lists(s);
 	s->list_req[s->n_lists] = req;
 	s->list_guest[s->n_lists++] = guest ? strdup(guest) : NULL;

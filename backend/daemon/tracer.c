@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/daemon/supervisor.h"
 #include "backend/base/trace.h"
 
@@ -74,12 +75,12 @@ static void drain(struct vg_tracer *t)
 static void ready(struct vg_watch *w, unsigned events)
 {
 	(void)events;
-	drain((struct vg_tracer *)((char *)w - offsetof(struct vg_tracer, watch)));
+	drain(container_of(w, struct vg_tracer, watch));
 }
 
 static void drain_more(struct vg_deferred *d)
 {
-	drain((struct vg_tracer *)((char *)d - offsetof(struct vg_tracer, more)));
+	drain(container_of(d, struct vg_tracer, more));
 }
 
 /* Give the worker its end. Without one the trace waits for the next. */

@@ -32,6 +32,7 @@
 #include <string.h>
 
 #include "backend/memory/guestmem.h"
+#include "backend/base/container.h"
 #include "backend/virtio/virtqueue.h"
 
 /** barrier - what memory holds is not known to the compiler past this point */
@@ -352,7 +353,7 @@ static int data_direct(struct vg_data *d, struct cursor cur, size_t len)
 	unsigned max = d->dir == VG_FROM_GUEST ? c->n_out : c->n_in;
 
 	d->iov = d->inl;
-	if (max > sizeof(d->inl) / sizeof(d->inl[0])) {
+	if (max > COUNT(d->inl)) {
 		d->iov = malloc(max * sizeof(*d->iov));
 		if (!d->iov)
 			return -ENOMEM;
@@ -392,7 +393,7 @@ static int data_map(struct vg_data *d, struct cursor cur, size_t len)
 	int rc;
 
 	d->iov = d->inl;
-	if (max > sizeof(d->inl) / sizeof(d->inl[0]))
+	if (max > COUNT(d->inl))
 		d->iov = malloc(max * sizeof(*d->iov));
 	if (!segs || !d->iov) {
 		rc = -ENOMEM;
@@ -491,7 +492,7 @@ void vg_data_end(struct vg_data *d)
 /** regions_of - the regions behind @mem, which vg_regions_init() made */
 static struct vg_regions *regions_of(struct vg_mem *mem)
 {
-	return (struct vg_regions *)((char *)mem - offsetof(struct vg_regions, mem));
+	return container_of(mem, struct vg_regions, mem);
 }
 
 /** regions_find - the region that holds @addr, or NULL */

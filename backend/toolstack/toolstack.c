@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/daemon/supervisor.h"
 #include "virtio_grant.h"
@@ -205,7 +206,7 @@ static void see(struct vg_super *s, uint32_t domid)
 		return;
 	domain_dir(dir, domid);
 	if (vg_xs_text(s->xs, dir, "name", g->name, sizeof(g->name)) < 0 || !g->name[0]) {
-		vg_loop_timer(s->loop, &s->timer, 1000000000);
+		vg_loop_timer(s->loop, &s->timer, NS_PER_S);
 		return;
 	}
 	configure(s, g);

@@ -20,6 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
+
 enum {
 	FILE_MAX = 1 << 20, /* bytes; xl's own examples have 5 KiB */
 	NAMES_MAX = 4096,   /* files looked at in one folder */
@@ -434,7 +436,7 @@ static bool is_xens_own(const char *name)
 	static const char *const names[] = { "xl.conf", "oxenstored.conf", "xenstored.conf",
 					     "cpupool" };
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (unsigned i = 0; i < COUNT(names); i++) {
 		if (strcmp(name, names[i]) == 0)
 			return true;
 	}
@@ -449,13 +451,13 @@ static bool is_leftover(const char *name)
 
 	if (name[0] == '.' || is_xens_own(name))
 		return true;
-	for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+	for (unsigned i = 0; i < COUNT(ends); i++) {
 		size_t n = strlen(ends[i]);
 
 		if (len > n && strcmp(name + len - n, ends[i]) == 0)
 			return true;
 	}
-	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+	for (unsigned i = 0; i < COUNT(parts); i++) {
 		if (strstr(name, parts[i]))
 			return true;
 	}

@@ -20,6 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/container.h"
+
 int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_loop *loop,
 		const struct vg_params *params, struct vg_err *err)
 {
@@ -253,7 +255,7 @@ void vg_dev_kick(struct vg_dev *dev, unsigned q)
 
 static void kick_again(struct vg_deferred *d)
 {
-	struct vg_queue *queue = (struct vg_queue *)((char *)d - offsetof(struct vg_queue, again));
+	struct vg_queue *queue = container_of(d, struct vg_queue, again);
 
 	vg_dev_kick(queue->dev, (unsigned)(queue - queue->dev->queue));
 }

@@ -15,6 +15,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
+#include "backend/base/container.h"
 #include "backend/virtio/virtqueue.h"
 
 #ifndef VIRTIO_F_IN_ORDER
@@ -225,7 +226,7 @@ void vg_chain_drop(struct vg_vq *vq, struct vg_slot *s);
 /** vg_slot_of - the slot that holds @c */
 static inline struct vg_slot *vg_slot_of(struct vg_chain *c)
 {
-	return (struct vg_slot *)((char *)c - offsetof(struct vg_slot, c));
+	return container_of(c, struct vg_slot, c);
 }
 
 /** vg_block_release - the segments of @s are not needed any more */

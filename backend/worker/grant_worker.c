@@ -26,6 +26,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/virtio/device.h"
 #include "backend/worker/ipc.h"
 #include "backend/ports/grant/grant.h"
@@ -94,10 +95,10 @@ static void control_page_broken(void *owner, const char *why)
 
 static void tick(struct vg_timer *t)
 {
-	struct worker *w = (struct worker *)((char *)t - offsetof(struct worker, tick));
+	struct worker *w = container_of(t, struct worker, tick);
 
 	w->dev.ops->tick(&w->dev);
-	vg_loop_timer(w->loop, t, 1000000000);
+	vg_loop_timer(w->loop, t, NS_PER_S);
 }
 
 /* Everything that needs privileges, then the sandbox. */
@@ -128,7 +129,7 @@ static int open_all(struct worker *w, const struct vg_ipc *m, int record_fd, str
 		goto fail;
 	if (ops->tick) {
 		w->tick.expired = tick;
-		vg_loop_timer(w->loop, &w->tick, 1000000000);
+		vg_loop_timer(w->loop, &w->tick, NS_PER_S);
 	}
 	ret = vg_sandbox_enter(&m->setup.sandbox, err);
 	if (ret == 0)
@@ -212,7 +213,7 @@ static void hear(struct worker *w)
 
 static void socket_ready(struct vg_watch *watch, unsigned events)
 {
-	struct worker *w = (struct worker *)((char *)watch - offsetof(struct worker, watch));
+	struct worker *w = container_of(watch, struct worker, watch);
 
 	w->heard = true;
 	if (!(events & POLLIN))

@@ -30,6 +30,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
+
 /*
  * Beside each, who needs it. io_uring_setup and io_uring_register are not here: the loop exists
  * already, and the operations it may do are those that loop.c prepares.
@@ -131,7 +133,7 @@ static int filter_system_calls(struct vg_err *err)
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int ret = ctx ? 0 : -ENOMEM;
 
-	for (size_t i = 0; ret == 0 && i < sizeof(allowed) / sizeof(allowed[0]); i++)
+	for (size_t i = 0; ret == 0 && i < COUNT(allowed); i++)
 		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
 	if (ret == 0)
 		ret = seccomp_load(ctx);

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/virtio/device.h"
 #include "backend/worker/ipc.h"
 #include "backend/ports/vhost_user/vhost_user.h"
@@ -43,8 +44,6 @@ struct socket_worker {
 	bool ending;
 	int result;
 };
-
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static void end(struct socket_worker *w, int result)
 {
@@ -75,7 +74,7 @@ static void accept_ready(struct vg_watch *watch, unsigned events)
 	vg_loop_unwatch(watch);
 	if (fd < 0) {
 		vg_error("a front-end cannot be accepted: %s", strerror(errno));
-		vg_loop_timer(w->loop, &w->again, 1000000000);
+		vg_loop_timer(w->loop, &w->again, NS_PER_S);
 		return;
 	}
 	vg_info("a front-end has connected");
@@ -117,7 +116,7 @@ static void tick(struct vg_timer *t)
 	struct socket_worker *w = container_of(t, struct socket_worker, tick);
 
 	w->dev.ops->tick(&w->dev);
-	vg_loop_timer(w->loop, t, 1000000000);
+	vg_loop_timer(w->loop, t, NS_PER_S);
 }
 
 /* Counters go where the supervisor sees them; a predecessor's are carried on. */
@@ -218,7 +217,7 @@ static int begin(struct socket_worker *w, struct vg_err *err)
 		return ret;
 	if (w->dev.ops->tick) {
 		w->tick.expired = tick;
-		vg_loop_timer(w->loop, &w->tick, 1000000000);
+		vg_loop_timer(w->loop, &w->tick, NS_PER_S);
 	}
 	if (c->life >= 0)
 		vg_loop_watch(w->loop, &w->life_watch, c->life);

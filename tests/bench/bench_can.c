@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "tests/rigs/can_rig.h"
 
 enum { ROUNDS = 7, FRAMES = 20000 };
@@ -255,7 +256,7 @@ int main(int argc, char **argv)
 	fprintf(json, "[");
 	printf("%-32s %8s %6s %10s %12s\n", "can device, in-process bus", "memory", "batch",
 	       "ns/frame", "frames/s");
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < COUNT(rows); i++) {
 		const struct row *r = &rows[i];
 		const char *memory = r->manner == TP_COPY ? "copied" : "direct";
 		double ns = measure(r);

@@ -30,6 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "tests/driver/vu_front.h"
 
 #define MEM (64u << 20)
@@ -204,7 +205,7 @@ int main(int argc, char **argv)
 	bytes = (uint32_t)atoi(argv[4]);
 	depth = (unsigned)atoi(argv[5]);
 	seconds = atof(argv[6]);
-	if (depth == 0 || depth > sizeof(reqs) / sizeof(reqs[0]) || bytes % 512)
+	if (depth == 0 || depth > COUNT(reqs) || bytes % 512)
 		die("depth or size", EINVAL);
 	if (vuf_init(&f, connect_to(argv[1]), MEM, 1 << 20, 0x7f0000000000) < 0)
 		die("memory", errno);

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "backend/base/container.h"
+
 enum { INIT_WAIT = 2, CONNECTED = 4, CLOSED = 6 };
 enum { QUEUE_SIZE = 64, PATIENCE_MS = 10000, PLACES = 8 };
 
@@ -69,7 +71,7 @@ const struct attack attacks[] = {
 	{ "life", "reconnect", "connects in a loop", attack_reconnect },
 };
 
-const unsigned int n_attacks = sizeof(attacks) / sizeof(attacks[0]);
+const unsigned int n_attacks = COUNT(attacks);
 
 const struct attack *attack_find(const char *name)
 {

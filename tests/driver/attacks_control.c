@@ -2,6 +2,7 @@
 /*
  * attacks_control.c - the control page, notifications, xenstore, coming and going
  */
+#include "backend/base/container.h"
 #include "tests/driver/attacks.h"
 #include "tests/driver/vgrant_bad.h"
 
@@ -100,7 +101,7 @@ int attack_control_offer(struct attack_on *a)
 			{ good.addr, 0xffffffff, "the last port" },
 		};
 
-		if (i == sizeof(bad) / sizeof(bad[0]))
+		if (i == COUNT(bad))
 			break;
 		put_number(a, "control-ref", (uint32_t)(bad[i].addr >> VIRTIO_GRANT_PAGE_SHIFT));
 		put_number(a, "event-channel", bad[i].port);
@@ -154,7 +155,7 @@ int attack_control_index(struct attack_on *a)
 	uint8_t m[12] = { 0 };
 	unsigned int i;
 
-	for (i = 0; i < sizeof(jump) / sizeof(jump[0]); i++) {
+	for (i = 0; i < COUNT(jump); i++) {
 		a->dev->ctrl->driver_prod.value += jump[i];
 		drv_xen_port_notify(a->xen, a->dev->ctrl_port);
 		if (at_gets_back(a, "the producer's index jumps"))
@@ -214,7 +215,7 @@ int attack_control_message(struct attack_on *a)
 	int rc = 0;
 
 	for (id = 2; id < 0x0d && !rc; id++)
-		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]) && !rc; i++, n++)
+		for (i = 0; i < COUNT(sizes) && !rc; i++, n++)
 			rc = post(a, 0, (uint8_t)id, 0, sizes[i]);
 	for (id = 0; id < 256 && !rc; id += id < 0x10 || (id >= 0x3e && id < 0x46) ? 1 : 7) {
 		if (id < 0x02 || id > 0x0c)
@@ -325,7 +326,7 @@ int attack_kick_nothing(struct attack_on *a)
 	int port = drv_xen_port_alloc(a->xen, a->dev->backend), rc;
 
 	MUST(port > 0, "no port: %d", port);
-	for (i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+	for (i = 0; i < COUNT(none); i++) {
 		q = (struct virtio_grant_vq_channel){ htole32(none[i]), htole32((uint32_t)port) };
 		rc = drv_msg_call(a->dev, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_SET_VQ_CHANNEL, &q,
 				  sizeof(q), &resp, sizeof(resp));
@@ -382,8 +383,8 @@ int attack_xenstore_keys(struct attack_on *a)
 	if (leave(a))
 		return -1;
 	for (n = 0; n < 3; n++) {
-		for (i = 0; i <= sizeof(bad) / sizeof(bad[0]); i++) {
-			const char *v = i < sizeof(bad) / sizeof(bad[0]) ? bad[i] : huge;
+		for (i = 0; i <= COUNT(bad); i++) {
+			const char *v = i < COUNT(bad) ? bad[i] : huge;
 
 			/* All combinations take long in emulation: each key has two or three. */
 			if (i % 3 != n)

@@ -5,6 +5,7 @@
  * A bad grant is an error of its request, and of no other (PROTOCOL.md, 7.3).
  * Each is tried with a size that the backend copies and one that is larger.
  */
+#include "backend/base/container.h"
 #include "tests/driver/attacks.h"
 
 #include <endian.h>
@@ -76,7 +77,7 @@ int attack_grant_unknown(struct attack_on *a)
 			{ 0, "address 0" },
 		};
 
-		for (k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
+		for (k = 0; k < COUNT(bad); k++) {
 			for (w = 0; w < 2; w++) {
 				struct offence o = { .addr = bad[k].addr,
 						     .len = sizes[i],
@@ -291,7 +292,7 @@ int attack_map_slots(struct attack_on *a)
 	int rc = drv_dev_reset(a->dev);
 
 	MUST(!rc, "the reset failed: %d", rc);
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < COUNT(bad); i++) {
 		struct virtio_grant_pool_resp resp = { 0, 0 };
 
 		rc = drv_msg_call(a->dev, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_ADD_POOL, &bad[i],

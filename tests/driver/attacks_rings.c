@@ -2,6 +2,7 @@
 /*
  * attacks_rings.c - rings that lie: where they are, what is in them, and when it changes
  */
+#include "backend/base/container.h"
 #include "tests/driver/attacks.h"
 #include "tests/driver/vgrant_bad.h"
 
@@ -40,7 +41,7 @@ int attack_ring_address(struct attack_on *a)
 							  "another domain's available ring" };
 	bad[DRV_BAD_QUEUES + 2] = (struct drv_bad_queue){ 16, at, at + 4096, foreign.addr,
 							  "another domain's used ring" };
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < COUNT(bad); i++) {
 		MUST(!drv_dev_negotiate(a->dev, 0), "%s: no FEATURES_OK", bad[i].what);
 		MUST(!drv_dev_set_channel(a->dev, 0, (uint32_t)port), "%s: no channel",
 		     bad[i].what);
@@ -168,7 +169,7 @@ int attack_ring_split(struct attack_on *a)
 	};
 	unsigned int i, k;
 
-	for (i = 0; i < sizeof(what) / sizeof(what[0]); i++) {
+	for (i = 0; i < COUNT(what); i++) {
 		struct drv_vring *vr = &a->dev->queues[0].vr;
 		struct vring_desc *d = vr->desc;
 		uint64_t self = vr->desc_mem.addr;
@@ -232,7 +233,7 @@ int attack_ring_split(struct attack_on *a)
 		if (faults ? at_stopped(a, what[i]) : at_again(a, what[i]))
 			return -1;
 	}
-	snprintf(a->note, sizeof(a->note), "%zu broken rings", sizeof(what) / sizeof(what[0]));
+	snprintf(a->note, sizeof(a->note), "%zu broken rings", COUNT(what));
 	return 0;
 }
 
@@ -253,7 +254,7 @@ int attack_ring_packed(struct attack_on *a)
 					    "an id that is none", "indirect in indirect" };
 	unsigned int i, k;
 
-	for (i = 0; i < sizeof(what) / sizeof(what[0]); i++) {
+	for (i = 0; i < COUNT(what); i++) {
 		const uint16_t avail = 1u << VRING_PACKED_DESC_F_AVAIL;
 		struct vring_packed_desc *d;
 		uint64_t self;

@@ -13,9 +13,11 @@
 
 #include "tests/driver/testport.h"
 
+#include "backend/base/container.h"
+
 static struct tp *of_copy_mem(struct vg_mem *mem)
 {
-	return (struct tp *)((char *)mem - offsetof(struct tp, copy_mem));
+	return container_of(mem, struct tp, copy_mem);
 }
 
 static bool is_revoked(const struct tp *tp, uint64_t addr, size_t len, enum vg_dir dir)

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/container.h"
+
 #define BIT(n) (1ull << (n))
 
 void drv_bad_queues(uint64_t at, uint64_t ro, struct drv_bad_queue bad[DRV_BAD_QUEUES])
@@ -33,7 +35,7 @@ void drv_bad_queues(uint64_t at, uint64_t ro, struct drv_bad_queue bad[DRV_BAD_Q
 		{ 32768, at, at + 4096, at + 8192, "not all granted" },
 	};
 
-	_Static_assert(sizeof(all) / sizeof(all[0]) == DRV_BAD_QUEUES, "all of them");
+	_Static_assert(COUNT(all) == DRV_BAD_QUEUES, "all of them");
 	memcpy(bad, all, sizeof(all));
 }
 

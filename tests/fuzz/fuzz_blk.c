@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#include "backend/base/container.h"
 #include "backend/virtio/device.h"
 #include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz_loop.h"
@@ -126,7 +127,7 @@ static void one(unsigned i, uint8_t how)
 	int res = 0;
 
 	if (how >= 0xc0) {
-		fl_complete(i, errors[how % (sizeof(errors) / sizeof(errors[0]))]);
+		fl_complete(i, errors[how % (COUNT(errors))]);
 		return;
 	}
 	if (op.kind == FL_READ && how == 0xbf) { /* the end of an image that shrank */

@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/devices/can/bus.h"
 #include "backend/devices/can/wire.h"
 #include "tests/driver/testport.h"
@@ -72,7 +73,7 @@ static inline void fake_wake(struct fake_bus *fb)
 
 static inline void fake_ready(struct vg_watch *w, unsigned events)
 {
-	struct fake_bus *fb = (struct fake_bus *)((char *)w - offsetof(struct fake_bus, watch));
+	struct fake_bus *fb = container_of(w, struct fake_bus, watch);
 	eventfd_t v;
 
 	(void)events;

@@ -39,6 +39,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/base/container.h"
 #include "backend/devices/devices.h"
 #include "backend/images/raw.h"
 #include "backend/base/limits.h"
@@ -333,7 +334,7 @@ static void wait_begins(struct blk_queue *bq, int64_t now, int64_t when)
 
 static void wait_is_over(struct vg_timer *t)
 {
-	struct blk_queue *bq = (struct blk_queue *)((char *)t - offsetof(struct blk_queue, timer));
+	struct blk_queue *bq = container_of(t, struct blk_queue, timer);
 	int64_t now = vg_now_ns(), when = bq->gather_until;
 
 	if (!when || (bq->hold_until && bq->hold_until < when))
@@ -381,8 +382,7 @@ static bool gathers(struct blk_queue *bq)
 /* End of a turn: everything that completed goes to the guest with one copy, one notification. */
 static void complete_all(struct vg_deferred *d)
 {
-	struct blk_queue *bq =
-		(struct blk_queue *)((char *)d - offsetof(struct blk_queue, complete));
+	struct blk_queue *bq = container_of(d, struct blk_queue, complete);
 	struct vg_dev *dev = bq->dev;
 	struct vg_batch *batch = &bq->blk->batch;
 	struct blk_req *done = bq->done;

@@ -32,6 +32,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "backend/base/container.h"
 #include "backend/devices/can/int.h"
 #include "backend/devices/can/log.h"
 
@@ -471,7 +472,7 @@ static void can_describe(struct vg_dev *dev, char *buf, size_t len)
 		{ "bus-offs", n->busoff },
 		{ "unconfirmed", n->unconfirmed },
 	};
-	for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++) {
+	for (size_t i = 0; i < COUNT(rest); i++) {
 		if (rest[i].value && at < (int)sizeof(text) - 48)
 			at += snprintf(text + at, sizeof(text) - (size_t)at, " %s=%llu",
 				       rest[i].name, (unsigned long long)rest[i].value);

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND 1000000000LL
+#include "backend/base/container.h"
 
 enum { BURST_PER_SECOND = 10 }; /* a bucket holds 1/10 s of its rate */
 
@@ -104,7 +104,7 @@ static bool allowed(const struct can_list *list, canid_t id)
 
 static void bucket_set(struct can_bucket *b, uint64_t per_second, uint64_t at_least)
 {
-	uint64_t depth = per_second * (SECOND / BURST_PER_SECOND);
+	uint64_t depth = per_second * (NS_PER_S / BURST_PER_SECOND);
 
 	if (depth < at_least)
 		depth = at_least;
@@ -119,8 +119,8 @@ static bool bucket_has(struct can_bucket *b, int64_t now_ns)
 
 	if (!b->per_second)
 		return true;
-	if (elapsed > SECOND)
-		elapsed = SECOND;
+	if (elapsed > NS_PER_S)
+		elapsed = NS_PER_S;
 	if (elapsed > 0) {
 		b->level += (int64_t)(b->per_second * (uint64_t)elapsed);
 		if (b->level > (int64_t)b->depth)
@@ -133,7 +133,7 @@ static bool bucket_has(struct can_bucket *b, int64_t now_ns)
 static void bucket_take(struct can_bucket *b, uint64_t units)
 {
 	if (b->per_second)
-		b->level -= (int64_t)(units * SECOND);
+		b->level -= (int64_t)(units * NS_PER_S);
 }
 
 /* Bits of @len bytes and @overhead bits, with a stuff bit after the first five and then every four. */
@@ -150,10 +150,10 @@ uint64_t can_frame_ns(const struct can_item *item, uint32_t bitrate, uint32_t da
 	uint64_t slow, fast;
 
 	if (!item->fd)
-		return (stuffed(34 + (ext ? 20 : 0) + data) + 13) * SECOND / bitrate;
+		return (stuffed(34 + (ext ? 20 : 0) + data) + 13) * NS_PER_S / bitrate;
 	slow = stuffed(ext ? 36 : 17) + 13;
 	fast = 5 + data + (5 + data) / 4 + (item->f.len <= 16 ? 27 : 32);
-	return slow * SECOND / bitrate + fast * SECOND / (brs ? data_bitrate : bitrate);
+	return slow * NS_PER_S / bitrate + fast * NS_PER_S / (brs ? data_bitrate : bitrate);
 }
 
 /* ---- the gate ----------------------------------------------------------- */
@@ -197,13 +197,13 @@ uint64_t can_firewall_refused(const struct can_gate *gate)
 static void set_rate(struct can_gate *g, uint64_t frames)
 {
 	g->rate = frames;
-	bucket_set(&g->frames, frames, SECOND);
+	bucket_set(&g->frames, frames, NS_PER_S);
 }
 
 static void set_load(struct can_gate *g, uint64_t percent)
 {
 	g->load = percent;
-	bucket_set(&g->bus_ns, percent * (SECOND / 100), SECOND);
+	bucket_set(&g->bus_ns, percent * (NS_PER_S / 100), NS_PER_S);
 }
 
 int can_firewall_init(struct can_firewall *fw, const struct vg_params *params,

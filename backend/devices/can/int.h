@@ -11,6 +11,7 @@
 #ifndef VG_CAN_INT_H
 #define VG_CAN_INT_H
 
+#include "backend/base/container.h"
 #include "backend/devices/can/bus.h"
 #include "backend/devices/can/firewall.h"
 #include "backend/devices/can/wire.h"
@@ -22,8 +23,7 @@ enum {
 	CAN_TURN = 1024, /* of them in one turn of the loop; the rest wait for the next */
 };
 
-#define CAN_MS	   1000000LL	/* ns */
-#define CAN_SECOND 1000000000LL /* ns */
+#define CAN_MS 1000000LL /* ns */
 
 /* A frame of the guest that is not answered yet. */
 struct can_tx {
@@ -91,8 +91,6 @@ struct can {
 	} wire[CAN_BATCH];
 	struct can_item items[CAN_BATCH];
 };
-
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /** can_trace - a frame for `vgrant trace`, if anybody listens; @way: 'T' from the guest, 'R' to it */
 void can_trace(struct can *can, const struct can_item *item, char way);

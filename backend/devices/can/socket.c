@@ -46,6 +46,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/devices/can/bus.h"
 #include "backend/base/limits.h"
 
@@ -69,8 +70,6 @@ struct can_socket {
 	struct mmsghdr msg[BATCH];
 	_Alignas(8) uint8_t nl[LINK_BUFFER];
 };
-
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static struct can_socket *of_bus(struct can_bus *bus)
 {

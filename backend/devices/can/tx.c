@@ -18,13 +18,14 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "backend/base/container.h"
 #include "backend/devices/can/int.h"
 
 /* The interface's queue was full: 1 ms is 8 short frames at 1 Mbit/s, of Linux' 10. */
 #define RETRY_NS (1 * CAN_MS)
 
 /* After this, nothing will be heard of an own frame if its confirmation, or itself, can be lost. */
-#define CONFIRM_LOST_NS (1 * CAN_SECOND)
+#define CONFIRM_LOST_NS (1 * NS_PER_S)
 
 /* ---- answering the transmit queue --------------------------------------- */
 

@@ -29,6 +29,7 @@
 #include <time.h>
 #include <xenevtchn.h>
 
+#include "backend/base/container.h"
 #include "backend/memory/grants.h"
 #include "backend/ports/grant/virtio_msg.h"
 
@@ -64,8 +65,6 @@ struct vg_grant_port {
 	_Alignas(8) uint8_t req[VIRTIO_GRANT_SLOT_SIZE];
 	_Alignas(8) uint8_t resp[VIRTIO_GRANT_SLOT_SIZE];
 };
-
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* ---- event channels ----------------------------------------------------- */
 

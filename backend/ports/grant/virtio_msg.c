@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "backend/base/container.h"
+
 enum {
 	DISCARD = -1,
 	HEADER = sizeof(struct virtio_msg_header),
@@ -283,12 +285,12 @@ static const struct row bus_rows[] = {
 
 static const struct row *find_row(uint8_t type, uint8_t id)
 {
-	size_t n = sizeof(transport) / sizeof(transport[0]);
+	size_t n = COUNT(transport);
 	const struct row *rows = transport;
 
 	if (type == VIRTIO_MSG_TYPE_BUS) {
 		rows = bus_rows;
-		n = sizeof(bus_rows) / sizeof(bus_rows[0]);
+		n = COUNT(bus_rows);
 	} else if (type != VIRTIO_MSG_TYPE_REQUEST) {
 		return NULL; /* a response, or bits that revision 1 does not know */
 	}

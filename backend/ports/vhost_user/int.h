@@ -10,11 +10,10 @@
 #ifndef VG_VHOST_USER_INT_H
 #define VG_VHOST_USER_INT_H
 
+#include "backend/base/container.h"
 #include "backend/ports/vhost_user/vhost_user.h"
 #include "backend/ports/vhost_user/mem.h"
 #include "backend/wire/vhost_user.h"
-
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 struct vg_vu_ring {
 	struct vg_vu *vu;

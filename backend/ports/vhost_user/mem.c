@@ -32,6 +32,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "virtio_grant.h"
 
@@ -41,7 +42,7 @@ enum { XEN_PAGE_SHIFT = 12 };
 
 static struct vg_vu_mem *of_mem(struct vg_mem *mem)
 {
-	return (struct vg_vu_mem *)((char *)mem - offsetof(struct vg_vu_mem, xen_mem));
+	return container_of(mem, struct vg_vu_mem, xen_mem);
 }
 
 /* The region that is no direct memory and holds the whole range; NULL: there is none. */

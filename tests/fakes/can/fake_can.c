@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "backend/base/container.h"
 #include "backend/devices/can/bus.h"
 
 enum { ROOM = 1024 }; /* frames that wait for recv */
@@ -30,7 +31,7 @@ struct fake {
 
 static struct fake *of_bus(struct can_bus *bus)
 {
-	return (struct fake *)((char *)bus - offsetof(struct fake, bus));
+	return container_of(bus, struct fake, bus);
 }
 
 static void put(struct fake *f, const struct can_item *item)
@@ -45,7 +46,7 @@ static void put(struct fake *f, const struct can_item *item)
 
 static void tell(struct vg_deferred *d)
 {
-	struct fake *f = (struct fake *)((char *)d - offsetof(struct fake, news));
+	struct fake *f = container_of(d, struct fake, news);
 
 	f->bus.events.readable(f->bus.events.owner);
 }

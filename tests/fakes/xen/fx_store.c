@@ -15,6 +15,8 @@
 
 #include <xen/io/xs_wire.h>
 
+#include "backend/base/container.h"
+
 #define NODE_HEADER 24u /* struct node_hdr of xenstored, for FXS_QUOTA_SIZE */
 
 static void *must(void *p)
@@ -538,7 +540,7 @@ void fxs_init(struct fxs_store *st)
 	n->gen = ++st->gen;
 	set_perms(n, &p, 1);
 	set_data(n, "", 0);
-	for (i = 0; i < sizeof(top) / sizeof(top[0]); i++) {
+	for (i = 0; i < COUNT(top); i++) {
 		create(st, NULL, 0, top[i], 0, &n);
 		set_data(n, "", 0);
 	}

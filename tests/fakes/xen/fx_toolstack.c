@@ -8,6 +8,7 @@
  * state = 5 and some time to reach 6. Nodes, owners and permissions are those
  * of libxl, as far as a backend or frontend could notice.
  */
+#include "backend/base/container.h"
 #include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
@@ -148,11 +149,11 @@ static int domain_nodes(struct fx_world *w, const struct fx_domain_config *cfg, 
 		dir_node(&b, path, 0, -1);
 		put2(&b, dom, "vm", vm);
 		put2(&b, dom, "name", cfg && cfg->name ? cfg->name : name);
-		for (i = 0; i < sizeof(ro) / sizeof(ro[0]); i++) {
+		for (i = 0; i < COUNT(ro); i++) {
 			snprintf(path, sizeof(path), "%s/%s", dom, ro[i]);
 			dir_node(&b, path, 0, (int)domid);
 		}
-		for (i = 0; i < sizeof(rw) / sizeof(rw[0]); i++) {
+		for (i = 0; i < COUNT(rw); i++) {
 			snprintf(path, sizeof(path), "%s/%s", dom, rw[i]);
 			dir_node(&b, path, domid, -1);
 		}

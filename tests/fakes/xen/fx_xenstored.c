@@ -25,6 +25,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
+
 /* ---- sending -------------------------------------------------------------- */
 
 static void conn_poll(struct fxd_daemon *d, struct fxd_conn *c, int op)
@@ -90,7 +92,7 @@ void fxd_error(struct fxd_daemon *d, struct fxd_conn *c, int err)
 	const char *name = "EINVAL";
 	unsigned int i;
 
-	for (i = 0; i < sizeof(xsd_errors) / sizeof(xsd_errors[0]); i++)
+	for (i = 0; i < COUNT(xsd_errors); i++)
 		if (xsd_errors[i].errnum == err)
 			name = xsd_errors[i].errstring;
 	post(d, c, XS_ERROR, c->in.hdr.req_id, c->in.hdr.tx_id, name, (uint32_t)strlen(name) + 1);

@@ -14,6 +14,7 @@
  * - after xentoolcore_restrict_all() every request fails, EBADF, and no event
  *   comes any more.
  */
+#include "backend/base/container.h"
 #include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
@@ -110,7 +111,7 @@ static int err_of(const char *name)
 {
 	unsigned int i;
 
-	for (i = 0; i < sizeof(xsd_errors) / sizeof(xsd_errors[0]); i++)
+	for (i = 0; i < COUNT(xsd_errors); i++)
 		if (!strcmp(xsd_errors[i].errstring, name))
 			return xsd_errors[i].errnum;
 	return EINVAL;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/base/container.h"
 #include "backend/base/params.h"
 
 static const struct vg_param_def disk[] = {
@@ -106,7 +107,7 @@ static void malformed_texts_are_refused_with_a_sentence(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		if (parse(bad[i].spec) != -EINVAL)
 			fail_msg("\"%s\" was accepted", bad[i].spec);
 		assert_says(bad[i].says);
@@ -194,7 +195,7 @@ static void bad_values_are_refused_with_a_sentence(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		if (check(bad[i].spec) != -EINVAL)
 			fail_msg("\"%s\" was accepted", bad[i].spec);
 		assert_says(bad[i].says);
@@ -300,7 +301,7 @@ static void test_replace(void **state)
 	char out[64];
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < COUNT(rows); i++) {
 		assert_int_equal(
 			vg_params_replace(rows[i][0], rows[i][1], rows[i][2], out, sizeof(out)), 0);
 		assert_string_equal(out, rows[i][3]);
@@ -309,7 +310,7 @@ static void test_replace(void **state)
 	/* What a configuration cannot say is not put into one. */
 	static const char *const never[] = { "a\nb", "\x7f", " x", "x\t", " " };
 
-	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+	for (size_t i = 0; i < COUNT(never); i++)
 		assert_int_equal(vg_params_replace("can", "a", never[i], out, sizeof(out)),
 				 -EINVAL);
 	assert_int_equal(vg_params_replace("can", "a b", "1", out, sizeof(out)), -EINVAL);

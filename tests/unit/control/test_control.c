@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/control/control.h"
 
 static char dir[] = "/tmp/vgrant-control.XXXXXX";
@@ -343,7 +344,7 @@ static void the_list_has_what_the_header_says(void **state)
 	assert_non_null(obj);
 	assert_true(json_object_object_get_ex(obj, "devices", &devices));
 	dev = json_object_array_get_idx(devices, 0);
-	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+	for (size_t i = 0; i < COUNT(members); i++) {
 		if (!json_object_object_get_ex(dev, members[i], &v))
 			fail_msg("a device has no %s", members[i]);
 	}
@@ -412,7 +413,7 @@ static void malformed_requests_are_refused_and_the_client_lives(void **state)
 	int fd = connect_client();
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		const char *answer = ask(fd, bad[i].request);
 
 		assert_has(answer, "{\"ok\":false,\"error\":");
@@ -442,7 +443,7 @@ static void commands_without_a_handler_say_so(void **state)
 	vg_control_free(control);
 	assert_int_equal(start(&no_ops, (gid_t)-1, 0660), 0);
 	fd = connect_client();
-	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+	for (size_t i = 0; i < COUNT(requests); i++)
 		assert_has(ask(fd, requests[i]), "this vgrantd cannot do that");
 	close(fd);
 }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/daemon/settings.h"
 
 static char path[] = "/tmp/vgrant-settings.XXXXXX";
@@ -158,7 +159,7 @@ static void mistakes_are_told_with_their_line(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		if (load(bad[i].text) != -EINVAL)
 			fail_msg("accepted: %s", bad[i].text);
 		assert_says(bad[i].says);
@@ -252,7 +253,7 @@ static void values_that_no_file_can_say(void **state)
 					   "/run/x ;y", "/run/x\n[worker]\nsandbox = off" };
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		vg_settings_defaults(&s);
 		assert_int_equal(vg_settings_set(&s, "runtime-dir", bad[i], &err), -EINVAL);
 		assert_says("runtime-dir ");

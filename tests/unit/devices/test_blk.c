@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "tests/driver/testport.h"
 
 #define IMAGE	 "disk.img"
@@ -118,7 +119,7 @@ static void test_roundtrip(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+	for (size_t i = 0; i < COUNT(sets); i++) {
 		roundtrip(TP_DIRECT, sets[i]);
 		roundtrip(TP_COPY, sets[i]);
 	}
@@ -303,7 +304,7 @@ static void test_hostile_ranges(void **state)
 	tp_start(&tp, TP_ALL, 16);
 	tp_blk(&tp, 0, &blk);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, bad[i].sector, &b, bad[i].len, 1,
 					 true, 0),
 				 -EIO);
@@ -332,7 +333,7 @@ static void test_hostile_types(void **state)
 	tp_start(&tp, TP_ALL, 16);
 	tp_blk(&tp, 0, &blk);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+	for (size_t i = 0; i < COUNT(types); i++)
 		assert_int_equal(request(&blk, types[i], 0, &b, 512, 1, true, 0), -EOPNOTSUPP);
 	drv_free(&tp.flat.mem, &b);
 	tp_close(&tp);
@@ -567,7 +568,7 @@ static void test_hostile_discard(void **state)
 	assert_int_equal(drv_blk_write(&blk, 24, data, 512), 0);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	range = b.virt;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < COUNT(rows); i++) {
 		int rc;
 
 		for (unsigned k = 0; k < 2; k++)

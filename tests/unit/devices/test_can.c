@@ -4,6 +4,7 @@
  *
  * What a guest does on purpose to break things is in test_can_hostile.c.
  */
+#include "backend/base/container.h"
 #include "tests/rigs/can_rig.h"
 
 #define F(bit) VG_FEATURE(bit)
@@ -75,7 +76,7 @@ static void test_configuration_errors(void **state)
 
 	(void)state;
 	can_bus_ops = &fake_ops;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		assert_true(tp_try_open(&tp, TP_COPY, bad[i][0], &err) < 0);
 		if (!strstr(err.text, bad[i][1]))
 			fail_msg("%s: '%s'", bad[i][0], err.text);

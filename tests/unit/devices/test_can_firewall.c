@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/base/container.h"
 #include "backend/devices/can/firewall.h"
 #include "backend/devices/can/log.h"
 
@@ -83,7 +84,7 @@ static void test_bad_lists(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		if (init(bad[i]) != -EINVAL || !err.text[0])
 			fail_msg("%s was taken", bad[i]);
 	}

@@ -5,6 +5,7 @@
  * Each row: the guest loses its own device at worst, a reset brings it back, and
  * what it makes us hold is bounded. Broken rings are in test_hostile_rings.c.
  */
+#include "backend/base/container.h"
 #include "tests/rigs/can_rig.h"
 
 #define F(bit) VG_FEATURE(bit)
@@ -56,12 +57,12 @@ static void test_length_over_8_or_64(void **state)
 
 	(void)state;
 	up(&cr);
-	for (unsigned i = 0; i < sizeof(classic) / sizeof(classic[0]); i++) {
+	for (unsigned i = 0; i < COUNT(classic); i++) {
 		refused(&cr, cr_frame(0, 1, classic[i]));
 		refused(&cr, cr_frame(CAN_WIRE_EXTENDED, 1, classic[i]));
 		refused(&cr, cr_frame(CAN_WIRE_RTR, 1, classic[i]));
 	}
-	for (unsigned i = 0; i < sizeof(fd) / sizeof(fd[0]); i++)
+	for (unsigned i = 0; i < COUNT(fd); i++)
 		refused(&cr, cr_frame(CAN_WIRE_FD, 1, fd[i]));
 	assert_lives(&cr);
 	cr_close(&cr);
@@ -217,7 +218,7 @@ static void test_receive_buffer_too_small(void **state)
 	struct cr cr;
 
 	(void)state;
-	for (unsigned i = 0; i < sizeof(room) / sizeof(room[0]); i++) {
+	for (unsigned i = 0; i < COUNT(room); i++) {
 		cr_open(&cr, TP_COPY, "can,interface=c0");
 		cr_begin(&cr, TP_ALL, 64);
 		cr.rx_room = room[i];

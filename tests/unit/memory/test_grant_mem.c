@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "backend/base/container.h"
 #include "backend/memory/grants.h"
 #include "backend/virtio/virtqueue.h"
 #include "tests/fakes/xen/fake_xen.h"
@@ -202,7 +203,7 @@ static void copy_of_no_address(void **state)
 	int error, ok;
 
 	(void)state;
-	for (unsigned i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+	for (unsigned i = 0; i < COUNT(none); i++) {
 		error = ok = 0;
 		memset(fine, 0, sizeof(fine));
 		vg_batch_add(&batch, none[i], buf, sizeof(buf), VG_TO_GUEST, &error);

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 #include <xen/grant_table.h>
 
+#include "backend/base/container.h"
 #include "tests/driver/vgrant_bad.h"
 #include "tests/rigs/daemon_rig.h"
 
@@ -299,7 +300,7 @@ static void features(void **state)
 
 	assert_int_equal(drv_dev_connect(g->dev), 0);
 	assert_false(g->dev->offered[0] >> 38 & 1); /* an event channel carries no data */
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < COUNT(bad); i++) {
 		memcpy(q.block, bad[i].block, sizeof(q.block));
 		assert_int_equal(drv_dev_set_status(g->dev, 3), 3);
 		drv_msg_call(g->dev, 0, VIRTIO_MSG_SET_DRIVER_FEATURES, &q, sizeof(q), NULL, 0);
@@ -468,7 +469,7 @@ static void impossible_pools(void **state)
 	unsigned int i;
 
 	assert_int_equal(drv_dev_connect(g->dev), 0);
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < COUNT(bad); i++) {
 		q = bad[i];
 		a.error = 0;
 		assert_int_equal(drv_msg_call(g->dev, 2, VIRTIO_GRANT_BUS_ADD_POOL, &q, sizeof(q),
@@ -871,8 +872,8 @@ static void malformed_keys(void **state)
 
 	memset(huge, '1', sizeof(huge) - 1);
 	for (n = 0; n < 3; n++) {
-		for (i = 0; i <= sizeof(bad) / sizeof(bad[0]); i++) {
-			const char *v = i < sizeof(bad) / sizeof(bad[0]) ? bad[i] : huge;
+		for (i = 0; i <= COUNT(bad); i++) {
+			const char *v = i < COUNT(bad) ? bad[i] : huge;
 
 			assert_int_equal(drv_dev_wait_backend(g->dev, 1u << 2), 2);
 			drv_dev_put(g->dev, "control-ref", "8");

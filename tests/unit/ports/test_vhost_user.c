@@ -5,6 +5,7 @@
  * The contracts of Cloud Hypervisor and OpenVMM are replayed from what their
  * sources do: the order of messages, which are left out, which numbers are odd.
  */
+#include "backend/base/container.h"
 #include "tests/rigs/vu_rig.h"
 
 #include <poll.h>
@@ -658,7 +659,7 @@ static void records_of_others_and_records_that_lie(void **state)
 		{ 1ull << 40, 0, 2, 16, 0 },  { 2 * 320, 3, 2, 16, 0 },
 		{ 2 * 320, 0, 65535, 16, 0 }, { 2 * 320, 0, 2, 65535, 0 },
 	};
-	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	for (unsigned i = 0; i < COUNT(bad); i++)
 		assert_int_equal(vuf_do(&r.f, VUF_SET_INFLIGHT_FD, &bad[i], sizeof(bad[i]), fd),
 				 -EREMOTEIO);
 	assert_int_equal(vuf_do_state(&r.f, VUF_SET_VRING_ENABLE, 0, 1), 0);

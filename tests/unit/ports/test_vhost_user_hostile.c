@@ -5,6 +5,7 @@
  * After each: the front-end, or the guest, has lost its device at worst; the same port serves the
  * next front-end, and no descriptor or mapping is left over.
  */
+#include "backend/base/container.h"
 #include "tests/rigs/vu_rig.h"
 
 #include <poll.h>
@@ -44,7 +45,7 @@ static void every_request_in_every_wrong_size(void **state)
 	memset(payload, 0xff, sizeof(payload));
 	for (unsigned running = 0; running < 2; running++) {
 		for (uint32_t request = 0; request < 44; request++) {
-			for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]) * 2; i++) {
+			for (unsigned i = 0; i < COUNT(sizes) * 2; i++) {
 				if (r.f.mem)
 					vuf_fini(&r.f);
 				vg_vu_drop(r.vu);
@@ -102,7 +103,7 @@ static void requests_that_were_not_negotiated(void **state)
 	struct vuf_msg m;
 
 	(void)state;
-	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (unsigned i = 0; i < COUNT(rows); i++) {
 		vuf_fini(&r.f);
 		rig_settle(&r);
 		rig_connect(&r, RIG_GUEST, RIG_USER);
@@ -167,7 +168,7 @@ static void the_peer_vanishes_at_any_byte_of_a_session(void **state)
 
 	(void)state;
 	memset(wire, 0, sizeof(wire));
-	for (unsigned i = 0; i < sizeof(session) / sizeof(session[0]); i++) {
+	for (unsigned i = 0; i < COUNT(session); i++) {
 		const uint32_t h[3] = { session[i].request, 1, session[i].size };
 
 		memcpy(wire + len, h, sizeof(h));
@@ -261,7 +262,7 @@ static void regions_that_overlap_wrap_or_are_empty(void **state)
 		{ RIG_GUEST, RIG_MEM, RIG_USER, 4096 },
 		{ RIG_GUEST, 1ull << 62, RIG_USER, 0 },
 	};
-	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (unsigned i = 0; i < COUNT(bad); i++) {
 		memcpy(&t[0], &bad[i], sizeof(t[0]));
 		assert_int_equal(share(t, fds, 1), -EREMOTEIO);
 		rig_works(&r); /* the former table is still there, and the ring runs */
@@ -409,7 +410,7 @@ static void rings_that_lie_nowhere(void **state)
 	assert_int_equal(vuf_negotiate(&r.f), 0);
 	assert_int_equal(vuf_share(&r.f), 0);
 	assert_int_equal(vuf_queue_init(&r.f, 0, 64), 0);
-	for (unsigned i = 0; i < 3 * sizeof(wrong) / sizeof(wrong[0]); i++) {
+	for (unsigned i = 0; i < 3 * COUNT(wrong); i++) {
 		uint64_t *field[] = { &a.desc, &a.used, &a.avail };
 		uint64_t right = *field[i % 3], status;
 

@@ -5,6 +5,7 @@
  * Grants are the fake Xen's; foreign memory is a table of functions that finds the
  * fake guest's pages. The front-end's ring lies in the guest's memory, too.
  */
+#include "backend/base/container.h"
 #include "tests/rigs/vu_rig.h"
 
 #include <signal.h>
@@ -250,7 +251,7 @@ static void flags_that_do_not_go_together(void **state)
 	struct region good = connect_at((uint64_t)first_page << 12, FOREIGN), bad = good;
 
 	(void)state;
-	for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+	for (unsigned i = 0; i < COUNT(flags); i++) {
 		bad.flags = flags[i];
 		assert_int_equal(share(&bad), -EREMOTEIO);
 	}

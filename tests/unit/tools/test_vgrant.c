@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/control/control.h"
 
 static char dir[] = "/tmp/vgrant-tool.XXXXXX";
@@ -423,7 +424,7 @@ static void check_finds_mistakes(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		if (check(bad[i].text) != 1)
 			fail_msg("no mistake found: %s", bad[i].text);
 		assert_out(bad[i].says);

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/toolstack/xlconf.h"
 
 static char top[] = "/tmp/vgrant-xlconf.XXXXXX";
@@ -128,7 +129,7 @@ static uint16_t virtio_id_of(const char *device)
 		uint16_t id;
 	} known[] = { { "net", 1 }, { "blk", 2 }, { "rng", 4 }, { "can", 0x24 } };
 
-	for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+	for (unsigned i = 0; i < COUNT(known); i++) {
 		if (strcmp(known[i].name, device) == 0)
 			return known[i].id;
 	}
@@ -361,7 +362,7 @@ static void leftovers_and_folders_are_passed_over(void **state)
 	char path[160];
 
 	(void)state;
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	for (unsigned i = 0; i < COUNT(names); i++)
 		put(dir_a, names[i], "name='web'\n");
 	snprintf(path, sizeof(path), "%s/sub", dir_a);
 	assert_int_equal(mkdir(path, 0755), 0);

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/ports/grant/virtio_msg.h"
 #include "tests/driver/testport.h"
 
@@ -120,7 +121,7 @@ static void test_ring_not_there(void **state)
 
 	(void)state;
 	tp_open(&tp, TP_COPY, TARGET);
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < COUNT(bad); i++) {
 		tp_start(&tp, TP_ALL, 16);
 		vg_dev_reset_queue(dev, 0, NULL);
 		assert_int_equal(vg_dev_set_queue(dev, 0, 16, bad[i], tp.vr[0].driver_mem.addr,

@@ -21,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "backend/base/container.h"
 #include "tests/rigs/ring_rig.h"
 
 #define D (RIG_BASE + RIG_DATA)
@@ -244,7 +245,7 @@ static void table_length(void)
 					65536 * 16, UINT32_MAX, UINT32_MAX - 15 };
 	struct rig r;
 
-	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (unsigned i = 0; i < COUNT(bad); i++) {
 		split_table(&r, 4, 0);
 		r.desc[0].len = bad[i];
 		broken(&r, -EPROTO);
@@ -424,12 +425,12 @@ static void queue_sizes(void)
 	struct rig r;
 
 	rig_prepare(&r, 8, 0);
-	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (unsigned i = 0; i < COUNT(bad); i++) {
 		r.cfg.size = bad[i];
 		refused(&r, -EINVAL);
 	}
 	r.cfg.features = RIG_PACKED; /* any size to 32768 */
-	for (unsigned i = 3; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (unsigned i = 3; i < COUNT(bad); i++) {
 		r.cfg.size = bad[i];
 		refused(&r, -EINVAL);
 	}
@@ -1058,7 +1059,7 @@ static struct row {
 	{ "chains longer than memory lasts", memory_is_bounded },
 };
 
-#define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+#define N_ROWS (COUNT(rows))
 
 static void run_row(void **state)
 {

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "backend/base/container.h"
 #include "backend/virtio/pace.h"
 
 #define US    1000ll
@@ -71,7 +72,7 @@ static void a_deep_queue_is_told_once_a_round(void **state)
 	} cases[] = { { 5 * US, 500000 * US }, { 1000 * US, 500000 * US }, { 5 * US, LIMIT } };
 
 	(void)state;
-	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (unsigned i = 0; i < COUNT(cases); i++) {
 		struct load l = load_of(32, cases[i].gap, cases[i].limit, 1000);
 
 		assert_true(l.kicks <= 1000);

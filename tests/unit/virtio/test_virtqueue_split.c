@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "backend/base/container.h"
 #include "tests/rigs/ring_rig.h"
 
 #define D (RIG_BASE + RIG_DATA)
@@ -166,7 +167,7 @@ static void in_order_batches(void **state)
 	struct rig r;
 
 	(void)state;
-	for (unsigned k = 0; k < sizeof(rows) / sizeof(rows[0]); k++) {
+	for (unsigned k = 0; k < COUNT(rows); k++) {
 		rig_init(&r, 8, RIG_IN_ORDER);
 		for (unsigned i = 0; i < 6; i++) {
 			rig_desc(&r, i, D, 10, VRING_DESC_F_WRITE, 0);

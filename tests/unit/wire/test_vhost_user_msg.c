@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/wire/vhost_user.h"
 #include "tests/driver/vu_front.h"
 
@@ -36,7 +37,7 @@ static const struct {
 	{ 36, 0, 0, false },	{ 37, 40, 1, false }, { 38, 40, 0, false }, { 39, 8, 0, false },
 	{ 40, 0, 0, false },
 };
-#define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+#define N_ROWS (COUNT(rows))
 
 static struct vg_vu_msg a_message(unsigned row)
 {
@@ -165,7 +166,7 @@ static void versions_and_unknown_requests(void **state)
 	assert_int_equal(check(&m), -EPROTO);
 	m.hdr.flags = VG_VU_VERSION;
 	static const uint32_t unknown[] = { 0, 6, 7, 19, 22, 28, 41, 1000, UINT32_MAX };
-	for (unsigned i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+	for (unsigned i = 0; i < COUNT(unknown); i++) {
 		m.hdr.request = unknown[i];
 		assert_int_equal(check(&m), -EOPNOTSUPP);
 	}

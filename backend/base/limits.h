@@ -14,7 +14,7 @@
 
 /* Segments of one chain, indirect or not: a larger request gains nothing, and each costs a copy
  * operation. QEMU's VIRTQUEUE_MAX_SIZE is the same. */
-#define VG_LIMIT_CHAIN_SEGS 1024u
+#define VG_CHAIN_MAX 1024u
 
 /* Bytes of one chain's data: Linux' virtio_blk sends at most seg_max pages, 504 KiB; what is
  * larger than this is refused by the bounce allocator. */

@@ -17,7 +17,8 @@
 #include <sys/mman.h>
 
 #include "backend/base/log.h"
-#include "backend/virtio/virtqueue.h"
+#include "backend/memory/data.h"
+#include "backend/memory/chain.h"
 #include "virtio_grant.h"
 
 enum {

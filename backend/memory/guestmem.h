@@ -17,9 +17,7 @@
  *          device allows it (vg_mem.map_from).
  *
  * A struct vg_batch gathers copies, so that a whole turn of a ring costs one
- * hypercall. Data (as against headers) goes through struct vg_data, which gives
- * the caller host iovecs and hides whether they are guest memory or a bounce
- * buffer that a copy fills or empties.
+ * hypercall. Data (as against headers) goes through struct vg_data (data.h).
  */
 #ifndef VG_GUESTMEM_H
 #define VG_GUESTMEM_H
@@ -29,9 +27,9 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "backend/memory/chain.h"
+
 struct vg_mem;
-struct vg_chain;
-struct vg_seg;
 
 /* Seen from the guest: what it gives us to read, what it gives us to fill. */
 enum vg_dir { VG_FROM_GUEST, VG_TO_GUEST };
@@ -153,89 +151,5 @@ int vg_chain_read(struct vg_batch *b, struct vg_chain *c, size_t off, void *dst,
  * @src must live until vg_batch_run(). Errors as vg_chain_read().
  */
 int vg_chain_write(struct vg_batch *b, struct vg_chain *c, size_t off, const void *src, size_t len);
-
-/* ---- data --------------------------------------------------------------- */
-
-/*
- * Data of one chain as host iovecs. Life: begin, (FROM_GUEST: vg_batch_run),
- * I/O on iov, finish (TO_GUEST), vg_batch_run, end.
- */
-struct vg_data {
-	struct iovec *iov; /* vg_data_begin() to vg_data_end() */
-	unsigned niov;
-	size_t len; /* bytes */
-	enum vg_dir dir;
-	/* private */
-	struct vg_mem *mem;
-	struct vg_chain *chain;
-	size_t off;
-	void *bounce;	     /* NULL: iov is guest memory */
-	struct vg_map map;   /* of it, for this request; all zero: none */
-	struct iovec inl[8]; /* a longer list is allocated; bounce memory needs one */
-};
-
-/**
- * vg_data_begin - make @len bytes at @off of one part of @c available
- * @dir: VG_FROM_GUEST: the device-readable part, else the device-writable
- *
- * Return: 0; -EINVAL when the part is too short; -ENOBUFS when bounce memory is used up for now (try
- * again when another chain has completed); -E2BIG when it would never suffice; -EFAULT when memory
- * is neither direct nor can be bounced (@mem has no bounce memory); -ENOMEM. @d needs vg_data_end()
- * only after 0. With VG_FROM_GUEST a copy that fails later sets @c->error.
- */
-int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enum vg_dir dir,
-		  size_t off, size_t len);
-
-/** vg_data_finish - queue what takes the first @len bytes to the guest; nothing to do when direct
- * or VG_FROM_GUEST */
-void vg_data_finish(struct vg_data *d, struct vg_batch *b, size_t len);
-
-/** vg_data_end - unmap, give bounce memory and iovecs back; after vg_batch_run(), before vg_vq_push() */
-void vg_data_end(struct vg_data *d);
-
-/**
- * vg_bounce_new - page-aligned buffers for data that is copied
- * @limit: bytes that it may hold at once, over all sizes; buffers are powers of two, from 4096 up
- *
- * Return: NULL when out of memory. Free with vg_bounce_free(), when nothing is out.
- */
-struct vg_bounce *vg_bounce_new(size_t limit);
-void vg_bounce_free(struct vg_bounce *b);
-
-/* ---- guest-physical regions (vhost-user, unit tests) -------------------- */
-
-struct vg_region {
-	uint64_t guest_addr;
-	uint64_t size; /* bytes */
-	uint8_t *host; /* stays mapped until vg_regions_del() and the last chain that uses it */
-	bool read_only;
-};
-
-#define VG_MAX_REGIONS 509 /* QEMU's own limit for memory slots of a vhost-user device */
-
-struct vg_regions {
-	struct vg_mem mem;
-	unsigned n;
-	unsigned hit;			    /* private: where the last look-up ended */
-	struct vg_region r[VG_MAX_REGIONS]; /* sorted by guest_addr, disjoint */
-};
-
-/**
- * vg_regions_init - an empty view, all of it direct
- *
- * But for a range that crosses two neighbouring regions: that one is copied, through @rs->mem.bounce
- * (the caller's to set) where it is data.
- */
-void vg_regions_init(struct vg_regions *rs);
-
-/**
- * vg_regions_add - add memory
- *
- * Return: 0; -EINVAL when it is empty or wraps; -EEXIST when it overlaps another; -ENOSPC.
- */
-int vg_regions_add(struct vg_regions *rs, const struct vg_region *r);
-
-/** vg_regions_del - remove the region that is exactly @guest_addr, @size. Return: 0 or -ENOENT. */
-int vg_regions_del(struct vg_regions *rs, uint64_t guest_addr, uint64_t size);
 
 #endif /* VG_GUESTMEM_H */

@@ -31,35 +31,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/memory/guestmem.h"
+#include "backend/base/limits.h"
 #include "backend/base/log.h"
+#include "backend/memory/guestmem.h"
 
 #define VG_VQ_SIZE_MAX 32768u /* VIRTIO 1.3, 2.7 and 2.8.10.1 */
-
-/* Segments of one chain, the most that any queue takes: what QEMU takes, too. */
-#define VG_CHAIN_MAX 1024u
 
 /* Chains of more than a few segments that may be out at once; further ones wait in the ring. Bounds
  * a queue's memory: this many times VG_CHAIN_MAX segments of 16 bytes are 16 MiB. */
 #define VG_VQ_LONG_MAX 1024u
-
-struct vg_seg {
-	uint64_t addr; /* guest address */
-	uint32_t len;  /* bytes, > 0 */
-};
-
-struct vg_chain {
-	uint16_t id;	  /* head (split) or buffer id (packed) */
-	uint16_t ndesc;	  /* ring descriptors it takes */
-	uint16_t n_out;	  /* device-readable segments: segs[0] to segs[n_out - 1] */
-	uint16_t n_in;	  /* device-writable segments: behind them */
-	uint32_t out_len; /* bytes */
-	uint32_t in_len;  /* bytes */
-	int error; /* set by a failed copy of vg_chain_read() and the like; the device's to read */
-	bool resubmitted; /* was popped by a predecessor that died */
-	void *user;	  /* the device's own */
-	struct vg_seg *segs;
-};
 
 /* Where a ring stands, as vhost-user's GET_VRING_BASE and an in-flight record tell it. */
 struct vg_vq_state {

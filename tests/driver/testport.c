@@ -14,6 +14,7 @@
 #include "tests/driver/testport.h"
 
 #include "backend/base/container.h"
+#include "backend/memory/data.h"
 
 static struct tp *of_copy_mem(struct vg_mem *mem)
 {

@@ -23,6 +23,7 @@
 #ifndef TESTPORT_H
 #define TESTPORT_H
 
+#include "backend/memory/regions.h"
 #include "backend/virtio/device.h"
 #include "tests/driver/vblk.h"
 #include "tests/driver/vring.h"

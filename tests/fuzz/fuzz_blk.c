@@ -24,6 +24,8 @@
 #include <sys/uio.h>
 
 #include "backend/base/container.h"
+#include "backend/memory/data.h"
+#include "backend/memory/regions.h"
 #include "backend/virtio/device.h"
 #include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz_loop.h"

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "backend/devices/can/int.h"
+#include "backend/memory/regions.h"
 #include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz.h"
 

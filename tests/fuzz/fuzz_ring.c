@@ -21,6 +21,8 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
+#include "backend/memory/data.h"
+#include "backend/memory/regions.h"
 #include "backend/virtio/virtqueue.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/memory/regions.h"
 #include "backend/virtio/virtqueue.h"
 
 #define RIG_BASE 0x40000000ull

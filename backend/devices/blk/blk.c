@@ -43,6 +43,7 @@
 #include "backend/devices/devices.h"
 #include "backend/images/raw.h"
 #include "backend/base/limits.h"
+#include "backend/memory/data.h"
 #include "backend/virtio/pace.h"
 
 enum {

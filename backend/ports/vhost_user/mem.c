@@ -34,6 +34,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
+#include "backend/memory/data.h"
 #include "virtio_grant.h"
 
 enum { XEN_PAGE_SHIFT = 12 };

@@ -21,6 +21,7 @@
 #include "backend/memory/guestmem.h"
 #include "backend/base/log.h"
 #include "backend/memory/grants.h"
+#include "backend/memory/regions.h"
 #include "backend/wire/vhost_user.h"
 #include "backend/ports/vhost_user/sigbus.h"
 

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "backend/base/container.h"
+#include "backend/memory/data.h"
 #include "backend/memory/grants.h"
 #include "backend/virtio/virtqueue.h"
 #include "tests/fakes/xen/fake_xen.h"

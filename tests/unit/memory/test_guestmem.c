@@ -12,7 +12,9 @@
 
 #include <cmocka.h>
 
+#include "backend/memory/data.h"
 #include "backend/memory/guestmem.h"
+#include "backend/memory/regions.h"
 #include "backend/virtio/virtqueue.h"
 
 /* Memory without direct: what grants look like. Fails at addresses from BAD on. */

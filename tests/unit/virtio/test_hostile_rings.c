@@ -22,6 +22,8 @@
 #include <cmocka.h>
 
 #include "backend/base/container.h"
+#include "backend/memory/data.h"
+#include "backend/memory/regions.h"
 #include "tests/rigs/ring_rig.h"
 
 #define D (RIG_BASE + RIG_DATA)

@@ -27,6 +27,7 @@
 
 #include <linux/virtio_config.h>
 
+#include "backend/memory/regions.h"
 #include "backend/virtio/virtqueue.h"
 #include "tests/driver/vring.h"
 

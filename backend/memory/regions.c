@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * regions.c - see regions.h
+ *
+ * Regions are sorted; a look-up is a binary search, after a glance at where the
+ * last one ended.
+ */
+#include "backend/memory/regions.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "backend/base/container.h"
+
+/** regions_of - the regions behind @mem, which vg_regions_init() made */
+static struct vg_regions *regions_of(struct vg_mem *mem)
+{
+	return container_of(mem, struct vg_regions, mem);
+}
+
+/** regions_find - the region that holds @addr, or NULL */
+static const struct vg_region *regions_find(struct vg_regions *rs, uint64_t addr)
+{
+	unsigned lo = 0, hi = rs->n;
+	const struct vg_region *r = &rs->r[rs->hit];
+
+	if (rs->hit < rs->n && addr - r->guest_addr < r->size)
+		return r;
+	while (lo < hi) {
+		unsigned mid = lo + (hi - lo) / 2;
+
+		r = &rs->r[mid];
+		if (addr < r->guest_addr) {
+			hi = mid;
+		} else if (addr - r->guest_addr >= r->size) {
+			lo = mid + 1;
+		} else {
+			rs->hit = mid;
+			return r;
+		}
+	}
+	return NULL;
+}
+
+/** regions_direct - ops->direct: a range within one region, writable if it must be */
+static void *regions_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir)
+{
+	const struct vg_region *r = regions_find(regions_of(mem), addr);
+
+	if (!r || len > r->size - (addr - r->guest_addr))
+		return NULL;
+	if (dir == VG_TO_GUEST && r->read_only)
+		return NULL;
+	return r->host + (addr - r->guest_addr);
+}
+
+/**
+ * regions_copy_one - one copy, across as many neighbouring regions as it takes
+ *
+ * Return: 0, or -EFAULT at the first byte that is not there or not writable.
+ */
+static int regions_copy_one(struct vg_regions *rs, const struct vg_copy *op)
+{
+	uint8_t *host = op->host;
+	uint64_t addr = op->addr;
+	size_t left = op->len;
+
+	while (left) {
+		const struct vg_region *r = regions_find(rs, addr);
+		uint64_t n;
+		uint8_t *p;
+
+		if (!r || (op->dir == VG_TO_GUEST && r->read_only))
+			return -EFAULT;
+		n = r->size - (addr - r->guest_addr);
+		if (n > left)
+			n = left;
+		p = r->host + (addr - r->guest_addr);
+		if (op->dir == VG_FROM_GUEST)
+			memcpy(host, p, n);
+		else
+			memcpy(p, host, n);
+		host += n;
+		addr += n;
+		left -= n;
+		if (left && !addr) /* wrapped */
+			return -EFAULT;
+	}
+	return 0;
+}
+
+/** regions_copy - ops->copy: what regions_direct() refused, thus rare */
+static int regions_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
+{
+	struct vg_regions *rs = regions_of(mem);
+	int first = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		int rc = regions_copy_one(rs, &ops[i]);
+
+		if (rc && ops[i].error)
+			*ops[i].error = rc;
+		if (rc && !first)
+			first = rc;
+	}
+	return first;
+}
+
+/** regions_map - ops->map: within one writable region */
+static int regions_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
+{
+	void *p = regions_direct(mem, addr, len, VG_TO_GUEST);
+
+	if (!p)
+		return -EFAULT;
+	*out = (struct vg_map){ .ptr = p, .len = len };
+	return 0;
+}
+
+/** regions_unmap - ops->unmap: the region's owner unmaps it as a whole */
+static void regions_unmap(struct vg_mem *mem, struct vg_map *map)
+{
+	(void)mem;
+	(void)map;
+}
+
+static const struct vg_mem_ops regions_ops = {
+	.direct = regions_direct,
+	.copy = regions_copy,
+	.map = regions_map,
+	.unmap = regions_unmap,
+};
+
+void vg_regions_init(struct vg_regions *rs)
+{
+	rs->mem = (struct vg_mem){ .ops = &regions_ops };
+	rs->n = 0;
+	rs->hit = 0;
+}
+
+int vg_regions_add(struct vg_regions *rs, const struct vg_region *r)
+{
+	unsigned at = 0;
+
+	if (!r->size || !r->host || r->guest_addr + (r->size - 1) < r->guest_addr)
+		return -EINVAL;
+	if (r->size > SIZE_MAX || (uintptr_t)r->host + (size_t)(r->size - 1) < (uintptr_t)r->host)
+		return -EINVAL;
+	while (at < rs->n && rs->r[at].guest_addr <= r->guest_addr)
+		at++;
+	if (at > 0 && r->guest_addr - rs->r[at - 1].guest_addr < rs->r[at - 1].size)
+		return -EEXIST;
+	if (at < rs->n && rs->r[at].guest_addr - r->guest_addr < r->size)
+		return -EEXIST;
+	if (rs->n == VG_MAX_REGIONS)
+		return -ENOSPC;
+	memmove(&rs->r[at + 1], &rs->r[at], (rs->n - at) * sizeof(rs->r[0]));
+	rs->r[at] = *r;
+	rs->n++;
+	return 0;
+}
+
+int vg_regions_del(struct vg_regions *rs, uint64_t guest_addr, uint64_t size)
+{
+	for (unsigned i = 0; i < rs->n; i++) {
+		if (rs->r[i].guest_addr != guest_addr || rs->r[i].size != size)
+			continue;
+		rs->n--;
+		memmove(&rs->r[i], &rs->r[i + 1], (rs->n - i) * sizeof(rs->r[0]));
+		return 0;
+	}
+	return -ENOENT;
+}

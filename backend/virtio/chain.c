@@ -22,9 +22,24 @@
  * The tables of all chains of a pop are fetched by one batch: for grants, one
  * hypercall.
  */
+#include "backend/virtio/chain.h"
+
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "backend/virtio/chain.h"
+int vg_vq_break(struct vg_vq *vq, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (vq->fault)
+		return vq->fault;
+	vq->fault = code;
+	va_start(ap, fmt);
+	vsnprintf(vq->fault_text, sizeof(vq->fault_text), fmt, ap);
+	va_end(ap);
+	return code;
+}
 
 /** move_to_block - give @s a block and move @b's segments there. Return: 0, or -EAGAIN: none free. */
 static int move_to_block(struct vg_vq *vq, struct vg_slot *s, struct vg_build *b)

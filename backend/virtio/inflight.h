@@ -88,13 +88,6 @@ static inline void rec_set_used(struct rec_packed *rec, struct place used, struc
 	rec_st64(&rec->used, (used.idx & 0xffff) | (uint64_t)(old.idx & 0xffff) << 16 | wraps);
 }
 
-/**
- * vg_rec_start - begin with @rec, or carry on from it: sets where the ring stands and vq->resub
- *
- * Return: 0; -EINVAL: the record makes no sense; -ENOMEM. @err gets a sentence.
- */
-int vg_rec_start(struct vg_vq *vq, void *rec, struct vg_err *err);
-
 /** rec_split_pop - @n new chains are in flight */
 static inline void rec_split_pop(struct vg_vq *vq, struct vg_chain **out, unsigned n)
 {

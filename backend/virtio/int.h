@@ -2,11 +2,14 @@
 /*
  * int.h - what the files of the ring engine share; nobody else includes it
  *
- *   virtqueue.c          life of a queue, the five verbs, in-order completion
- *   virtqueue_chain.{h,c} descriptors become a checked chain; indirect tables
- *   split.c    the split ring (VIRTIO 1.3, 2.7)
- *   packed.c   the packed ring (2.8)
- *   resume.c in-flight records: format, resumption
+ *   virtqueue.c   life of a queue, the five verbs, in-order completion
+ *   resume        an in-flight record is taken up
+ *   split.c       the split ring (VIRTIO 1.3, 2.7)
+ *   packed.c      the packed ring (2.8)
+ *   inflight.h    the in-flight record's layout, and how it is written
+ *   chain         descriptors become a checked chain; indirect tables
+ *
+ * Each knows those below it only.
  */
 #ifndef VG_VIRTQUEUE_INT_H
 #define VG_VIRTQUEUE_INT_H
@@ -204,13 +207,11 @@ struct vg_vq {
 	struct vg_batch batch;
 };
 
-/* virtqueue.c */
+/* chain.c */
 
 /** vg_vq_break - note why the driver broke the queue; the first reason stays. Return: @code */
 int vg_vq_break(struct vg_vq *vq, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4), cold));
-
-/* chain.c */
 
 /**
  * vg_chain_settle - fetch and decode the tables of what a pop has gathered

@@ -79,6 +79,8 @@
  * that makes no sense is refused. The split ring's used->idx and the packed
  * ring's flags are the guest's to forge: it can mislay its own chains, no more.
  */
+#include "backend/virtio/resume.h"
+
 #include <errno.h>
 #include <stdlib.h>
 

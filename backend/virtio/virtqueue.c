@@ -20,26 +20,12 @@
  * fails. What was popped before may still be pushed and flushed.
  */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "backend/virtio/inflight.h"
-
-int vg_vq_break(struct vg_vq *vq, int code, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (vq->fault)
-		return vq->fault;
-	vq->fault = code;
-	va_start(ap, fmt);
-	vsnprintf(vq->fault_text, sizeof(vq->fault_text), fmt, ap);
-	va_end(ap);
-	return code;
-}
+#include "backend/virtio/int.h"
+#include "backend/virtio/resume.h"
 
 /* ---- start and end ------------------------------------------------------ */
 

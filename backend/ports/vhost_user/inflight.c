@@ -92,8 +92,6 @@ int vg_vu_inflight_get(struct vg_vu *vu, struct vg_vu_inflight *d, struct vg_err
 			       "an in-flight record for %u queues of %u: we have %u of at most %u",
 			       d->num_queues, d->queue_size, vu->dev->n_queues,
 			       vu->dev->queue_size_max);
-	if (vg_vu_rings_running(vu))
-		return vg_fail(err, -EBUSY, "a new in-flight record while rings run");
 	len = total_of(d->num_queues, d->queue_size);
 	/* Zeros it. A region of an earlier time is forgotten by front-ends that ask for another. */
 	if (fallocate(vu->inflight_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
@@ -141,8 +139,6 @@ int vg_vu_inflight_set(struct vg_vu *vu, const struct vg_vu_inflight *d, int fd,
 	struct stat st;
 	void *p;
 
-	if (vg_vu_rings_running(vu))
-		return vg_fail(err, -EBUSY, "another in-flight record while rings run");
 	if (d->num_queues == 0 || d->queue_size == 0 || d->mmap_size == 0 ||
 	    d->mmap_offset + d->mmap_size < d->mmap_offset || d->mmap_size > (1ull << 32))
 		return vg_fail(err, -EINVAL, "in-flight record: %llu bytes for %u queues of %u",

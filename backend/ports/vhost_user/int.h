@@ -143,10 +143,10 @@ void vg_vu_back_config_changed(struct vg_vu *vu);
 int vg_vu_inflight_new(struct vg_vu *vu);
 void vg_vu_inflight_free(struct vg_vu *vu);
 
-/** vg_vu_inflight_get - answer GET_INFLIGHT_FD: fill in @d. Return: 0 or negative errno. */
+/** vg_vu_inflight_get - answer GET_INFLIGHT_FD: fill in @d; no ring runs. Return: 0, negative errno */
 int vg_vu_inflight_get(struct vg_vu *vu, struct vg_vu_inflight *d, struct vg_err *err);
 
-/** vg_vu_inflight_set - use the record in @fd, which stays the caller's */
+/** vg_vu_inflight_set - use the record in @fd, which stays the caller's; no ring runs */
 int vg_vu_inflight_set(struct vg_vu *vu, const struct vg_vu_inflight *d, int fd,
 		       struct vg_err *err);
 

@@ -418,8 +418,11 @@ static int set_backend_req_fd(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_e
 static int get_inflight_fd(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
 {
 	uint32_t size = m->hdr.size;
-	int ret = vg_vu_inflight_get(vu, &m->inflight, err);
+	int ret;
 
+	if (vg_vu_rings_running(vu))
+		return vg_fail(err, -EBUSY, "a new in-flight record while rings run");
+	ret = vg_vu_inflight_get(vu, &m->inflight, err);
 	if (ret < 0)
 		return ret;
 	m->fds[0] = vu->inflight_fd;
@@ -431,6 +434,8 @@ static int get_inflight_fd(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err 
 
 static int set_inflight_fd(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
 {
+	if (vg_vu_rings_running(vu))
+		return vg_fail(err, -EBUSY, "another in-flight record while rings run");
 	return vg_vu_inflight_set(vu, &m->inflight, m->fds[0], err);
 }
 

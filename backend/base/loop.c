@@ -11,16 +11,24 @@
  *
  * To unwatch is to cut the tether and to ask the kernel to cancel; the record
  * is freed at its final completion.
+ *
+ * What other threads post is a stack, pushed by compare-and-exchange. The loop takes it whole, which
+ * leaves no room for an ABA mistake, and turns it round: first in, first out. Who pushes onto an
+ * empty stack writes an eventfd that the loop watches. The loop reads that first and takes the stack
+ * then, so that whatever it does not find is followed by another write.
  */
 #include "backend/base/loop.h"
 
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "backend/base/container.h"
 
@@ -50,7 +58,12 @@ struct vg_loop {
 	} ready[CQE_BATCH];
 	unsigned ready_next, ready_n;
 	bool stop;
+	_Atomic(struct vg_post *) posted; /* the newest first */
+	struct vg_watch post_watch;
+	int post_fd;
 };
+
+static _Thread_local struct vg_loop *current;
 
 int64_t vg_now_ns(void)
 {
@@ -58,27 +71,6 @@ int64_t vg_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
-
-int vg_loop_new(unsigned entries, struct vg_loop **out)
-{
-	struct io_uring_params params = {
-		.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-		.cq_entries = entries * 4,
-	};
-	struct vg_loop *loop = calloc(1, sizeof(*loop));
-	int ret;
-
-	if (!loop)
-		return -ENOMEM;
-	ret = io_uring_queue_init_params(entries, &loop->ring, &params);
-	if (ret < 0) {
-		free(loop);
-		return ret;
-	}
-	loop->deferred_tail = &loop->deferred;
-	*out = loop;
-	return 0;
 }
 
 static void tether_free(struct vg_tether *t)
@@ -104,6 +96,7 @@ void vg_loop_free(struct vg_loop *loop)
 			t->timer->tether = NULL;
 		free(t);
 	}
+	close(loop->post_fd);
 	free(loop);
 }
 
@@ -247,6 +240,75 @@ void vg_loop_unwatch(struct vg_watch *w)
 	tether_cancel(t);
 }
 
+/* Run what was posted before now, the oldest first; what that posts is for a later turn. */
+static void posts_ready(struct vg_watch *w, unsigned events)
+{
+	struct vg_loop *loop = container_of(w, struct vg_loop, post_watch);
+	struct vg_post *stack, *next, *fifo = NULL;
+	uint64_t n;
+
+	(void)events;
+	if (read(loop->post_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		abort(); /* a descriptor of ours is gone: nobody could reach this thread any more */
+	for (stack = atomic_exchange(&loop->posted, NULL); stack; stack = next) {
+		next = stack->next;
+		stack->next = fifo;
+		fifo = stack;
+	}
+	for (; fifo; fifo = next) {
+		next = fifo->next; /* before it is posted again */
+		fifo->run(fifo);
+	}
+}
+
+void vg_loop_post(struct vg_loop *loop, struct vg_post *p)
+{
+	struct vg_post *head = atomic_load(&loop->posted);
+	uint64_t one = 1;
+
+	do {
+		p->next = head;
+	} while (!atomic_compare_exchange_weak(&loop->posted, &head, p));
+	/* From here on @p belongs to the loop. EAGAIN cannot come: one write for each read. */
+	if (!head && write(loop->post_fd, &one, sizeof(one)) != sizeof(one))
+		abort();
+}
+
+struct vg_loop *vg_loop_current(void)
+{
+	return current;
+}
+
+int vg_loop_new(unsigned entries, struct vg_loop **out)
+{
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+		.cq_entries = entries * 4,
+	};
+	struct vg_loop *loop = calloc(1, sizeof(*loop));
+	int ret;
+
+	if (!loop)
+		return -ENOMEM;
+	loop->post_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (loop->post_fd < 0) {
+		ret = -errno;
+		free(loop);
+		return ret;
+	}
+	ret = io_uring_queue_init_params(entries, &loop->ring, &params);
+	if (ret < 0) {
+		close(loop->post_fd);
+		free(loop);
+		return ret;
+	}
+	loop->deferred_tail = &loop->deferred;
+	loop->post_watch.ready = posts_ready;
+	vg_loop_watch(loop, &loop->post_watch, loop->post_fd);
+	*out = loop;
+	return 0;
+}
+
 static void timer_fired(struct vg_io *io, int res)
 {
 	struct vg_tether *t = container_of(io, struct vg_tether, io);
@@ -363,13 +425,17 @@ static int reap(struct vg_loop *loop, bool wait)
 
 int vg_loop_turn(struct vg_loop *loop, bool wait)
 {
+	struct vg_loop *outer = current;
 	int handled = 0;
 	int ret;
 
+	current = loop;
 	run_deferred(loop);
 	ret = reap(loop, wait && !loop->deferred);
-	if (ret < 0)
+	if (ret < 0) {
+		current = outer;
 		return ret;
+	}
 	while (loop->ready_next < loop->ready_n) {
 		struct completion c = loop->ready[loop->ready_next++];
 
@@ -377,6 +443,7 @@ int vg_loop_turn(struct vg_loop *loop, bool wait)
 		handled++;
 	}
 	run_deferred(loop);
+	current = outer;
 	return handled;
 }
 

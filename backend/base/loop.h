@@ -9,7 +9,8 @@
  * devices batch what one turn completed (one grant-copy hypercall, one used
  * index, one notification).
  *
- * Not thread-safe: a loop belongs to the thread that made it.
+ * A loop belongs to one thread at a time: the one that turns it. Only vg_loop_post() may be called
+ * from another.
  */
 #ifndef VG_LOOP_H
 #define VG_LOOP_H
@@ -48,6 +49,12 @@ struct vg_deferred {
 	bool queued;		  /* private */
 	void (*run)(struct vg_deferred *d);
 	unsigned turn; /* in which it was deferred */
+};
+
+/* A function to call in a loop's thread, posted by any thread. Embed it, set run. */
+struct vg_post {
+	struct vg_post *next; /* private */
+	void (*run)(struct vg_post *p);
 };
 
 /**
@@ -118,6 +125,20 @@ void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d);
 
 /** vg_loop_undefer - do not call @d->run after all */
 void vg_loop_undefer(struct vg_loop *loop, struct vg_deferred *d);
+
+/**
+ * vg_loop_post - call @p->run once in the thread of @loop; the one call that crosses threads
+ *
+ * May be called from any thread, that of the loop included; wakes a loop that waits. run() is called
+ * in a turn, never from here; what one thread posts is run in the order of posting. @p must live,
+ * and must not be posted again, until run() was entered; from then on it may be posted again, or
+ * freed. All that the poster wrote before is seen by run(). What is left when the loop is freed is
+ * not run: threads that post must have ended by then.
+ */
+void vg_loop_post(struct vg_loop *loop, struct vg_post *p);
+
+/** vg_loop_current - the loop that this thread is turning: that of the callback. NULL: none. */
+struct vg_loop *vg_loop_current(void);
 
 /** vg_now_ns - CLOCK_MONOTONIC in nanoseconds */
 int64_t vg_now_ns(void);

@@ -37,6 +37,7 @@ struct vg_tether {
 };
 
 static struct vg_deferred *fl_list, **fl_tail = &fl_list;
+static struct vg_post *fl_posts, **fl_posts_tail = &fl_posts;
 static struct vg_tether fl_timer[FL_TIMERS], fl_watch[FL_WATCHES];
 static struct fl_op fl_op[FL_OPS];
 static unsigned fl_ops;
@@ -45,11 +46,28 @@ static void (*fl_on_op)(const struct fl_op *op); /* called when an operation is 
 
 /* ---- for targets ------------------------------------------------------------ */
 
-/** fl_deferred - run what has been deferred so far. Return: whether there was any. */
+/** fl_posted - run what has been posted so far */
+static MAYBE_UNUSED void fl_posted(void)
+{
+	struct vg_post *list = fl_posts;
+
+	fl_posts = NULL;
+	fl_posts_tail = &fl_posts;
+	while (list) {
+		struct vg_post *p = list;
+
+		list = p->next;
+		p->run(p);
+	}
+}
+
+/** fl_deferred - run what has been posted and deferred so far. Return: whether more was since. */
 static MAYBE_UNUSED bool fl_deferred(void)
 {
-	struct vg_deferred *list = fl_list;
+	struct vg_deferred *list;
 
+	fl_posted();
+	list = fl_list;
 	fl_list = NULL;
 	fl_tail = &fl_list;
 	for (struct vg_deferred *d = list; d; d = d->next)
@@ -63,7 +81,7 @@ static MAYBE_UNUSED bool fl_deferred(void)
 		d->queued = false;
 		d->run(d);
 	}
-	return fl_list != NULL;
+	return fl_list || fl_posts;
 }
 
 /** fl_timers - so much time passes that all timers expire that run */
@@ -121,7 +139,7 @@ static MAYBE_UNUSED bool fl_idle(void)
 	for (unsigned i = 0; i < FL_WATCHES; i++)
 		if (fl_watch[i].watch)
 			return false;
-	return !fl_list && !fl_ops;
+	return !fl_list && !fl_posts && !fl_ops;
 }
 
 /* ---- loop.h ------------------------------------------------------------------ */
@@ -154,6 +172,19 @@ void vg_loop_undefer(struct vg_loop *loop, struct vg_deferred *d)
 		break;
 	}
 	d->queued = false;
+}
+
+void vg_loop_post(struct vg_loop *loop, struct vg_post *p)
+{
+	(void)loop;
+	p->next = NULL;
+	*fl_posts_tail = p;
+	fl_posts_tail = &p->next;
+}
+
+struct vg_loop *vg_loop_current(void)
+{
+	return NULL;
 }
 
 void vg_loop_timer(struct vg_loop *loop, struct vg_timer *t, int64_t ns)

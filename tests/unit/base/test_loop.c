@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -315,6 +317,141 @@ static void test_deferred_is_fair(void **state)
 	close(fd);
 }
 
+enum { POSTERS = 4, POSTS = 2000 };
+
+struct posted {
+	struct vg_post p;
+	unsigned who, n;
+};
+
+static struct poster {
+	pthread_t thread;
+	struct posted posts[POSTS];
+	unsigned seen; /* by the loop's thread */
+} posters[POSTERS];
+static unsigned all_seen;
+
+static void run_posted(struct vg_post *p)
+{
+	struct posted *x = (struct posted *)p;
+
+	assert_ptr_equal(vg_loop_current(), loop);
+	assert_int_equal(x->n, posters[x->who].seen); /* in the order of posting, none twice */
+	posters[x->who].seen++;
+	all_seen++;
+}
+
+static void *post_many(void *arg)
+{
+	struct poster *me = arg;
+
+	for (unsigned i = 0; i < POSTS; i++) {
+		me->posts[i] = (struct posted){ .p.run = run_posted,
+						.who = (unsigned)(me - posters),
+						.n = i };
+		vg_loop_post(loop, &me->posts[i].p);
+		if (i % 100 == 99)
+			usleep(500); /* the loop falls asleep */
+	}
+	return NULL;
+}
+
+static void test_post_from_threads(void **state)
+{
+	(void)state;
+	all_seen = 0;
+	memset(posters, 0, sizeof(posters));
+	assert_null(vg_loop_current());
+	for (unsigned i = 0; i < POSTERS; i++)
+		assert_int_equal(pthread_create(&posters[i].thread, NULL, post_many, &posters[i]),
+				 0);
+	while (all_seen < POSTERS * POSTS)
+		assert_true(vg_loop_turn(loop, true) >= 0);
+	for (unsigned i = 0; i < POSTERS; i++) {
+		pthread_join(posters[i].thread, NULL);
+		assert_int_equal(posters[i].seen, POSTS);
+	}
+	assert_null(vg_loop_current());
+}
+
+/* Two loops that send one post to and fro: it is posted again from within run(). */
+struct pingpong {
+	struct vg_post p;
+	struct vg_loop *loops[2];
+	unsigned at, rounds;
+	unsigned long plain; /* handed over with the post, without any lock */
+};
+
+static void run_pingpong(struct vg_post *p)
+{
+	struct pingpong *x = (struct pingpong *)p;
+	struct vg_loop *here = x->loops[x->at];
+
+	assert_ptr_equal(vg_loop_current(), here);
+	x->plain++;
+	if (x->rounds-- == 0) {
+		vg_loop_stop(here);
+		return;
+	}
+	x->at = !x->at;
+	vg_loop_post(x->loops[x->at], p);
+}
+
+static void *run_other(void *arg)
+{
+	assert_int_equal(vg_loop_run(arg), 0);
+	return NULL;
+}
+
+static void run_stop(struct vg_post *p)
+{
+	(void)p;
+	vg_loop_stop(vg_loop_current());
+}
+
+static void test_post_between_loops(void **state)
+{
+	struct pingpong x = { .p.run = run_pingpong, .loops[0] = loop, .rounds = 3000 };
+	struct vg_post stop = { .run = run_stop };
+	pthread_t other;
+
+	(void)state;
+	assert_int_equal(vg_loop_new(8, &x.loops[1]), 0);
+	assert_int_equal(pthread_create(&other, NULL, run_other, x.loops[1]), 0);
+	vg_loop_post(loop, &x.p);
+	assert_int_equal(x.plain, 0); /* not from within the call */
+	assert_int_equal(vg_loop_run(loop), 0);
+	assert_int_equal(x.plain, 3001);
+	vg_loop_post(x.loops[1], &stop);
+	pthread_join(other, NULL);
+	vg_loop_free(x.loops[1]);
+}
+
+/* A post that posts itself for ever leaves room for the rest of the turn. */
+static void run_self(struct vg_post *p)
+{
+	((struct posted *)p)->n++;
+	vg_loop_post(vg_loop_current(), p);
+}
+
+static void test_post_is_fair(void **state)
+{
+	struct posted self = { .p.run = run_self };
+	struct op op = { .io.done = op_done };
+	char byte[1];
+	struct iovec iov = { byte, 1 };
+	int fd = temp_file();
+
+	(void)state;
+	vg_loop_post(loop, &self.p);
+	while (self.n < 10)
+		vg_loop_turn(loop, true);
+	vg_loop_readv(loop, &op.io, fd, &iov, 1, 0);
+	while (!op.calls)
+		vg_loop_turn(loop, true);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,6 +463,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_timer, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_deferred, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_deferred_is_fair, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_post_from_threads, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_post_between_loops, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_post_is_fair, make_loop, free_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,11 @@ CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"
 	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
-HARDEN := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2 -fcf-protection
+# Control flow: what the compiler's target has.
+MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
+FLOW_x86_64 := -fcf-protection
+FLOW_aarch64 := -mbranch-protection=standard
+HARDEN := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2 $(FLOW_$(MACHINE))
 LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 SAN_release :=
 SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -30,6 +34,9 @@ ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(CFLAGS) $(WARN) $(HARDEN) $(SAN) 
 LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng) \
 	  -linih -lxlutil -lxenforeignmemory
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
+# How programs are linked; some are static, or have a fuzzer's main.
+KIND = $(LDHARDEN)
+LINK = $(CC) $(ALL_CFLAGS) $(KIND) $(LDFLAGS) -o $@
 
 PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c
 LIB_SRC := $(sort $(filter-out $(PROGRAMS),$(shell find backend xenstore -name '*.c')))
@@ -43,10 +50,18 @@ UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 LIB := $(B)/libvgrant.a
 HELP := $(B)/libtesthelp.a
 
-.PHONY: all check check-unit check-interop check-xen demo lint bench bench-xen fuzz install clean help deps
+.PHONY: all unit-programs fuzz-programs check check-unit check-interop check-xen demo lint bench \
+	bench-xen fuzz install clean help
 all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user ## build the programs (build/release/)
 
-$(B)/%.o: %.c Makefile
+# What is missing on this machine is said once, in a sentence, before any compiler says it.
+# All variants but the release are for tests, which need more.
+$(B)/libs-are-there: tools/check-libs
+	@mkdir -p $(@D)
+	@CHECK=$(filter-out release,$(VARIANT)) tools/check-libs "$(CC)" $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS) $(LDFLAGS)
+	@touch $@
+
+$(B)/%.o: %.c Makefile | $(B)/libs-are-there
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -59,31 +74,33 @@ $(HELP): $(FAKE_SRC:%.c=$(B)/%.o) $(DRV_SRC:%.c=$(B)/%.o)
 	$(AR) rcs $@ $^
 
 $(B)/vgrantd: $(B)/backend/vgrantd.o $(LIB)
-	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(XENLIBS) $(LDLIBS)
+	$(LINK) $^ $(XENLIBS) $(LDLIBS)
 
 # One device for a VMM that is not Xen's.
 $(B)/vgrant-vhost-user: $(B)/backend/vgrant-vhost-user.o $(LIB)
-	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(XENLIBS) $(LDLIBS)
+	$(LINK) $^ $(XENLIBS) $(LDLIBS)
 
 # The same daemon on tests/fakes/xen in place of Xen's libraries, and a CAN bus of its own.
 $(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fakes/can/fake_can.o $(LIB) $(HELP)
-	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread
+	$(LINK) $^ $(LDLIBS) -lpthread
 
 # A guest that misbehaves, for tests on real Xen; static, so that an initramfs need not have its libraries.
 HOSTILE_SRC := tests/xen/hostile/hostile.c $(wildcard tests/driver/attacks*.c tests/driver/vgrant_*.c tests/driver/vring*.c) \
 	$(addprefix tests/driver/,vblk.c mem_flat.c xs_short.c xen_real.c)
+$(B)/hostile: KIND = -static
 $(B)/hostile: $(HOSTILE_SRC:%.c=$(B)/%.o)
-	$(CC) $(ALL_CFLAGS) -static $(LDFLAGS) -o $@ $^ -lxenevtchn -lxenstore -lxentoollog -lxentoolcore -lpthread
+	$(LINK) $^ -lxenevtchn -lxenstore -lxentoollog -lxentoolcore -lpthread
 
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
-	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(LINK) $^ $(LDLIBS)
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB) $(HELP)
-	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) -lpthread
+	$(LINK) $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) -lpthread
 
 # A fuzzer that brings its own loop, Xen or xenstore has all functions of that, and the library's stays out.
+$(B)/tests/fuzz/%: KIND = -fsanitize=fuzzer
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB) $(HELP)
-	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(LIB) $(HELP) $(LIB) -lcmocka $(LDLIBS) -lpthread
+	$(LINK) $< $(LIB) $(HELP) $(LIB) -lcmocka $(LDLIBS) -lpthread
 
 fuzz-programs: $(FUZZ)
 
@@ -108,7 +125,7 @@ check-xen: ## the suite on real Xen in emulation (as root)
 demo: ## the main job on real Xen, step by step (as root)
 	@tools/demo
 
-lint: ## clang-format, clang-tidy, cppcheck, shellcheck; warnings are errors
+lint: ## formats, static analysers, who may include whom; warnings are errors
 	@tests/lint
 
 bench: ## benchmarks that need no Xen; writes build/bench/*.json

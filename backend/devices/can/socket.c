@@ -21,6 +21,9 @@
  *	       a filter and bind(2) to the new index are all that is needed: CAN_RAW
  *	       asks for no privilege, either.
  *
+ * The interface is the one that has the name now: one that is renamed is left, and
+ * the next that gets the name is joined.
+ *
  * This needs no helper process and no call to the supervisor. Its price: bind(2)
  * is among the system calls that the sandbox allows, so that a worker which a
  * guest has taken over could move its socket to another CAN interface of that
@@ -66,6 +69,7 @@ struct can_socket {
 	bool said_wrong_kind;
 	/* Of one system call: msghdrs point into the frames. */
 	struct canfd_frame frame[BATCH];
+	struct sockaddr_can from[BATCH];
 	struct iovec iov[BATCH];
 	struct mmsghdr msg[BATCH];
 	_Alignas(8) uint8_t nl[LINK_BUFFER];
@@ -99,15 +103,32 @@ static int bind_to(struct can_socket *cs, int index)
 {
 	struct sockaddr_can addr = { .can_family = AF_CAN, .can_ifindex = index };
 	const struct can_filter all = { .can_id = 0, .can_mask = 0 };
+	const can_err_mask_t errors = CAN_ERR_MASK;
 
 	/* With its interface a socket loses its filters (net/can/raw.c, NETDEV_UNREGISTER), and
 	 * without one it receives nothing. */
-	if (setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_FILTER, &all, sizeof(all)) < 0)
+	if (setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_FILTER, &all, sizeof(all)) < 0 ||
+	    setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &errors, sizeof(errors)) < 0)
 		return -errno;
 	if (bind(cs->can, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return -errno;
 	cs->index = index;
 	return 0;
+}
+
+/* Our interface is gone, or is no longer the one that is meant: nothing is heard of it any more. */
+static void leave(struct can_socket *cs)
+{
+	const can_err_mask_t none = 0;
+
+	if (!cs->index)
+		return;
+	/* Without filters a socket receives nothing; what it has received already socket_recv() drops.
+	 * Both fail for an interface that is gone, which is as good. */
+	if (setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_FILTER, NULL, 0) == 0)
+		setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &none, sizeof(none));
+	cs->index = 0;
+	set_link(cs, CAN_LINK_GONE, CAN_ACTIVE);
 }
 
 /* What a message says of an interface. */
@@ -199,6 +220,7 @@ static bool joined(struct can_socket *cs, const struct ifinfomsg *ifi)
 
 	if (cs->index == ifi->ifi_index)
 		return true;
+	leave(cs); /* it has our name, so that the one that we had has not */
 	if (ifi->ifi_type != ARPHRD_CAN) {
 		if (!cs->said_wrong_kind)
 			vg_error("%s is no CAN interface; the device waits for one of that name",
@@ -210,39 +232,6 @@ static bool joined(struct can_socket *cs, const struct ifinfomsg *ifi)
 	if (ret < 0)
 		vg_error("CAN interface %s cannot be joined: %s", cs->name, strerror(-ret));
 	return ret == 0;
-}
-
-static void link_message(struct can_socket *cs, struct nlmsghdr *nh)
-{
-	const struct ifinfomsg *ifi = NLMSG_DATA(nh);
-	struct link_news news = { 0 };
-	struct can_bus *bus = &cs->bus;
-
-	if ((nh->nlmsg_type != RTM_NEWLINK && nh->nlmsg_type != RTM_DELLINK) ||
-	    nh->nlmsg_len < NLMSG_LENGTH(sizeof(*ifi)))
-		return;
-	read_attributes(nh, &news);
-	if (cs->index ? ifi->ifi_index != cs->index
-		      : !news.name || strcmp(news.name, cs->name) != 0)
-		return;
-	if (nh->nlmsg_type == RTM_DELLINK) {
-		if (cs->index) {
-			cs->index = 0;
-			set_link(cs, CAN_LINK_GONE, CAN_ACTIVE);
-		}
-		return;
-	}
-	if (!joined(cs, ifi))
-		return;
-	bus->fd = news.mtu >= CANFD_MTU;
-	bus->state_known = news.has_state;
-	bus->one_shot = news.one_shot;
-	bus->bitrate = news.bitrate;
-	bus->data_bitrate = news.data_bitrate;
-	if (!(ifi->ifi_flags & IFF_UP))
-		set_link(cs, CAN_LINK_DOWN, CAN_ACTIVE);
-	else
-		set_link(cs, CAN_LINK_UP, news.has_state ? state_of(news.state) : bus->state);
 }
 
 /* Ask for the interface; the answer comes as a message, or as ENODEV when it is not there. */
@@ -266,15 +255,53 @@ static int ask(struct can_socket *cs)
 	return send(cs->link, &req, sizeof(req), MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
+static void link_message(struct can_socket *cs, struct nlmsghdr *nh)
+{
+	const struct ifinfomsg *ifi = NLMSG_DATA(nh);
+	struct link_news news = { 0 };
+	struct can_bus *bus = &cs->bus;
+
+	if ((nh->nlmsg_type != RTM_NEWLINK && nh->nlmsg_type != RTM_DELLINK) ||
+	    nh->nlmsg_len < NLMSG_LENGTH(sizeof(*ifi)))
+		return;
+	read_attributes(nh, &news);
+	if (nh->nlmsg_type == RTM_DELLINK) {
+		if (ifi->ifi_index == cs->index)
+			leave(cs);
+		return;
+	}
+	if (!news.name)
+		return;
+	if (strcmp(news.name, cs->name) != 0) {
+		if (ifi->ifi_index == cs->index) {
+			vg_warn("CAN interface %s has got another name, %s; what has the name %s "
+				"is joined",
+				cs->name, news.name, cs->name);
+			leave(cs);
+			ask(cs);
+		}
+		return;
+	}
+	if (!joined(cs, ifi))
+		return;
+	bus->fd = news.mtu >= CANFD_MTU;
+	bus->state_known = news.has_state;
+	bus->one_shot = news.one_shot;
+	bus->bitrate = news.bitrate;
+	bus->data_bitrate = news.data_bitrate;
+	if (!(ifi->ifi_flags & IFF_UP))
+		set_link(cs, CAN_LINK_DOWN, CAN_ACTIVE);
+	else
+		set_link(cs, CAN_LINK_UP, news.has_state ? state_of(news.state) : bus->state);
+}
+
 /* Our own question was answered with an error. */
 static void link_error(struct can_socket *cs, const struct nlmsghdr *nh)
 {
 	const struct nlmsgerr *e = NLMSG_DATA(nh);
 
-	if (nh->nlmsg_len >= NLMSG_LENGTH(sizeof(*e)) && e->error == -ENODEV) {
-		cs->index = 0;
-		set_link(cs, CAN_LINK_GONE, CAN_ACTIVE);
-	}
+	if (nh->nlmsg_len >= NLMSG_LENGTH(sizeof(*e)) && e->error == -ENODEV)
+		leave(cs);
 }
 
 /* Return: how many messages were read. */
@@ -367,8 +394,7 @@ static bool link_went(struct can_socket *cs, int error)
 	if (error == ENETDOWN) {
 		set_link(cs, CAN_LINK_DOWN, CAN_ACTIVE);
 	} else if (error == ENODEV) {
-		cs->index = 0;
-		set_link(cs, CAN_LINK_GONE, CAN_ACTIVE);
+		leave(cs);
 	} else {
 		return error == EINTR;
 	}
@@ -408,7 +434,10 @@ static int socket_recv(struct can_bus *bus, struct can_item *items, unsigned max
 	for (unsigned i = 0; i < max; i++) {
 		cs->iov[i] = (struct iovec){ .iov_base = &cs->frame[i], .iov_len = CANFD_MTU };
 		cs->msg[i] = (struct mmsghdr){
-			.msg_hdr = { .msg_iov = &cs->iov[i], .msg_iovlen = 1 },
+			.msg_hdr = { .msg_iov = &cs->iov[i],
+				     .msg_iovlen = 1,
+				     .msg_name = &cs->from[i],
+				     .msg_namelen = sizeof(cs->from[i]) },
 		};
 	}
 	while ((n = recvmmsg(cs->can, cs->msg, max, MSG_DONTWAIT, NULL)) < 0) {
@@ -421,6 +450,8 @@ static int socket_recv(struct can_bus *bus, struct can_item *items, unsigned max
 
 		if (len != CAN_MTU && len != CANFD_MTU)
 			continue; /* CAN XL: nothing that a virtio-can guest could take */
+		if (cs->from[i].can_ifindex != cs->index)
+			continue; /* of an interface that we have left meanwhile */
 		memset(item, 0, sizeof(*item));
 		memcpy(&item->f, &cs->frame[i], len);
 		item->fd = len == CANFD_MTU;

@@ -34,8 +34,8 @@ static int there(const char *cmd)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
-/* A plain CAN socket on the interface. */
-static int peer_open(void)
+/* A plain CAN socket on the interface @name. */
+static int peer_on(const char *name)
 {
 	int empty = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	struct sockaddr_can addr = { .can_family = AF_CAN };
@@ -43,13 +43,25 @@ static int peer_open(void)
 
 	assert_int_equal(setns(bus_ns, CLONE_NEWNET), 0);
 	fd = socket(PF_CAN, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, CAN_RAW);
-	addr.can_ifindex = (int)if_nametoindex("vgcan0");
+	addr.can_ifindex = (int)if_nametoindex(name);
 	assert_int_equal(setns(empty, CLONE_NEWNET), 0);
 	close(empty);
 	assert_true(fd >= 0 && addr.can_ifindex > 0);
 	setsockopt(fd, SOL_CAN_RAW, CAN_RAW_FD_FRAMES, &on, sizeof(on));
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	return fd;
+}
+
+/* One frame from there; a socket whose interface was down has an error to tell first. */
+static void peer_write(int fd, const struct can_frame *c)
+{
+	if (write(fd, c, sizeof(*c)) < 0)
+		assert_int_equal(write(fd, c, sizeof(*c)), sizeof(*c));
+}
+
+static int peer_open(void)
+{
+	return peer_on("vgcan0");
 }
 
 /* Turn @cr's loop until @what appears in its description, 5 s at most. */
@@ -204,12 +216,67 @@ static void test_vcan_goes_and_comes_back(void **state)
 		close(fd);
 	}
 	/* Another interface of the same name that is no CAN is not joined. */
-	assert_int_equal(there("ip link del vgcan0; ip link add vgcan0 type bridge"), 0);
+	assert_int_equal(there("ip link del vgcan0; ip link add vgcan0 type dummy"), 0);
 	until(&cr, "vgcan0=gone");
 	assert_int_equal(there("ip link del vgcan0; ip link add vgcan0 type vcan && ip link set "
 			       "vgcan0 mtu 72 up"),
 			 0);
 	until(&cr, "vgcan0=up");
+	cr_close(&cr);
+}
+
+/* The interface is the one that has the name now. */
+static void test_vcan_is_renamed(void **state)
+{
+	struct can_frame c = { .can_id = 0x56, .len = 1, .data = { 1 } }, got_c;
+	struct cr_frame f = cr_frame(0, 1, 8), got;
+	int left, right;
+	struct cr cr;
+
+	(void)state;
+	need_vcan();
+	device_up(&cr);
+	left = peer_open();
+	/* Another one takes its name before the device looks. */
+	peer_write(left, &c); /* and a frame is on the way */
+	assert_int_equal(there("ip link set vgcan0 down && ip link set vgcan0 name vgleft0 up && "
+			       "ip link add vgcan0 type vcan && ip link set vgcan0 mtu 72 up"),
+			 0);
+	right = peer_open();
+	until(&cr, "vgcan0=up");
+	tp_settle(&cr.tp);
+	while (cr_get(&cr, CAN_RXQ))
+		; /* the one on the way may have come in time */
+	assert_int_equal(cr_send(&cr, &f), CAN_RESULT_OK);
+	assert_int_equal(read(right, &got_c, sizeof(got_c)), CAN_MTU);
+	assert_int_equal(got_c.can_id, 1);
+	assert_true(read(left, &got_c, sizeof(got_c)) < 0);
+	/* Nothing is heard of the one that went, and all of the one that came. */
+	c.data[0] = 2;
+	peer_write(left, &c);
+	c.can_id = 0x57;
+	peer_write(right, &c);
+	await_frame(&cr, &got);
+	assert_int_equal(le32toh(got.h.can_id), 0x57);
+	/* It loses its name, and nobody has that; then the first one gets it back. */
+	assert_int_equal(there("ip link set vgcan0 down && ip link set vgcan0 name vgright0 up"),
+			 0);
+	until(&cr, "vgcan0=gone");
+	assert_int_equal(cr_send(&cr, &f), CAN_RESULT_NOT_OK);
+	peer_write(right, &c);
+	tp_settle(&cr.tp);
+	assert_null(cr_get(&cr, CAN_RXQ));
+	assert_int_equal(there("ip link set vgleft0 down && ip link set vgleft0 name vgcan0 up"),
+			 0);
+	until(&cr, "vgcan0=up");
+	assert_int_equal(cr_send(&cr, &f), CAN_RESULT_OK);
+	c.can_id = 0x58;
+	peer_write(left, &c);
+	await_frame(&cr, &got);
+	assert_int_equal(le32toh(got.h.can_id), 0x58);
+	assert_int_equal(there("ip link del vgright0"), 0);
+	close(left);
+	close(right);
 	cr_close(&cr);
 }
 
@@ -247,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_vcan_frames),
 		cmocka_unit_test(test_vcan_error_frames),
 		cmocka_unit_test(test_vcan_goes_and_comes_back),
+		cmocka_unit_test(test_vcan_is_renamed),
 		cmocka_unit_test(test_vcan_flood),
 	};
 

@@ -30,11 +30,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backend/base/container.h"
 #include "backend/devices/can/int.h"
-#include "backend/devices/can/log.h"
 
 enum {
 	CONTROL_TURN = 64, /* control messages in one turn of the loop */
@@ -68,19 +66,6 @@ static const struct vg_param_def can_params[] = {
 	  "largest queue size, a power of two" },
 	{ 0 },
 };
-
-void can_trace(struct can *can, const struct can_item *item, char way)
-{
-	char line[CAN_LOG_MAX];
-	struct timespec now;
-	size_t len;
-
-	if (!vg_trace_on(&can->dev->trace))
-		return;
-	clock_gettime(CLOCK_REALTIME, &now);
-	len = can_log_line(line, &now, can->interface, item, way);
-	vg_trace_line(&can->dev->trace, line, len);
-}
 
 /* ---- the controller ----------------------------------------------------- */
 
@@ -181,6 +166,7 @@ static void take_control(struct can *can)
 			uint8_t result;
 
 			if (c->in_len < 1) {
+				vg_vq_unpop(vg_dev_vq(dev, CAN_CONTROLQ), c);
 				vg_dev_fault(dev, "a control message without room for its result");
 				return;
 			}
@@ -365,15 +351,13 @@ static void can_queue_ready(struct vg_dev *dev, unsigned q)
 		take_control(can);
 }
 
-/* Nothing is in flight but what the bus has taken: that is sent, and nobody asks any more. */
+/* The other two queues have nothing in flight between turns. */
 static void can_stop_queue(struct vg_dev *dev, unsigned q)
 {
 	struct can *can = dev->priv;
 
-	if (q != CAN_TXQ)
-		return;
-	can_tx_answer(can);
-	can_tx_init(can);
+	if (q == CAN_TXQ)
+		can_tx_stop(can);
 }
 
 static void can_reset(struct vg_dev *dev)

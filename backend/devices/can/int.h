@@ -3,10 +3,11 @@
  * int.h - shared by the files of the CAN device
  *
  *	can.c		the device: controller, control queue, life
- *	can/tx.c	from the guest to the bus
- *	can/rx.c	from the bus to the guest
- *	can/firewall.c	what may pass
- *	can/socket.c	the bus
+ *	tx.c		from the guest to the bus
+ *	rx.c		from the bus to the guest
+ *	firewall.c	what may pass
+ *	socket.c	the bus, as SocketCAN has it
+ *	log.c		frames for people
  */
 #ifndef VG_CAN_INT_H
 #define VG_CAN_INT_H
@@ -30,7 +31,8 @@ struct can_tx {
 	struct can_tx *next;
 	struct vg_chain *chain;
 	struct can_item item;
-	bool sent; /* waits for its confirmation */
+	uint64_t nth; /* of all chains of the transmit queue */
+	bool sent;    /* waits for its confirmation */
 	int64_t sent_ns;
 };
 
@@ -44,7 +46,7 @@ struct can_counters {
 	uint64_t rx_dropped; /* the guest had no buffers */
 	uint64_t errors;     /* error frames */
 	uint64_t busoff;
-	uint64_t unconfirmed; /* taken for sent, see above */
+	uint64_t unconfirmed; /* taken for sent, see can_tx_check() */
 };
 
 struct can {
@@ -64,6 +66,7 @@ struct can {
 	struct can_tx *pending, **tail; /* as taken from the ring */
 	struct can_tx *unsent;		/* first of pending that the bus has not taken, or NULL */
 	unsigned n_pending;
+	uint64_t popped;       /* chains of the transmit queue so far */
 	bool tx_full;	       /* the pending list is: chains may wait in the ring */
 	struct vg_timer retry; /* the bus had no room */
 	uint64_t dropped_seen; /* of bus->dropped() */
@@ -92,13 +95,18 @@ struct can {
 	struct can_item items[CAN_BATCH];
 };
 
-/** can_trace - a frame for `vgrant trace`, if anybody listens; @way: 'T' from the guest, 'R' to it */
-void can_trace(struct can *can, const struct can_item *item, char way);
+/* ---- tx.c --------------------------------------------------------------- */
 
-/* ---- can/tx.c ----------------------------------------------------------- */
-
-/** can_tx_init - no frame is pending; chains that were are forgotten, the timer stopped */
+/** can_tx_init - no frame is pending, the timer is stopped */
 void can_tx_init(struct can *can);
+
+/**
+ * can_tx_stop - the transmit queue stops: none of its chains is left in flight
+ *
+ * What the bus has not taken goes back to the ring, for whoever takes up the queue; what it has is
+ * answered OK, as it is without LATE_TX_ACK: it will be sent, and nobody would hear of it any more.
+ */
+void can_tx_stop(struct can *can);
 
 /** can_tx_take - serve the transmit queue until it is empty, the pending list full, or the turn over */
 void can_tx_take(struct can *can);
@@ -118,7 +126,7 @@ void can_tx_fail(struct can *can, uint64_t *counter);
 /** can_tx_check - once a second: frames whose confirmation got lost */
 void can_tx_check(struct can *can);
 
-/* ---- can/rx.c ----------------------------------------------------------- */
+/* ---- rx.c --------------------------------------------------------------- */
 
 /** can_rx_init - nothing is timed yet */
 void can_rx_init(struct can *can);

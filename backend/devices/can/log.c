@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "backend/devices/can/int.h"
+
 size_t can_log_line(char *buf, const struct timespec *when, const char *interface,
 		    const struct can_item *item, char way)
 {
@@ -28,4 +30,17 @@ size_t can_log_line(char *buf, const struct timespec *when, const char *interfac
 	}
 	n += sprintf(buf + n, " %c", way);
 	return (size_t)n;
+}
+
+void can_trace(struct can *can, const struct can_item *item, char way)
+{
+	char line[CAN_LOG_MAX];
+	struct timespec now;
+	size_t len;
+
+	if (!vg_trace_on(&can->dev->trace))
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	len = can_log_line(line, &now, can->interface, item, way);
+	vg_trace_line(&can->dev->trace, line, len);
 }

@@ -28,4 +28,9 @@
 size_t can_log_line(char *buf, const struct timespec *when, const char *interface,
 		    const struct can_item *item, char way);
 
+struct can;
+
+/** can_trace - a frame for `vgrant trace`, if anybody listens; @way: 'T' from the guest, 'R' to it */
+void can_trace(struct can *can, const struct can_item *item, char way);
+
 #endif /* VG_CAN_LOG_H */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "backend/devices/can/int.h"
+#include "backend/devices/can/log.h"
 
 /* See nudge(). */
 #define NUDGE_NS (50 * CAN_MS)

@@ -20,6 +20,7 @@
 
 #include "backend/base/container.h"
 #include "backend/devices/can/int.h"
+#include "backend/devices/can/log.h"
 
 /* The interface's queue was full: 1 ms is 8 short frames at 1 Mbit/s, of Linux' 10. */
 #define RETRY_NS (1 * CAN_MS)
@@ -66,7 +67,8 @@ static void answer(struct can *can, struct vg_chain *c, uint8_t result)
 
 /* ---- the pending list --------------------------------------------------- */
 
-static void pending_add(struct can *can, struct vg_chain *c, const struct can_item *item)
+static void pending_add(struct can *can, struct vg_chain *c, const struct can_item *item,
+			uint64_t nth)
 {
 	struct can_tx *t = can->free;
 
@@ -75,7 +77,7 @@ static void pending_add(struct can *can, struct vg_chain *c, const struct can_it
 		return;
 	}
 	can->free = t->next;
-	*t = (struct can_tx){ .chain = c, .item = *item };
+	*t = (struct can_tx){ .chain = c, .item = *item, .nth = nth };
 	*can->tail = t;
 	can->tail = &t->next;
 	if (!can->unsent)
@@ -115,8 +117,8 @@ static bool same_frame(const struct can_item *a, const struct can_item *b)
 	       ((a->f.can_id & CAN_RTR_FLAG) || memcmp(a->f.data, b->f.data, a->f.len) == 0);
 }
 
-/* A controller may send by priority, so it need not be
- * the oldest. None is found for one that was cancelled meanwhile. */
+/* A controller may send by priority, so it need not be the oldest. None is found for one that was
+ * cancelled meanwhile. */
 void can_tx_confirmed(struct can *can, const struct can_item *item)
 {
 	for (struct can_tx **p = &can->pending; *p && *p != can->unsent; p = &(*p)->next) {
@@ -267,6 +269,7 @@ static bool parse(struct can *can, unsigned i, const struct vg_chain *c, struct 
 /* One chain of the transmit queue. */
 static void take_one(struct can *can, unsigned i, struct vg_chain *c, int64_t now)
 {
+	uint64_t nth = ++can->popped;
 	struct can_item item;
 
 	if (!can->started) {
@@ -275,13 +278,14 @@ static void take_one(struct can *can, unsigned i, struct vg_chain *c, int64_t no
 		c->error = 0;
 		can->n.tx_invalid++;
 	} else if (can_firewall_pass(&can->fw, &can->fw.tx, &item, now) == CAN_PASS) {
-		pending_add(can, c, &item);
+		pending_add(can, c, &item, nth);
 		return;
 	}
 	answer(can, c, CAN_RESULT_NOT_OK);
 }
 
-/* Fetch headers and data of popped chains: one copy for all. Return: how many are requests. */
+/* Fetch headers and data of popped chains: one copy for all. Return: how many are requests; the
+ * others are back in the ring, which is broken. */
 static unsigned fetch(struct can *can, struct vg_chain **chains, unsigned n)
 {
 	vg_batch_init(&can->batch, can->dev->mem);
@@ -290,8 +294,9 @@ static unsigned fetch(struct can *can, struct vg_chain **chains, unsigned n)
 		size_t len = c->out_len < sizeof(can->wire[i]) ? c->out_len : sizeof(can->wire[i]);
 
 		if (c->in_len < 1) {
+			while (n > i)
+				vg_vq_unpop(vg_dev_vq(can->dev, CAN_TXQ), chains[--n]);
 			vg_dev_fault(can->dev, "a frame to send without room for its result");
-			n = i;
 			break;
 		}
 		if (len)
@@ -333,6 +338,28 @@ void can_tx_take(struct can *can)
 		if (can->tx_full)
 			return; /* whoever makes room comes back here */
 	} while (vg_dev_rearm(dev, CAN_TXQ));
+}
+
+void can_tx_stop(struct can *can)
+{
+	struct vg_vq *vq = vg_dev_vq(can->dev, CAN_TXQ);
+	const struct can_tx *unsent[VG_LIMIT_CAN_TX_PENDING];
+	unsigned n = 0;
+
+	for (const struct can_tx *t = can->unsent; t; t = t->next)
+		unsent[n++] = t;
+	/* Only the newest chain of the ring can go back. One that was refused, and so answered, is
+	 * in the way of the older ones: they have missed their turn. */
+	for (; n && unsent[n - 1]->nth == can->popped; can->popped--)
+		vg_vq_unpop(vq, unsent[--n]->chain);
+	for (unsigned i = 0; i < n; i++) {
+		can->n.tx_failed++;
+		answer(can, unsent[i]->chain, CAN_RESULT_NOT_OK);
+	}
+	for (const struct can_tx *t = can->pending; t && t != can->unsent; t = t->next)
+		answer(can, t->chain, CAN_RESULT_OK);
+	can_tx_answer(can);
+	can_tx_init(can);
 }
 
 void can_tx_init(struct can *can)

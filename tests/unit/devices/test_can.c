@@ -798,6 +798,104 @@ static void test_successor_knows_the_state(void **state)
 	cr_close(&cr);
 }
 
+/* Queue @q of @cr stops, as a VMM that pauses its guest has it, and is taken up where it stood. */
+static void stop_and_go_on(struct cr *cr, unsigned q)
+{
+	struct drv_vring *vr = &cr->tp.vr[q];
+	struct vg_vq_state at;
+
+	vg_dev_reset_queue(&cr->tp.dev, q, &at);
+	assert_int_equal(vg_dev_set_queue(&cr->tp.dev, q, vr->cfg.size, vr->desc_mem.addr,
+					  vr->driver_mem.addr, vr->device_mem.addr, &at, NULL),
+			 0);
+}
+
+/*
+ * A queue that stops keeps no chain: what the bus has is answered, what it has not stays in the ring
+ * for whoever takes it up. Without an in-flight record nobody else would know of either.
+ */
+static void stop_with_frames_pending(uint64_t want)
+{
+	struct cr_slot *slot[5];
+	struct cr cr;
+
+	cr_up(&cr, TP_COPY, "can,interface=c0", want);
+	cr.bus->silent = true; /* the bus is busy: nothing is confirmed */
+	cr.bus->room = 3;
+	for (unsigned i = 0; i < 5; i++) {
+		struct cr_frame f = cr_frame(0, 0x100 + i, 8);
+
+		slot[i] = cr_add(&cr, &f);
+	}
+	tp_kick(&cr.tp, CAN_TXQ);
+	assert_int_equal(cr.bus->out_n, 3);
+	assert_null(cr_get(&cr, CAN_TXQ));
+	assert_int_equal(vg_vq_inflight(vg_dev_vq(&cr.tp.dev, CAN_TXQ)), 5);
+
+	stop_and_go_on(&cr, CAN_TXQ);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_ptr_equal(cr_get(&cr, CAN_TXQ), slot[i]);
+		assert_int_equal(*cr_in(slot[i]), CAN_RESULT_OK);
+	}
+	assert_null(cr_get(&cr, CAN_TXQ));
+
+	/* A confirmation that comes late is nobody's. */
+	fake_confirm(cr.bus, 0);
+	cr.bus->silent = false;
+	cr.bus->room = UINT32_MAX;
+	tp_settle(&cr.tp);
+	vg_dev_kick(&cr.tp.dev, CAN_TXQ);
+	for (unsigned i = 3; i < 5; i++) {
+		assert_ptr_equal(cr_wait(&cr, CAN_TXQ), slot[i]);
+		assert_int_equal(*cr_in(slot[i]), CAN_RESULT_OK);
+	}
+	assert_int_equal(cr.bus->out_n, 5);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(cr.bus->out[i].f.can_id, 0x100 + i);
+	assert_int_equal(vg_vq_inflight(vg_dev_vq(&cr.tp.dev, CAN_TXQ)), 0);
+	cr_close(&cr);
+}
+
+static void test_stop_with_frames_pending(void **state)
+{
+	(void)state;
+	stop_with_frames_pending(CR_SPLIT);
+	stop_with_frames_pending(TP_ALL);
+}
+
+/* A chain that was refused is answered already: those before it cannot go back behind it. */
+static void test_stop_behind_a_refused_frame(void **state)
+{
+	static const uint16_t ids[] = { 0x101, 0x102, 0x201, 0x103, 0x104 };
+	/* In order of their answers, with what the bus got later. */
+	static const uint8_t results[] = { CAN_RESULT_NOT_OK, CAN_RESULT_NOT_OK, CAN_RESULT_NOT_OK,
+					   CAN_RESULT_OK, CAN_RESULT_OK };
+	struct cr_slot *slot[5];
+	struct cr cr;
+
+	(void)state;
+	cr_up(&cr, TP_COPY, "can,interface=c0,tx-allow=100:7f0", CR_SPLIT);
+	cr.bus->room = 0;
+	for (unsigned i = 0; i < 5; i++) {
+		struct cr_frame f = cr_frame(0, ids[i], 8);
+
+		slot[i] = cr_add(&cr, &f);
+	}
+	tp_kick(&cr.tp, CAN_TXQ);
+	stop_and_go_on(&cr, CAN_TXQ);
+	cr.bus->room = UINT32_MAX;
+	vg_dev_kick(&cr.tp.dev, CAN_TXQ);
+	for (unsigned i = 0; i < 5; i++)
+		cr_wait(&cr, CAN_TXQ);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(*cr_in(slot[i]), results[i]);
+	assert_int_equal(cr.bus->out_n, 2);
+	assert_int_equal(cr.bus->out[0].f.can_id, 0x103);
+	assert_int_equal(cr.bus->out[1].f.can_id, 0x104);
+	cr_assert_says(&cr, "tx-failed=2");
+	cr_close(&cr);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -828,6 +926,8 @@ int main(void)
 		cmocka_unit_test(test_firewall_rate),
 		cmocka_unit_test(test_trace),
 		cmocka_unit_test(test_successor_knows_the_state),
+		cmocka_unit_test(test_stop_with_frames_pending),
+		cmocka_unit_test(test_stop_behind_a_refused_frame),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the tests of vgrant itself share, on top of lib.bash (sourced, not run).
 #
-# Guests. All have busybox, virtio_blk, virtio_grant.ko and hammer, in an initramfs
+# Guests. All have busybox, virtio_blk, virtio_grant.ko, hammer and leaf, in an initramfs
 # that is made once a rig; `quick` adds a script to it, which is thus ready in
 # a fraction of the time of `guest make`.
 #
@@ -75,8 +75,8 @@ base() {
 	guest_kit >"$T/kit"
 	push "$T/kit" /rig/kit
 	dom0 "set -e; f=/rig/base-$1; ko=/rig/ko/$1/virtio_grant.ko
-		[ \$f -nt \$ko ] && [ \$f -nt /rig/bin/hammer ] && exit 0
-		guest make base --kernel $1 --vgrant yes --file /rig/bin/hammer:rig/bin/hammer >&2
+		[ \$f -nt \$ko ] && [ \$f -nt /rig/bin/hammer ] && [ \$f -nt /rig/bin/leaf ] && exit 0
+		guest make base --kernel $1 --vgrant yes --file /rig/bin/hammer:rig/bin/hammer --file /rig/bin/leaf:rig/bin/leaf >&2
 		mv /rig/guests/base/initramfs \$f; guest remove base"
 }
 
@@ -144,10 +144,11 @@ holds() {
 
 devices() { dom0 "vgrant list --brief ${1-}" | tr '\t' ' ' | LC_ALL=C sort; }
 
+# Evaluated here: Python takes a second to start on the emulated CPU.
 json() {
-	dom0 "vgrant list --json | python3 -c 'import json,sys
-d={x[\"guest\"]+\"/\"+x[\"name\"]:x for x in json.load(sys.stdin)[\"devices\"]}
-print($1)'"
+	dom0 vgrant list --json | python3 -c 'import json,sys
+d={x["guest"]+"/"+x["name"]:x for x in json.load(sys.stdin)["devices"]}
+print('"$1"')'
 }
 
 until_dom0() {

@@ -50,7 +50,7 @@ UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 LIB := $(B)/libvgrant.a
 HELP := $(B)/libtesthelp.a
 
-.PHONY: all unit-programs fuzz-programs check check-unit check-interop check-xen demo lint bench \
+.PHONY: all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
 	bench-xen fuzz install clean help
 all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user ## build the programs (build/release/)
 
@@ -114,6 +114,9 @@ check-unit: ## unit tests, sanitizers on: seconds, no root, no VM
 
 check: ## everything that a fresh machine can run (installs what it needs; as root)
 	@tests/run-all
+
+check-long: ## what takes long: storms and repetitions on real Xen, fuzz (as root)
+	@tests/run-all long fuzz_long
 
 check-interop: ## stock drivers over vhost-user: User-Mode Linux, QEMU
 	@$(MAKE) --no-print-directory -s all

@@ -4,7 +4,8 @@
 # A test is a bash script that prints TAP and drives dom0 of the rig named in
 # $RIG.  `tests/xen/run` starts it with nothing running in dom0 but Xen's own
 # daemons, and clears away what it leaves.  Its second line says what it shows;
-# a line "# limit: SECONDS" raises its time limit (300).
+# a line "# limit: SECONDS" raises its time limit (300). A line "# long: WHAT" says
+# that it does more where $LONG is set (`tests/xen/run --long`).
 #
 # TAP
 #   ok NAME CMD...        runs CMD; passes when it succeeds, else shows its output

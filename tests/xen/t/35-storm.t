@@ -1,13 +1,15 @@
 #!/bin/bash
-# A minute of SIGKILLs at random instants for workers under verified load: no error, no write lost.
+# SIGKILLs at random instants for workers under verified load: no error, no write lost.
 # limit: 600
+# long: for a minute
 # Text in single quotes is expanded in dom0, and in guests.
 # shellcheck disable=SC2016,SC2119
 set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash
 . "$(dirname "$0")/suite.bash"
 
-ROUNDS=5 SECONDS_EACH=12
+ROUNDS=2 SECONDS_EACH=8 PER_DISK=1
+[[ ! ${LONG-} ]] || ROUNDS=5 SECONDS_EACH=12 PER_DISK=5
 seed=${SEED:-$RANDOM}
 
 dom0 'cd /root && truncate -s 4M packed.img split.img'
@@ -49,11 +51,11 @@ EOS
 done
 kills=$(wc -l <"$T/kills")
 diag "seed $seed (SEED=$seed repeats it)"
-ok "$kills workers were killed in $((ROUNDS * SECONDS_EACH)) s" test "$kills" -ge 20
+ok "$kills workers were killed in $((ROUNDS * SECONDS_EACH)) s" test "$kills" -ge $((ROUNDS * SECONDS_EACH / 3))
 is "$(dom0 'grep -c "killed by signal 9" /var/log/vgrantd.log')" "$kills" "each was missed, and replaced"
 for id in 64 65; do
 	n=$(dom0 "grep -c 'virtio/$id.*killed by signal 9' /var/log/vgrantd.log")
-	ok "$n of them were of disk $id" test "$n" -ge 5
+	ok "$n of them were of disk $id" test "$n" -ge "$PER_DISK"
 done
 ok "the load goes on" pulse storm
 is "$(json '[(d[k]["counters"]["errors"], d[k]["counters"]["faults"]) for k in d]')" "[(0, 0), (0, 0)]" "no request failed, and nobody broke a rule"

@@ -392,7 +392,8 @@ static int socket_send(struct can_bus *bus, const struct can_item *items, unsign
 static bool link_went(struct can_socket *cs, int error)
 {
 	if (error == ENETDOWN) {
-		set_link(cs, CAN_LINK_DOWN, CAN_ACTIVE);
+		if (cs->index) /* else it is of one that we have left meanwhile */
+			set_link(cs, CAN_LINK_DOWN, CAN_ACTIVE);
 	} else if (error == ENODEV) {
 		leave(cs);
 	} else {

@@ -13,11 +13,10 @@
 #include "backend/base/container.h"
 #include "backend/control/int.h"
 #include "backend/control/json.h"
-#include "backend/daemon/settings.h"
 
 /* ---- requests ----------------------------------------------------------- */
 
-static struct vg_control_req *req_new(struct client *client)
+static struct vg_control_req *req_new(struct vg_client *client)
 {
 	struct vg_control *c = client->control;
 	struct vg_control_req *req = calloc(1, sizeof(*req));
@@ -58,6 +57,7 @@ enum { ARGS_MAX = 4 };
 struct command {
 	const char *name;
 	bool changes; /* only for who may change things */
+	int needs;    /* offset of the function in vg_control_ops that must be there; -1: none */
 	struct {
 		const char *key;
 		bool optional;
@@ -72,11 +72,6 @@ static void fail_text(struct vg_control_req *req, int code, const char *text)
 
 	vg_fail(&err, code, "%s", text);
 	vg_control_fail(req, code, &err);
-}
-
-static void cannot(struct vg_control_req *req)
-{
-	fail_text(req, -EOPNOTSUPP, "this vgrantd cannot do that");
 }
 
 /* "0", "virtio/0" -> @t. @kind: room for the kind. */
@@ -106,10 +101,6 @@ static int parse_target(const char *guest, const char *id, char *kind, size_t ki
 
 static void run_list(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
 {
-	if (!c->cfg.ops->list) {
-		cannot(req);
-		return;
-	}
 	req->devices = json_object_new_array();
 	json_object_object_add(req->answer, "devices", req->devices);
 	c->cfg.ops->list(c->cfg.ctx, req, arg[0]);
@@ -117,10 +108,7 @@ static void run_list(struct vg_control *c, struct vg_control_req *req, const cha
 
 static void run_attach(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
 {
-	if (c->cfg.ops->attach)
-		c->cfg.ops->attach(c->cfg.ctx, req, arg[0], arg[1]);
-	else
-		cannot(req);
+	c->cfg.ops->attach(c->cfg.ctx, req, arg[0], arg[1]);
 }
 
 static void run_detach(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
@@ -128,9 +116,7 @@ static void run_detach(struct vg_control *c, struct vg_control_req *req, const c
 	struct vg_control_target t;
 	char kind[32];
 
-	if (!c->cfg.ops->detach)
-		cannot(req);
-	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
 		c->cfg.ops->detach(c->cfg.ctx, req, &t);
 }
 
@@ -139,9 +125,7 @@ static void run_set(struct vg_control *c, struct vg_control_req *req, const char
 	struct vg_control_target t;
 	char kind[32];
 
-	if (!c->cfg.ops->set)
-		cannot(req);
-	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
 		c->cfg.ops->set(c->cfg.ctx, req, &t, arg[2], arg[3]);
 }
 
@@ -150,9 +134,7 @@ static void run_trace(struct vg_control *c, struct vg_control_req *req, const ch
 	struct vg_control_target t;
 	char kind[32];
 
-	if (!c->cfg.ops->trace)
-		cannot(req);
-	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
 		c->cfg.ops->trace(c->cfg.ctx, req, &t);
 }
 
@@ -164,11 +146,8 @@ static void run_show_config(struct vg_control *c, struct vg_control_req *req,
 	FILE *out = open_memstream(&text, &len);
 
 	(void)arg;
-	if (!out || !c->cfg.ops->show_config) {
-		if (out)
-			fclose(out);
-		free(text);
-		cannot(req);
+	if (!out) {
+		fail_text(req, -ENOMEM, "out of memory");
 		return;
 	}
 	c->cfg.ops->show_config(c->cfg.ctx, out);
@@ -182,9 +161,7 @@ static void run_log_level(struct vg_control *c, struct vg_control_req *req, cons
 {
 	enum vg_log_level level;
 
-	if (!c->cfg.ops->log_level) {
-		cannot(req);
-	} else if (vg_log_level_parse(arg[0], &level) < 0) {
+	if (vg_log_level_parse(arg[0], &level) < 0) {
 		fail_text(req, -EINVAL, "a level is one of: error, warning, info, debug");
 	} else {
 		c->cfg.ops->log_level(c->cfg.ctx, level);
@@ -202,28 +179,38 @@ static void run_version(struct vg_control *c, struct vg_control_req *req, const 
 static void run_shutdown(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
 {
 	(void)arg;
-	if (!c->cfg.ops->shutdown) {
-		cannot(req);
-		return;
-	}
 	vg_control_ok(req);
 	c->cfg.ops->shutdown(c->cfg.ctx);
 }
 
+#define NEEDS(member) ((int)offsetof(struct vg_control_ops, member))
+
 static const struct command commands[] = {
-	{ "list", false, { { "guest", true } }, run_list },
-	{ "attach", true, { { "guest", false }, { "device", false } }, run_attach },
-	{ "detach", true, { { "guest", false }, { "id", false } }, run_detach },
+	{ "list", false, NEEDS(list), { { "guest", true } }, run_list },
+	{ "attach", true, NEEDS(attach), { { "guest", false }, { "device", false } }, run_attach },
+	{ "detach", true, NEEDS(detach), { { "guest", false }, { "id", false } }, run_detach },
 	{ "set",
 	  true,
+	  NEEDS(set),
 	  { { "guest", false }, { "id", false }, { "key", false }, { "value", false } },
 	  run_set },
-	{ "trace", false, { { "guest", false }, { "id", false } }, run_trace },
-	{ "show-config", false, { { NULL, false } }, run_show_config },
-	{ "log-level", true, { { "level", false } }, run_log_level },
-	{ "version", false, { { NULL, false } }, run_version },
-	{ "shutdown", true, { { NULL, false } }, run_shutdown },
+	{ "trace", false, NEEDS(trace), { { "guest", false }, { "id", false } }, run_trace },
+	{ "show-config", false, NEEDS(show_config), { { NULL, false } }, run_show_config },
+	{ "log-level", true, NEEDS(log_level), { { "level", false } }, run_log_level },
+	{ "version", false, -1, { { NULL, false } }, run_version },
+	{ "shutdown", true, NEEDS(shutdown), { { NULL, false } }, run_shutdown },
 };
+
+/* Has the supervisor a function for it? */
+static bool can_run(const struct vg_control *c, const struct command *cmd)
+{
+	void (*fn)(void);
+
+	if (cmd->needs < 0)
+		return true;
+	memcpy(&fn, (const char *)c->cfg.ops + cmd->needs, sizeof(fn));
+	return fn != NULL;
+}
 
 /* The text of a string or a whole number; NULL: another type, or a NUL in it. */
 static const char *text_of(struct json_object *value)
@@ -274,7 +261,7 @@ static int take_args(const struct command *cmd, struct json_object *obj, const c
 	return 0;
 }
 
-static int run_line(struct client *client, struct json_object *obj, struct vg_err *err)
+static int run_line(struct vg_client *client, struct json_object *obj, struct vg_err *err)
 {
 	const char *arg[ARGS_MAX] = { NULL };
 	const struct command *cmd;
@@ -290,6 +277,8 @@ static int run_line(struct client *client, struct json_object *obj, struct vg_er
 			       json_object_get_string(name));
 	if (cmd->changes && !client->may_change)
 		return vg_fail(err, -EPERM, "only root may %s", cmd->name);
+	if (!can_run(client->control, cmd))
+		return vg_fail(err, -EOPNOTSUPP, "this vgrantd cannot do that");
 	ret = take_args(cmd, obj, arg, err);
 	if (ret < 0)
 		return ret;
@@ -300,7 +289,7 @@ static int run_line(struct client *client, struct json_object *obj, struct vg_er
 	return 0;
 }
 
-void vg_control_handle_line(struct client *client, const char *line, size_t len)
+void vg_control_handle_line(struct vg_client *client, const char *line, size_t len)
 {
 	struct json_object *obj;
 	struct vg_err err;
@@ -313,7 +302,7 @@ void vg_control_handle_line(struct client *client, const char *line, size_t len)
 		ret = run_line(client, obj, &err);
 	json_object_put(obj);
 	if (ret < 0)
-		vg_control_queue_error(client, ret, err.text);
+		vg_client_send_error(client, ret, err.text);
 }
 
 /* ---- answers ------------------------------------------------------------ */
@@ -337,33 +326,33 @@ void vg_control_add_str(struct vg_control_req *req, const char *key, const char 
 /* Queued bytes, and perhaps lines that waited behind the request, are for the next turn. */
 static void finish(struct vg_control_req *req)
 {
-	struct client *client = req->client;
+	struct vg_client *client = req->client;
 
 	vg_control_req_free(req);
 	if (!client)
 		return;
 	client->since = vg_now_ns();
-	vg_control_set_interest(client);
+	vg_client_set_interest(client);
 	vg_loop_timer(client->control->loop, &client->control->again, 0);
 }
 
 void vg_control_ok(struct vg_control_req *req)
 {
 	if (req->client)
-		vg_control_queue(req->client, req->answer);
+		vg_client_send(req->client, req->answer);
 	finish(req);
 }
 
 void vg_control_fail(struct vg_control_req *req, int code, const struct vg_err *err)
 {
 	if (req->client)
-		vg_control_queue_error(req->client, code, err->text);
+		vg_client_send_error(req->client, code, err->text);
 	finish(req);
 }
 
 int vg_control_line(struct vg_control_req *req, const char *text)
 {
-	struct client *client = req->client;
+	struct vg_client *client = req->client;
 	struct json_object *obj;
 
 	if (!client)
@@ -379,7 +368,7 @@ int vg_control_line(struct vg_control_req *req, const char *text)
 	if (req->dropped)
 		json_object_object_add(obj, "dropped", json_object_new_uint64(req->dropped));
 	req->dropped = 0;
-	vg_control_queue(client, obj);
+	vg_client_send(client, obj);
 	json_object_put(obj);
 	return 0;
 }

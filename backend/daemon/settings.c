@@ -53,24 +53,6 @@ const struct vg_setting_key vg_settings_keys[] = {
 	{ NULL, NULL, VG_SETTING_STRING, 0, 0, 0, 0, NULL, NULL },
 };
 
-static const char *const level_words[] = {
-	[VG_LOG_ERR] = "error",
-	[VG_LOG_WARN] = "warning",
-	[VG_LOG_INFO] = "info",
-	[VG_LOG_DEBUG] = "debug",
-};
-
-int vg_log_level_parse(const char *word, enum vg_log_level *level)
-{
-	for (unsigned i = 0; i < COUNT(level_words); i++) {
-		if (level_words[i] && strcmp(level_words[i], word) == 0) {
-			*level = (enum vg_log_level)i;
-			return 0;
-		}
-	}
-	return -EINVAL;
-}
-
 /* ---- one value ---------------------------------------------------------- */
 
 /* What a file can say: libinih trims a value, and takes a semicolon behind a blank for a comment. */
@@ -482,7 +464,7 @@ static void print_value(const struct vg_settings *s, const struct vg_setting_key
 		fprintf(out, "%04o", *(const unsigned *)member);
 		break;
 	case VG_SETTING_LOG_LEVEL:
-		fprintf(out, "%s", level_words[s->log_level]);
+		fprintf(out, "%s", vg_log_level_word(s->log_level));
 		break;
 	case VG_SETTING_LOG_TARGET:
 		fprintf(out, "%s", s->log_target == VG_LOG_SYSLOG ? "syslog" : "stderr");

@@ -130,7 +130,4 @@ int vg_settings_worker_ids(const struct vg_settings *s, uid_t *uid, gid_t *gid, 
 int vg_settings_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err);
 int vg_settings_socket_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err);
 
-/** vg_log_level_parse - "error", "warning", "info", "debug". Return: 0 or -EINVAL. */
-int vg_log_level_parse(const char *word, enum vg_log_level *level);
-
 #endif /* VG_SETTINGS_H */

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/number.h"
 
 /* An own number of a device stays below the numbers that xl gives to disks (hda is 768), so that
  * one number names one device of a guest, whatever its node's type is. */
@@ -256,38 +257,12 @@ static int parse_bool(const char *s, bool *out)
 	return -EINVAL;
 }
 
-static int digit(char c, unsigned base)
-{
-	int d = -1;
-
-	if (c >= '0' && c <= '9')
-		d = c - '0';
-	else if (c >= 'a' && c <= 'f')
-		d = c - 'a' + 10;
-	else if (c >= 'A' && c <= 'F')
-		d = c - 'A' + 10;
-	return d >= 0 && (unsigned)d < base ? d : -1;
-}
-
-/* strtoull() would take signs, blanks, octal; this takes digits. @end: behind the last of them. */
+/* Decimal, or hexadecimal behind 0x. @end: behind the last digit. */
 static int parse_digits(const char *s, const char **end, uint64_t *out)
 {
-	unsigned base = 10;
-	uint64_t v = 0;
+	bool hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
 
-	if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X')) {
-		base = 16;
-		s += 2;
-	}
-	if (digit(*s, base) < 0)
-		return -EINVAL;
-	for (int d; (d = digit(*s, base)) >= 0; s++) {
-		if (__builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, d, &v))
-			return -ERANGE;
-	}
-	*end = s;
-	*out = v;
-	return 0;
+	return vg_digits(hex ? s + 2 : s, hex ? 16 : 10, end, out);
 }
 
 static int parse_uint(const char *s, uint64_t *out)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/number.h"
 #include "backend/control/int.h"
 #include "backend/control/json.h"
 
@@ -81,6 +82,7 @@ static int parse_target(const char *guest, const char *id, char *kind, size_t ki
 	const char *slash = strrchr(id, '/');
 	const char *number = slash ? slash + 1 : id;
 	size_t n = slash ? (size_t)(slash - id) : 0;
+	uint64_t v = 0;
 
 	*t = (struct vg_control_target){ .guest = guest };
 	if (slash && n > 0 && n < kind_len) {
@@ -88,14 +90,13 @@ static int parse_target(const char *guest, const char *id, char *kind, size_t ki
 		kind[n] = '\0';
 		t->kind = kind;
 	}
-	if ((slash && !t->kind) || !*number || strlen(number) > 9 ||
-	    number[strspn(number, "0123456789")]) {
+	if ((slash && !t->kind) || vg_number(number, 10, INT32_MAX, &v) < 0) {
 		fail_text(req, -EINVAL,
 			  "a device is named by its number or name as `vgrant list` shows them: 0, "
 			  "or virtio/0");
 		return -EINVAL;
 	}
-	t->id = (unsigned)strtoul(number, NULL, 10);
+	t->id = (unsigned)v;
 	return 0;
 }
 
@@ -384,11 +385,12 @@ void vg_control_on_gone(struct vg_control_req *req, void (*gone)(void *arg), voi
 	req->gone_arg = arg;
 }
 
+/* As xl does (libxl_domain_qualifier_to_domid): what is all digits is a number, and no name. */
 bool vg_control_is_guest(const char *text, const char *name, unsigned domid)
 {
-	char number[16];
+	uint64_t number;
+	int ret =
+		domid == VG_CONTROL_NO_DOMAIN ? -EINVAL : vg_number(text, 10, UINT32_MAX, &number);
 
-	snprintf(number, sizeof(number), "%u", domid);
-	return strcmp(text, name) == 0 ||
-	       (domid != VG_CONTROL_NO_DOMAIN && strcmp(text, number) == 0);
+	return ret == -EINVAL ? strcmp(text, name) == 0 : ret == 0 && number == domid;
 }

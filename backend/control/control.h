@@ -132,7 +132,11 @@ bool vg_control_is_gone(const struct vg_control_req *req);
 /** vg_control_on_gone - call @gone once, when the client leaves before the request is finished */
 void vg_control_on_gone(struct vg_control_req *req, void (*gone)(void *arg), void *arg);
 
-/** vg_control_is_guest - does @text (a request's guest) mean the guest @name, or number @domid? */
+/**
+ * vg_control_is_guest - does @text (a request's guest) mean the guest @name, or number @domid?
+ *
+ * What is all digits is a number, as it is to xl, also when some guest is called like that.
+ */
 bool vg_control_is_guest(const char *text, const char *name, unsigned domid);
 
 #endif /* VG_CONTROL_H */

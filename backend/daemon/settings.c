@@ -19,6 +19,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
+#include "backend/base/number.h"
 
 #define MEMBER(m) offsetof(struct vg_settings, m), sizeof(((struct vg_settings *)0)->m)
 
@@ -100,16 +101,12 @@ static int set_bool(bool *dst, const char *value, struct vg_err *err)
 }
 
 /* @base: 8 or 10. */
-static int parse_number(const struct vg_setting_key *key, const char *value, int base,
+static int parse_number(const struct vg_setting_key *key, const char *value, unsigned base,
 			uint64_t *out, struct vg_err *err)
 {
-	const char *digits = base == 8 ? "01234567" : "0123456789";
-	unsigned long long v;
+	uint64_t v;
 
-	errno = 0;
-	v = strtoull(value, NULL, base);
-	if (*value && value[strspn(value, digits)] == '\0' && !errno && v >= key->min &&
-	    v <= key->max) {
+	if (vg_number(value, base, key->max, &v) == 0 && v >= key->min) {
 		*out = v;
 		return 0;
 	}

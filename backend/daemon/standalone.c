@@ -33,6 +33,7 @@
 #include "backend/base/container.h"
 #include "backend/virtio/device.h"
 #include "backend/base/limits.h"
+#include "backend/base/number.h"
 #include "backend/daemon/settings.h"
 #include "backend/worker/socket_worker.h"
 
@@ -205,26 +206,18 @@ static int append_target(struct program *p, const char *path, struct vg_err *err
 	return append(p, text, err);
 }
 
-static int number(const char *text, int *out)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (end == text || *end || n < 0 || n > 1 << 20)
-		return -EINVAL;
-	*out = (int)n;
-	return 0;
-}
-
 static int one_option(struct program *p, int c, struct vg_err *err)
 {
+	uint64_t fd;
+
 	switch (c) {
 	case OPT_SOCKET_PATH:
 		p->socket_path = optarg;
 		break;
 	case OPT_FD:
-		if (number(optarg, &p->fd) < 0 || fcntl(p->fd, F_GETFD) < 0)
+		if (vg_number(optarg, 10, 1 << 20, &fd) < 0 || fcntl((int)fd, F_GETFD) < 0)
 			return vg_fail(err, -EINVAL, "--fd %s is no open file descriptor", optarg);
+		p->fd = (int)fd;
 		break;
 	case OPT_CONNECT:
 		p->connect = true;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/base/number.h"
 
 enum {
 	FILE_MAX = 1 << 20, /* bytes; xl's own examples have 5 KiB */
@@ -240,14 +241,12 @@ static void read_device(struct vg_xlconf *conf, struct vg_xl_device *dev)
 static uint16_t virtio_id_of_type(const char *type)
 {
 	static const char prefix[] = "virtio,device";
-	char *end;
-	unsigned long id;
+	uint64_t id;
 
 	if (strncmp(type, prefix, sizeof(prefix) - 1) != 0)
 		return 0;
 	type += sizeof(prefix) - 1;
-	id = strtoul(type, &end, 16);
-	return *type && !*end && id <= UINT16_MAX ? (uint16_t)id : 0;
+	return vg_number(type, 16, UINT16_MAX, &id) == 0 ? (uint16_t)id : 0;
 }
 
 static void set_virtio(struct vg_xl_virtio *v, const char *key, const char *value)
@@ -264,6 +263,7 @@ static void set_virtio(struct vg_xl_virtio *v, const char *key, const char *valu
 	} else if (strcmp(key, "transport") == 0) {
 		snprintf(v->transport, sizeof(v->transport), "%.15s", value);
 	} else if (strcmp(key, "grant_usage") == 0) {
+		/* libxlutil's own reading, blanks and all: what xl takes it for */
 		v->grant_usage = strtoul(value, NULL, 0) != 0;
 	} else {
 		vg_fail(&v->err, 0,

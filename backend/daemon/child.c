@@ -26,6 +26,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
+#include "backend/daemon/budget.h"
 
 enum {
 	FIRST_DELAY_MS = 100,
@@ -43,9 +44,14 @@ struct vg_process {
 	struct vg_children *all;
 	struct vg_child *child; /* NULL: its device is gone, and it is to end */
 	pid_t pid;
+	uint32_t domid;		  /* of its guest; 0: it has none */
+	struct vg_budget budget;  /* what it may hold, until it has ended */
 	struct vg_timer patience; /* killed when it expires */
 	char who[160];
 };
+
+/* Of -1000 to 1000 (proc(5)): more than any service of the host has by itself. */
+#define OOM_SCORE_ADJ "200"
 
 extern char **environ;
 
@@ -258,15 +264,66 @@ static int spawn(struct vg_process *p, const char *role, int sock, int extra)
 	return -ret;
 }
 
-static void send_setup(struct vg_child *c, uint32_t domid)
+/* The part of its guest's budget that @p gets; without a guest, what one device may have. */
+static void budget(struct vg_process *p)
+{
+	const struct vg_settings *settings = p->all->settings;
+	const struct vg_guest_budget all = {
+		.mapped_pages = settings->guest_mapped_pages,
+		.bounce_bytes = settings->guest_bounce_mib << 20,
+		.devices = settings->devices_per_guest,
+	};
+	struct vg_budget used = { 0 };
+	unsigned present = 0;
+
+	p->budget = (struct vg_budget){ VG_LIMIT_POOL_PAGES, VG_LIMIT_DATA_PAGES,
+					VG_LIMIT_BOUNCE_BYTES };
+	if (!p->domid)
+		return;
+	for (const struct vg_process *q = p->all->processes; q; q = q->next) {
+		if (q != p && q->domid == p->domid) {
+			vg_budget_add(&used, &q->budget);
+			present++;
+		}
+	}
+	p->budget = vg_budget_deal(&all, &used, present);
+}
+
+/* Its memory counts as its guest's, and it goes before the host's own processes when that is short:
+ * a worker that is killed is replaced. We ourselves may be spared more (OOMScoreAdjust=). */
+static void confine(const struct vg_process *p)
+{
+	char path[48];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)p->pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, OOM_SCORE_ADJ, strlen(OOM_SCORE_ADJ)) < 0)
+		vg_debug("%s: its OOM score stays as it is: %s", p->who, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	if (!p->domid)
+		return;
+	ret = vg_cgroup_add(&p->all->cgroup, p->domid, p->pid,
+			    p->all->settings->guest_memory_mib << 20);
+	if (ret < 0)
+		vg_warn("%s: its worker cannot be put into its guest's control group: %s", p->who,
+			strerror(-ret));
+}
+
+static void send_setup(struct vg_child *c)
 {
 	const struct vg_settings *settings = c->all->settings;
+	const struct vg_process *p = c->process;
 	struct vg_ipc m = { .type = VG_IPC_SETUP };
 
-	m.setup.domid = domid;
+	m.setup.domid = p->domid;
 	m.setup.log_target = settings->log_target;
 	m.setup.log_level = settings->log_level;
 	m.setup.sandbox = c->all->sandbox;
+	if (p->domid && c->all->uid_base)
+		m.setup.sandbox.uid = c->all->uid_base + p->domid;
+	m.setup.budget = p->budget;
 	snprintf(m.setup.who, sizeof(m.setup.who), "%s", c->who);
 	memcpy(m.setup.spec, c->spec, sizeof(m.setup.spec));
 	vg_child_tell(c, &m, c->record_fd);
@@ -294,6 +351,7 @@ int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int ext
 	}
 	p->all = c->all;
 	p->child = c;
+	p->domid = domid;
 	p->patience.expired = patience_over;
 	snprintf(p->who, sizeof(p->who), "%s", c->who);
 	p->next = c->all->processes;
@@ -303,7 +361,9 @@ int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int ext
 	c->sock = pair[0];
 	vg_loop_watch(c->all->loop, &c->watch, c->sock);
 	c->worker_since_ns = vg_now_ns();
-	send_setup(c, domid);
+	budget(p);
+	confine(p);
+	send_setup(c);
 	vg_tracers_connect(&c->tracers, c->sock);
 	return 0;
 }
@@ -355,6 +415,8 @@ void vg_children_reap(struct vg_children *all)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct vg_process *p = take(all, pid);
 
+		if (p && p->domid)
+			vg_cgroup_remove(&all->cgroup, p->domid);
 		if (p && p->child)
 			reaped(p->child, status);
 		free(p);
@@ -364,10 +426,11 @@ void vg_children_reap(struct vg_children *all)
 void vg_children_stop(struct vg_children *all)
 {
 	all->stopping = true;
-	for (struct vg_child *c = all->first; c; c = c->next)
-		vg_child_end(c);
-	for (struct vg_process *p = all->processes; p; p = p->next)
+	for (struct vg_process *p = all->processes; p; p = p->next) {
+		if (p->child)
+			vg_child_end(p->child);
 		hurry(p);
+	}
 }
 
 void vg_child_explain(const struct vg_child *c, int status, char *text, size_t len)
@@ -492,13 +555,9 @@ void vg_child_set_spec(struct vg_child *c, const char *spec)
 		 (int)(name < sizeof(c->device) ? name : sizeof(c->device) - 1), spec);
 }
 
-void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_children *all,
-		   const char *spec)
+static void init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_children *all,
+		 const char *spec)
 {
-	struct vg_child **last = &all->first;
-
-	while (*last)
-		last = &(*last)->next;
 	memset(c, 0, sizeof(*c));
 	c->ops = ops;
 	c->all = all;
@@ -509,17 +568,37 @@ void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg
 	c->since_ns = vg_now_ns();
 	vg_tracers_init(&c->tracers, all->loop);
 	vg_child_set_spec(c, spec);
+}
+
+void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_children *all,
+		   const char *spec)
+{
+	struct vg_child **last = &all->first;
+
+	init(c, ops, all, spec);
+	while (*last)
+		last = &(*last)->next;
 	c->pprev = last;
 	*last = c;
 	all->n++;
 }
 
+void vg_child_init_helper(struct vg_child *c, const struct vg_child_ops *ops,
+			  struct vg_child *parent, const char *name)
+{
+	init(c, ops, parent->all, parent->spec);
+	c->parent = parent;
+	snprintf(c->who, sizeof(c->who), "%.120s, its %s", parent->who, name);
+}
+
 void vg_child_fini(struct vg_child *c)
 {
-	*c->pprev = c->next;
-	if (c->next)
-		c->next->pprev = c->pprev;
-	c->all->n--;
+	if (c->pprev) {
+		*c->pprev = c->next;
+		if (c->next)
+			c->next->pprev = c->pprev;
+		c->all->n--;
+	}
 	set_answered(c, -ENODEV, "the device is gone");
 	vg_tracers_end(&c->tracers);
 	vg_child_end(c);

@@ -17,6 +17,7 @@
 
 #include "backend/base/loop.h"
 #include "backend/control/control.h"
+#include "backend/daemon/cgroup.h"
 #include "backend/daemon/settings.h"
 #include "backend/daemon/tracer.h"
 #include "backend/ports/record.h"
@@ -33,7 +34,9 @@ struct vg_process;
 struct vg_children {
 	struct vg_loop *loop;
 	const struct vg_settings *settings;
-	struct vg_sandbox sandbox;
+	struct vg_sandbox sandbox; /* of a worker that belongs to no guest */
+	uid_t uid_base; /* a guest's workers run as this plus its domain's number; 0: as in sandbox */
+	struct vg_cgroup cgroup;
 	bool stopping; /* vg_children_stop() */
 	struct vg_child *first;
 	unsigned n; /* devices */
@@ -61,7 +64,8 @@ struct vg_child_ops {
 struct vg_child {
 	const struct vg_child_ops *ops;
 	struct vg_children *all;
-	struct vg_child *next, **pprev; /* of all->first */
+	struct vg_child *parent; /* the worker that this one helps; NULL: it is a device's worker */
+	struct vg_child *next, **pprev; /* of all->first; not of one with a parent */
 	char who[160];			/* for the log */
 	char spec[VG_PARAMS_LEN];	/* "blk,target=..." */
 	char device[32];		/* its name: first word of spec */
@@ -98,6 +102,13 @@ void vg_children_stop(struct vg_children *all);
  */
 void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_children *all,
 		   const char *spec);
+
+/**
+ * vg_child_init_helper - another process of @parent's device (group.h): in no list, and no device
+ * @name: of what it does, for the log
+ */
+void vg_child_init_helper(struct vg_child *c, const struct vg_child_ops *ops,
+			  struct vg_child *parent, const char *name);
 
 /**
  * vg_child_fini - end the process, without waiting; answer what waits; forget

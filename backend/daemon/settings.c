@@ -21,6 +21,9 @@
 #include "backend/base/limits.h"
 #include "backend/base/number.h"
 
+/* Domain numbers go to 0x7fef; no user's may reach (uid_t)-1. */
+#define RANGE_MAX 4294900000u
+
 #define MEMBER(m) offsetof(struct vg_settings, m), sizeof(((struct vg_settings *)0)->m)
 
 const struct vg_setting_key vg_settings_keys[] = {
@@ -42,10 +45,26 @@ const struct vg_setting_key vg_settings_keys[] = {
 	  "vgrant: nobody" },
 	{ "worker", "sandbox", VG_SETTING_BOOL, MEMBER(sandbox), 0, 0, "on",
 	  "off: workers keep their rights, for debugging alone" },
+	{ "worker", "user-range-base", VG_SETTING_STRING, MEMBER(user_range), 0, 0,
+	  "vgrant-range-base",
+	  "user, or number of one, as whom workers of domain 0 would run; those of domain n run as "
+	  "that "
+	  "number plus n; when there is no user vgrant-range-base, or for 0: all run as user" },
 	{ "limits", "devices", VG_SETTING_UINT, MEMBER(devices), 1, VG_LIMIT_DEVICES, "1024",
 	  "most devices, and so worker processes, in all" },
 	{ "limits", "devices-per-guest", VG_SETTING_UINT, MEMBER(devices_per_guest), 1,
 	  VG_LIMIT_DEVICES_PER_GUEST, "64", "most devices of one guest" },
+	{ "limits", "guest-mapped-pages", VG_SETTING_UINT, MEMBER(guest_mapped_pages), 8192, 262144,
+	  "32768",
+	  "most pages of one guest that its devices together hold mapped; Xen has 262144 for all "
+	  "that "
+	  "this domain maps, unless it was told otherwise" },
+	{ "limits", "guest-bounce", VG_SETTING_UINT, MEMBER(guest_bounce_mib), 64, 1 << 20, "512",
+	  "MiB of copies of one guest's data that its devices together hold at once" },
+	{ "limits", "guest-memory", VG_SETTING_UINT, MEMBER(guest_memory_mib), 64, 1 << 24, "2048",
+	  "MiB of memory for all workers of one guest, page cache included; needs a control group "
+	  "that "
+	  "systemd gave to vgrantd" },
 	/* Last: the lines of devices follow in the same section. */
 	{ "vhost-user", "socket-group", VG_SETTING_STRING, MEMBER(socket_group), 0, 0, "",
 	  "group of the sockets, such as that of the user that runs QEMU" },
@@ -228,6 +247,8 @@ static int assign(struct vg_settings *s, const struct vg_setting_key *key, const
 		return vg_fail(err, ret, "%s %s", key->key, why.text);
 	if (key->offset == offsetof(struct vg_settings, user))
 		s->user_is_set = true;
+	if (key->offset == offsetof(struct vg_settings, user_range))
+		s->user_range_is_set = true;
 	return 0;
 }
 
@@ -237,7 +258,7 @@ void vg_settings_defaults(struct vg_settings *s)
 	/* A default that its own table refuses would show in the unit test. */
 	for (const struct vg_setting_key *k = vg_settings_keys; k->section; k++)
 		(void)assign(s, k, k->fallback, false, NULL);
-	s->user_is_set = false;
+	s->user_is_set = s->user_range_is_set = false;
 }
 
 /* ---- keys --------------------------------------------------------------- */
@@ -503,6 +524,35 @@ int vg_settings_worker_ids(const struct vg_settings *s, uid_t *uid, gid_t *gid, 
 			       s->user, s->user);
 	*uid = pw->pw_uid;
 	*gid = pw->pw_gid;
+	return 0;
+}
+
+int vg_settings_user_range(const struct vg_settings *s, uid_t *uid, struct vg_err *err)
+{
+	const struct passwd *pw;
+	uint64_t number;
+	int ret = vg_number(s->user_range, 10, RANGE_MAX, &number);
+
+	*uid = 0;
+	if (ret == 0 && number)
+		*uid = (uid_t)number;
+	if (ret == 0 || !s->user_range[0])
+		return 0;
+	pw = ret == -EINVAL ? getpwnam(s->user_range) : NULL;
+	if (!pw && !s->user_range_is_set)
+		return 0;
+	if (!pw)
+		return vg_fail(err, -ENOENT,
+			       "user-range-base in [worker]: there is no user \"%s\", nor is it a "
+			       "number up to %u",
+			       s->user_range, RANGE_MAX);
+	if (!pw->pw_uid || pw->pw_uid > RANGE_MAX)
+		return vg_fail(
+			err, -ERANGE,
+			"user-range-base in [worker]: the user \"%s\" has the number %u, which "
+			"leaves no room for guests",
+			s->user_range, (unsigned)pw->pw_uid);
+	*uid = pw->pw_uid;
 	return 0;
 }
 

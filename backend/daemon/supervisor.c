@@ -305,11 +305,25 @@ static int choose_sandbox(struct vg_super *s, struct vg_err *err)
 {
 	struct vg_sandbox *sandbox = &s->children.sandbox;
 
+	int ret;
+
 	sandbox->namespaces = s->settings->sandbox;
 	sandbox->seccomp = s->settings->sandbox;
 	if (!s->settings->sandbox || geteuid() != 0)
 		return 0;
-	return vg_settings_worker_ids(s->settings, &sandbox->uid, &sandbox->gid, err);
+	ret = vg_settings_worker_ids(s->settings, &sandbox->uid, &sandbox->gid, err);
+	return ret < 0 ? ret : vg_settings_user_range(s->settings, &s->children.uid_base, err);
+}
+
+/* Guests' memory is limited where systemd lets us; it is said once where it is not. */
+static void open_cgroup(struct vg_super *s)
+{
+	struct vg_err err = { "" };
+	char path[512];
+
+	if (vg_cgroup_find(path, sizeof(path), &err) < 0 ||
+	    vg_cgroup_open(&s->children.cgroup, path, &err) < 0)
+		vg_info("guest-memory in [limits] has no effect: %s", err.text);
 }
 
 static void close_all(struct vg_super *s)
@@ -324,6 +338,7 @@ static void close_all(struct vg_super *s)
 		vg_loop_unwatch(&s->xs_watch);
 		vg_xs_close(s->xs);
 	}
+	vg_cgroup_close(&s->children.cgroup);
 	if (s->nodes.runtime_fd >= 0)
 		close(s->nodes.runtime_fd);
 	vg_loop_free(s->loop);
@@ -334,7 +349,7 @@ static void init(struct vg_super *s, struct vg_settings *settings)
 {
 	*s = (struct vg_super){
 		.settings = settings,
-		.children = { .settings = settings },
+		.children = { .settings = settings, .cgroup.dir = -1 },
 		.nodes = { .children = &s->children, .runtime_fd = -1 },
 		.sockets = { .children = &s->children, .settings = settings },
 		.requests = { .settings = settings,
@@ -379,6 +394,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 	if (ret == 0 && s.xs)
 		ret = watch_xenstore(&s, err);
 	if (ret == 0) {
+		open_cgroup(&s);
 		vg_sockets_sync(&s.sockets);
 		if (s.xs) {
 			vg_info("version %s, domain %u%s", VG_VERSION, s.nodes.domid,

@@ -11,6 +11,7 @@
  *	DESCRIBE                             -> DESCRIPTION
  *	SET                                  -> SET_DONE
  *	TRACE (with a socket for the lines)
+ *	PEER (with a socket), again whenever the other process was replaced
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
  *
@@ -24,6 +25,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "backend/base/limits.h"
 #include "backend/base/log.h"
 #include "backend/base/params.h"
 #include "backend/worker/sandbox.h"
@@ -36,6 +38,8 @@ enum vg_ipc_type {
 	VG_IPC_SET,
 	VG_IPC_QUIESCE,
 	VG_IPC_TRACE, /* lines go to the descriptor that comes with it, see trace.h */
+
+	VG_IPC_PEER = 32, /* with a socket to the device's other process (daemon/group.h) */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -55,6 +59,7 @@ struct vg_ipc {
 			uint32_t domid;
 			uint32_t log_target, log_level;
 			struct vg_sandbox sandbox;
+			struct vg_budget budget;
 			char who[160];		  /* for the log */
 			char spec[VG_PARAMS_LEN]; /* "blk,target=..." */
 		} setup;

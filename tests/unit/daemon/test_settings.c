@@ -355,9 +355,41 @@ static void the_manual_and_the_example_name_every_key(void **state)
 	assert_defaults();
 }
 
+/* Users for guests' workers: a number, a user's, or none. */
+static void user_range(void **state)
+{
+	struct vg_settings set;
+	struct vg_err why;
+	uid_t uid = 1;
+
+	(void)state;
+	vg_settings_defaults(&set);
+	snprintf(set.user_range, sizeof(set.user_range), "no-such-user-by-default");
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), 0);
+	assert_int_equal(uid, 0);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "458752", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), 0);
+	assert_int_equal(uid, 458752);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "nobody", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), 0);
+	assert_int_equal(uid, 65534);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "0", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), 0);
+	assert_int_equal(uid, 0);
+	/* Root's number is no place to begin at, nor one so high that guests' wrap around. */
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "root", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), -ERANGE);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "4294967290", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), -ENOENT);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "no-such-user", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), -ENOENT);
+	assert_int_equal(uid, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(user_range),
 		cmocka_unit_test(an_empty_file_leaves_the_defaults),
 		cmocka_unit_test(only_the_standard_file_may_be_absent),
 		cmocka_unit_test(every_key_can_be_set),

@@ -28,7 +28,7 @@ SAN := $(SAN_$(VARIANT))
 # Guest memory is seen through many types: no type-based alias analysis, as in the Linux kernel.
 ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(EXTRA_CFLAGS)
 LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng) \
-	  -linih -lxlutil -lxenforeignmemory
+	  -lxlutil -lxenforeignmemory
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
 
 PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c

@@ -2,16 +2,13 @@
 /*
  * settings.c - see settings.h
  *
- * libinih splits lines; the table says what may stand in them. The library as
- * distributions build it hands no line number to its handler, but reads line by
- * line through a reader of ours, so the reader counts.
+ * ini.c splits lines; the table says what may stand in them.
  */
 #include "backend/daemon/settings.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <grp.h>
-#include <ini.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +17,7 @@
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/base/number.h"
+#include "backend/daemon/ini.h"
 
 /* Domain numbers go to 0x7fef; no user's may reach (uid_t)-1. */
 #define RANGE_MAX 4294900000u
@@ -75,7 +73,7 @@ const struct vg_setting_key vg_settings_keys[] = {
 
 /* ---- one value ---------------------------------------------------------- */
 
-/* What a file can say: libinih trims a value, and takes a semicolon behind a blank for a comment. */
+/* What a file can say: ini.c trims a value, and takes a semicolon behind a blank for a comment. */
 static int check_text(const char *value, bool list, struct vg_err *err)
 {
 	size_t len = strlen(value);
@@ -321,42 +319,26 @@ int vg_settings_set(struct vg_settings *s, const char *key, const char *value, s
 
 struct reading {
 	struct vg_settings *s;
-	FILE *file;
-	int line;	/* that is being read */
 	uint64_t seen;	/* bit i: key i of the table stood in the file */
 	int error_line; /* 0: none */
 	struct vg_err error;
 };
 
-static int complain(struct reading *r)
+/* The first mistake is the one that is told. */
+static void complain(struct reading *r, int line, const struct vg_err *err)
 {
-	if (!r->error_line)
-		r->error_line = r->line;
-	return 0;
+	if (r->error_line)
+		return;
+	r->error_line = line;
+	r->error = *err;
 }
 
-/* One line to libinih, like fgets(); a line that its buffer cannot hold is told and left out. */
-static char *read_line(char *buf, int size, void *stream)
+static void wrong_line(void *ctx, int line, const char *why)
 {
-	struct reading *r = stream;
-	int c;
+	struct vg_err err;
 
-	if (!fgets(buf, size, r->file))
-		return NULL;
-	r->line++;
-	if (strchr(buf, '\n') || feof(r->file))
-		return buf;
-	while ((c = getc(r->file)) != EOF && c != '\n')
-		;
-	if (!r->error_line)
-		vg_fail(&r->error, 0,
-			"the line is longer than %d characters; continue a list on "
-			"the next line, after a blank",
-			size - 2);
-	complain(r);
-	buf[0] = '\n';
-	buf[1] = '\0';
-	return buf;
+	vg_fail(&err, 0, "%s", why);
+	complain(ctx, line, &err);
 }
 
 /* A line of [vhost-user], whose keys are names that the user chooses. */
@@ -387,10 +369,9 @@ static int add_socket(struct vg_settings *s, const char *name, const char *spec,
 	return 0;
 }
 
-/* libinih has split a line. Return: 1, or 0 after a mistake. */
-static int got_pair(void *user, const char *section, const char *name, const char *value)
+static void got_pair(void *ctx, int line, const char *section, const char *name, const char *value)
 {
-	struct reading *r = user;
+	struct reading *r = ctx;
 	const struct vg_setting_key *key = find_key(section, strlen(section), name);
 	struct vg_err err;
 	bool again;
@@ -408,16 +389,14 @@ static int got_pair(void *user, const char *section, const char *name, const cha
 		else
 			ret = assign(r->s, key, value, again, &err);
 	}
-	if (ret == 0)
-		return 1;
-	if (!r->error_line)
-		r->error = err;
-	return complain(r);
+	if (ret < 0)
+		complain(r, line, &err);
 }
 
 static int read_file(struct vg_settings *s, FILE *file, const char *path, struct vg_err *err)
 {
-	struct reading r = { .s = s, .file = file };
+	static const struct vg_ini_ops ops = { .pair = got_pair, .wrong = wrong_line };
+	struct reading r = { .s = s };
 	struct stat st;
 	int ret;
 
@@ -425,16 +404,12 @@ static int read_file(struct vg_settings *s, FILE *file, const char *path, struct
 	if (fstat(fileno(file), &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH))
 		return vg_fail(err, -EPERM, "%s can be written by anyone: chmod o-w %s", path,
 			       path);
-	ret = ini_parse_stream(read_line, &r, got_pair, &r);
-	if (ferror(file))
-		return vg_fail(err, -EIO, "%s cannot be read", path);
-	if (ret > 0 && (!r.error_line || ret < r.error_line))
-		return vg_fail(err, -EINVAL,
-			       "%s:%d: this is neither [section], nor key = value, nor a # comment",
-			       path, ret);
+	ret = vg_ini_read(file, &ops, &r);
+	if (ret == -EIO)
+		return vg_fail(err, ret, "%s cannot be read", path);
 	if (r.error_line)
 		return vg_fail(err, -EINVAL, "%s:%d: %s", path, r.error_line, r.error.text);
-	return ret < 0 ? vg_fail(err, -ENOMEM, "%s: out of memory", path) : 0;
+	return ret < 0 ? vg_fail(err, ret, "%s: out of memory", path) : 0;
 }
 
 int vg_settings_load(struct vg_settings *s, const char *path, struct vg_err *err)

@@ -37,6 +37,9 @@ static void print_kind(const struct vg_param_def *d)
 	case VG_PARAM_STRING:
 		printf("text");
 		break;
+	case VG_PARAM_PATH:
+		printf("path, from / on");
+		break;
 	case VG_PARAM_BOOL:
 		printf("0 or 1; the key alone means 1");
 		break;

@@ -314,6 +314,34 @@ static int check_number(const struct vg_param_def *def, const char *value, struc
 		       size ? " bytes" : "", value);
 }
 
+/* What people write who are used to a shell, or to xl's disk = [...], is told in their words. */
+static int check_path(const struct vg_param_def *def, const char *value, struct vg_err *err)
+{
+	size_t prefix = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789");
+
+	if (value[0] == '/' || (!value[0] && !def->required))
+		return 0;
+	if (!value[0])
+		return vg_fail(err, -EINVAL, "%s must not be empty", def->key);
+	if (value[0] == '~' || value[0] == '$')
+		return vg_fail(
+			err, -EINVAL,
+			"%s must be a path that begins with a slash, not \"%.64s\": no shell "
+			"reads it, so write out what %s stands for",
+			def->key, value, value[0] == '~' ? "~" : "the variable");
+	if (prefix && value[prefix] == ':')
+		return vg_fail(
+			err, -EINVAL,
+			"%s must be a path that begins with a slash, not \"%.64s\": there are no "
+			"prefixes such as xl's %.*s: for a disk, write the path alone",
+			def->key, value, (int)prefix, value);
+	return vg_fail(
+		err, -EINVAL,
+		"%s must be a path that begins with a slash, not \"%.64s\": vgrantd does not "
+		"run in the folder that it was written in",
+		def->key, value);
+}
+
 static int check_value(const struct vg_param_def *def, const char *value, struct vg_err *err)
 {
 	bool b;
@@ -323,6 +351,8 @@ static int check_value(const struct vg_param_def *def, const char *value, struct
 		if (def->required && !*value)
 			return vg_fail(err, -EINVAL, "%s must not be empty", def->key);
 		return 0;
+	case VG_PARAM_PATH:
+		return check_path(def, value, err);
 	case VG_PARAM_BOOL:
 		if (parse_bool(value, &b) < 0)
 			return vg_fail(err, -EINVAL,

@@ -20,6 +20,7 @@
 
 enum vg_param_kind {
 	VG_PARAM_STRING,
+	VG_PARAM_PATH, /* begins with a slash */
 	VG_PARAM_BOOL, /* 0/1, no/yes, off/on, false/true; alone: 1 */
 	VG_PARAM_UINT, /* decimal, or 0x hexadecimal; within min and max */
 	VG_PARAM_SIZE, /* bytes; suffix K, M, G, T: powers of 1024 */

@@ -21,6 +21,7 @@ struct vg_guest_id {
 
 struct vg_source_device {
 	const char *spec;    /* "blk,target=..." as the user wrote it */
+	unsigned line;	     /* of where; 0: not known */
 	const char *backend; /* domain that serves it: name or number; NULL: this one */
 	int adopts; /* number of a node that another toolstack makes, to be served; -1: ours to make */
 	const char *adopts_from; /* domain that serves that node; "": 0 */
@@ -30,7 +31,8 @@ struct vg_source_device {
 
 /* One guest's; made by find(), freed by free(). */
 struct vg_source_config {
-	const char *where; /* the file, say: for people */
+	const char *where;     /* the file, say: for people */
+	struct vg_err warning; /* about all of it; text is empty when there is none */
 	struct vg_source_device *devices;
 	unsigned n_devices;
 	void *priv; /* the source's */

@@ -255,12 +255,15 @@ static void configure(struct vg_toolstack *ts, struct vg_guest *g)
 			return;
 		vg_info("guest %s (%u): %u devices in %s", g->name, g->domid, g->config->n_devices,
 			g->config->where);
+		if (g->config->warning.text[0])
+			vg_error("guest %s (%u): %s: %s", g->name, g->domid, g->config->where,
+				 g->config->warning.text);
 		for (unsigned i = 0; i < g->config->n_devices; i++) {
 			const struct vg_source_device *d = &g->config->devices[i];
 
 			if (d->err.text[0])
-				vg_error("guest %s (%u): '%s' in %s: %s", g->name, g->domid,
-					 d->spec, g->config->where, d->err.text);
+				vg_error("guest %s (%u): %s:%u: %s", g->name, g->domid,
+					 g->config->where, d->line, d->err.text);
 		}
 	}
 	domain_dir(dir, g->domid);

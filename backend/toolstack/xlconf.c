@@ -259,7 +259,8 @@ static void set_virtio(struct vg_xl_virtio *v, const char *key, const char *valu
 				"type=virtio,device<hex>, as in type=virtio,device2 for a disk",
 				v->spec, value);
 	} else if (strcmp(key, "backend") == 0) {
-		snprintf(v->backend, sizeof(v->backend), "%.63s", value);
+		free(v->backend);
+		v->backend = strdup(value);
 	} else if (strcmp(key, "transport") == 0) {
 		snprintf(v->transport, sizeof(v->transport), "%.15s", value);
 	} else if (strcmp(key, "grant_usage") == 0) {
@@ -334,11 +335,32 @@ static int read_lists(struct vg_xlconf *conf, XLU_Config *cfg)
 		struct vg_xl_virtio *v = &conf->virtios[conf->n_virtios];
 
 		v->spec = strdup(list_item(cfg, "virtio", conf->n_virtios));
-		if (!v->spec)
+		v->backend = strdup("");
+		if (v->spec && v->backend)
+			read_virtio(v);
+		if (!v->spec || !v->backend) {
+			free(v->spec);
+			free(v->backend);
 			return -ENOMEM;
-		read_virtio(v);
+		}
 	}
 	return 0;
+}
+
+/* For people: where the entries stand, and whether a second list has replaced them. */
+static void find_places(struct vg_xlconf *conf, const char *text)
+{
+	struct vg_xl_place items[VG_XL_DEVICES_MAX];
+	struct vg_xl_list list = { .max = VG_XL_DEVICES_MAX, .items = items };
+
+	vg_xl_find(text, "vgrant", &list);
+	conf->vgrant = list.first;
+	conf->vgrant_again = list.again;
+	/* Something in the list is no string: who is where is not known. */
+	if (list.n != conf->n_devices + (conf->n_devices == VG_XL_DEVICES_MAX ? conf->dropped : 0))
+		return;
+	for (unsigned i = 0; i < conf->n_devices; i++)
+		conf->devices[i].place = items[i];
 }
 
 static int read_text(const char *path, const char *text, size_t len, struct vg_xlconf **out,
@@ -359,6 +381,8 @@ static int read_text(const char *path, const char *text, size_t len, struct vg_x
 		conf->name = strdup(name);
 		if (conf->path && conf->name)
 			ret = read_lists(conf, cfg);
+		if (ret == 0)
+			find_places(conf, text);
 	}
 	xlu_cfg_destroy(cfg);
 	if (ret < 0) {
@@ -389,8 +413,10 @@ void vg_xlconf_free(struct vg_xlconf *conf)
 	/* An entry whose strdup() failed is not counted. */
 	for (unsigned i = 0; i < conf->n_devices; i++)
 		free(conf->devices[i].spec);
-	for (unsigned i = 0; i < conf->n_virtios; i++)
+	for (unsigned i = 0; i < conf->n_virtios; i++) {
+		free(conf->virtios[i].backend);
 		free(conf->virtios[i].spec);
+	}
 	free(conf->devices);
 	free(conf->virtios);
 	free(conf->path);

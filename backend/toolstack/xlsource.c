@@ -38,11 +38,18 @@ static int xl_find(void *ctx, const struct vg_guest_id *guest,
 	config->where = conf->path;
 	config->n_devices = conf->n_devices;
 	config->priv = conf;
+	if (conf->vgrant_again.line)
+		vg_fail(&config->warning, 0,
+			"the list vgrant = [...] in line %u replaces that in line %u, whose "
+			"devices the "
+			"guest does not get: make one of them, or write +=",
+			conf->vgrant_again.line, conf->vgrant.line);
 	for (unsigned i = 0; i < conf->n_devices; i++) {
 		const struct vg_xl_device *d = &conf->devices[i];
 
 		config->devices[i] = (struct vg_source_device){
 			.spec = d->spec,
+			.line = d->place.line,
 			.backend = d->backend,
 			.adopts = d->virtio,
 			.adopts_from = d->virtio >= 0 ? conf->virtios[d->virtio].backend : "",

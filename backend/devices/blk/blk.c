@@ -63,7 +63,7 @@ enum {
 };
 
 static const struct vg_param_def blk_params[] = {
-	{ "target", VG_PARAM_STRING, true, 0, 0, NULL, "path of a raw image or a block device" },
+	{ "target", VG_PARAM_PATH, true, 0, 0, NULL, "path of a raw image or a block device" },
 	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "refuse writes; several guests may share it" },
 	{ "direct", VG_PARAM_BOOL, false, 0, 1, "0", "bypass the host's page cache (O_DIRECT)" },

@@ -34,6 +34,9 @@ enum {
 	FREE_FD = 10,  /* above the numbers that a worker's descriptors get */
 	TURN = 64,     /* messages of one worker in one turn of the loop */
 	LAST_TURNS = 16,
+	START_PATIENCE_S = 10, /* for a device that nobody has yet */
+	RETRY_MIN_MS = 100,
+	RETRY_MAX_MS = 3000,
 	PATIENCE_S = 5,
 	STOP_PATIENCE_S = 10, /* when all of them finish what is in flight at once */
 };
@@ -456,6 +459,37 @@ unsigned vg_child_backoff(struct vg_child *c)
 	else if (c->delay_ms < VG_LIMIT_RESTART_DELAY_S * 1000)
 		c->delay_ms *= 2;
 	return c->delay_ms;
+}
+
+static bool is_passing(int error)
+{
+	return error == -EBUSY || error == -EAGAIN || error == -ENOMEM || error == -ENOSPC ||
+	       error == -EMFILE || error == -ENFILE;
+}
+
+unsigned vg_child_retry(struct vg_child *c, int error, bool live)
+{
+	int64_t now = vg_now_ns();
+
+	if (!c->trouble_since_ns) {
+		c->trouble_since_ns = now;
+		c->retry_ms = RETRY_MIN_MS / 2;
+	}
+	if (!live &&
+	    (!is_passing(error) || now - c->trouble_since_ns > START_PATIENCE_S * NS_PER_S)) {
+		c->trouble_since_ns = 0;
+		return 0;
+	}
+	c->retry_ms = c->retry_ms * 2 < RETRY_MAX_MS ? c->retry_ms * 2 : RETRY_MAX_MS;
+	return c->retry_ms;
+}
+
+bool vg_child_opened(struct vg_child *c)
+{
+	bool was = c->trouble_since_ns != 0;
+
+	c->trouble_since_ns = 0;
+	return was;
 }
 
 /* ---- control ------------------------------------------------------------ */

@@ -83,6 +83,8 @@ struct vg_child {
 	unsigned delay_ms; /* before the next restart */
 	int64_t since_ns;  /* the device is here */
 	int64_t worker_since_ns;
+	int64_t trouble_since_ns; /* vg_child_retry(); 0: there is none */
+	unsigned retry_ms;
 	struct vg_control_req *set_req; /* a `vgrant set` that waits for the worker */
 	char set_key[64], set_value[512];
 	struct vg_tracers tracers;
@@ -160,6 +162,20 @@ void vg_child_explain(const struct vg_child *c, int status, char *text, size_t l
 
 /** vg_child_backoff - another worker is needed. Return: in how many milliseconds to start it. */
 unsigned vg_child_backoff(struct vg_child *c);
+
+/**
+ * vg_child_retry - there can be no worker now, because of @error: try again?
+ * @live: somebody has the device: then it is tried for ever
+ *
+ * What nobody has yet is tried again for some seconds, and only for what passes by itself: an image
+ * that udev looks at, or that a predecessor has not let go of; a moment without memory, descriptors
+ * or processes.
+ * Return: in how many milliseconds, or 0: no.
+ */
+unsigned vg_child_retry(struct vg_child *c, int error, bool live);
+
+/** vg_child_opened - the trouble is over. Return: whether there was any. */
+bool vg_child_opened(struct vg_child *c);
 
 /** vg_child_describe - ask for c->detail; c->described tells when it is there */
 void vg_child_describe(struct vg_child *c);

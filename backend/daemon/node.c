@@ -47,11 +47,6 @@
 enum {
 	SEE_CLOSED_S = 5, /* for a guest that lives to see Closed, before its nodes go */
 	AGAIN_S = 1,	  /* before xenstored is asked again */
-	/* What passes by itself: an image that udev looks at, or that a guest that reboots has not
-	 * let go of yet. A device that no driver uses yet is given up after this. */
-	START_PATIENCE_S = 10,
-	RETRY_MIN_MS = 100,
-	RETRY_MAX_MS = 3000,
 };
 
 /* What there is to decide on. */
@@ -181,36 +176,22 @@ static void announce(struct vg_node *n)
 
 /* ---- the worker --------------------------------------------------------- */
 
-/* Does it pass by itself? */
-static bool is_passing(int error)
-{
-	return error == -EBUSY || error == -EAGAIN || error == -ENOMEM || error == -ENOSPC ||
-	       error == -EMFILE || error == -ENFILE;
-}
-
 /* There is no worker, by our own fault. */
 static void fail(struct vg_node *n, int error, const char *text)
 {
-	bool first = !n->trouble_since_ns;
+	unsigned ms = vg_child_retry(&n->c, error, is_live(n));
 
-	if (first) {
-		n->trouble_since_ns = vg_now_ns();
-		n->retry_ms = RETRY_MIN_MS;
-	}
-	if (is_live(n) || (is_passing(error) &&
-			   vg_now_ns() - n->trouble_since_ns < START_PATIENCE_S * NS_PER_S)) {
-		if (first || strcmp(n->c.error.text, text) != 0)
-			say(n, is_live(n) ? VG_LOG_ERR : VG_LOG_INFO, text);
-		show_error(n, text);
-		n->phase = VG_NODE_IDLE;
-		timer_in_ms(n, n->retry_ms);
-		n->retry_ms = n->retry_ms * 2 < RETRY_MAX_MS ? n->retry_ms * 2 : RETRY_MAX_MS;
+	if (!ms) {
+		set_error(n, text);
+		n->phase = VG_NODE_FAILED;
+		put_state(n, VG_XENBUS_CLOSED);
 		return;
 	}
-	set_error(n, text);
-	n->trouble_since_ns = 0;
-	n->phase = VG_NODE_FAILED;
-	put_state(n, VG_XENBUS_CLOSED);
+	if (strcmp(n->c.error.text, text) != 0)
+		say(n, is_live(n) ? VG_LOG_ERR : VG_LOG_INFO, text);
+	show_error(n, text);
+	n->phase = VG_NODE_IDLE;
+	timer_in_ms(n, ms);
 }
 
 static void record_name(const struct vg_node *n, char *name, size_t len)
@@ -400,9 +381,8 @@ static void opened(struct vg_node *n)
 	if (n->phase != VG_NODE_OPENING)
 		return;
 	n->phase = VG_NODE_READY;
-	if (n->trouble_since_ns)
+	if (vg_child_opened(&n->c))
 		show_error(n, "");
-	n->trouble_since_ns = 0;
 }
 
 /* The worker could not connect to the driver. */

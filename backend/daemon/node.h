@@ -60,8 +60,6 @@ struct vg_node {
 	bool told_off;		     /* that it could not be written was logged */
 	struct vg_timer timer;	     /* start, reconnect, or what a guest must see before it goes */
 	struct vg_timer again;	     /* ask, or tell, xenstored again */
-	int64_t trouble_since_ns;    /* the device cannot be opened since; 0: it can */
-	unsigned retry_ms;	     /* before the next try */
 	struct vg_node_window connects, offers;
 	struct vg_ratelimit limit; /* of lines that the guest provokes */
 };

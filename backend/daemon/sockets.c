@@ -38,9 +38,7 @@
 
 enum {
 	BACKLOG = 4,
-	/* A predecessor's worker may hold the image, or the socket, for a moment longer. */
-	BUSY_TRIES = 10,
-	BUSY_DELAY_MS = 300,
+	BUSY_DELAY_MS = 300, /* its predecessor has not ended yet */
 };
 
 enum phase {
@@ -61,8 +59,8 @@ struct vg_socket_device {
 	char path[108];
 	int listen; /* -1: none */
 	enum phase phase;
-	bool gone; /* from the settings: forget it when its worker has ended */
-	unsigned busy_tries;
+	bool gone;   /* from the settings: forget it when its worker has ended */
+	bool served; /* as the line is now: a front-end has had it, and may have state in it */
 	struct vg_timer timer; /* start again, or the end of patience */
 };
 
@@ -152,16 +150,17 @@ static void remove_socket(struct vg_socket_device *d)
 
 /* ---- starting ----------------------------------------------------------- */
 
+/* There is no worker, by our own fault. */
 static void fail(struct vg_socket_device *d, int error, const char *text)
 {
+	unsigned ms = vg_child_retry(&d->c, error, d->served);
+
+	if (!ms || strcmp(d->c.error.text, text) != 0)
+		vg_child_say(&d->c, ms && !d->served ? VG_LOG_INFO : VG_LOG_ERR, text);
 	snprintf(d->c.error.text, sizeof(d->c.error.text), "%s", text);
-	if (error == -EBUSY && d->busy_tries++ < BUSY_TRIES) {
-		d->phase = IDLE;
-		vg_loop_timer(d->c.all->loop, &d->timer, BUSY_DELAY_MS * 1000000LL);
-		return;
-	}
-	vg_child_say(&d->c, VG_LOG_ERR, d->c.error.text);
-	d->phase = FAILED;
+	d->phase = ms ? IDLE : FAILED;
+	if (ms)
+		vg_loop_timer(d->c.all->loop, &d->timer, ms * (NS_PER_S / 1000));
 }
 
 /* What the worker counts; it is gone with vgrantd. */
@@ -235,7 +234,7 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 	switch (m->type) {
 	case VG_IPC_OPENED:
 		d->phase = WAITING;
-		d->busy_tries = 0;
+		vg_child_opened(c);
 		c->error.text[0] = '\0';
 		vg_child_say(c, VG_LOG_INFO, "waits for a front-end");
 		break;
@@ -244,6 +243,7 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 		break;
 	case VG_IPC_CONNECTED:
 		d->phase = CONNECTED;
+		d->served = true;
 		break;
 	case VG_IPC_DISCONNECTED:
 		d->phase = WAITING;
@@ -386,11 +386,12 @@ static void update(struct vg_socket_device *d, const char *line)
 		snprintf(d->line, sizeof(d->line), "%s", line);
 		vg_child_set_spec(&d->c, line);
 		name_it(d);
+		d->served = false;
 		vg_child_say(&d->c, VG_LOG_INFO, "its configuration has changed");
 	}
 	if (d->phase == ENDING || !d->path[0] || (same && d->phase != FAILED))
 		return;
-	d->busy_tries = 0;
+	vg_child_opened(&d->c);
 	if (d->c.pid) {
 		end(d);
 		return;

@@ -124,7 +124,8 @@ static void check_device(struct findings *f, const struct vg_xl_device *d)
 			d->spec, d->params.device, device_names());
 		return;
 	}
-	if (vg_params_check(&d->params, ops->params, vg_common_params, &err) < 0) {
+	if (vg_params_check(&d->params, ops->params, vg_common_params, &err) < 0 ||
+	    vg_params_check_paths(&d->params, ops->params, &err) < 0) {
 		if (f->place.line)
 			point_to_key(f, d, err.text);
 		mistake(f, "vgrant entry '%.120s': %s; see `vgrant help %s`", d->spec, err.text,

@@ -314,45 +314,16 @@ static int check_number(const struct vg_param_def *def, const char *value, struc
 		       size ? " bytes" : "", value);
 }
 
-/* What people write who are used to a shell, or to xl's disk = [...], is told in their words. */
-static int check_path(const struct vg_param_def *def, const char *value, struct vg_err *err)
-{
-	size_t prefix = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789");
-
-	if (value[0] == '/' || (!value[0] && !def->required))
-		return 0;
-	if (!value[0])
-		return vg_fail(err, -EINVAL, "%s must not be empty", def->key);
-	if (value[0] == '~' || value[0] == '$')
-		return vg_fail(
-			err, -EINVAL,
-			"%s must be a path that begins with a slash, not \"%.64s\": no shell "
-			"reads it, so write out what %s stands for",
-			def->key, value, value[0] == '~' ? "~" : "the variable");
-	if (prefix && value[prefix] == ':')
-		return vg_fail(
-			err, -EINVAL,
-			"%s must be a path that begins with a slash, not \"%.64s\": there are no "
-			"prefixes such as xl's %.*s: for a disk, write the path alone",
-			def->key, value, (int)prefix, value);
-	return vg_fail(
-		err, -EINVAL,
-		"%s must be a path that begins with a slash, not \"%.64s\": vgrantd does not "
-		"run in the folder that it was written in",
-		def->key, value);
-}
-
 static int check_value(const struct vg_param_def *def, const char *value, struct vg_err *err)
 {
 	bool b;
 
 	switch (def->kind) {
 	case VG_PARAM_STRING:
+	case VG_PARAM_PATH:
 		if (def->required && !*value)
 			return vg_fail(err, -EINVAL, "%s must not be empty", def->key);
 		return 0;
-	case VG_PARAM_PATH:
-		return check_path(def, value, err);
 	case VG_PARAM_BOOL:
 		if (parse_bool(value, &b) < 0)
 			return vg_fail(err, -EINVAL,
@@ -456,4 +427,44 @@ uint64_t vg_params_uint(const struct vg_params *p, const struct vg_param_def *de
 	if (s)
 		ret = def && def->kind == VG_PARAM_SIZE ? parse_size(s, &v) : parse_uint(s, &v);
 	return ret == 0 ? v : 0;
+}
+
+/* What people write who are used to a shell, or to xl's disk = [...], is told in their words. */
+static int check_path(const struct vg_param_def *def, const char *value, struct vg_err *err)
+{
+	size_t prefix = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789");
+
+	if (!value[0] || value[0] == '/')
+		return 0;
+	if (value[0] == '~' || value[0] == '$')
+		return vg_fail(
+			err, -EINVAL,
+			"%s must be a path that begins with a slash, not \"%.64s\": no shell "
+			"reads it, so write out what %s stands for",
+			def->key, value, value[0] == '~' ? "~" : "the variable");
+	if (prefix && value[prefix] == ':')
+		return vg_fail(
+			err, -EINVAL,
+			"%s must be a path that begins with a slash, not \"%.64s\": there are no "
+			"prefixes such as xl's %.*s: for a disk, write the path alone",
+			def->key, value, (int)prefix, value);
+	return vg_fail(
+		err, -EINVAL,
+		"%s must be a path that begins with a slash, not \"%.64s\": vgrantd does not "
+		"run in the folder that it was written in",
+		def->key, value);
+}
+
+int vg_params_check_paths(const struct vg_params *p, const struct vg_param_def *defs,
+			  struct vg_err *err)
+{
+	int ret = 0;
+
+	for (; ret == 0 && defs && defs->key; defs++) {
+		const char *value = vg_params_str(p, NULL, defs->key);
+
+		if (value && defs->kind == VG_PARAM_PATH)
+			ret = check_path(defs, value, err);
+	}
+	return ret;
 }

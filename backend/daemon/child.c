@@ -332,7 +332,7 @@ static void send_setup(struct vg_child *c)
 	vg_child_tell(c, &m, c->record_fd);
 }
 
-int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int extra)
+static int start(struct vg_child *c, const char *role, uint32_t domid, int extra)
 {
 	struct vg_process *p = calloc(1, sizeof(*p));
 	int pair[2];
@@ -369,6 +369,21 @@ int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int ext
 	send_setup(c);
 	vg_tracers_connect(&c->tracers, c->sock);
 	return 0;
+}
+
+int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int extra,
+		   struct vg_err *err)
+{
+	const struct vg_device_ops *ops = vg_device_find(c->device);
+	struct vg_params params;
+	int ret;
+
+	/* What else is wrong with it the worker says, in whose table it stands. */
+	if (ops && vg_params_parse(c->spec, &params, NULL) == 0 &&
+	    vg_params_check_paths(&params, ops->params, err) < 0)
+		return -EINVAL;
+	ret = start(c, role, domid, extra);
+	return ret < 0 ? vg_fail(err, ret, "its worker cannot be started: %s", strerror(-ret)) : 0;
 }
 
 void vg_child_end(struct vg_child *c)

@@ -131,9 +131,10 @@ void vg_child_say(const struct vg_child *c, enum vg_log_level level, const char 
  * @domid: of its guest; 0 when it has none
  * @extra: a descriptor that it finds as VG_CHILD_EXTRA, or -1
  *
- * Return: 0, or negative errno.
+ * Return: 0; -EINVAL: a path in its configuration is none; or negative errno; all with a sentence.
  */
-int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int extra);
+int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int extra,
+		   struct vg_err *err);
 
 /** vg_child_tell - a message; a worker that does not read is killed. @fd: passed along, or -1 */
 void vg_child_tell(struct vg_child *c, const struct vg_ipc *m, int fd);

@@ -80,15 +80,13 @@ static void timer_expired(struct vg_timer *t)
 
 void vg_group_start(struct vg_group *g)
 {
-	int ret;
+	struct vg_err err;
 
 	if (g->helper.pid || g->timer.tether || g->anew || g->helper.all->stopping)
 		return;
 	vg_child_set_spec(&g->helper, g->worker->spec);
-	ret = vg_child_start(&g->helper, g->policy->role, g->domid, -1);
-	if (ret < 0) {
-		vg_fail(&g->worker->error, ret, "its %s cannot be started: %s", g->policy->name,
-			strerror(-ret));
+	if (vg_child_start(&g->helper, g->policy->role, g->domid, -1, &err) < 0) {
+		vg_fail(&g->worker->error, 0, "its %s: %.200s", g->policy->name, err.text);
 		start_later(g);
 	}
 }

@@ -282,6 +282,7 @@ static bool take_new_spec(struct vg_node *n)
 
 static void start_worker(struct vg_node *n)
 {
+	struct vg_err err;
 	char text[200];
 	int ret;
 
@@ -298,10 +299,9 @@ static void start_worker(struct vg_node *n)
 		fail(n, ret, text);
 		return;
 	}
-	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1);
+	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1, &err);
 	if (ret < 0) {
-		snprintf(text, sizeof(text), "its worker cannot be started: %s", strerror(-ret));
-		fail(n, ret, text);
+		fail(n, ret, err.text);
 		return;
 	}
 	n->phase = VG_NODE_OPENING;

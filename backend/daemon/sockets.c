@@ -192,11 +192,8 @@ static void start(struct vg_socket_device *d)
 		ret = make_socket(d, &err);
 	if (ret == 0)
 		ret = make_record(d, &err);
-	if (ret == 0) {
-		ret = vg_child_start(&d->c, "--socket-worker", 0, d->listen);
-		if (ret < 0)
-			vg_fail(&err, ret, "its worker cannot be started: %s", strerror(-ret));
-	}
+	if (ret == 0)
+		ret = vg_child_start(&d->c, "--socket-worker", 0, d->listen, &err);
 	if (ret < 0)
 		fail(d, ret, err.text);
 	else

@@ -20,7 +20,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <json-c/json.h>
-#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -211,32 +210,6 @@ static int append_target(struct program *p, const char *path, struct vg_err *err
 	return append(p, text, err);
 }
 
-/* Here a path may be relative: to the folder that we were started in. The device wants it whole. */
-static int make_paths_absolute(struct program *p, struct vg_err *err)
-{
-	char cwd[PATH_MAX], path[VG_PARAMS_LEN], spec[VG_PARAMS_LEN];
-	const struct vg_device_ops *ops;
-	struct vg_params params;
-	int ret = vg_params_parse(p->spec, &params, err);
-
-	if (ret < 0)
-		return ret;
-	ops = vg_device_find(params.device);
-	for (const struct vg_param_def *d = ops ? ops->params : NULL; d && d->key; d++) {
-		const char *value =
-			d->kind == VG_PARAM_PATH ? vg_params_str(&params, NULL, d->key) : NULL;
-
-		if (!value || !value[0] || strchr("/~$", value[0]))
-			continue;
-		if (!getcwd(cwd, sizeof(cwd)) ||
-		    (size_t)snprintf(path, sizeof(path), "%s/%s", cwd, value) >= sizeof(path) ||
-		    vg_params_replace(p->spec, d->key, path, spec, sizeof(spec)) < 0)
-			return vg_fail(err, -ENAMETOOLONG, "the path of %s is too long", d->key);
-		memcpy(p->spec, spec, sizeof(spec));
-	}
-	return 0;
-}
-
 static int one_option(struct program *p, int c, struct vg_err *err)
 {
 	uint64_t fd;
@@ -309,7 +282,7 @@ static int device_of(struct program *p, int argc, char **argv, struct vg_err *er
 		ret = append_target(p, p->blk_file, err);
 	if (ret == 0 && p->read_only)
 		ret = append(p, "readonly", err);
-	return ret < 0 ? ret : make_paths_absolute(p, err);
+	return ret;
 }
 
 static int parse(struct program *p, int argc, char **argv, struct vg_err *err)

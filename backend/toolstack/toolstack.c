@@ -434,6 +434,8 @@ int vg_guest_attach(struct vg_toolstack *ts, const char *guest, const char *spec
 		return vg_fail(err, -EINVAL, "there is no device '%s': `vgrant help` lists them",
 			       params.device);
 	ret = vg_params_check(&params, ops->params, vg_common_params, err);
+	if (ret == 0)
+		ret = vg_params_check_paths(&params, ops->params, err);
 	if (ret < 0)
 		return ret;
 	ret = find_domain(ts, guest, &domid);

@@ -106,7 +106,7 @@ static void place(const struct vg_child *c, struct vg_control_device *d)
 static void try_worker(struct owner *o)
 {
 	if (!o->worker.pid && (!o->grouped || vg_group_may_start(&o->group)))
-		assert_int_equal(vg_child_start(&o->worker, "--worker", 7, -1), 0);
+		assert_int_equal(vg_child_start(&o->worker, "--worker", 7, -1, NULL), 0);
 }
 
 static void message(struct vg_child *c, const struct vg_ipc *m)
@@ -236,7 +236,7 @@ static void what_it_is_started_with(void **state)
 	settings.devices_per_guest = 2;
 	owner_init(&a, NULL);
 	owner_init(&b, NULL);
-	assert_int_equal(vg_child_start(&a.worker, "--worker", 7, -1), 0);
+	assert_int_equal(vg_child_start(&a.worker, "--worker", 7, -1, NULL), 0);
 	UNTIL(a.opened);
 	assert_int_equal(sscanf(a.worker.detail,
 				"uid %u gid %u domid %u pool %u data %u bounce %llu", &uid, &gid,
@@ -246,7 +246,7 @@ static void what_it_is_started_with(void **state)
 	assert_int_equal(gid, 65534);
 	assert_int_equal(domid, 7);
 	assert_true(first <= 8192 && bounce <= VG_LIMIT_BOUNCE_BYTES);
-	assert_int_equal(vg_child_start(&b.worker, "--worker", 7, -1), 0);
+	assert_int_equal(vg_child_start(&b.worker, "--worker", 7, -1, NULL), 0);
 	UNTIL(b.opened);
 	sscanf(b.worker.detail, "uid %u gid %u domid %u pool %u", &uid, &gid, &domid, &pool);
 	assert_true(pool < first && pool + first <= 8192);
@@ -255,12 +255,12 @@ static void what_it_is_started_with(void **state)
 	UNTIL(a.reaped);
 	kill(b.worker.pid, SIGKILL);
 	UNTIL(b.reaped);
-	assert_int_equal(vg_child_start(&b.worker, "--worker", 7, -1), 0);
+	assert_int_equal(vg_child_start(&b.worker, "--worker", 7, -1, NULL), 0);
 	UNTIL(b.opened == 2);
 	sscanf(b.worker.detail, "uid %u gid %u domid %u pool %u", &uid, &gid, &domid, &pool);
 	assert_int_equal(pool, first);
 	/* Another guest's, and one that belongs to no guest. */
-	assert_int_equal(vg_child_start(&a.worker, "--worker", 0, -1), 0);
+	assert_int_equal(vg_child_start(&a.worker, "--worker", 0, -1, NULL), 0);
 	UNTIL(a.opened == 2);
 	sscanf(a.worker.detail, "uid %u gid %u domid %u pool %u", &uid, &gid, &domid, &pool);
 	assert_int_equal(uid, 0);
@@ -278,7 +278,7 @@ static void oom_score(void **state)
 
 	(void)state;
 	owner_init(&o, NULL);
-	assert_int_equal(vg_child_start(&o.worker, "--worker", 7, -1), 0);
+	assert_int_equal(vg_child_start(&o.worker, "--worker", 7, -1, NULL), 0);
 	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)o.worker.pid);
 	file = fopen(path, "r");
 	assert_non_null(fgets(text, sizeof(text), file));
@@ -295,7 +295,7 @@ static void stubborn(void **state)
 
 	(void)state;
 	owner_init(&o, NULL);
-	assert_int_equal(vg_child_start(&o.worker, "--stubborn", 7, -1), 0);
+	assert_int_equal(vg_child_start(&o.worker, "--stubborn", 7, -1, NULL), 0);
 	UNTIL(o.opened);
 	pid = o.worker.pid;
 	owner_fini(&o);

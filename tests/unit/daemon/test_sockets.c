@@ -363,6 +363,15 @@ static void mistakes_in_the_device(void **state)
 	comes_to(r, "c", "failed", "colour");
 }
 
+/* vgrantd runs in no folder that a user would know. */
+static void relative_path(void **state)
+{
+	struct rig *r = *state;
+
+	serve(r, "a = blk,target=a.img\n");
+	comes_to(r, "a", "failed", "target must be a path that begins with a slash");
+}
+
 static void path_not_to_be_had(void **state)
 {
 	struct rig *r = *state;
@@ -688,6 +697,7 @@ int main(void)
 		T(listed_by_name),
 		T(image_missing),
 		T(mistakes_in_the_device),
+		T(relative_path),
 		T(path_not_to_be_had),
 		T(path_in_use),
 		T(permissions),

@@ -121,7 +121,7 @@ static int set_bool(bool *dst, const char *value, struct vg_err *err)
 static int parse_number(const struct vg_setting_key *key, const char *value, unsigned base,
 			uint64_t *out, struct vg_err *err)
 {
-	uint64_t v;
+	uint64_t v = 0;
 
 	if (vg_number(value, base, key->max, &v) == 0 && v >= key->min) {
 		*out = v;
@@ -197,7 +197,7 @@ static int set_target(enum vg_log_target *dst, const char *value, struct vg_err 
 static int set_mode(const struct vg_setting_key *key, unsigned *dst, const char *value,
 		    struct vg_err *err)
 {
-	uint64_t v;
+	uint64_t v = 0;
 	int ret = parse_number(key, value, 8, &v, err);
 
 	if (ret == 0)

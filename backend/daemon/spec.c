@@ -16,7 +16,7 @@
 /* xl's disk = [ '...,specification=virtio,...' ]: what our configuration would be. */
 static int spec_of_disk(struct vg_xs *x, const struct vg_xs_pair *p, char *spec)
 {
-	char mode[8] = "r", *target;
+	char mode[8] = "r", writable[VG_PARAMS_LEN], *target;
 	int ret = vg_xs_text_dup(x, p->b, "params", &target);
 
 	if (ret == 0)
@@ -24,11 +24,14 @@ static int spec_of_disk(struct vg_xs *x, const struct vg_xs_pair *p, char *spec)
 	if (ret == -ENOENT || ret == -EINVAL)
 		ret = target ? 0 : ret;
 	if (ret == 0)
-		ret = vg_params_replace("blk", "target", target, spec, VG_PARAMS_LEN - 16);
-	if (ret == 0 && mode[0] != 'w')
-		strcat(spec, ",readonly");
+		ret = vg_params_replace("blk", "target", target, writable, sizeof(writable));
 	free(target);
-	return ret;
+	if (ret < 0)
+		return ret;
+	return (size_t)snprintf(spec, VG_PARAMS_LEN, "%s%s", writable,
+				mode[0] == 'w' ? "" : ",readonly") < VG_PARAMS_LEN
+		       ? 0
+		       : -E2BIG;
 }
 
 /* What `vgrant set` changed. */

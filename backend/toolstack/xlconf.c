@@ -350,7 +350,7 @@ static int read_lists(struct vg_xlconf *conf, XLU_Config *cfg)
 /* For people: where the entries stand, and whether a second list has replaced them. */
 static void find_places(struct vg_xlconf *conf, const char *text)
 {
-	struct vg_xl_place items[VG_XL_DEVICES_MAX];
+	struct vg_xl_place items[VG_XL_DEVICES_MAX] = { { 0, 0 } };
 	struct vg_xl_list list = { .max = VG_XL_DEVICES_MAX, .items = items };
 
 	vg_xl_find(text, "vgrant", &list);

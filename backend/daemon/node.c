@@ -98,26 +98,6 @@ static void fail(struct vg_node *n, const char *text)
 	put_state(n, VG_XENBUS_CLOSED);
 }
 
-static int open_record(struct vg_node *n)
-{
-	char name[64];
-	int ret;
-
-	if (n->c.record_fd >= 0)
-		return 0;
-	snprintf(name, sizeof(name), "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
-	n->c.record_fd = openat(n->c.super->runtime_fd, name,
-				O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (n->c.record_fd < 0)
-		return -errno;
-	ret = vg_record_open(n->c.record_fd, 0, &n->c.rec);
-	if (ret < 0) {
-		close(n->c.record_fd);
-		n->c.record_fd = -1;
-	}
-	return ret;
-}
-
 static void remove_record(struct vg_node *n)
 {
 	char name[64];
@@ -131,13 +111,6 @@ static void start_worker(struct vg_node *n)
 	char text[200];
 	int ret;
 
-	ret = open_record(n);
-	if (ret < 0) {
-		snprintf(text, sizeof(text), "its record cannot be made in %s: %s",
-			 n->c.super->settings->runtime_dir, strerror(-ret));
-		fail(n, text);
-		return;
-	}
 	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1);
 	if (ret < 0) {
 		snprintf(text, sizeof(text), "its worker cannot be started: %s", strerror(-ret));
@@ -232,6 +205,32 @@ static void open_failed(struct vg_node *n, const struct vg_ipc *m)
 	fail(n, m->text);
 }
 
+/* The device is open: its record is made, as it needs it, or found. */
+static void opened(struct vg_node *n, const struct vg_ipc *m)
+{
+	const struct vg_ipc record = { .type = VG_IPC_RECORD };
+	struct vg_ipc failed = { .type = VG_IPC_FAILED };
+	char name[64];
+	struct vg_err err;
+	int fd = -1;
+
+	snprintf(name, sizeof(name), "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
+	failed.error = vg_record_make(n->c.super->runtime_fd, name, &m->opened.shape, n->c.spec,
+				      &fd, &err);
+	if (failed.error < 0) {
+		snprintf(failed.text, sizeof(failed.text), "%s", err.text);
+		vg_child_end(&n->c);
+		open_failed(n, &failed);
+		return;
+	}
+	if (n->c.record_fd >= 0)
+		close(n->c.record_fd);
+	n->c.record_fd = fd;
+	n->phase = VG_NODE_READY;
+	n->busy_tries = 0;
+	vg_child_tell(&n->c, &record, fd);
+}
+
 static void message(struct vg_child *c, const struct vg_ipc *m)
 {
 	struct vg_node *n = of_child(c);
@@ -239,8 +238,7 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 	switch (m->type) {
 	case VG_IPC_OPENED:
 		if (n->phase == VG_NODE_OPENING)
-			n->phase = VG_NODE_READY;
-		n->busy_tries = 0;
+			opened(n, m);
 		break;
 	case VG_IPC_FAILED:
 		if (n->phase == VG_NODE_OPENING)

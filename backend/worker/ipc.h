@@ -5,7 +5,8 @@
  * A SOCK_SEQPACKET pair; each packet is one struct vg_ipc. The supervisor tells,
  * the worker answers. A worker that ends, for whatever reason, closes its end.
  *
- *	SETUP (with the record's descriptor) -> OPENED | FAILED
+ *	SETUP                                -> OPENED | FAILED
+ *	RECORD (with its descriptor)
  *	CONNECT                              -> CONNECTED | REFUSED
  *	DISCONNECT                           -> DISCONNECTED
  *	DESCRIBE                             -> DESCRIPTION
@@ -13,6 +14,8 @@
  *	TRACE (with a socket for the lines)
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
+ *
+ * The record (record.h) is made when the worker has told its shape.
  *
  * A worker on a vhost-user socket, which has that as another descriptor, is not told
  * to connect: CONNECTED and DISCONNECTED say that a front-end came, and went.
@@ -26,6 +29,7 @@
 
 #include "backend/base/log.h"
 #include "backend/base/params.h"
+#include "backend/ports/record.h"
 #include "backend/worker/sandbox.h"
 
 enum vg_ipc_type {
@@ -35,7 +39,8 @@ enum vg_ipc_type {
 	VG_IPC_DESCRIBE,
 	VG_IPC_SET,
 	VG_IPC_QUIESCE,
-	VG_IPC_TRACE, /* lines go to the descriptor that comes with it, see trace.h */
+	VG_IPC_RECORD, /* with the record's descriptor */
+	VG_IPC_TRACE,  /* lines go to the descriptor that comes with it, see trace.h */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -63,7 +68,8 @@ struct vg_ipc {
 			uint32_t resume; /* bool */
 		} connect;
 		struct { /* OPENED */
-			uint32_t virtio_id, n_queues, queue_size_max;
+			uint32_t virtio_id;
+			struct vg_record_shape shape;
 		} opened;
 		struct { /* SET */
 			char key[64];

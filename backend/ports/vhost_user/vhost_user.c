@@ -645,10 +645,10 @@ void vg_vu_show(struct vg_vu *vu, struct vg_record_map *map)
 	const struct vg_dev *dev = vu->dev;
 	struct vg_record_state s = { .status = dev->status, .features = dev->driver_features };
 
-	map->rec->offered = vg_dev_offered(dev);
+	vg_record_offered(map, vg_dev_offered(dev));
 	vg_record_write(map, &s);
 	for (unsigned q = 0; q < dev->n_queues; q++) {
-		struct vg_record_live *live = &map->rec->live[q];
+		struct vg_record_live *live = vg_record_live(map, q);
 		struct vg_vq *vq = dev->queue[q].vq;
 
 		live->size = dev->queue[q].size;

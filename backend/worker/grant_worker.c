@@ -104,6 +104,7 @@ static void tick(struct vg_timer *t)
 /* Everything that needs privileges, then the sandbox. */
 static int open_all(struct worker *w, const struct vg_ipc *m, struct vg_err *err)
 {
+	const struct vg_sandbox_needs *needs[3] = { &vg_grant_port_needs };
 	const struct vg_grant_port_events events = { .broken = control_page_broken, .owner = w };
 	const struct vg_device_ops *ops;
 	struct vg_params params;
@@ -126,7 +127,8 @@ static int open_all(struct worker *w, const struct vg_ipc *m, struct vg_err *err
 		w->tick.expired = tick;
 		vg_loop_timer(w->loop, &w->tick, NS_PER_S);
 	}
-	ret = vg_sandbox_enter(&m->setup.sandbox, err);
+	needs[1] = ops->needs;
+	ret = vg_sandbox_enter(&m->setup.sandbox, needs, err);
 	if (ret == 0)
 		return 0;
 	vg_grant_port_free(w->port);
@@ -247,7 +249,7 @@ int vg_worker_main(int sock)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	ret = vg_loop_new(LOOP_ENTRIES, &w->loop);
+	ret = vg_loop_new_disabled(LOOP_ENTRIES, &w->loop);
 	if (ret < 0) {
 		vg_fail(&err, ret,
 			ret == -EPERM ? "io_uring is not permitted: set sysctl "
@@ -260,6 +262,13 @@ int vg_worker_main(int sock)
 	}
 	w->watch.ready = socket_ready;
 	vg_loop_watch(w->loop, &w->watch, sock);
+	/* The loop is enabled by the sandbox: SETUP is waited for without it. */
+	while (!w->ending && !w->port) {
+		struct pollfd p = { .fd = sock, .events = POLLIN };
+
+		if (poll(&p, 1, -1) > 0)
+			hear(w);
+	}
 	while (!w->ending) {
 		w->heard = false;
 		if (vg_loop_turn(w->loop, true) < 0)

@@ -215,12 +215,24 @@ static void hear(struct socket_worker *w)
 	}
 }
 
+static int enter_sandbox(struct socket_worker *w, struct vg_err *err)
+{
+	const struct vg_sandbox_needs *needs[4] = { &vg_vu_needs };
+	unsigned n = 1;
+
+	if (w->dev.ops->needs)
+		needs[n++] = w->dev.ops->needs;
+	if (w->xen)
+		needs[n++] = &vg_vu_xen_needs;
+	return vg_sandbox_enter(&w->config->sandbox, needs, err);
+}
+
 /* ---- life --------------------------------------------------------------- */
 
 static int begin(struct socket_worker *w, struct vg_err *err)
 {
 	const struct vg_socket_worker_config *c = w->config;
-	int ret = vg_loop_new(LOOP_ENTRIES, &w->loop);
+	int ret = vg_loop_new_disabled(LOOP_ENTRIES, &w->loop);
 
 	if (ret < 0)
 		return vg_fail(err, ret,
@@ -231,7 +243,7 @@ static int begin(struct socket_worker *w, struct vg_err *err)
 	ret = open_all(w, err);
 	if (ret < 0)
 		return ret;
-	ret = vg_sandbox_enter(&c->sandbox, err);
+	ret = enter_sandbox(w, err);
 	if (ret < 0)
 		return ret;
 	if (w->dev.ops->tick) {

@@ -26,12 +26,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <xenevtchn.h>
+
+/* After the types that they do not include. */
+#include <xen/sys/evtchn.h>
+#include <xen/sys/gntdev.h>
 
 #include "backend/base/container.h"
 #include "backend/memory/grants.h"
 #include "backend/ports/grant/virtio_msg.h"
+
+static const struct vg_sandbox_call calls[] = {
+	VG_CALL_IOCTL(IOCTL_GNTDEV_MAP_GRANT_REF),
+	VG_CALL_IOCTL(IOCTL_GNTDEV_UNMAP_GRANT_REF),
+	VG_CALL_IOCTL(IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR), /* of xengnttab_unmap() */
+	VG_CALL_IOCTL(IOCTL_GNTDEV_SET_UNMAP_NOTIFY),
+	VG_CALL_IOCTL(IOCTL_GNTDEV_GRANT_COPY),
+	VG_CALL_IOCTL(IOCTL_EVTCHN_BIND_INTERDOMAIN),
+	VG_CALL_IOCTL(IOCTL_EVTCHN_UNBIND),
+	VG_CALL_IOCTL(IOCTL_EVTCHN_NOTIFY),
+	VG_CALLS_END,
+};
+
+const struct vg_sandbox_needs vg_grant_port_needs = { .calls = calls };
 
 enum { CONTROL = VG_MAX_QUEUES, CHANNELS = VG_MAX_QUEUES + 1, NO_PORT = -1 };
 enum { REBIND_TRIES = 100, REBIND_PAUSE_NS = 10000000 };

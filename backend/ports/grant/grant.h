@@ -24,6 +24,9 @@ struct vg_grant_port_events {
 	void *owner;
 };
 
+/* What the port needs in the sandbox. */
+extern const struct vg_sandbox_needs vg_grant_port_needs;
+
 /**
  * vg_grant_port_new - open the devices, for one guest and no other
  * @dev: open; its port and mem are set

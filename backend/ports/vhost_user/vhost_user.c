@@ -26,6 +26,7 @@
 #include "backend/ports/vhost_user/vhost_user.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -639,6 +640,15 @@ void vg_vu_free(struct vg_vu *vu)
 	vg_vu_inflight_free(vu);
 	free(vu);
 }
+
+static const struct vg_sandbox_call calls[] = {
+	VG_CALL(accept4), /* the worker's, of the next front-end */
+	/* inflight.c: zeros its record */
+	VG_CALL_IF(fallocate, 1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
+	VG_CALLS_END,
+};
+
+const struct vg_sandbox_needs vg_vu_needs = { .calls = calls };
 
 void vg_vu_show(struct vg_vu *vu, struct vg_record_map *map)
 {

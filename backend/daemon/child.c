@@ -116,6 +116,9 @@ static void handle(struct vg_child *c, const struct vg_ipc *m)
 		c->described = true;
 		vg_super_described(c->super);
 		break;
+	case VG_IPC_OPEN_FILE:
+		vg_ipc_answer_open_file(c->sock, c->spec, m);
+		break;
 	case VG_IPC_SET_DONE:
 		set_answered(c, m->error, m->text);
 		break;

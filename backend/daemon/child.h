@@ -55,7 +55,7 @@ struct vg_child {
 	struct vg_watch watch;		/* of sock */
 	int record_fd;			/* -1: none yet; the owner's to make, when it is OPENED */
 	struct vg_err error;		/* for lists: why it does not work; "": it does */
-	char detail[256];		/* of the device's describe() */
+	char detail[1024];		/* of the device's describe() */
 	bool described;			/* since the list that is being made was asked for */
 	unsigned restarts;
 	unsigned delay_ms; /* before the next restart */

@@ -66,7 +66,7 @@ static void put_state(struct vg_node *n, enum vg_xenbus_state s)
 /* One sentence for the user: in the log, in `vgrant list`, and where the guest can read it. */
 static void set_error(struct vg_node *n, const char *text)
 {
-	snprintf(n->c.error.text, sizeof(n->c.error.text), "%s", text);
+	snprintf(n->c.error.text, sizeof(n->c.error.text), "%.255s", text);
 	say(n, VG_LOG_ERR, text);
 	vg_xs_update(n->c.super->xs, n->pair.b, VIRTIO_GRANT_KEY_ERROR, n->c.error.text);
 }
@@ -197,7 +197,7 @@ static void apply_settings(struct vg_super *s, const struct vg_xs_pair *pair, ch
 static void open_failed(struct vg_node *n, const struct vg_ipc *m)
 {
 	if (m->error == -EBUSY && n->busy_tries++ < BUSY_TRIES) {
-		snprintf(n->c.error.text, sizeof(n->c.error.text), "%s", m->text);
+		snprintf(n->c.error.text, sizeof(n->c.error.text), "%.255s", m->text);
 		n->phase = VG_NODE_IDLE;
 		vg_loop_timer(n->c.super->loop, &n->timer, BUSY_DELAY_MS * 1000000LL);
 		return;

@@ -155,7 +155,7 @@ static void remove_socket(struct vg_socket_device *d)
 
 static void fail(struct vg_socket_device *d, int error, const char *text)
 {
-	snprintf(d->c.error.text, sizeof(d->c.error.text), "%s", text);
+	snprintf(d->c.error.text, sizeof(d->c.error.text), "%.255s", text);
 	if (error == -EBUSY && d->busy_tries++ < BUSY_TRIES) {
 		d->phase = IDLE;
 		vg_loop_timer(d->c.super->loop, &d->timer, BUSY_DELAY_MS * 1000000LL);

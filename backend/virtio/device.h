@@ -69,6 +69,15 @@ struct vg_device_ops {
 	uint16_t virtio_id; /* VIRTIO 1.3 section 5 */
 	const struct vg_param_def *params;
 	const struct vg_sandbox_needs *needs; /* NULL: nothing but what every worker needs */
+	/**
+	 * may_open - in the supervisor: may a device of this configuration have the file @name?
+	 *
+	 * For what a worker finds out in its sandbox: a backing file. Whoever asks may have been
+	 * taken over: the configuration alone decides. NULL: none. Return: 0, or negative errno
+	 * with a sentence.
+	 */
+	int (*may_open)(const struct vg_params *params, const char *name, bool write,
+			struct vg_err *err);
 
 	/**
 	 * open - make dev->priv from the configuration; still privileged

@@ -28,6 +28,12 @@
 /* 1 GiB: a discard or write-zeroes request keeps one kernel thread busy meanwhile. */
 #define VG_LIMIT_DISCARD_SECTORS (1u << 21)
 
+/* Kernel threads of one loop that run what would block (io-wq): reads and writes of files that
+ * cannot wait otherwise, fallocate; and the same for sockets and devices. Without a bound the kernel
+ * starts four a processor for the first kind and any number for the second. */
+#define VG_LIMIT_IO_THREADS	    16u
+#define VG_LIMIT_IO_THREADS_UNBOUND 4u
+
 /* Pages of all pools of a device: 32 MiB. One maptrack entry each, of 1024 frames x 256 for the
  * whole backend domain (Xen: gnttab_max_maptrack_frames). */
 #define VG_LIMIT_POOL_PAGES 8192u

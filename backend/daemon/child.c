@@ -145,6 +145,9 @@ static void handle(struct vg_child *c, const struct vg_ipc *m)
 		snprintf(c->detail, sizeof(c->detail), "%s", m->text);
 		described(c);
 		break;
+	case VG_IPC_OPEN_FILE:
+		vg_ipc_answer_open_file(c->sock, c->spec, m);
+		break;
 	case VG_IPC_SET_DONE:
 		set_answered(c, m->error, m->text);
 		break;
@@ -329,7 +332,7 @@ static void send_setup(struct vg_child *c)
 	m.setup.budget = p->budget;
 	snprintf(m.setup.who, sizeof(m.setup.who), "%s", c->who);
 	memcpy(m.setup.spec, c->spec, sizeof(m.setup.spec));
-	vg_child_tell(c, &m, c->record_fd);
+	vg_child_tell(c, &m, -1);
 }
 
 static int start(struct vg_child *c, const char *role, uint32_t domid, int extra)
@@ -519,6 +522,7 @@ void vg_child_describe(struct vg_child *c)
 void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 {
 	struct vg_control_queue queues[VG_MAX_QUEUES];
+	struct vg_record_view view;
 	const struct vg_device_ops *ops = vg_device_find(c->device);
 	struct vg_control_device d = {
 		.type = c->device,
@@ -533,19 +537,17 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 	};
 
 	c->ops->place(c, &d);
-	if (c->rec.rec && c->rec.rec->magic == VG_RECORD_MAGIC) {
-		const struct vg_record *rec = c->rec.rec;
-
-		d.stats = rec->stats;
-		d.hyper = rec->hyper;
-		d.offered = rec->offered;
-		d.negotiated = vg_record_read(&c->rec)->features;
+	if (c->record_fd >= 0 && vg_record_peek(c->record_fd, &view) == 0) {
+		d.stats = view.stats;
+		d.hyper = view.hyper;
+		d.offered = view.offered;
+		d.negotiated = view.features;
 		if (!d.error && d.state == VG_CONTROL_CONNECTED &&
-		    (vg_record_read(&c->rec)->status & VG_STATUS_NEEDS_RESET))
+		    (view.status & VG_STATUS_NEEDS_RESET))
 			d.error = "the guest broke the rules: its device stops until its driver "
 				  "resets it; vgrantd's log has the reason";
-		for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {
-			const struct vg_record_live *live = &rec->live[q];
+		for (unsigned q = 0; q < view.n_queues; q++) {
+			const struct vg_record_live *live = &view.live[q];
 
 			if (!live->size)
 				continue;
@@ -657,7 +659,6 @@ void vg_child_fini(struct vg_child *c)
 			hurry(c->process);
 		c->process->child = NULL;
 	}
-	vg_record_close(&c->rec);
 	if (c->record_fd >= 0)
 		close(c->record_fd);
 	c->record_fd = -1;

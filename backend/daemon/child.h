@@ -74,10 +74,9 @@ struct vg_child {
 	int sock;			/* -1: none */
 	struct vg_watch watch;		/* of sock */
 	struct vg_deferred more;	/* it has said more than one turn should hear */
-	int record_fd;			/* -1: none yet; the owner's to open */
-	struct vg_record_map rec;	/* header only */
+	int record_fd;			/* -1: none yet; the owner's to make, when it is OPENED */
 	struct vg_err error;		/* for lists: why it does not work; "": it does */
-	char detail[256];		/* of the device's describe() */
+	char detail[1024];		/* of the device's describe() */
 	bool described;			/* since the list that is being made was asked for */
 	unsigned restarts;
 	unsigned delay_ms; /* before the next restart */

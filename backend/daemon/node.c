@@ -144,12 +144,17 @@ static void put_state(struct vg_node *n, enum vg_xenbus_state s)
 	n->untold = true;
 }
 
+static bool is_shown(const struct vg_node *n, const char *text)
+{
+	return strncmp(n->c.error.text, text, sizeof(n->c.error.text) - 1) == 0;
+}
+
 /* One sentence for the user: in `vgrant list`, and where the guest can read it. */
 static void show_error(struct vg_node *n, const char *text)
 {
-	if (strcmp(n->c.error.text, text) == 0)
+	if (is_shown(n, text))
 		return;
-	snprintf(n->c.error.text, sizeof(n->c.error.text), "%s", text);
+	snprintf(n->c.error.text, sizeof(n->c.error.text), "%.255s", text);
 	n->untold = true;
 }
 
@@ -187,7 +192,7 @@ static void fail(struct vg_node *n, int error, const char *text)
 		put_state(n, VG_XENBUS_CLOSED);
 		return;
 	}
-	if (strcmp(n->c.error.text, text) != 0)
+	if (!is_shown(n, text))
 		say(n, is_live(n) ? VG_LOG_ERR : VG_LOG_INFO, text);
 	show_error(n, text);
 	n->phase = VG_NODE_IDLE;
@@ -197,26 +202,6 @@ static void fail(struct vg_node *n, int error, const char *text)
 static void record_name(const struct vg_node *n, char *name, size_t len)
 {
 	snprintf(name, len, "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
-}
-
-static int open_record(struct vg_node *n)
-{
-	char name[64];
-	int ret;
-
-	if (n->c.record_fd >= 0)
-		return 0;
-	record_name(n, name, sizeof(name));
-	n->c.record_fd =
-		openat(n->all->runtime_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (n->c.record_fd < 0)
-		return -errno;
-	ret = vg_record_open(n->c.record_fd, 0, &n->c.rec);
-	if (ret < 0) {
-		close(n->c.record_fd);
-		n->c.record_fd = -1;
-	}
-	return ret;
 }
 
 static void remove_record(struct vg_node *n)
@@ -283,20 +268,12 @@ static bool take_new_spec(struct vg_node *n)
 static void start_worker(struct vg_node *n)
 {
 	struct vg_err err;
-	char text[200];
 	int ret;
 
 	take_new_spec(n);
 	if (is_too_many(n)) {
 		fail(n, -EDQUOT,
 		     "too many devices: raise [limits] in vgrantd.conf, or remove some");
-		return;
-	}
-	ret = open_record(n);
-	if (ret < 0) {
-		snprintf(text, sizeof(text), "its record cannot be made in %s: %s",
-			 n->c.all->settings->runtime_dir, strerror(-ret));
-		fail(n, ret, text);
 		return;
 	}
 	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1, &err);
@@ -376,13 +353,30 @@ static void setting_kept(struct vg_child *c)
 		    "xenstored did not take the change: the next vgrantd begins without it");
 }
 
-static void opened(struct vg_node *n)
+/* The device is open: its record is made, as it needs it, or found. */
+static void opened(struct vg_node *n, const struct vg_ipc *m)
 {
+	const struct vg_ipc record = { .type = VG_IPC_RECORD };
+	struct vg_err err;
+	char name[64];
+	int fd = -1, ret;
+
 	if (n->phase != VG_NODE_OPENING)
 		return;
+	record_name(n, name, sizeof(name));
+	ret = vg_record_make(n->all->runtime_fd, name, &m->opened.shape, n->c.spec, &fd, &err);
+	if (ret < 0) {
+		vg_child_end(&n->c);
+		fail(n, ret, err.text);
+		return;
+	}
+	if (n->c.record_fd >= 0)
+		close(n->c.record_fd);
+	n->c.record_fd = fd;
 	n->phase = VG_NODE_READY;
 	if (vg_child_opened(&n->c))
 		show_error(n, "");
+	vg_child_tell(&n->c, &record, fd);
 }
 
 /* The worker could not connect to the driver. */
@@ -406,7 +400,7 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 
 	switch (m->type) {
 	case VG_IPC_OPENED:
-		opened(n);
+		opened(n, m);
 		break;
 	case VG_IPC_FAILED:
 		if (n->phase == VG_NODE_OPENING)

@@ -28,7 +28,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -155,28 +154,12 @@ static void fail(struct vg_socket_device *d, int error, const char *text)
 {
 	unsigned ms = vg_child_retry(&d->c, error, d->served);
 
-	if (!ms || strcmp(d->c.error.text, text) != 0)
+	if (!ms || strncmp(d->c.error.text, text, sizeof(d->c.error.text) - 1) != 0)
 		vg_child_say(&d->c, ms && !d->served ? VG_LOG_INFO : VG_LOG_ERR, text);
-	snprintf(d->c.error.text, sizeof(d->c.error.text), "%s", text);
+	snprintf(d->c.error.text, sizeof(d->c.error.text), "%.255s", text);
 	d->phase = ms ? IDLE : FAILED;
 	if (ms)
 		vg_loop_timer(d->c.all->loop, &d->timer, ms * (NS_PER_S / 1000));
-}
-
-/* What the worker counts; it is gone with vgrantd. */
-static int make_record(struct vg_socket_device *d, struct vg_err *err)
-{
-	struct vg_child *c = &d->c;
-	int ret = 0;
-
-	if (c->record_fd >= 0)
-		return 0;
-	c->record_fd = memfd_create("vgrant-record", MFD_CLOEXEC);
-	if (c->record_fd < 0)
-		ret = -errno;
-	if (ret == 0)
-		ret = vg_record_open(c->record_fd, 0, &c->rec);
-	return ret < 0 ? vg_fail(err, ret, "no memory for its counters: %s", strerror(-ret)) : 0;
 }
 
 static void start(struct vg_socket_device *d)
@@ -190,8 +173,6 @@ static void start(struct vg_socket_device *d)
 			      "too many devices: raise [limits] in vgrantd.conf, or remove some");
 	if (ret == 0)
 		ret = make_socket(d, &err);
-	if (ret == 0)
-		ret = make_record(d, &err);
 	if (ret == 0)
 		ret = vg_child_start(&d->c, "--socket-worker", 0, d->listen, &err);
 	if (ret < 0)
@@ -222,6 +203,26 @@ static void timer_expired(struct vg_timer *t)
 
 /* ---- what a worker does ------------------------------------------------- */
 
+/* Its counters get memory, which is gone with vgrantd. */
+static void opened(struct vg_socket_device *d, const struct vg_ipc *m)
+{
+	const struct vg_ipc record = { .type = VG_IPC_RECORD };
+	struct vg_child *c = &d->c;
+	struct vg_err err;
+	int ret = vg_record_make_memfd(&m->opened.shape, c->spec, &c->record_fd, &err);
+
+	if (ret < 0) {
+		vg_child_end(c);
+		fail(d, ret, err.text);
+		return;
+	}
+	d->phase = WAITING;
+	vg_child_opened(c);
+	c->error.text[0] = '\0';
+	vg_child_tell(c, &record, c->record_fd);
+	vg_child_say(c, VG_LOG_INFO, "waits for a front-end");
+}
+
 static void message(struct vg_child *c, const struct vg_ipc *m)
 {
 	struct vg_socket_device *d = of_child(c);
@@ -230,10 +231,7 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 		return;
 	switch (m->type) {
 	case VG_IPC_OPENED:
-		d->phase = WAITING;
-		vg_child_opened(c);
-		c->error.text[0] = '\0';
-		vg_child_say(c, VG_LOG_INFO, "waits for a front-end");
+		opened(d, m);
 		break;
 	case VG_IPC_FAILED:
 		fail(d, m->error, m->text);

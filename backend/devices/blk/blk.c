@@ -847,11 +847,20 @@ static void blk_tick(struct vg_dev *dev)
 	vg_dev_config_changed(dev);
 }
 
+/* lseek: how large the image is now, see blk_tick() */
+static const struct vg_sandbox_call blk_calls[] = { VG_CALL(lseek), VG_CALLS_END };
+static const struct vg_sandbox_needs blk_needs = {
+	.calls = blk_calls,
+	.loop = VG_LOOP_READ | VG_LOOP_WRITE | VG_LOOP_SYNC | VG_LOOP_FALLOCATE,
+	.files = true,
+};
+
 const struct vg_device_ops vg_blk = {
 	.name = "blk",
 	.help = "a disk: a raw image file or a block device of this domain",
 	.virtio_id = 2,
 	.params = blk_params,
+	.needs = &blk_needs,
 	.open = blk_open,
 	.close = blk_close,
 	.config_read = blk_config_read,

@@ -119,7 +119,7 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 			vg_group_worker_opened(&o->group);
 	} else if (m->type == VG_IPC_BROKEN) {
 		o->heard++;
-		snprintf(o->last, sizeof(o->last), "%s", m->text);
+		snprintf(o->last, sizeof(o->last), "%.255s", m->text);
 	}
 }
 

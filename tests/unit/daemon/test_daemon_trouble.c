@@ -218,7 +218,7 @@ static void no_record(void **state)
 	assert_int_equal(mkdir(record, 0700), 0);
 	rig_daemon_start(r);
 	rig_daemon_ready(r);
-	assert_listed(r, "its record cannot be made");
+	assert_listed(r, "Is a directory");
 	stays(r, g, 4, 1000);
 	assert_int_equal(rmdir(record), 0);
 	assert_int_equal(rename(aside, record), 0);

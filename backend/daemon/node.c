@@ -411,6 +411,7 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 			n->phase = VG_NODE_CONNECTED;
 			show_error(n, "");
 			put_state(n, VG_XENBUS_CONNECTED);
+			n->untold = true; /* with what: a vgrantd of before may not have said so */
 			say(n, VG_LOG_INFO, "connected");
 		} else {
 			/* The guest may have been told that nobody is: it is in nobody's hands then. */

@@ -32,7 +32,7 @@ SAN := $(SAN_$(VARIANT))
 # Guest memory is seen through many types: no type-based alias analysis, as in the Linux kernel.
 ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(EXTRA_CFLAGS)
 LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng) \
-	  -linih -lxlutil -lxenforeignmemory
+	  -lxlutil -lxenforeignmemory
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
 # How programs are linked; some are static, or have a fuzzer's main.
 KIND = $(LDHARDEN)

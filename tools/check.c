@@ -22,6 +22,7 @@
 /* What was found in one file. */
 struct findings {
 	const char *file;
+	struct vg_xl_place place; /* of what is being looked at; line 0: not known */
 	unsigned mistakes, warnings;
 };
 
@@ -34,7 +35,11 @@ __attribute__((format(printf, 3, 0))) static void tell(const struct findings *f,
 	char text[1024];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	printf("%s: %s: %s\n", f->file, word, vgrant_printable(text));
+	if (f->place.line)
+		printf("%s:%u:%u: %s: %s\n", f->file, f->place.line, f->place.column, word,
+		       vgrant_printable(text));
+	else
+		printf("%s: %s: %s\n", f->file, word, vgrant_printable(text));
 }
 
 static void mistake(struct findings *f, const char *fmt, ...)
@@ -91,6 +96,19 @@ static void check_target(struct findings *f, const struct vg_xl_device *d)
 		mistake(f, "vgrant entry '%.120s': %s is a folder", d->spec, target);
 }
 
+/* A sentence about a value begins with its key: point to that in the entry. */
+static void point_to_key(struct findings *f, const struct vg_xl_device *d, const char *sentence)
+{
+	size_t len = strcspn(sentence, " ");
+	const char *p = d->spec;
+
+	while ((p = strchr(p, ',')) != NULL) {
+		p++;
+		if (strncmp(p, sentence, len) == 0 && p[len] == '=')
+			f->place.column += (unsigned)(p - d->spec);
+	}
+}
+
 static void check_device(struct findings *f, const struct vg_xl_device *d)
 {
 	const struct vg_device_ops *ops;
@@ -106,7 +124,10 @@ static void check_device(struct findings *f, const struct vg_xl_device *d)
 			d->spec, d->params.device, device_names());
 		return;
 	}
-	if (vg_params_check(&d->params, ops->params, vg_common_params, &err) < 0) {
+	if (vg_params_check(&d->params, ops->params, vg_common_params, &err) < 0 ||
+	    vg_params_check_paths(&d->params, ops->params, &err) < 0) {
+		if (f->place.line)
+			point_to_key(f, d, err.text);
 		mistake(f, "vgrant entry '%.120s': %s; see `vgrant help %s`", d->spec, err.text,
 			ops->name);
 		return;
@@ -205,8 +226,19 @@ static void check_conf(struct findings *f, struct vg_xlconf *conf)
 		warning(f,
 			"it has no vgrant = [ ... ], so vgrantd has nothing to do for this guest");
 	vg_xlconf_match(conf, virtio_id_of);
-	for (unsigned i = 0; i < conf->n_devices; i++)
+	if (conf->vgrant_again.line) {
+		f->place = conf->vgrant_again;
+		mistake(f,
+			"a second list vgrant = [...] replaces the one in line %u, whose devices "
+			"the "
+			"guest does not get: make one of them, or write +=",
+			conf->vgrant.line);
+	}
+	for (unsigned i = 0; i < conf->n_devices; i++) {
+		f->place = conf->devices[i].place;
 		check_device(f, &conf->devices[i]);
+	}
+	f->place = (struct vg_xl_place){ 0, 0 };
 	check_shared(f, conf);
 	for (unsigned i = 0; i < conf->n_virtios; i++)
 		check_virtio(f, conf, i);

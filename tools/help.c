@@ -37,6 +37,9 @@ static void print_kind(const struct vg_param_def *d)
 	case VG_PARAM_STRING:
 		printf("text");
 		break;
+	case VG_PARAM_PATH:
+		printf("path, from / on");
+		break;
 	case VG_PARAM_BOOL:
 		printf("0 or 1; the key alone means 1");
 		break;
@@ -94,10 +97,10 @@ static void print_command(const struct vgrant_command *cmd)
 	vgrant_print_option_help(cmd->options);
 }
 
-static void print_all(void)
+static void print_all(const struct vgrant_command *c)
 {
 	printf("usage: vgrant COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n");
-	for (const struct vgrant_command *c = vgrant_commands; c->name; c++) {
+	for (; c->name; c++) {
 		char what[64];
 
 		snprintf(what, sizeof(what), "%s %s", c->name, c->args);
@@ -116,9 +119,8 @@ int vgrant_help(const struct vgrant_options *opt, int argc, char **argv)
 {
 	const struct vg_device_ops *ops;
 
-	(void)opt;
 	if (argc == 0) {
-		print_all();
+		print_all(opt->commands);
 		return VGRANT_OK;
 	}
 	ops = vg_device_find(argv[0]);
@@ -126,7 +128,7 @@ int vgrant_help(const struct vgrant_options *opt, int argc, char **argv)
 		print_device(ops);
 		return VGRANT_OK;
 	}
-	for (const struct vgrant_command *c = vgrant_commands; c->name; c++) {
+	for (const struct vgrant_command *c = opt->commands; c->name; c++) {
 		if (strcmp(c->name, argv[0]) == 0) {
 			print_command(c);
 			return VGRANT_OK;

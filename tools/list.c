@@ -13,7 +13,7 @@
 
 #include "tools/vgrant.h"
 
-enum { COLUMNS = 11, CELL = 64 };
+enum { COLUMNS = 11 };
 
 static const struct {
 	const char *title;
@@ -25,8 +25,8 @@ static const struct {
 };
 
 struct row {
-	char cell[COLUMNS - 1][CELL];
-	char *config; /* as long as it is */
+	char *cell[COLUMNS - 1]; /* each as long as it is; NULL: out of memory */
+	char *config;
 	char *error;
 };
 
@@ -37,7 +37,7 @@ static size_t width_of(const char *s)
 {
 	size_t n = 0;
 
-	for (; *s; s++)
+	for (; s && *s; s++)
 		n += ((unsigned char)*s & 0xc0) != 0x80;
 	return n;
 }
@@ -84,22 +84,23 @@ static const char *without_type(const char *config)
 static void fill_row(struct json_object *dev, struct row *row)
 {
 	struct json_object *counters = vgrant_member(dev, "counters");
+	char queues[64];
 	int c = 0;
 
-	snprintf(row->cell[c++], CELL, "%s", vgrant_printable(vgrant_text(dev, "guest")));
+	row->cell[c++] = strdup(vgrant_printable(vgrant_text(dev, "guest")));
 	/* Where the number alone would mislead, the kind of the node goes with it. */
-	snprintf(row->cell[c++], CELL, "%s",
-		 strcmp(vgrant_text(dev, "kind"), "virtio") == 0 ? vgrant_text(dev, "id")
-								 : vgrant_text(dev, "name"));
-	snprintf(row->cell[c++], CELL, "%s", vgrant_printable(vgrant_text(dev, "type")));
-	snprintf(row->cell[c++], CELL, "%s", vgrant_text(dev, "state"));
-	queues_text(dev, row->cell[c++], CELL);
-	snprintf(row->cell[c++], CELL, "%s", vgrant_text(counters, "requests"));
-	snprintf(row->cell[c++], CELL, "%s", vgrant_bytes(vgrant_number(counters, "bytes_read")));
-	snprintf(row->cell[c++], CELL, "%s",
-		 vgrant_bytes(vgrant_number(counters, "bytes_written")));
-	snprintf(row->cell[c++], CELL, "%s", vgrant_text(counters, "errors"));
-	snprintf(row->cell[c++], CELL, "%s", vgrant_duration(vgrant_number(dev, "uptime")));
+	row->cell[c++] =
+		strdup(strcmp(vgrant_text(dev, "kind"), "virtio") == 0 ? vgrant_text(dev, "id")
+								       : vgrant_text(dev, "name"));
+	row->cell[c++] = strdup(vgrant_printable(vgrant_text(dev, "type")));
+	row->cell[c++] = strdup(vgrant_text(dev, "state"));
+	queues_text(dev, queues, sizeof(queues));
+	row->cell[c++] = strdup(queues);
+	row->cell[c++] = strdup(vgrant_text(counters, "requests"));
+	row->cell[c++] = strdup(vgrant_bytes(vgrant_number(counters, "bytes_read")));
+	row->cell[c++] = strdup(vgrant_bytes(vgrant_number(counters, "bytes_written")));
+	row->cell[c++] = strdup(vgrant_text(counters, "errors"));
+	row->cell[c++] = strdup(vgrant_duration(vgrant_number(dev, "uptime")));
 	row->config = strdup(vgrant_printable(without_type(vgrant_text(dev, "config"))));
 	row->error = strdup(vgrant_printable(vgrant_text(dev, "error")));
 }
@@ -111,7 +112,7 @@ static void print_row(const struct row *row, const size_t *width)
 
 		if (columns[c].right)
 			pad(gap);
-		printf("%s", row->cell[c]);
+		printf("%s", row->cell[c] ? row->cell[c] : "");
 		if (!columns[c].right)
 			pad(gap);
 		if (c < COLUMNS - 2)
@@ -133,7 +134,7 @@ static int print_table(struct json_object *devices)
 		return VGRANT_FAILED;
 	}
 	for (int c = 0; c < COLUMNS - 1; c++)
-		snprintf(rows[0].cell[c], CELL, "%s", columns[c].title);
+		rows[0].cell[c] = strdup(columns[c].title);
 	rows[0].config = strdup(columns[COLUMNS - 1].title);
 	for (size_t i = 0; i < n; i++)
 		fill_row(json_object_array_get_idx(devices, i), &rows[i + 1]);
@@ -145,6 +146,8 @@ static int print_table(struct json_object *devices)
 	}
 	for (size_t i = 0; i <= n; i++) {
 		print_row(&rows[i], width);
+		for (int c = 0; c < COLUMNS - 1; c++)
+			free(rows[i].cell[c]);
 		free(rows[i].config);
 		free(rows[i].error);
 	}

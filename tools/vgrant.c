@@ -1,90 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vgrant.c - the command line: commands, options, and the small commands themselves
+ * vgrant.c - the command line: the table of commands, and the small ones themselves
  *
  * `vgrant COMMAND [OPTION...] [ARGUMENT...]`; options may stand before or after the
- * command. All options are in one table, which says which command takes which.
+ * command (options.c).
  */
 #include "tools/vgrant.h"
 
-#include <errno.h>
-#include <getopt.h>
 #include <json-c/json.h>
-#include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "backend/base/container.h"
 #include "backend/base/log.h"
-
-enum { BUFFERS = 8, COMMON = 's' };
-
-/* ---- words -------------------------------------------------------------- */
-
-void vgrant_complain(const char *fmt, ...)
-{
-	va_list ap;
-
-	fflush(stdout);
-	fputs("vgrant: ", stderr);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	putc('\n', stderr);
-}
-
-const char *vgrant_printable(const char *text)
-{
-	static char bufs[BUFFERS][4096];
-	static unsigned turn;
-	char *buf = bufs[turn++ % BUFFERS];
-
-	snprintf(buf, sizeof(bufs[0]), "%s", text);
-	for (unsigned char *p = (unsigned char *)buf; *p; p++) {
-		/* C0, DEL, and C1 as UTF-8 has it (0xc2 0x80 to 0xc2 0x9f) */
-		if (*p < 0x20 || *p == 0x7f)
-			*p = '?';
-		else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
-			p[0] = p[1] = '?';
-	}
-	return buf;
-}
-
-const char *vgrant_bytes(uint64_t bytes)
-{
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-	static char bufs[BUFFERS][24];
-	static unsigned turn;
-	char *buf = bufs[turn++ % BUFFERS];
-	double v = (double)bytes;
-	unsigned u = 0;
-
-	/* What would be rounded to 1024.0 goes to the next unit. */
-	for (; v >= 1023.95 && u < 6; u++)
-		v /= 1024;
-	snprintf(buf, sizeof(bufs[0]), u ? "%.1f %s" : "%.0f %s", v, units[u]);
-	return buf;
-}
-
-const char *vgrant_duration(uint64_t s)
-{
-	static char bufs[BUFFERS][32];
-	static unsigned turn;
-	char *buf = bufs[turn++ % BUFFERS];
-	size_t n = sizeof(bufs[0]);
-	unsigned long long m = s / 60, h = m / 60, d = h / 24;
-
-	if (d)
-		snprintf(buf, n, "%llud%02lluh", d, h % 24);
-	else if (h)
-		snprintf(buf, n, "%lluh%02llum", h, m % 60);
-	else if (m)
-		snprintf(buf, n, "%llum%02llus", m, (unsigned long long)s % 60);
-	else
-		snprintf(buf, n, "%llus", (unsigned long long)s);
-	return buf;
-}
 
 /* ---- small commands ----------------------------------------------------- */
 
@@ -229,7 +156,7 @@ static int version(const struct vgrant_options *opt, int argc, char **argv)
 	return ret;
 }
 
-const struct vgrant_command vgrant_commands[] = {
+static const struct vgrant_command commands[] = {
 	{ "list", "[GUEST]", "show devices, of one guest or of all", 0, 1, "jbv", vgrant_list },
 	{ "attach", "GUEST DEVICE", "add a device, as in: attach web blk,target=/srv/x.img", 2, 2,
 	  "", attach },
@@ -249,102 +176,16 @@ const struct vgrant_command vgrant_commands[] = {
 	{ NULL, NULL, NULL, 0, 0, NULL, NULL },
 };
 
-/* ---- options ------------------------------------------------------------ */
+/* ---- the command line ---------------------------------------------------- */
 
-static const struct {
-	char letter;
-	const char *name, *arg, *help;
-} options[] = {
-	{ 'j', "json", NULL, "list: print JSON" },
-	{ 'b', "brief", NULL, "list: print GUEST, NAME, TYPE, STATE, separated by tabs" },
-	{ 'v', "verbose", NULL, "list: print all that is known of each device" },
-	{ 's', "socket", "PATH", "vgrantd's control socket; default: as vgrantd.conf says" },
-	{ 'h', "help", NULL, "explain, and do nothing" },
-	{ 'V', "version", NULL, "print vgrant's own version" },
-};
-
-enum { N_OPTIONS = COUNT(options) };
-
-static bool is_common(char letter)
-{
-	return letter == 's' || letter == 'h' || letter == 'V';
-}
-
-void vgrant_print_option_help(const char *letters)
-{
-	for (int i = 0; i < N_OPTIONS; i++) {
-		char name[32];
-
-		if (!is_common(options[i].letter) && !strchr(letters, options[i].letter))
-			continue;
-		snprintf(name, sizeof(name), "--%s%s%s", options[i].name, options[i].arg ? " " : "",
-			 options[i].arg ? options[i].arg : "");
-		printf("  -%c, %-20s %s\n", options[i].letter, name, options[i].help);
-	}
-}
-
-/* What the command line holds. */
-struct parsed {
-	struct vgrant_options opt;
-	char used[N_OPTIONS + 1]; /* letters of the options that were given */
-	bool help, version;
-};
-
-static void take_option(struct parsed *p, char letter)
-{
-	if (!strchr(p->used, letter))
-		p->used[strlen(p->used)] = letter;
-	switch (letter) {
-	case 'j':
-		p->opt.json = true;
-		break;
-	case 'b':
-		p->opt.brief = true;
-		break;
-	case 'v':
-		p->opt.verbose = true;
-		break;
-	case 's':
-		p->opt.socket = optarg;
-		break;
-	case 'h':
-		p->help = true;
-		break;
-	default:
-		p->version = true;
-	}
-}
-
-/* Return: VGRANT_OK, arguments gathered at argv[optind]; or VGRANT_USAGE, told by getopt. */
-static int parse_options(int argc, char **argv, struct parsed *p)
-{
-	struct option table[N_OPTIONS + 1] = { 0 };
-	char letters[2 * N_OPTIONS + 1] = "";
-	int c;
-
-	for (int i = 0; i < N_OPTIONS; i++) {
-		table[i].name = options[i].name;
-		table[i].has_arg = options[i].arg ? required_argument : no_argument;
-		table[i].val = (unsigned char)options[i].letter;
-		sprintf(letters + strlen(letters), "%c%s", options[i].letter,
-			options[i].arg ? ":" : "");
-	}
-	while ((c = getopt_long(argc, argv, letters, table, NULL)) != -1) {
-		if (c == '?')
-			return VGRANT_USAGE;
-		take_option(p, (char)c);
-	}
-	return VGRANT_OK;
-}
-
-static int run(const struct vgrant_command *cmd, const struct parsed *p, int argc, char **argv)
+static int run(const struct vgrant_command *cmd, const struct vgrant_line *p, int argc, char **argv)
 {
 	char *name = (char *)(uintptr_t)cmd->name;
 
 	if (p->help)
 		return vgrant_help(&p->opt, 1, &name);
 	for (const char *u = p->used; *u; u++) {
-		if (!is_common(*u) && !strchr(cmd->options, *u)) {
+		if (!vgrant_is_common(*u) && !strchr(cmd->options, *u)) {
 			vgrant_complain("%s takes no option -%c; see `vgrant help %s`", cmd->name,
 					*u, cmd->name);
 			return VGRANT_USAGE;
@@ -360,8 +201,8 @@ static int run(const struct vgrant_command *cmd, const struct parsed *p, int arg
 
 int main(int argc, char **argv)
 {
-	struct parsed p = { 0 };
-	int ret = parse_options(argc, argv, &p);
+	struct vgrant_line p = { .opt.commands = commands };
+	int ret = vgrant_parse(&argc, &argv, &p);
 
 	vg_log_init(VG_LOG_STDERR, VG_LOG_WARN, NULL);
 	if (ret != VGRANT_OK)
@@ -370,15 +211,13 @@ int main(int argc, char **argv)
 		printf("vgrant %s\n", VG_VERSION);
 		return VGRANT_OK;
 	}
-	argc -= optind;
-	argv += optind;
 	if (argc == 0 && p.help)
 		return vgrant_help(&p.opt, 0, argv);
 	if (argc == 0) {
 		vgrant_complain("no command given; `vgrant help` lists them");
 		return VGRANT_USAGE;
 	}
-	for (const struct vgrant_command *c = vgrant_commands; c->name; c++) {
+	for (const struct vgrant_command *c = commands; c->name; c++) {
 		if (strcmp(c->name, argv[0]) == 0) {
 			ret = run(c, &p, argc - 1, argv + 1);
 			/* A full disk or a closed pipe is no success. */

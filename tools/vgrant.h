@@ -2,9 +2,9 @@
 /*
  * vgrant.h - the command line, `vgrant`: what its files share
  *
- * vgrant.c has the table of commands and the options; client.c talks to vgrantd;
- * list.c prints devices; check.c and help.c need no daemon: they go by the
- * devices' own tables.
+ * vgrant.c has the table of commands, options.c the options; client.c talks to
+ * vgrantd; list.c prints devices; check.c and help.c need no daemon: they go by
+ * the devices' own tables. text.c is what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
  */
@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 struct json_object;
+struct vgrant_command;
 
 enum vgrant_exit {
 	VGRANT_OK = 0,
@@ -29,6 +30,7 @@ enum vgrant_exit {
 struct vgrant_options {
 	const char *socket; /* NULL: as vgrantd.conf says */
 	bool json, brief, verbose;
+	const struct vgrant_command *commands; /* all that there are, for `vgrant help` */
 };
 
 struct vgrant_command {
@@ -40,10 +42,28 @@ struct vgrant_command {
 	int (*run)(const struct vgrant_options *opt, int argc, char **argv);
 };
 
-extern const struct vgrant_command vgrant_commands[]; /* ended by name NULL */
+enum { VGRANT_LETTERS = 16 };
+
+/* What the command line holds beside the command and its arguments. */
+struct vgrant_line {
+	struct vgrant_options opt;
+	char used[VGRANT_LETTERS]; /* letters of the options that were given, each once */
+	bool help, version;
+};
 
 /** vgrant_complain - "vgrant: ..." on stderr */
 void vgrant_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/**
+ * vgrant_parse - take the options out of a command line
+ * @argc, @argv: main()'s; what is left of them on return: the command and its arguments
+ *
+ * Return: VGRANT_OK, or VGRANT_USAGE after a complaint.
+ */
+int vgrant_parse(int *argc, char ***argv, struct vgrant_line *line);
+
+/** vgrant_is_common - does every command take the option @letter? */
+bool vgrant_is_common(char letter);
 
 /** vgrant_print_option_help - one line for each option in @letters */
 void vgrant_print_option_help(const char *letters);

@@ -8,6 +8,8 @@
 #ifndef VG_LIMITS_H
 #define VG_LIMITS_H
 
+#include <stdint.h>
+
 /* Descriptors of a ring on the grant port. A ring costs the host its mapping (16 bytes a
  * descriptor, of maptrack frames one in 256) and a request record each. */
 #define VG_LIMIT_QUEUE_SIZE 32768u
@@ -25,6 +27,12 @@
 
 /* 1 GiB: a discard or write-zeroes request keeps one kernel thread busy meanwhile. */
 #define VG_LIMIT_DISCARD_SECTORS (1u << 21)
+
+/* Kernel threads of one loop that run what would block (io-wq): reads and writes of files that
+ * cannot wait otherwise, fallocate; and the same for sockets and devices. Without a bound the kernel
+ * starts four a processor for the first kind and any number for the second. */
+#define VG_LIMIT_IO_THREADS	    16u
+#define VG_LIMIT_IO_THREADS_UNBOUND 4u
 
 /* Pages of all pools of a device: 32 MiB. One maptrack entry each, of 1024 frames x 256 for the
  * whole backend domain (Xen: gnttab_max_maptrack_frames). */
@@ -60,5 +68,16 @@
 
 /* A worker that dies is started again, after 0.1 s, then twice as long each time up to this. */
 #define VG_LIMIT_RESTART_DELAY_S 10u
+
+/*
+ * A guest's devices together. A device may hold what the limits above allow; how much of that it
+ * gets the supervisor says (daemon/budget.h), so that what [limits] of vgrantd.conf gives a guest is
+ * not exceeded by all its devices.
+ */
+struct vg_budget {
+	uint32_t pool_pages;   /* of pools, mapped; at most VG_LIMIT_POOL_PAGES */
+	uint32_t data_pages;   /* of data, mapped at once; at most VG_LIMIT_DATA_PAGES */
+	uint64_t bounce_bytes; /* out at once; at most VG_LIMIT_BOUNCE_BYTES */
+};
 
 #endif /* VG_LIMITS_H */

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
+
 static enum vg_log_target log_target = VG_LOG_STDERR;
 static enum vg_log_level log_max = VG_LOG_INFO;
 static char log_who[160];
@@ -131,4 +133,27 @@ int vg_fail(struct vg_err *err, int code, const char *fmt, ...)
 		make_printable(err->text);
 	}
 	return code;
+}
+
+static const char *const level_words[] = {
+	[VG_LOG_ERR] = "error",
+	[VG_LOG_WARN] = "warning",
+	[VG_LOG_INFO] = "info",
+	[VG_LOG_DEBUG] = "debug",
+};
+
+int vg_log_level_parse(const char *word, enum vg_log_level *level)
+{
+	for (unsigned i = 0; i < COUNT(level_words); i++) {
+		if (level_words[i] && strcmp(level_words[i], word) == 0) {
+			*level = (enum vg_log_level)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+const char *vg_log_level_word(enum vg_log_level level)
+{
+	return level_words[level];
 }

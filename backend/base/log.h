@@ -33,6 +33,12 @@ void vg_log(enum vg_log_level level, const char *fmt, ...) __attribute__((format
 #define vg_info(...)  vg_log(VG_LOG_INFO, __VA_ARGS__)
 #define vg_debug(...) vg_log(VG_LOG_DEBUG, __VA_ARGS__)
 
+/** vg_log_level_parse - "error", "warning", "info", "debug". Return: 0 or -EINVAL. */
+int vg_log_level_parse(const char *word, enum vg_log_level *level);
+
+/** vg_log_level_word - the word that vg_log_level_parse() takes for @level */
+const char *vg_log_level_word(enum vg_log_level level);
+
 /* At most @burst lines per @interval_s seconds; how many were dropped is told by the next one. */
 struct vg_ratelimit {
 	unsigned interval_s;

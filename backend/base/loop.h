@@ -9,6 +9,10 @@
  * devices batch what one turn completed (one grant-copy hypercall, one used
  * index, one notification).
  *
+ * A worker's loops are born disabled and enabled by the sandbox, which says what the kernel takes
+ * from them from then on. Until then what is queued waits, and nothing reaches the kernel: no thread
+ * of the kernel's that would keep the privileges of before can exist.
+ *
  * A loop belongs to one thread at a time: the one that turns it. Only vg_loop_post() may be called
  * from another.
  */
@@ -20,6 +24,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+struct sockaddr;
 struct vg_loop;
 
 /* One operation under way. Embed it; it must live until done() is called. */
@@ -30,10 +35,24 @@ struct vg_io {
 
 struct vg_tether; /* private: what the kernel holds of a watch or a timer */
 
+/* What a restricted loop may be asked for, beside watches, timers and vg_loop_cancel(): names the
+ * functions below. A device says what it needs in its vg_sandbox_needs. */
+enum {
+	VG_LOOP_READ = 1u << 0,	 /* vg_loop_readv() */
+	VG_LOOP_WRITE = 1u << 1, /* vg_loop_writev() */
+	VG_LOOP_SYNC = 1u << 2,	 /* vg_loop_fdatasync() */
+	VG_LOOP_FALLOCATE = 1u << 3,
+	VG_LOOP_ACCEPT = 1u << 4,
+	VG_LOOP_CONNECT = 1u << 5,
+	VG_LOOP_SEND = 1u << 6,
+	VG_LOOP_RECV = 1u << 7,
+	VG_LOOP_ANY = ~0u, /* all that the kernel can: no restriction */
+};
+
 /* A file descriptor watched for readability until unwatched. Zero it, set ready. */
 struct vg_watch {
 	struct vg_tether *tether; /* private; NULL: not watching */
-	/* @events: POLLIN, POLLHUP, POLLERR. May unwatch itself, and free @w. */
+	/* @events: POLLIN, POLLOUT (of those asked for), POLLHUP, POLLERR. May unwatch itself, and free @w. */
 	void (*ready)(struct vg_watch *w, unsigned events);
 };
 
@@ -67,6 +86,23 @@ struct vg_post {
  */
 int vg_loop_new(unsigned entries, struct vg_loop **out);
 
+/**
+ * vg_loop_new_disabled - make a loop that vg_loops_enable() must enable
+ *
+ * Operations, watches and timers can be queued meanwhile, @entries at most, and posts; vg_loop_turn()
+ * fails with -EBADFD, and vg_loop_run() waits. Otherwise as vg_loop_new().
+ */
+int vg_loop_new_disabled(unsigned entries, struct vg_loop **out);
+
+/**
+ * vg_loops_enable - enable all disabled loops of this process, for good
+ * @may: VG_LOOP_*: what the kernel takes from them; all else fails with -EACCES, whoever asks
+ *
+ * Return: 0; -EBUSY: a loop of this process is enabled already and not restricted (with
+ * VG_LOOP_ANY that does not matter); or negative errno.
+ */
+int vg_loops_enable(unsigned may);
+
 /** vg_loop_free - close the loop; operations in flight are cancelled without their done() */
 void vg_loop_free(struct vg_loop *loop);
 
@@ -96,6 +132,21 @@ void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd);
 void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
 		       uint64_t len);
 
+/* Sockets. @flags of accept4(2), send(2), recv(2). What a pointer points to must live until done. */
+void vg_loop_accept(struct vg_loop *loop, struct vg_io *io, int fd, int flags);
+void vg_loop_connect(struct vg_loop *loop, struct vg_io *io, int fd, const struct sockaddr *addr,
+		     unsigned len);
+void vg_loop_send(struct vg_loop *loop, struct vg_io *io, int fd, const void *buf, size_t len,
+		  int flags);
+void vg_loop_recv(struct vg_loop *loop, struct vg_io *io, int fd, void *buf, size_t len, int flags);
+
+/**
+ * vg_loop_cancel - end an operation that is under way, if that can still be done
+ *
+ * io->done() comes in any case, in a later turn: with -ECANCELED, or with what it had come to.
+ */
+void vg_loop_cancel(struct vg_loop *loop, struct vg_io *io);
+
 /**
  * vg_loop_watch - call @w->ready when @fd becomes readable
  *
@@ -103,6 +154,9 @@ void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode,
  * come. On POLLERR or POLLHUP alone, unwatch: the descriptor will never be readable again.
  */
 void vg_loop_watch(struct vg_loop *loop, struct vg_watch *w, int fd);
+
+/** vg_loop_watch_for - the same for @events: POLLIN, POLLOUT or both */
+void vg_loop_watch_for(struct vg_loop *loop, struct vg_watch *w, int fd, unsigned events);
 
 /** vg_loop_watch_fd - the descriptor that @w watches, or -1 */
 int vg_loop_watch_fd(const struct vg_watch *w);
@@ -139,6 +193,13 @@ void vg_loop_post(struct vg_loop *loop, struct vg_post *p);
 
 /** vg_loop_current - the loop that this thread is turning: that of the callback. NULL: none. */
 struct vg_loop *vg_loop_current(void);
+
+/**
+ * vg_loop_now - vg_now_ns() of this turn: no earlier than what the turn handles came in
+ *
+ * Taken once a turn, when it is asked for: enough for rates and deadlines, and free on the data path.
+ */
+int64_t vg_loop_now(struct vg_loop *loop);
 
 /** vg_now_ns - CLOCK_MONOTONIC in nanoseconds */
 int64_t vg_now_ns(void);

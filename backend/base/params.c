@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/number.h"
 
 /* An own number of a device stays below the numbers that xl gives to disks (hda is 768), so that
  * one number names one device of a guest, whatever its node's type is. */
@@ -256,38 +257,12 @@ static int parse_bool(const char *s, bool *out)
 	return -EINVAL;
 }
 
-static int digit(char c, unsigned base)
-{
-	int d = -1;
-
-	if (c >= '0' && c <= '9')
-		d = c - '0';
-	else if (c >= 'a' && c <= 'f')
-		d = c - 'a' + 10;
-	else if (c >= 'A' && c <= 'F')
-		d = c - 'A' + 10;
-	return d >= 0 && (unsigned)d < base ? d : -1;
-}
-
-/* strtoull() would take signs, blanks, octal; this takes digits. @end: behind the last of them. */
+/* Decimal, or hexadecimal behind 0x. @end: behind the last digit. */
 static int parse_digits(const char *s, const char **end, uint64_t *out)
 {
-	unsigned base = 10;
-	uint64_t v = 0;
+	bool hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
 
-	if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X')) {
-		base = 16;
-		s += 2;
-	}
-	if (digit(*s, base) < 0)
-		return -EINVAL;
-	for (int d; (d = digit(*s, base)) >= 0; s++) {
-		if (__builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, d, &v))
-			return -ERANGE;
-	}
-	*end = s;
-	*out = v;
-	return 0;
+	return vg_digits(hex ? s + 2 : s, hex ? 16 : 10, end, out);
 }
 
 static int parse_uint(const char *s, uint64_t *out)
@@ -345,6 +320,7 @@ static int check_value(const struct vg_param_def *def, const char *value, struct
 
 	switch (def->kind) {
 	case VG_PARAM_STRING:
+	case VG_PARAM_PATH:
 		if (def->required && !*value)
 			return vg_fail(err, -EINVAL, "%s must not be empty", def->key);
 		return 0;
@@ -451,4 +427,44 @@ uint64_t vg_params_uint(const struct vg_params *p, const struct vg_param_def *de
 	if (s)
 		ret = def && def->kind == VG_PARAM_SIZE ? parse_size(s, &v) : parse_uint(s, &v);
 	return ret == 0 ? v : 0;
+}
+
+/* What people write who are used to a shell, or to xl's disk = [...], is told in their words. */
+static int check_path(const struct vg_param_def *def, const char *value, struct vg_err *err)
+{
+	size_t prefix = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789");
+
+	if (!value[0] || value[0] == '/')
+		return 0;
+	if (value[0] == '~' || value[0] == '$')
+		return vg_fail(
+			err, -EINVAL,
+			"%s must be a path that begins with a slash, not \"%.64s\": no shell "
+			"reads it, so write out what %s stands for",
+			def->key, value, value[0] == '~' ? "~" : "the variable");
+	if (prefix && value[prefix] == ':')
+		return vg_fail(
+			err, -EINVAL,
+			"%s must be a path that begins with a slash, not \"%.64s\": there are no "
+			"prefixes such as xl's %.*s: for a disk, write the path alone",
+			def->key, value, (int)prefix, value);
+	return vg_fail(
+		err, -EINVAL,
+		"%s must be a path that begins with a slash, not \"%.64s\": vgrantd does not "
+		"run in the folder that it was written in",
+		def->key, value);
+}
+
+int vg_params_check_paths(const struct vg_params *p, const struct vg_param_def *defs,
+			  struct vg_err *err)
+{
+	int ret = 0;
+
+	for (; ret == 0 && defs && defs->key; defs++) {
+		const char *value = vg_params_str(p, NULL, defs->key);
+
+		if (value && defs->kind == VG_PARAM_PATH)
+			ret = check_path(defs, value, err);
+	}
+	return ret;
 }

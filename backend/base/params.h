@@ -20,6 +20,7 @@
 
 enum vg_param_kind {
 	VG_PARAM_STRING,
+	VG_PARAM_PATH, /* see vg_params_check_paths() */
 	VG_PARAM_BOOL, /* 0/1, no/yes, off/on, false/true; alone: 1 */
 	VG_PARAM_UINT, /* decimal, or 0x hexadecimal; within min and max */
 	VG_PARAM_SIZE, /* bytes; suffix K, M, G, T: powers of 1024 */
@@ -72,6 +73,16 @@ int vg_params_replace(const char *spec, const char *key, const char *value, char
  */
 int vg_params_check(const struct vg_params *p, const struct vg_param_def *defs,
 		    const struct vg_param_def *common, struct vg_err *err);
+
+/**
+ * vg_params_check_paths - do paths begin with a slash?
+ *
+ * For configurations, which are written in one folder and read in another: a relative path, ~, $HOME
+ * or the prefixes of xl's disks mean nothing there. Beside vg_params_check(), which does not mind.
+ * Return: 0, or -EINVAL with a sentence that begins with the key.
+ */
+int vg_params_check_paths(const struct vg_params *p, const struct vg_param_def *defs,
+			  struct vg_err *err);
 
 /* Keys that every device has: "backend" (domain name or number), "id" and "packed". In params.c. */
 extern const struct vg_param_def vg_common_params[];

@@ -11,13 +11,13 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/number.h"
 #include "backend/control/int.h"
 #include "backend/control/json.h"
-#include "backend/daemon/settings.h"
 
 /* ---- requests ----------------------------------------------------------- */
 
-static struct vg_control_req *req_new(struct client *client)
+static struct vg_control_req *req_new(struct vg_client *client)
 {
 	struct vg_control *c = client->control;
 	struct vg_control_req *req = calloc(1, sizeof(*req));
@@ -58,6 +58,7 @@ enum { ARGS_MAX = 4 };
 struct command {
 	const char *name;
 	bool changes; /* only for who may change things */
+	int needs;    /* offset of the function in vg_control_ops that must be there; -1: none */
 	struct {
 		const char *key;
 		bool optional;
@@ -74,11 +75,6 @@ static void fail_text(struct vg_control_req *req, int code, const char *text)
 	vg_control_fail(req, code, &err);
 }
 
-static void cannot(struct vg_control_req *req)
-{
-	fail_text(req, -EOPNOTSUPP, "this vgrantd cannot do that");
-}
-
 /* "0", "virtio/0" -> @t. @kind: room for the kind. */
 static int parse_target(const char *guest, const char *id, char *kind, size_t kind_len,
 			struct vg_control_target *t, struct vg_control_req *req)
@@ -86,6 +82,7 @@ static int parse_target(const char *guest, const char *id, char *kind, size_t ki
 	const char *slash = strrchr(id, '/');
 	const char *number = slash ? slash + 1 : id;
 	size_t n = slash ? (size_t)(slash - id) : 0;
+	uint64_t v = 0;
 
 	*t = (struct vg_control_target){ .guest = guest };
 	if (slash && n > 0 && n < kind_len) {
@@ -93,23 +90,18 @@ static int parse_target(const char *guest, const char *id, char *kind, size_t ki
 		kind[n] = '\0';
 		t->kind = kind;
 	}
-	if ((slash && !t->kind) || !*number || strlen(number) > 9 ||
-	    number[strspn(number, "0123456789")]) {
+	if ((slash && !t->kind) || vg_number(number, 10, INT32_MAX, &v) < 0) {
 		fail_text(req, -EINVAL,
 			  "a device is named by its number or name as `vgrant list` shows them: 0, "
 			  "or virtio/0");
 		return -EINVAL;
 	}
-	t->id = (unsigned)strtoul(number, NULL, 10);
+	t->id = (unsigned)v;
 	return 0;
 }
 
 static void run_list(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
 {
-	if (!c->cfg.ops->list) {
-		cannot(req);
-		return;
-	}
 	req->devices = json_object_new_array();
 	json_object_object_add(req->answer, "devices", req->devices);
 	c->cfg.ops->list(c->cfg.ctx, req, arg[0]);
@@ -117,10 +109,7 @@ static void run_list(struct vg_control *c, struct vg_control_req *req, const cha
 
 static void run_attach(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
 {
-	if (c->cfg.ops->attach)
-		c->cfg.ops->attach(c->cfg.ctx, req, arg[0], arg[1]);
-	else
-		cannot(req);
+	c->cfg.ops->attach(c->cfg.ctx, req, arg[0], arg[1]);
 }
 
 static void run_detach(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
@@ -128,9 +117,7 @@ static void run_detach(struct vg_control *c, struct vg_control_req *req, const c
 	struct vg_control_target t;
 	char kind[32];
 
-	if (!c->cfg.ops->detach)
-		cannot(req);
-	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
 		c->cfg.ops->detach(c->cfg.ctx, req, &t);
 }
 
@@ -139,9 +126,7 @@ static void run_set(struct vg_control *c, struct vg_control_req *req, const char
 	struct vg_control_target t;
 	char kind[32];
 
-	if (!c->cfg.ops->set)
-		cannot(req);
-	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
 		c->cfg.ops->set(c->cfg.ctx, req, &t, arg[2], arg[3]);
 }
 
@@ -150,9 +135,7 @@ static void run_trace(struct vg_control *c, struct vg_control_req *req, const ch
 	struct vg_control_target t;
 	char kind[32];
 
-	if (!c->cfg.ops->trace)
-		cannot(req);
-	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
 		c->cfg.ops->trace(c->cfg.ctx, req, &t);
 }
 
@@ -164,11 +147,8 @@ static void run_show_config(struct vg_control *c, struct vg_control_req *req,
 	FILE *out = open_memstream(&text, &len);
 
 	(void)arg;
-	if (!out || !c->cfg.ops->show_config) {
-		if (out)
-			fclose(out);
-		free(text);
-		cannot(req);
+	if (!out) {
+		fail_text(req, -ENOMEM, "out of memory");
 		return;
 	}
 	c->cfg.ops->show_config(c->cfg.ctx, out);
@@ -182,9 +162,7 @@ static void run_log_level(struct vg_control *c, struct vg_control_req *req, cons
 {
 	enum vg_log_level level;
 
-	if (!c->cfg.ops->log_level) {
-		cannot(req);
-	} else if (vg_log_level_parse(arg[0], &level) < 0) {
+	if (vg_log_level_parse(arg[0], &level) < 0) {
 		fail_text(req, -EINVAL, "a level is one of: error, warning, info, debug");
 	} else {
 		c->cfg.ops->log_level(c->cfg.ctx, level);
@@ -202,28 +180,38 @@ static void run_version(struct vg_control *c, struct vg_control_req *req, const 
 static void run_shutdown(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
 {
 	(void)arg;
-	if (!c->cfg.ops->shutdown) {
-		cannot(req);
-		return;
-	}
 	vg_control_ok(req);
 	c->cfg.ops->shutdown(c->cfg.ctx);
 }
 
+#define NEEDS(member) ((int)offsetof(struct vg_control_ops, member))
+
 static const struct command commands[] = {
-	{ "list", false, { { "guest", true } }, run_list },
-	{ "attach", true, { { "guest", false }, { "device", false } }, run_attach },
-	{ "detach", true, { { "guest", false }, { "id", false } }, run_detach },
+	{ "list", false, NEEDS(list), { { "guest", true } }, run_list },
+	{ "attach", true, NEEDS(attach), { { "guest", false }, { "device", false } }, run_attach },
+	{ "detach", true, NEEDS(detach), { { "guest", false }, { "id", false } }, run_detach },
 	{ "set",
 	  true,
+	  NEEDS(set),
 	  { { "guest", false }, { "id", false }, { "key", false }, { "value", false } },
 	  run_set },
-	{ "trace", false, { { "guest", false }, { "id", false } }, run_trace },
-	{ "show-config", false, { { NULL, false } }, run_show_config },
-	{ "log-level", true, { { "level", false } }, run_log_level },
-	{ "version", false, { { NULL, false } }, run_version },
-	{ "shutdown", true, { { NULL, false } }, run_shutdown },
+	{ "trace", false, NEEDS(trace), { { "guest", false }, { "id", false } }, run_trace },
+	{ "show-config", false, NEEDS(show_config), { { NULL, false } }, run_show_config },
+	{ "log-level", true, NEEDS(log_level), { { "level", false } }, run_log_level },
+	{ "version", false, -1, { { NULL, false } }, run_version },
+	{ "shutdown", true, NEEDS(shutdown), { { NULL, false } }, run_shutdown },
 };
+
+/* Has the supervisor a function for it? */
+static bool can_run(const struct vg_control *c, const struct command *cmd)
+{
+	void (*fn)(void);
+
+	if (cmd->needs < 0)
+		return true;
+	memcpy(&fn, (const char *)c->cfg.ops + cmd->needs, sizeof(fn));
+	return fn != NULL;
+}
 
 /* The text of a string or a whole number; NULL: another type, or a NUL in it. */
 static const char *text_of(struct json_object *value)
@@ -274,7 +262,7 @@ static int take_args(const struct command *cmd, struct json_object *obj, const c
 	return 0;
 }
 
-static int run_line(struct client *client, struct json_object *obj, struct vg_err *err)
+static int run_line(struct vg_client *client, struct json_object *obj, struct vg_err *err)
 {
 	const char *arg[ARGS_MAX] = { NULL };
 	const struct command *cmd;
@@ -290,6 +278,8 @@ static int run_line(struct client *client, struct json_object *obj, struct vg_er
 			       json_object_get_string(name));
 	if (cmd->changes && !client->may_change)
 		return vg_fail(err, -EPERM, "only root may %s", cmd->name);
+	if (!can_run(client->control, cmd))
+		return vg_fail(err, -EOPNOTSUPP, "this vgrantd cannot do that");
 	ret = take_args(cmd, obj, arg, err);
 	if (ret < 0)
 		return ret;
@@ -300,7 +290,7 @@ static int run_line(struct client *client, struct json_object *obj, struct vg_er
 	return 0;
 }
 
-void vg_control_handle_line(struct client *client, const char *line, size_t len)
+void vg_control_handle_line(struct vg_client *client, const char *line, size_t len)
 {
 	struct json_object *obj;
 	struct vg_err err;
@@ -313,7 +303,7 @@ void vg_control_handle_line(struct client *client, const char *line, size_t len)
 		ret = run_line(client, obj, &err);
 	json_object_put(obj);
 	if (ret < 0)
-		vg_control_queue_error(client, ret, err.text);
+		vg_client_send_error(client, ret, err.text);
 }
 
 /* ---- answers ------------------------------------------------------------ */
@@ -337,33 +327,33 @@ void vg_control_add_str(struct vg_control_req *req, const char *key, const char 
 /* Queued bytes, and perhaps lines that waited behind the request, are for the next turn. */
 static void finish(struct vg_control_req *req)
 {
-	struct client *client = req->client;
+	struct vg_client *client = req->client;
 
 	vg_control_req_free(req);
 	if (!client)
 		return;
 	client->since = vg_now_ns();
-	vg_control_set_interest(client);
+	vg_client_set_interest(client);
 	vg_loop_timer(client->control->loop, &client->control->again, 0);
 }
 
 void vg_control_ok(struct vg_control_req *req)
 {
 	if (req->client)
-		vg_control_queue(req->client, req->answer);
+		vg_client_send(req->client, req->answer);
 	finish(req);
 }
 
 void vg_control_fail(struct vg_control_req *req, int code, const struct vg_err *err)
 {
 	if (req->client)
-		vg_control_queue_error(req->client, code, err->text);
+		vg_client_send_error(req->client, code, err->text);
 	finish(req);
 }
 
 int vg_control_line(struct vg_control_req *req, const char *text)
 {
-	struct client *client = req->client;
+	struct vg_client *client = req->client;
 	struct json_object *obj;
 
 	if (!client)
@@ -379,7 +369,7 @@ int vg_control_line(struct vg_control_req *req, const char *text)
 	if (req->dropped)
 		json_object_object_add(obj, "dropped", json_object_new_uint64(req->dropped));
 	req->dropped = 0;
-	vg_control_queue(client, obj);
+	vg_client_send(client, obj);
 	json_object_put(obj);
 	return 0;
 }
@@ -395,11 +385,12 @@ void vg_control_on_gone(struct vg_control_req *req, void (*gone)(void *arg), voi
 	req->gone_arg = arg;
 }
 
+/* As xl does (libxl_domain_qualifier_to_domid): what is all digits is a number, and no name. */
 bool vg_control_is_guest(const char *text, const char *name, unsigned domid)
 {
-	char number[16];
+	uint64_t number;
+	int ret =
+		domid == VG_CONTROL_NO_DOMAIN ? -EINVAL : vg_number(text, 10, UINT32_MAX, &number);
 
-	snprintf(number, sizeof(number), "%u", domid);
-	return strcmp(text, name) == 0 ||
-	       (domid != VG_CONTROL_NO_DOMAIN && strcmp(text, number) == 0);
+	return ret == -EINVAL ? strcmp(text, name) == 0 : ret == 0 && number == domid;
 }

@@ -33,165 +33,17 @@
 #include "backend/control/int.h"
 #include "backend/control/json.h"
 
-/* ---- clients ------------------------------------------------------------ */
-
-/* Close and forget, but for the memory, which reap() frees: somebody may be looking at it. */
-static void drop(struct client *client)
-{
-	struct vg_control_req *req = client->req;
-
-	if (client->fd < 0)
-		return;
-	/* Said in so many words, because a worker that was forked meanwhile may hold a copy of the
-	 * descriptor, and close() alone would then end nothing. */
-	epoll_ctl(client->control->epoll_fd, EPOLL_CTL_DEL, client->fd, NULL);
-	shutdown(client->fd, SHUT_RDWR);
-	close(client->fd);
-	client->fd = -1;
-	client->control->n_clients--;
-	if (!req)
-		return;
-	req->client = NULL;
-	client->req = NULL;
-	if (req->gone)
-		req->gone(req->gone_arg);
-}
-
-static void reap(struct vg_control *c)
-{
-	for (struct client **p = &c->clients; *p;) {
-		struct client *client = *p;
-
-		if (client->fd >= 0) {
-			p = &client->next;
-			continue;
-		}
-		*p = client->next;
-		free(client->out);
-		free(client);
-	}
-}
-
-/* What to wait for: see the top of the file. A hangup is always reported. */
-void vg_control_set_interest(struct client *client)
-{
-	struct epoll_event ev = { .data.ptr = client };
-
-	if (client->fd < 0)
-		return;
-	if (vg_control_unsent(client))
-		ev.events = EPOLLOUT;
-	else if (!client->req && !client->no_more)
-		ev.events = EPOLLIN;
-	if (ev.events == client->interest)
-		return;
-	client->interest = ev.events;
-	epoll_ctl(client->control->epoll_fd, EPOLL_CTL_MOD, client->fd, &ev);
-}
-
-/* Queue @len bytes; serve() sends them. */
-static int queue(struct client *client, const char *bytes, size_t len)
-{
-	size_t unsent = client->out_len - client->out_sent;
-	char *out;
-
-	if (unsent + len > ANSWER_MAX)
-		return -EMSGSIZE;
-	if (unsent == 0)
-		client->since = vg_now_ns();
-	if (client->out_sent)
-		memmove(client->out, client->out + client->out_sent, unsent);
-	client->out_len = unsent;
-	client->out_sent = 0;
-	out = realloc(client->out, unsent + len);
-	if (!out)
-		return -ENOMEM;
-	memcpy(out + unsent, bytes, len);
-	client->out = out;
-	client->out_len += len;
-	vg_control_set_interest(client);
-	return 0;
-}
-
-/* Queue @obj as a line. A client that cannot be answered is told nothing more, and closed. */
-void vg_control_queue(struct client *client, struct json_object *obj)
-{
-	const char *text = json_object_to_json_string_ext(
-		obj, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-	int ret = text ? queue(client, text, strlen(text)) : -ENOMEM;
-
-	if (ret == 0)
-		ret = queue(client, "\n", 1);
-	if (ret == 0)
-		return;
-	vg_error("an answer on the control socket could not be sent: %s", strerror(-ret));
-	client->no_more = true;
-	shutdown(client->fd, SHUT_RDWR);
-}
-
-void vg_control_queue_error(struct client *client, int code, const char *text)
-{
-	struct json_object *obj = json_object_new_object();
-
-	json_object_object_add(obj, "ok", json_object_new_boolean(false));
-	json_object_object_add(obj, "error", vg_json_text(text));
-	json_object_object_add(obj, "errno", json_object_new_int(-code));
-	vg_control_queue(client, obj);
-	json_object_put(obj);
-}
-
-static void flush(struct client *client)
-{
-	while (client->fd >= 0 && vg_control_unsent(client)) {
-		ssize_t n = send(client->fd, client->out + client->out_sent,
-				 client->out_len - client->out_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0) {
-			drop(client);
-			return;
-		}
-		client->out_sent += (size_t)n;
-		client->since = vg_now_ns();
-	}
-	/* Memory of a large answer is not kept. */
-	free(client->out);
-	client->out = NULL;
-	client->out_len = 0;
-	client->out_sent = 0;
-}
-
 /* ---- serving ------------------------------------------------------------ */
 
-static void read_more(struct client *client)
-{
-	size_t room = sizeof(client->in) - client->in_len;
-	ssize_t n = room ? recv(client->fd, client->in + client->in_len, room, MSG_DONTWAIT) : 0;
-
-	if (room == 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
-		return;
-	if (n < 0)
-		drop(client);
-	else if (n == 0)
-		client->no_more = true;
-	else if (client->in_len == 0)
-		client->since = vg_now_ns();
-	if (n > 0)
-		client->in_len += (size_t)n;
-}
-
 /* Handle lines while nothing is waited for. Return: false: there are more, for later. */
-static bool handle_lines(struct client *client)
+static bool handle_lines(struct vg_client *client)
 {
 	for (int i = 0; i < LINES; i++) {
 		char line[REQUEST_MAX];
 		char *end;
 		size_t len;
 
-		if (client->fd < 0 || client->req || vg_control_unsent(client))
+		if (client->fd < 0 || client->req || vg_client_unsent(client))
 			return true;
 		end = memchr(client->in, '\n', client->in_len);
 		if (!end)
@@ -203,31 +55,31 @@ static bool handle_lines(struct client *client)
 		memmove(client->in, end + 1, client->in_len);
 		client->since = vg_now_ns();
 		vg_control_handle_line(client, line, len);
-		flush(client);
+		vg_client_flush(client);
 	}
 	return false;
 }
 
 /* Do what can be done for a client now. */
-static void pump(struct client *client)
+static void pump(struct vg_client *client)
 {
 	struct vg_control *c = client->control;
 
-	flush(client);
+	vg_client_flush(client);
 	if (!handle_lines(client))
 		vg_loop_timer(c->loop, &c->again, 0);
 	if (client->fd < 0)
 		return;
 	if (client->in_len == sizeof(client->in) && !memchr(client->in, '\n', client->in_len)) {
-		vg_control_queue_error(client, -E2BIG, "the request is too long");
+		vg_client_send_error(client, -E2BIG, "the request is too long");
 		client->in_len = 0;
 		client->no_more = true;
-		flush(client);
+		vg_client_flush(client);
 	}
-	if (client->no_more && !client->req && !vg_control_unsent(client) &&
+	if (client->no_more && !client->req && !vg_client_unsent(client) &&
 	    !memchr(client->in, '\n', client->in_len))
-		drop(client);
-	vg_control_set_interest(client);
+		vg_client_drop(client);
+	vg_client_set_interest(client);
 }
 
 /* Root and our own user may all; the socket's group may look. Return: 0 or -EACCES. */
@@ -258,9 +110,9 @@ static int judge(const struct vg_control *c, int fd, bool *may_change)
 	return -EACCES;
 }
 
-static struct client *client_new(struct vg_control *c, int fd)
+static struct vg_client *client_new(struct vg_control *c, int fd)
 {
-	struct client *client = calloc(1, sizeof(*client));
+	struct vg_client *client = calloc(1, sizeof(*client));
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = client };
 
 	if (!client || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
@@ -282,7 +134,7 @@ static struct client *client_new(struct vg_control *c, int fd)
 static bool accept_one(struct vg_control *c)
 {
 	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct client *client;
+	struct vg_client *client;
 
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
 		vg_error("the control socket cannot accept: %s", strerror(errno));
@@ -298,19 +150,19 @@ static bool accept_one(struct vg_control *c)
 		return true;
 	}
 	if (judge(c, fd, &client->may_change) < 0) {
-		vg_control_queue_error(
+		vg_client_send_error(
 			client, -EACCES,
 			"only root may talk to vgrantd, and the members of the group that "
 			"vgrantd.conf names in [control]");
 		client->no_more = true;
 	} else if (c->n_clients > CLIENTS_MAX) {
-		vg_control_queue_error(client, -EBUSY,
-				       "vgrantd has too many clients already; try again");
+		vg_client_send_error(client, -EBUSY,
+				     "vgrantd has too many clients already; try again");
 		client->no_more = true;
 	}
 	if (client->no_more) {
-		flush(client);
-		drop(client);
+		vg_client_flush(client);
+		vg_client_drop(client);
 	}
 	return true;
 }
@@ -321,21 +173,21 @@ static void serve(struct vg_control *c)
 		struct epoll_event ev[CLIENTS_MAX + 1];
 		int n;
 
-		reap(c);
+		vg_client_reap(c);
 		n = epoll_wait(c->epoll_fd, ev, CLIENTS_MAX + 1, 0);
 		if (n <= 0)
 			return;
 		for (int i = 0; i < n; i++) {
-			struct client *client = ev[i].data.ptr;
+			struct vg_client *client = ev[i].data.ptr;
 
 			if (!client) {
 				for (int k = 0; k < CLIENTS_MAX && accept_one(c); k++)
 					;
 			} else if (client->fd >= 0) {
 				if (ev[i].events & (EPOLLHUP | EPOLLERR))
-					drop(client);
+					vg_client_drop(client);
 				else if (ev[i].events & EPOLLIN)
-					read_more(client);
+					vg_client_read(client);
 				pump(client);
 			}
 		}
@@ -354,7 +206,7 @@ static void again_expired(struct vg_timer *t)
 {
 	struct vg_control *c = container_of(t, struct vg_control, again);
 
-	for (struct client *client = c->clients; client; client = client->next) {
+	for (struct vg_client *client = c->clients; client; client = client->next) {
 		if (client->fd >= 0)
 			pump(client);
 	}
@@ -374,16 +226,16 @@ static void second_expired(struct vg_timer *t)
 	struct vg_control *c = container_of(t, struct vg_control, second);
 	int64_t now = vg_now_ns();
 
-	for (struct client *client = c->clients; client; client = client->next) {
-		bool busy = vg_control_unsent(client) || client->in_len > 0;
+	for (struct vg_client *client = c->clients; client; client = client->next) {
+		bool busy = vg_client_unsent(client) || client->in_len > 0;
 		int64_t limit = (busy ? SLOW_S : IDLE_S) * NS_PER_S;
 
 		/* A request under way is the handler's to end, but its stream must be read. */
-		if (client->fd >= 0 && (!client->req || vg_control_unsent(client)) &&
+		if (client->fd >= 0 && (!client->req || vg_client_unsent(client)) &&
 		    now - client->since > limit)
-			drop(client);
+			vg_client_drop(client);
 	}
-	reap(c);
+	vg_client_reap(c);
 	if (!c->listening)
 		listen_on(c);
 	if (c->n_clients || !c->listening)
@@ -529,11 +381,11 @@ void vg_control_free(struct vg_control *c)
 {
 	if (!c)
 		return;
-	for (struct client *client = c->clients; client; client = client->next) {
-		flush(client);
-		drop(client);
+	for (struct vg_client *client = c->clients; client; client = client->next) {
+		vg_client_flush(client);
+		vg_client_drop(client);
 	}
-	reap(c);
+	vg_client_reap(c);
 	while (c->requests)
 		vg_control_req_free(c->requests);
 	vg_loop_unwatch(&c->watch);

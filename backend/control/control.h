@@ -17,7 +17,7 @@
  *
  * "guest" is a name or a domain number; "id" is a device's number, or its name ("virtio/0"). An
  * answer ends with the line that has no "more". A connection carries one request at a time.
- * The members of a device are those of struct vg_control_device, see vg_control_list_add().
+ * The members of a device are those of struct vg_control_device, see vg_control_list_add(), and view.h.
  *
  * Who may: root (and the user that vgrantd runs as) all; the socket's group list, version,
  * show-config and trace. To attach is to open any file with root's rights.
@@ -30,73 +30,12 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "backend/virtio/device.h"
 #include "backend/base/log.h"
 #include "backend/base/loop.h"
+#include "backend/control/view.h"
 
 struct vg_control;
 struct vg_control_req; /* a request that waits for its answer */
-
-/* The words of "state" in vg_control_state_words[], in this order. */
-enum vg_control_state {
-	VG_CONTROL_OPENING,    /* the worker opens what the device stands on */
-	VG_CONTROL_WAITING,    /* ready, and no driver in the guest has connected yet */
-	VG_CONTROL_CONNECTED,  /* a driver uses it */
-	VG_CONTROL_FAILED,     /* it stopped for good; "error" says why */
-	VG_CONTROL_CLOSING,    /* the guest or the toolstack takes it down */
-	VG_CONTROL_RESTARTING, /* the worker died; a new one is about to carry on */
-	VG_CONTROL_STATES,
-};
-
-extern const char *const vg_control_state_words[VG_CONTROL_STATES];
-
-/* Where a device comes from; the words of "origin" in vg_control_origin_words[]. */
-enum vg_control_origin {
-	VG_CONTROL_FROM_CONFIG, /* "config": vgrant = [...] of an xl configuration, see file */
-	VG_CONTROL_FROM_VIRTIO, /* "xl-virtio": a node of virtio = [...] with nothing in vgrant */
-	VG_CONTROL_FROM_DISK,	/* "xl-disk": disk = [ '...,specification=virtio,...' ] */
-	VG_CONTROL_FROM_ATTACH, /* "attach": `vgrant attach` */
-	VG_CONTROL_FROM_SOCKET, /* "vhost-user": [vhost-user] of vgrantd.conf; file is the socket */
-	VG_CONTROL_ORIGINS,
-};
-
-extern const char *const vg_control_origin_words[VG_CONTROL_ORIGINS];
-
-struct vg_control_queue {
-	unsigned index;
-	uint32_t size; /* entries; 0: not set up */
-	bool running;
-	bool packed;
-	uint64_t chains;   /* taken from the ring so far */
-	uint32_t inflight; /* taken, and not yet given back */
-	uint64_t kicks, interrupts;
-};
-
-#define VG_CONTROL_NO_DOMAIN UINT32_MAX /* domid of a device that no Xen guest has: null in JSON */
-
-/* One device, for vg_control_list_add(). Borrowed for the call. NULL strings become null. */
-struct vg_control_device {
-	const char *guest; /* name; of a socket in [vhost-user]: the socket's */
-	unsigned domid;	   /* or VG_CONTROL_NO_DOMAIN */
-	const char *kind;  /* of the xenstore nodes: "virtio", "virtio_disk"; or "vhost-user" */
-	unsigned id;	   /* number of the node; with kind it makes "name", as in "virtio/0" */
-	const char *type;  /* name of the device: "blk" */
-	unsigned virtio_id;
-	enum vg_control_state state;
-	const char *error;  /* one sentence for people, or NULL */
-	const char *config; /* "blk,target=/x.img" */
-	enum vg_control_origin origin;
-	const char *file;	      /* of VG_CONTROL_FROM_CONFIG and _SOCKET */
-	uint64_t offered, negotiated; /* feature bits; 0: not known yet */
-	const struct vg_control_queue *queues;
-	unsigned n_queues;
-	struct vg_dev_stats stats;
-	struct vg_hyper_stats hyper;
-	pid_t worker;	    /* 0: none */
-	unsigned restarts;  /* of the worker */
-	int64_t uptime_ns;  /* since the device came to this backend */
-	const char *detail; /* the device's own describe(), or NULL */
-};
 
 /* Which device "guest" and "id" of a request mean. */
 struct vg_control_target {
@@ -193,7 +132,11 @@ bool vg_control_is_gone(const struct vg_control_req *req);
 /** vg_control_on_gone - call @gone once, when the client leaves before the request is finished */
 void vg_control_on_gone(struct vg_control_req *req, void (*gone)(void *arg), void *arg);
 
-/** vg_control_is_guest - does @text (a request's guest) mean the guest @name, or number @domid? */
+/**
+ * vg_control_is_guest - does @text (a request's guest) mean the guest @name, or number @domid?
+ *
+ * What is all digits is a number, as it is to xl, also when some guest is called like that.
+ */
 bool vg_control_is_guest(const char *text, const char *name, unsigned domid);
 
 #endif /* VG_CONTROL_H */

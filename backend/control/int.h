@@ -2,9 +2,9 @@
 /*
  * int.h - what the files of the control socket share; private to control*.c
  *
- * control.c has the socket, its clients and their bytes; control/commands.c has requests,
- * commands and answers; control/json.c has the words. control.c explains how they
- * play together.
+ * control.c has the socket and whose turn it is; commands.c has requests, commands
+ * and answers; client.c has a client's bytes; json.c has the words. Each calls only
+ * those after it. control.c explains how they play together.
  */
 #ifndef VG_CONTROL_INT_H
 #define VG_CONTROL_INT_H
@@ -30,10 +30,10 @@ enum {
 	GROUPS_MAX = 256, /* supplementary groups looked at */
 };
 
-struct client {
-	struct client *next;
+struct vg_client {
+	struct vg_client *next;
 	struct vg_control *control;
-	int fd;		   /* -1: dropped, to be freed by reap() */
+	int fd;		   /* -1: dropped, to be freed by vg_client_reap() */
 	bool may_change;   /* root, or our own user */
 	bool no_more;	   /* it sends nothing more, or is to be closed when its answer is sent */
 	uint32_t interest; /* EPOLL* it is registered with */
@@ -47,7 +47,7 @@ struct client {
 
 struct vg_control_req {
 	struct vg_control_req *next, **pprev; /* of control->requests */
-	struct client *client;		      /* NULL: gone */
+	struct vg_client *client;	      /* NULL: gone */
 	struct json_object *answer, *devices;
 	uint64_t dropped; /* lines of the stream since the last one that was sent */
 	void (*gone)(void *arg);
@@ -64,31 +64,43 @@ struct vg_control {
 	struct vg_watch watch;	/* of epoll_fd */
 	struct vg_timer again;	/* more to do than one turn should */
 	struct vg_timer second; /* deadlines; runs while there are clients */
-	struct client *clients;
+	struct vg_client *clients;
 	unsigned n_clients; /* that are not dropped */
 	struct vg_control_req *requests;
 };
 
-/* ---- control.c ---- */
+/* ---- client.c ---- */
 
-static inline bool vg_control_unsent(const struct client *client)
+static inline bool vg_client_unsent(const struct vg_client *client)
 {
 	return client->out_sent < client->out_len;
 }
 
-/** vg_control_queue - queue @obj as a line, to be sent by the loop; borrowed */
-void vg_control_queue(struct client *client, struct json_object *obj);
+/** vg_client_send - queue @obj as a line, to be sent by the loop; borrowed */
+void vg_client_send(struct vg_client *client, struct json_object *obj);
 
-/** vg_control_queue_error - queue a refusal; @code is a negative errno */
-void vg_control_queue_error(struct client *client, int code, const char *text);
+/** vg_client_send_error - queue a refusal; @code is a negative errno */
+void vg_client_send_error(struct vg_client *client, int code, const char *text);
 
-/** vg_control_set_interest - after something changed for which a client is waited */
-void vg_control_set_interest(struct client *client);
+/** vg_client_set_interest - after something changed for which a client is waited */
+void vg_client_set_interest(struct vg_client *client);
 
-/* ---- control/commands.c ---- */
+/** vg_client_flush - send what the socket takes now; drops a client that is gone */
+void vg_client_flush(struct vg_client *client);
+
+/** vg_client_read - append to client->in what is there; drops a client that is gone */
+void vg_client_read(struct vg_client *client);
+
+/** vg_client_drop - close and forget, but for the memory, which vg_client_reap() frees */
+void vg_client_drop(struct vg_client *client);
+
+/** vg_client_reap - free those that were dropped */
+void vg_client_reap(struct vg_control *c);
+
+/* ---- commands.c ---- */
 
 /** vg_control_handle_line - a client's request, NUL-terminated */
-void vg_control_handle_line(struct client *client, const char *line, size_t len);
+void vg_control_handle_line(struct vg_client *client, const char *line, size_t len);
 
 /** vg_control_req_free - forget a request, unfinished or not */
 void vg_control_req_free(struct vg_control_req *req);

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,34 +138,45 @@ static struct json_object *queues_json(const struct vg_control_device *dev)
 	return array;
 }
 
-static struct json_object *counters_json(const struct vg_dev_stats *s)
+/* Counters by name: for JSON here, and for whatever shows them next. */
+struct counter {
+	const char *name;
+	size_t offset; /* of a uint64_t */
+};
+
+static const struct counter device_counters[] = {
+	{ "requests", offsetof(struct vg_dev_stats, requests) },
+	{ "errors", offsetof(struct vg_dev_stats, errors) },
+	{ "bytes_read", offsetof(struct vg_dev_stats, bytes_read) },
+	{ "bytes_written", offsetof(struct vg_dev_stats, bytes_written) },
+	{ "kicks", offsetof(struct vg_dev_stats, kicks) },
+	{ "interrupts", offsetof(struct vg_dev_stats, interrupts) },
+	{ "faults", offsetof(struct vg_dev_stats, faults) },
+	{ "resets", offsetof(struct vg_dev_stats, resets) },
+};
+
+static const struct counter hyper_counters[] = {
+	{ "copy_calls", offsetof(struct vg_hyper_stats, copy_calls) },
+	{ "copy_hypercalls", offsetof(struct vg_hyper_stats, copy_hypercalls) },
+	{ "copied_bytes", offsetof(struct vg_hyper_stats, copied_bytes) },
+	{ "maps", offsetof(struct vg_hyper_stats, maps) },
+	{ "mapped_pages", offsetof(struct vg_hyper_stats, mapped_pages) },
+	{ "unmaps", offsetof(struct vg_hyper_stats, unmaps) },
+	{ "pool_hits", offsetof(struct vg_hyper_stats, pool_hits) },
+	{ "notifies", offsetof(struct vg_hyper_stats, notifies) },
+	{ "unmasks", offsetof(struct vg_hyper_stats, unmasks) },
+};
+
+static struct json_object *counters_json(const void *stats, const struct counter *c, size_t n)
 {
 	struct json_object *obj = json_object_new_object();
 
-	add_uint(obj, "requests", s->requests);
-	add_uint(obj, "errors", s->errors);
-	add_uint(obj, "bytes_read", s->bytes_read);
-	add_uint(obj, "bytes_written", s->bytes_written);
-	add_uint(obj, "kicks", s->kicks);
-	add_uint(obj, "interrupts", s->interrupts);
-	add_uint(obj, "faults", s->faults);
-	add_uint(obj, "resets", s->resets);
-	return obj;
-}
+	for (; n; n--, c++) {
+		uint64_t value;
 
-static struct json_object *hyper_json(const struct vg_hyper_stats *s)
-{
-	struct json_object *obj = json_object_new_object();
-
-	add_uint(obj, "copy_calls", s->copy_calls);
-	add_uint(obj, "copy_hypercalls", s->copy_hypercalls);
-	add_uint(obj, "copied_bytes", s->copied_bytes);
-	add_uint(obj, "maps", s->maps);
-	add_uint(obj, "mapped_pages", s->mapped_pages);
-	add_uint(obj, "unmaps", s->unmaps);
-	add_uint(obj, "pool_hits", s->pool_hits);
-	add_uint(obj, "notifies", s->notifies);
-	add_uint(obj, "unmasks", s->unmasks);
+		memcpy(&value, (const char *)stats + c->offset, sizeof(value));
+		add_uint(obj, c->name, value);
+	}
 	return obj;
 }
 
@@ -200,8 +212,8 @@ struct json_object *vg_json_device(const struct vg_control_device *dev)
 	add(obj, "file", vg_json_text(dev->file));
 	add(obj, "features", features_json(dev));
 	add(obj, "queues", queues_json(dev));
-	add(obj, "counters", counters_json(&dev->stats));
-	add(obj, "xen", hyper_json(&dev->hyper));
+	add(obj, "counters", counters_json(&dev->stats, device_counters, COUNT(device_counters)));
+	add(obj, "xen", counters_json(&dev->hyper, hyper_counters, COUNT(hyper_counters)));
 	add(obj, "worker", worker_json(dev));
 	snprintf(name, sizeof(name), "%.3f", (double)dev->uptime_ns / 1e9);
 	add(obj, "uptime", json_object_new_double_s((double)dev->uptime_ns / 1e9, name));

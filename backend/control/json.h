@@ -7,7 +7,8 @@
 
 #include <stddef.h>
 
-#include "backend/control/control.h"
+#include "backend/base/log.h"
+#include "backend/control/view.h"
 
 struct json_object;
 

@@ -26,13 +26,35 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
-#include "backend/daemon/supervisor.h"
+#include "backend/daemon/budget.h"
 
 enum {
 	FIRST_DELAY_MS = 100,
 	STEADY_S = 60, /* a worker that lived this long starts the delays anew */
 	FREE_FD = 10,  /* above the numbers that a worker's descriptors get */
+	TURN = 64,     /* messages of one worker in one turn of the loop */
+	LAST_TURNS = 16,
+	START_PATIENCE_S = 10, /* for a device that nobody has yet */
+	RETRY_MIN_MS = 100,
+	RETRY_MAX_MS = 3000,
+	PATIENCE_S = 5,
+	STOP_PATIENCE_S = 10, /* when all of them finish what is in flight at once */
 };
+
+/* One process; it may outlive the device that it was started for. */
+struct vg_process {
+	struct vg_process *next; /* of all->processes */
+	struct vg_children *all;
+	struct vg_child *child; /* NULL: its device is gone, and it is to end */
+	pid_t pid;
+	uint32_t domid;		  /* of its guest; 0: it has none */
+	struct vg_budget budget;  /* what it may hold, until it has ended */
+	struct vg_timer patience; /* killed when it expires */
+	char who[160];
+};
+
+/* Of -1000 to 1000 (proc(5)): more than any service of the host has by itself. */
+#define OOM_SCORE_ADJ "200"
 
 extern char **environ;
 
@@ -46,6 +68,7 @@ void vg_child_say(const struct vg_child *c, enum vg_log_level level, const char 
 static void closed(struct vg_child *c)
 {
 	vg_loop_unwatch(&c->watch);
+	vg_loop_undefer(c->all->loop, &c->more);
 	if (c->sock >= 0)
 		close(c->sock);
 	c->sock = -1;
@@ -108,13 +131,22 @@ static void set_answered(struct vg_child *c, int error, const char *text)
 	vg_control_fail(req, vg_fail(&err, error, "%s", text), &err);
 }
 
+static void described(struct vg_child *c)
+{
+	c->described = true;
+	if (c->all->described)
+		c->all->described(c->all);
+}
+
 static void handle(struct vg_child *c, const struct vg_ipc *m)
 {
 	switch (m->type) {
 	case VG_IPC_DESCRIPTION:
 		snprintf(c->detail, sizeof(c->detail), "%s", m->text);
-		c->described = true;
-		vg_super_described(c->super);
+		described(c);
+		break;
+	case VG_IPC_OPEN_FILE:
+		vg_ipc_answer_open_file(c->sock, c->spec, m);
 		break;
 	case VG_IPC_SET_DONE:
 		set_answered(c, m->error, m->text);
@@ -125,29 +157,49 @@ static void handle(struct vg_child *c, const struct vg_ipc *m)
 	}
 }
 
-/* Everything that the worker has said so far. When its end is closed, ours is, too: it has ended or
- * is about to, and its owner goes on from there in ops->reaped. */
-static void hear(struct vg_child *c)
+/*
+ * What the worker has said so far, at most TURN messages of it: one that never stops must not keep
+ * the others from being heard. When its end is closed, ours is, too: it has ended or is about to,
+ * and its owner goes on from there in ops->reaped.
+ * Return: whether all was heard.
+ */
+static bool hear(struct vg_child *c)
 {
 	struct vg_ipc m;
-	int ret;
 
-	while (c->sock >= 0 && (ret = vg_ipc_recv(c->sock, &m, NULL)) != -EAGAIN) {
+	for (unsigned i = 0; c->sock >= 0; i++) {
+		int ret;
+
+		if (i == TURN)
+			return false;
+		ret = vg_ipc_recv(c->sock, &m, NULL);
+		if (ret == -EAGAIN)
+			return true;
 		if (ret <= 0)
 			closed(c);
 		else
 			handle(c, &m);
 	}
+	return true;
+}
+
+static void hear_turn(struct vg_child *c)
+{
+	if (!hear(c))
+		vg_loop_defer(c->all->loop, &c->more);
+	if (c->sock >= 0 && c->ops->heard)
+		c->ops->heard(c);
 }
 
 static void ready(struct vg_watch *w, unsigned events)
 {
-	struct vg_child *c = container_of(w, struct vg_child, watch);
-
 	(void)events;
-	hear(c);
-	if (c->sock >= 0 && c->ops->heard)
-		c->ops->heard(c);
+	hear_turn(container_of(w, struct vg_child, watch));
+}
+
+static void hear_more(struct vg_deferred *d)
+{
+	hear_turn(container_of(d, struct vg_child, more));
 }
 
 /* ---- the process -------------------------------------------------------- */
@@ -158,8 +210,36 @@ static int out_of_the_way(int fd)
 	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FREE_FD);
 }
 
+static void patience_over(struct vg_timer *t)
+{
+	struct vg_process *p = container_of(t, struct vg_process, patience);
+
+	vg_error("%s: its worker does not let go in time (does the disk hang?) and is killed",
+		 p->who);
+	kill(p->pid, SIGKILL);
+}
+
+static void hurry(struct vg_process *p)
+{
+	int64_t s = p->all->stopping ? STOP_PATIENCE_S : PATIENCE_S;
+
+	vg_loop_timer(p->all->loop, &p->patience, s * NS_PER_S);
+}
+
+void vg_child_hurry(struct vg_child *c)
+{
+	if (c->process)
+		hurry(c->process);
+}
+
+void vg_child_calm(struct vg_child *c)
+{
+	if (c->process)
+		vg_loop_timer_stop(&c->process->patience);
+}
+
 /* Start this very program with @role. Return: 0, negative errno. */
-static int spawn(struct vg_child *c, const char *role, int sock, int extra)
+static int spawn(struct vg_process *p, const char *role, int sock, int extra)
 {
 	char *argv[] = { (char *)(uintptr_t) "vgrantd", (char *)(uintptr_t)role, NULL };
 	posix_spawn_file_actions_t actions;
@@ -179,7 +259,7 @@ static int spawn(struct vg_child *c, const char *role, int sock, int extra)
 		posix_spawnattr_init(&attr);
 		posix_spawnattr_setsigmask(&attr, &none);
 		posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-		ret = posix_spawn(&c->pid, "/proc/self/exe", &actions, &attr, argv, environ);
+		ret = posix_spawn(&p->pid, "/proc/self/exe", &actions, &attr, argv, environ);
 		posix_spawn_file_actions_destroy(&actions);
 		posix_spawnattr_destroy(&attr);
 	}
@@ -187,44 +267,126 @@ static int spawn(struct vg_child *c, const char *role, int sock, int extra)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
-	if (ret != 0)
-		c->pid = 0;
 	return -ret;
 }
 
-static void send_setup(struct vg_child *c, uint32_t domid)
+/* The part of its guest's budget that @p gets; without a guest, what one device may have. */
+static void budget(struct vg_process *p)
 {
-	const struct vg_settings *settings = c->super->settings;
-	struct vg_ipc m = { .type = VG_IPC_SETUP };
+	const struct vg_settings *settings = p->all->settings;
+	const struct vg_guest_budget all = {
+		.mapped_pages = settings->guest_mapped_pages,
+		.bounce_bytes = settings->guest_bounce_mib << 20,
+		.devices = settings->devices_per_guest,
+	};
+	struct vg_budget used = { 0 };
+	unsigned present = 0;
 
-	m.setup.domid = domid;
-	m.setup.log_target = settings->log_target;
-	m.setup.log_level = settings->log_level;
-	m.setup.sandbox = c->super->sandbox;
-	snprintf(m.setup.who, sizeof(m.setup.who), "%s", c->who);
-	memcpy(m.setup.spec, c->spec, sizeof(m.setup.spec));
-	vg_child_tell(c, &m, c->record_fd);
+	p->budget = (struct vg_budget){ VG_LIMIT_POOL_PAGES, VG_LIMIT_DATA_PAGES,
+					VG_LIMIT_BOUNCE_BYTES };
+	if (!p->domid)
+		return;
+	for (const struct vg_process *q = p->all->processes; q; q = q->next) {
+		if (q != p && q->domid == p->domid) {
+			vg_budget_add(&used, &q->budget);
+			present++;
+		}
+	}
+	p->budget = vg_budget_deal(&all, &used, present);
 }
 
-int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int extra)
+/* Its memory counts as its guest's, and it goes before the host's own processes when that is short:
+ * a worker that is killed is replaced. We ourselves may be spared more (OOMScoreAdjust=). */
+static void confine(const struct vg_process *p)
 {
+	char path[48];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)p->pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, OOM_SCORE_ADJ, strlen(OOM_SCORE_ADJ)) < 0)
+		vg_debug("%s: its OOM score stays as it is: %s", p->who, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	if (!p->domid)
+		return;
+	ret = vg_cgroup_add(&p->all->cgroup, p->domid, p->pid,
+			    p->all->settings->guest_memory_mib << 20);
+	if (ret < 0)
+		vg_warn("%s: its worker cannot be put into its guest's control group: %s", p->who,
+			strerror(-ret));
+}
+
+static void send_setup(struct vg_child *c)
+{
+	const struct vg_settings *settings = c->all->settings;
+	const struct vg_process *p = c->process;
+	struct vg_ipc m = { .type = VG_IPC_SETUP };
+
+	m.setup.domid = p->domid;
+	m.setup.log_target = settings->log_target;
+	m.setup.log_level = settings->log_level;
+	m.setup.sandbox = c->all->sandbox;
+	if (p->domid && c->all->uid_base)
+		m.setup.sandbox.uid = c->all->uid_base + p->domid;
+	m.setup.budget = p->budget;
+	snprintf(m.setup.who, sizeof(m.setup.who), "%s", c->who);
+	memcpy(m.setup.spec, c->spec, sizeof(m.setup.spec));
+	vg_child_tell(c, &m, -1);
+}
+
+static int start(struct vg_child *c, const char *role, uint32_t domid, int extra)
+{
+	struct vg_process *p = calloc(1, sizeof(*p));
 	int pair[2];
 	int ret;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	ret = spawn(c, role, pair[1], extra);
+	if (!p)
+		return -ENOMEM;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		ret = -errno;
+		free(p);
+		return ret;
+	}
+	ret = spawn(p, role, pair[1], extra);
 	close(pair[1]);
 	if (ret < 0) {
 		close(pair[0]);
+		free(p);
 		return ret;
 	}
+	p->all = c->all;
+	p->child = c;
+	p->domid = domid;
+	p->patience.expired = patience_over;
+	snprintf(p->who, sizeof(p->who), "%s", c->who);
+	p->next = c->all->processes;
+	c->all->processes = p;
+	c->process = p;
+	c->pid = p->pid;
 	c->sock = pair[0];
-	vg_loop_watch(c->super->loop, &c->watch, c->sock);
+	vg_loop_watch(c->all->loop, &c->watch, c->sock);
 	c->worker_since_ns = vg_now_ns();
-	send_setup(c, domid);
-	vg_tracers_connect(c);
+	budget(p);
+	confine(p);
+	send_setup(c);
+	vg_tracers_connect(&c->tracers, c->sock);
 	return 0;
+}
+
+int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int extra,
+		   struct vg_err *err)
+{
+	const struct vg_device_ops *ops = vg_device_find(c->device);
+	struct vg_params params;
+	int ret;
+
+	/* What else is wrong with it the worker says, in whose table it stands. */
+	if (ops && vg_params_parse(c->spec, &params, NULL) == 0 &&
+	    vg_params_check_paths(&params, ops->params, err) < 0)
+		return -EINVAL;
+	ret = start(c, role, domid, extra);
+	return ret < 0 ? vg_fail(err, ret, "its worker cannot be started: %s", strerror(-ret)) : 0;
 }
 
 void vg_child_end(struct vg_child *c)
@@ -233,17 +395,63 @@ void vg_child_end(struct vg_child *c)
 		return;
 	vg_child_tell_type(c, VG_IPC_QUIESCE);
 	closed(c);
+	vg_child_hurry(c);
 }
 
-void vg_child_reaped(struct vg_child *c, int status)
+/* c->process is gone. */
+static void reaped(struct vg_child *c, int status)
 {
-	hear(c); /* its last words: it may have said why it ends */
+	/* Its last words: it may have said why it ends. They are no more than its socket holds. */
+	for (unsigned i = 0; i < LAST_TURNS && !hear(c); i++)
+		;
 	c->pid = 0;
+	c->process = NULL;
 	closed(c);
-	c->described = true;
-	vg_super_described(c->super);
+	c->tracers.sock = -1;
+	described(c);
 	set_answered(c, -EPIPE, "its worker died");
 	c->ops->reaped(c, status);
+}
+
+/* The process of that number, taken out of the list, or NULL. */
+static struct vg_process *take(struct vg_children *all, pid_t pid)
+{
+	for (struct vg_process **p = &all->processes; *p; p = &(*p)->next) {
+		struct vg_process *found = *p;
+
+		if (found->pid == pid) {
+			*p = found->next;
+			vg_loop_timer_stop(&found->patience);
+			return found;
+		}
+	}
+	return NULL;
+}
+
+void vg_children_reap(struct vg_children *all)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct vg_process *p = take(all, pid);
+
+		if (p && p->domid)
+			vg_cgroup_remove(&all->cgroup, p->domid);
+		if (p && p->child)
+			reaped(p->child, status);
+		free(p);
+	}
+}
+
+void vg_children_stop(struct vg_children *all)
+{
+	all->stopping = true;
+	for (struct vg_process *p = all->processes; p; p = p->next) {
+		if (p->child)
+			vg_child_end(p->child);
+		hurry(p);
+	}
 }
 
 void vg_child_explain(const struct vg_child *c, int status, char *text, size_t len)
@@ -271,6 +479,37 @@ unsigned vg_child_backoff(struct vg_child *c)
 	return c->delay_ms;
 }
 
+static bool is_passing(int error)
+{
+	return error == -EBUSY || error == -EAGAIN || error == -ENOMEM || error == -ENOSPC ||
+	       error == -EMFILE || error == -ENFILE;
+}
+
+unsigned vg_child_retry(struct vg_child *c, int error, bool live)
+{
+	int64_t now = vg_now_ns();
+
+	if (!c->trouble_since_ns) {
+		c->trouble_since_ns = now;
+		c->retry_ms = RETRY_MIN_MS / 2;
+	}
+	if (!live &&
+	    (!is_passing(error) || now - c->trouble_since_ns > START_PATIENCE_S * NS_PER_S)) {
+		c->trouble_since_ns = 0;
+		return 0;
+	}
+	c->retry_ms = c->retry_ms * 2 < RETRY_MAX_MS ? c->retry_ms * 2 : RETRY_MAX_MS;
+	return c->retry_ms;
+}
+
+bool vg_child_opened(struct vg_child *c)
+{
+	bool was = c->trouble_since_ns != 0;
+
+	c->trouble_since_ns = 0;
+	return was;
+}
+
 /* ---- control ------------------------------------------------------------ */
 
 void vg_child_describe(struct vg_child *c)
@@ -283,6 +522,7 @@ void vg_child_describe(struct vg_child *c)
 void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 {
 	struct vg_control_queue queues[VG_MAX_QUEUES];
+	struct vg_record_view view;
 	const struct vg_device_ops *ops = vg_device_find(c->device);
 	struct vg_control_device d = {
 		.type = c->device,
@@ -297,19 +537,17 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 	};
 
 	c->ops->place(c, &d);
-	if (c->rec.rec && c->rec.rec->magic == VG_RECORD_MAGIC) {
-		const struct vg_record *rec = c->rec.rec;
-
-		d.stats = rec->stats;
-		d.hyper = rec->hyper;
-		d.offered = rec->offered;
-		d.negotiated = vg_record_read(&c->rec)->features;
+	if (c->record_fd >= 0 && vg_record_peek(c->record_fd, &view) == 0) {
+		d.stats = view.stats;
+		d.hyper = view.hyper;
+		d.offered = view.offered;
+		d.negotiated = view.features;
 		if (!d.error && d.state == VG_CONTROL_CONNECTED &&
-		    (vg_record_read(&c->rec)->status & VG_STATUS_NEEDS_RESET))
+		    (view.status & VG_STATUS_NEEDS_RESET))
 			d.error = "the guest broke the rules: its device stops until its driver "
 				  "resets it; vgrantd's log has the reason";
-		for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {
-			const struct vg_record_live *live = &rec->live[q];
+		for (unsigned q = 0; q < view.n_queues; q++) {
+			const struct vg_record_live *live = &view.live[q];
 
 			if (!live->size)
 				continue;
@@ -364,40 +602,63 @@ void vg_child_set_spec(struct vg_child *c, const char *spec)
 	size_t name = strcspn(spec, ",");
 
 	snprintf(c->spec, sizeof(c->spec), "%s", spec);
-	snprintf(c->device, sizeof(c->device), "%.*s", (int)(name < 31 ? name : 31), spec);
+	snprintf(c->device, sizeof(c->device), "%.*s",
+		 (int)(name < sizeof(c->device) ? name : sizeof(c->device) - 1), spec);
 }
 
-void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_super *super,
-		   const char *spec)
+static void init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_children *all,
+		 const char *spec)
 {
-	struct vg_child **last = &super->children;
-
-	while (*last)
-		last = &(*last)->next;
 	memset(c, 0, sizeof(*c));
 	c->ops = ops;
-	c->super = super;
+	c->all = all;
 	c->sock = -1;
 	c->record_fd = -1;
 	c->watch.ready = ready;
+	c->more.run = hear_more;
 	c->since_ns = vg_now_ns();
+	vg_tracers_init(&c->tracers, all->loop);
 	vg_child_set_spec(c, spec);
+}
+
+void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_children *all,
+		   const char *spec)
+{
+	struct vg_child **last = &all->first;
+
+	init(c, ops, all, spec);
+	while (*last)
+		last = &(*last)->next;
 	c->pprev = last;
 	*last = c;
-	super->n_children++;
+	all->n++;
+}
+
+void vg_child_init_helper(struct vg_child *c, const struct vg_child_ops *ops,
+			  struct vg_child *parent, const char *name)
+{
+	init(c, ops, parent->all, parent->spec);
+	c->parent = parent;
+	snprintf(c->who, sizeof(c->who), "%.120s, its %s", parent->who, name);
 }
 
 void vg_child_fini(struct vg_child *c)
 {
-	*c->pprev = c->next;
-	if (c->next)
-		c->next->pprev = c->pprev;
-	c->super->n_children--;
+	if (c->pprev) {
+		*c->pprev = c->next;
+		if (c->next)
+			c->next->pprev = c->pprev;
+		c->all->n--;
+	}
 	set_answered(c, -ENODEV, "the device is gone");
-	vg_tracers_end(c);
-	/* The process, if there is one still, ends by itself: its socket closes. */
+	vg_tracers_end(&c->tracers);
 	vg_child_end(c);
-	vg_record_close(&c->rec);
+	if (c->process) {
+		/* Also when it was told to end before: from now on nobody else kills it. */
+		if (!c->process->patience.tether)
+			hurry(c->process);
+		c->process->child = NULL;
+	}
 	if (c->record_fd >= 0)
 		close(c->record_fd);
 	c->record_fd = -1;

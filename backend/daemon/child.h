@@ -15,18 +15,36 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "backend/control/control.h"
-#include "backend/worker/ipc.h"
 #include "backend/base/loop.h"
+#include "backend/control/control.h"
+#include "backend/daemon/cgroup.h"
+#include "backend/daemon/settings.h"
+#include "backend/daemon/tracer.h"
 #include "backend/ports/record.h"
+#include "backend/worker/ipc.h"
 
 struct vg_child;
-struct vg_super;
-struct vg_tracer;
+struct vg_process;
 
 /* Where a worker finds what it was started with. */
 #define VG_CHILD_SOCK  3 /* its socket to the supervisor */
 #define VG_CHILD_EXTRA 4 /* a second descriptor, for those that have one */
+
+/* All devices, and all processes: those of devices that are gone, but have not ended, among them. */
+struct vg_children {
+	struct vg_loop *loop;
+	const struct vg_settings *settings;
+	struct vg_sandbox sandbox; /* of a worker that belongs to no guest */
+	uid_t uid_base; /* a guest's workers run as this plus its domain's number; 0: as in sandbox */
+	struct vg_cgroup cgroup;
+	bool stopping; /* vg_children_stop() */
+	struct vg_child *first;
+	unsigned n; /* devices */
+	struct vg_process *processes;
+	/* A worker has described itself, or died. NULL allowed. */
+	void (*described)(struct vg_children *all);
+	void *described_ctx; /* the owner's */
+};
 
 struct vg_child_ops {
 	/* Fill in what only the owner knows: guest, domid, kind, id, state, origin, file. */
@@ -45,27 +63,37 @@ struct vg_child_ops {
 
 struct vg_child {
 	const struct vg_child_ops *ops;
-	struct vg_super *super;
-	struct vg_child *next, **pprev; /* of super->children */
+	struct vg_children *all;
+	struct vg_child *parent; /* the worker that this one helps; NULL: it is a device's worker */
+	struct vg_child *next, **pprev; /* of all->first; not of one with a parent */
 	char who[160];			/* for the log */
 	char spec[VG_PARAMS_LEN];	/* "blk,target=..." */
 	char device[32];		/* its name: first word of spec */
 	pid_t pid;			/* 0: none */
+	struct vg_process *process;	/* NULL: none */
 	int sock;			/* -1: none */
 	struct vg_watch watch;		/* of sock */
-	int record_fd;			/* -1: none yet; the owner's to open */
-	struct vg_record_map rec;	/* header only */
+	struct vg_deferred more;	/* it has said more than one turn should hear */
+	int record_fd;			/* -1: none yet; the owner's to make, when it is OPENED */
 	struct vg_err error;		/* for lists: why it does not work; "": it does */
-	char detail[256];		/* of the device's describe() */
+	char detail[1024];		/* of the device's describe() */
 	bool described;			/* since the list that is being made was asked for */
 	unsigned restarts;
 	unsigned delay_ms; /* before the next restart */
 	int64_t since_ns;  /* the device is here */
 	int64_t worker_since_ns;
+	int64_t trouble_since_ns; /* vg_child_retry(); 0: there is none */
+	unsigned retry_ms;
 	struct vg_control_req *set_req; /* a `vgrant set` that waits for the worker */
 	char set_key[64], set_value[512];
-	struct vg_tracer *tracers;
+	struct vg_tracers tracers;
 };
+
+/** vg_children_reap - waitpid(2) for all that have ended, and tell their owners */
+void vg_children_reap(struct vg_children *all);
+
+/** vg_children_stop - end all processes; those that do not end in time are killed */
+void vg_children_stop(struct vg_children *all);
 
 /**
  * vg_child_init - no process yet
@@ -73,10 +101,21 @@ struct vg_child {
  *
  * The owner fills in who.
  */
-void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_super *super,
+void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_children *all,
 		   const char *spec);
 
-/** vg_child_fini - end the process, without waiting; answer what waits; forget */
+/**
+ * vg_child_init_helper - another process of @parent's device (group.h): in no list, and no device
+ * @name: of what it does, for the log
+ */
+void vg_child_init_helper(struct vg_child *c, const struct vg_child_ops *ops,
+			  struct vg_child *parent, const char *name);
+
+/**
+ * vg_child_fini - end the process, without waiting; answer what waits; forget
+ *
+ * A process that does not end is killed after some seconds, whether or not anybody still knows it.
+ */
 void vg_child_fini(struct vg_child *c);
 
 /** vg_child_set_spec - another configuration, for the next worker */
@@ -91,25 +130,52 @@ void vg_child_say(const struct vg_child *c, enum vg_log_level level, const char 
  * @domid: of its guest; 0 when it has none
  * @extra: a descriptor that it finds as VG_CHILD_EXTRA, or -1
  *
- * Return: 0, or negative errno.
+ * Return: 0; -EINVAL: a path in its configuration is none; or negative errno; all with a sentence.
  */
-int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int extra);
+int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int extra,
+		   struct vg_err *err);
 
 /** vg_child_tell - a message; a worker that does not read is killed. @fd: passed along, or -1 */
 void vg_child_tell(struct vg_child *c, const struct vg_ipc *m, int fd);
 void vg_child_tell_type(struct vg_child *c, uint32_t type);
 
-/** vg_child_end - ask the worker to end; the rest happens when it is reaped */
+/**
+ * vg_child_end - ask the worker to end; the rest happens when it is reaped
+ *
+ * It has some seconds, as after vg_child_hurry().
+ */
 void vg_child_end(struct vg_child *c);
 
-/** vg_child_reaped - waitpid(2) returned c->pid with @status: its last words, then ops->reaped */
-void vg_child_reaped(struct vg_child *c, int status);
+/**
+ * vg_child_hurry - the worker must answer, or end, within some seconds, or is killed
+ *
+ * xl gives a backend 10 s to close (libxl: LIBXL_DESTROY_TIMEOUT); a worker whose disk hangs is
+ * killed before that.
+ */
+void vg_child_hurry(struct vg_child *c);
+
+/** vg_child_calm - it has answered */
+void vg_child_calm(struct vg_child *c);
 
 /** vg_child_explain - how a worker died that should not have, and what comes next */
 void vg_child_explain(const struct vg_child *c, int status, char *text, size_t len);
 
 /** vg_child_backoff - another worker is needed. Return: in how many milliseconds to start it. */
 unsigned vg_child_backoff(struct vg_child *c);
+
+/**
+ * vg_child_retry - there can be no worker now, because of @error: try again?
+ * @live: somebody has the device: then it is tried for ever
+ *
+ * What nobody has yet is tried again for some seconds, and only for what passes by itself: an image
+ * that udev looks at, or that a predecessor has not let go of; a moment without memory, descriptors
+ * or processes.
+ * Return: in how many milliseconds, or 0: no.
+ */
+unsigned vg_child_retry(struct vg_child *c, int error, bool live);
+
+/** vg_child_opened - the trouble is over. Return: whether there was any. */
+bool vg_child_opened(struct vg_child *c);
 
 /** vg_child_describe - ask for c->detail; c->described tells when it is there */
 void vg_child_describe(struct vg_child *c);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * node.c - one device of one guest, as the supervisor sees it
+ * node.c - see node.h
  *
  * Level, not edge: vg_node_sync() looks at what is (the frontend's state, the
  * node's `online`, the worker's phase) and takes the one step that leads on. It
@@ -15,7 +15,20 @@
  *
  * Backend state in brackets. A worker that dies leaves the state as it is; the
  * next one resumes when both ends are Connected.
+ *
+ * While they are, no trouble of ours (an image that is in use, a process that
+ * cannot be started, a full disk) takes the device from its guest: we say what is
+ * wrong, and try until it works. Only what the guest, the toolstack or the user
+ * does ends it. A device that no driver uses yet is given up after a while, so
+ * that a guest that starts is not kept waiting for it.
+ *
+ * What xenstore should say of us (the state, an error, what goes with a state) is
+ * written after each step, all in one transaction; what could not be written is
+ * written again until it is there. What could not be read is no answer: nothing
+ * is concluded from it.
  */
+#include "backend/daemon/node.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -26,16 +39,21 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
-#include "backend/daemon/supervisor.h"
+#include "backend/daemon/spec.h"
 #include "virtio_grant.h"
+#include "xenstore/keys.h"
+#include "xenstore/watch.h"
 
 enum {
-	/* xl gives a backend 10 s to close (libxl: LIBXL_DESTROY_TIMEOUT): a worker whose disk
-	 * hangs is killed before that. */
-	PATIENCE_S = 5,
-	/* A guest that reboots: its new device may open before the old one's worker has ended. */
-	BUSY_TRIES = 10,
-	BUSY_DELAY_MS = 300,
+	SEE_CLOSED_S = 5, /* for a guest that lives to see Closed, before its nodes go */
+	AGAIN_S = 1,	  /* before xenstored is asked again */
+};
+
+/* What there is to decide on. */
+struct seen {
+	bool online;
+	bool guest_gone;
+	enum vg_xenbus_state fstate;
 };
 
 static struct vg_node *of_child(const struct vg_child *c)
@@ -43,139 +61,268 @@ static struct vg_node *of_child(const struct vg_child *c)
 	return container_of(c, struct vg_node, c);
 }
 
-static struct vg_node *of_timer(struct vg_timer *t)
-{
-	return container_of(t, struct vg_node, timer);
-}
-
 static void say(const struct vg_node *n, enum vg_log_level level, const char *text)
 {
 	vg_child_say(&n->c, level, text);
 }
 
+/* Both ends have said Connected: it is the guest's device, and no trouble of ours ends that. */
+static bool is_live(const struct vg_node *n)
+{
+	return n->bstate == VG_XENBUS_CONNECTED;
+}
+
+static void timer_in_ms(struct vg_node *n, unsigned ms)
+{
+	vg_loop_timer(n->c.all->loop, &n->timer, ms * (NS_PER_S / 1000));
+}
+
+/* May it happen once more now? At most VG_LIMIT_CONNECTS_PER_MINUTE times; then the guest waits. */
+static bool may(struct vg_node *n, struct vg_node_window *w)
+{
+	int64_t now = vg_now_ns();
+
+	if (now - w->since_ns > 60 * NS_PER_S)
+		*w = (struct vg_node_window){ .since_ns = now };
+	if (w->count++ < VG_LIMIT_CONNECTS_PER_MINUTE)
+		return true;
+	n->slowed = true;
+	timer_in_ms(n, 1000);
+	return false;
+}
+
 /* ---- what we write ------------------------------------------------------ */
+
+/* Xenstored did not do, or say, what it was asked. */
+static void ask_again(struct vg_node *n)
+{
+	vg_loop_timer(n->c.all->loop, &n->again, AGAIN_S * NS_PER_S);
+}
+
+/* Make xenstore say what we are. */
+static void tell(struct vg_node *n)
+{
+	const char *error = n->c.error.text;
+	struct vg_xs_entry entries[5];
+	char state[4], text[300];
+	unsigned k = 0;
+	int ret;
+
+	if (!n->untold)
+		return;
+	snprintf(state, sizeof(state), "%d", (int)n->bstate);
+	entries[k++] = (struct vg_xs_entry){ VIRTIO_GRANT_KEY_ERROR, error[0] ? error : NULL };
+	if (n->bstate == VG_XENBUS_INIT_WAIT) {
+		entries[k++] = (struct vg_xs_entry){ VIRTIO_GRANT_KEY_FEATURE_POOL, "1" };
+		entries[k++] = (struct vg_xs_entry){ VIRTIO_GRANT_KEY_VERSION, "1" };
+	}
+	/* While it is Connected, another vgrantd serves it as it was connected. */
+	entries[k++] = (struct vg_xs_entry){ VG_KEY_RUNNING, is_live(n) ? n->c.spec : NULL };
+	entries[k++] = (struct vg_xs_entry){ "state", state };
+	ret = vg_xs_update(n->all->xs, n->pair.b, entries, k);
+	/* A node that is gone needs no state: vg_node_sync() finds out. */
+	n->untold = ret < 0 && ret != -ENOENT;
+	if (n->untold) {
+		if (!n->told_off) {
+			snprintf(
+				text, sizeof(text),
+				"xenstored does not take its state (%s); it is written again until "
+				"it does",
+				strerror(-ret));
+			say(n, VG_LOG_ERR, text);
+		}
+		ask_again(n);
+	}
+	n->told_off = n->untold;
+}
 
 static void put_state(struct vg_node *n, enum vg_xenbus_state s)
 {
 	if (n->bstate == s)
 		return;
 	n->bstate = s;
-	vg_xs_put_state(n->c.super->xs, n->pair.b, s);
+	n->untold = true;
 }
 
-/* One sentence for the user: in the log, in `vgrant list`, and where the guest can read it. */
+static bool is_shown(const struct vg_node *n, const char *text)
+{
+	return strncmp(n->c.error.text, text, sizeof(n->c.error.text) - 1) == 0;
+}
+
+/* One sentence for the user: in `vgrant list`, and where the guest can read it. */
+static void show_error(struct vg_node *n, const char *text)
+{
+	if (is_shown(n, text))
+		return;
+	snprintf(n->c.error.text, sizeof(n->c.error.text), "%.255s", text);
+	n->untold = true;
+}
+
+/* The same, and in the log; that of the guest's own making is limited there. */
 static void set_error(struct vg_node *n, const char *text)
 {
-	snprintf(n->c.error.text, sizeof(n->c.error.text), "%s", text);
+	show_error(n, text);
 	say(n, VG_LOG_ERR, text);
-	vg_xs_update(n->c.super->xs, n->pair.b, VIRTIO_GRANT_KEY_ERROR, n->c.error.text);
 }
 
-static void clear_error(struct vg_node *n)
+static void blame_guest(struct vg_node *n, const char *text)
 {
-	if (!n->c.error.text[0])
-		return;
-	n->c.error.text[0] = '\0';
-	vg_xs_update(n->c.super->xs, n->pair.b, VIRTIO_GRANT_KEY_ERROR, NULL);
+	show_error(n, text);
+	vg_log_limited(&n->limit, VG_LOG_ERR, "%s: %s", n->c.who, text);
 }
 
 static void announce(struct vg_node *n)
 {
-	if (n->bstate == VG_XENBUS_INIT_WAIT)
+	if (n->bstate == VG_XENBUS_INIT_WAIT || !may(n, &n->offers))
 		return;
-	clear_error(n);
-	vg_xs_update(n->c.super->xs, n->pair.b, VIRTIO_GRANT_KEY_FEATURE_POOL, "1");
-	vg_xs_update(n->c.super->xs, n->pair.b, VIRTIO_GRANT_KEY_VERSION, "1");
+	show_error(n, "");
 	put_state(n, VG_XENBUS_INIT_WAIT);
 }
 
 /* ---- the worker --------------------------------------------------------- */
 
-static void fail(struct vg_node *n, const char *text)
+/* There is no worker, by our own fault. */
+static void fail(struct vg_node *n, int error, const char *text)
 {
-	set_error(n, text);
-	n->phase = VG_NODE_FAILED;
-	put_state(n, VG_XENBUS_CLOSED);
+	unsigned ms = vg_child_retry(&n->c, error, is_live(n));
+
+	if (!ms) {
+		set_error(n, text);
+		n->phase = VG_NODE_FAILED;
+		put_state(n, VG_XENBUS_CLOSED);
+		return;
+	}
+	if (!is_shown(n, text))
+		say(n, is_live(n) ? VG_LOG_ERR : VG_LOG_INFO, text);
+	show_error(n, text);
+	n->phase = VG_NODE_IDLE;
+	timer_in_ms(n, ms);
 }
 
-static int open_record(struct vg_node *n)
+static void record_name(const struct vg_node *n, char *name, size_t len)
 {
-	char name[64];
-	int ret;
-
-	if (n->c.record_fd >= 0)
-		return 0;
-	snprintf(name, sizeof(name), "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
-	n->c.record_fd = openat(n->c.super->runtime_fd, name,
-				O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (n->c.record_fd < 0)
-		return -errno;
-	ret = vg_record_open(n->c.record_fd, 0, &n->c.rec);
-	if (ret < 0) {
-		close(n->c.record_fd);
-		n->c.record_fd = -1;
-	}
-	return ret;
+	snprintf(name, len, "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
 }
 
 static void remove_record(struct vg_node *n)
 {
 	char name[64];
 
-	snprintf(name, sizeof(name), "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
-	unlinkat(n->c.super->runtime_fd, name, 0);
+	record_name(n, name, sizeof(name));
+	unlinkat(n->all->runtime_fd, name, 0);
+}
+
+/* Are there more devices before this one than the settings allow? */
+static bool is_too_many(const struct vg_node *n)
+{
+	const struct vg_settings *settings = n->c.all->settings;
+	unsigned before = 0, of_guest = 0;
+
+	for (const struct vg_child *c = n->c.all->first; c != &n->c; c = c->next)
+		before++;
+	for (const struct vg_node *m = n->next; m; m = m->next) /* the older ones */
+		of_guest += m->pair.guest == n->pair.guest;
+	return before >= settings->devices || of_guest >= settings->devices_per_guest;
+}
+
+/* For the log: a long name is cut where it says so, and not the device's number behind it. */
+static void name_it(struct vg_node *n)
+{
+	const char *name = n->guest ? n->guest : "without a name";
+
+	snprintf(n->c.who, sizeof(n->c.who), "guest %.80s%s (%u) %s %s/%u", name,
+		 strlen(name) > 80 ? "..." : "", n->pair.guest, n->c.device, n->pair.kind,
+		 n->pair.id);
+}
+
+static void read_guest_name(struct vg_node *n)
+{
+	char dir[VG_XS_PATH], *name;
+	int ret;
+
+	snprintf(dir, sizeof(dir), "/local/domain/%u", n->pair.guest);
+	ret = vg_xs_text_dup(n->all->xs, dir, "name", &name);
+	if (ret < 0 && ret != -ENOENT && ret != -EINVAL) {
+		ask_again(n);
+		return;
+	}
+	n->renamed = false;
+	free(n->guest);
+	n->guest = name;
+	name_it(n);
+}
+
+/* A toolstack may have changed the configuration; a driver that is connected keeps what it has. */
+static bool take_new_spec(struct vg_node *n)
+{
+	char spec[VG_PARAMS_LEN];
+
+	if (is_live(n) || vg_spec_read(n->all->xs, &n->pair, false, spec) < 0 ||
+	    strcmp(spec, n->c.spec) == 0)
+		return false;
+	vg_child_set_spec(&n->c, spec);
+	name_it(n);
+	return true;
 }
 
 static void start_worker(struct vg_node *n)
 {
-	char text[200];
+	struct vg_err err;
 	int ret;
 
-	ret = open_record(n);
-	if (ret < 0) {
-		snprintf(text, sizeof(text), "its record cannot be made in %s: %s",
-			 n->c.super->settings->runtime_dir, strerror(-ret));
-		fail(n, text);
+	take_new_spec(n);
+	if (is_too_many(n)) {
+		fail(n, -EDQUOT,
+		     "too many devices: raise [limits] in vgrantd.conf, or remove some");
 		return;
 	}
-	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1);
+	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1, &err);
 	if (ret < 0) {
-		snprintf(text, sizeof(text), "its worker cannot be started: %s", strerror(-ret));
-		fail(n, text);
+		fail(n, ret, err.text);
 		return;
 	}
 	n->phase = VG_NODE_OPENING;
 }
 
+/* The driver's keys. Return: 0; -EINVAL: they are no use; other negative errno: ask again. */
+static int read_keys(struct vg_node *n, struct vg_ipc *m)
+{
+	struct vg_xs *x = n->all->xs;
+	uint32_t version = 0;
+	int ret = vg_xs_u32(x, n->pair.f, VIRTIO_GRANT_KEY_VERSION, UINT32_MAX, &version);
+
+	if (ret == 0)
+		ret = vg_xs_u32(x, n->pair.f, VIRTIO_GRANT_KEY_CONTROL_REF, UINT32_MAX,
+				&m->connect.control_ref);
+	if (ret == 0)
+		ret = vg_xs_u32(x, n->pair.f, VIRTIO_GRANT_KEY_EVENT_CHANNEL, UINT32_MAX,
+				&m->connect.channel);
+	if (ret == -ENOENT || ret == -ERANGE || (ret == 0 && version != VIRTIO_GRANT_VERSION))
+		return -EINVAL;
+	return ret;
+}
+
 static void connect_worker(struct vg_node *n, bool resume)
 {
 	struct vg_ipc m = { .type = VG_IPC_CONNECT };
-	struct xs_handle *xs = n->c.super->xs;
-	uint32_t version;
-	int64_t now = vg_now_ns();
+	int ret;
 
-	if (vg_xs_u32(xs, n->pair.f, VIRTIO_GRANT_KEY_VERSION, UINT32_MAX, &version) < 0 ||
-	    version != VIRTIO_GRANT_VERSION ||
-	    vg_xs_u32(xs, n->pair.f, VIRTIO_GRANT_KEY_CONTROL_REF, UINT32_MAX,
-		      &m.connect.control_ref) < 0 ||
-	    vg_xs_u32(xs, n->pair.f, VIRTIO_GRANT_KEY_EVENT_CHANNEL, UINT32_MAX,
-		      &m.connect.channel) < 0) {
-		set_error(n,
-			  "the guest's driver published no usable " VIRTIO_GRANT_KEY_VERSION
-			  ", " VIRTIO_GRANT_KEY_CONTROL_REF " and " VIRTIO_GRANT_KEY_EVENT_CHANNEL);
-		put_state(n, VG_XENBUS_CLOSING);
+	if (n->timer.tether)
+		return; /* not yet again */
+	if (!resume && !may(n, &n->connects))
+		return;
+	ret = read_keys(n, &m);
+	if (ret < 0 && ret != -EINVAL) {
+		ask_again(n);
+		return;
+	}
+	if (ret < 0) {
+		blame_guest(n, "the guest's driver published no usable " VIRTIO_GRANT_KEY_VERSION
+			       ", " VIRTIO_GRANT_KEY_CONTROL_REF
+			       " and " VIRTIO_GRANT_KEY_EVENT_CHANNEL);
 		put_state(n, VG_XENBUS_CLOSED);
 		return;
 	}
-	if (now - n->connects_since_ns > 60 * NS_PER_S) {
-		n->connects_since_ns = now;
-		n->connects = 0;
-	}
-	if (n->connects >= VG_LIMIT_CONNECTS_PER_MINUTE) {
-		vg_loop_timer(n->c.super->loop, &n->timer, NS_PER_S);
-		return;
-	}
-	n->connects++;
 	m.connect.resume = resume;
 	n->phase = VG_NODE_CONNECTING;
 	vg_child_tell(&n->c, &m, -1);
@@ -184,7 +331,8 @@ static void connect_worker(struct vg_node *n, bool resume)
 static void disconnect_worker(struct vg_node *n)
 {
 	n->phase = VG_NODE_DISCONNECTING;
-	vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * NS_PER_S);
+	vg_loop_timer_stop(&n->timer);
+	vg_child_hurry(&n->c);
 	vg_child_tell_type(&n->c, VG_IPC_DISCONNECT);
 }
 
@@ -194,42 +342,56 @@ static void disconnect_worker(struct vg_node *n)
 static void setting_kept(struct vg_child *c)
 {
 	struct vg_node *n = of_child(c);
-	char spec[VG_PARAMS_LEN], changes[VG_PARAMS_LEN];
+	int ret = vg_spec_keep(n->all->xs, &n->pair, c->device, c->set_key, c->set_value);
 
-	if (vg_xs_text(c->super->xs, n->pair.b, VG_KEY_SET, spec, sizeof(spec)) < 0)
-		snprintf(spec, sizeof(spec), "%s", c->device);
-	if (vg_params_replace(spec, c->set_key, c->set_value, changes, sizeof(changes)) < 0)
+	if (ret == -E2BIG || ret == -EINVAL)
 		say(n, VG_LOG_WARN,
 		    "the change cannot be kept (too long, or blanks around it): the next vgrantd "
 		    "begins without it");
-	else
-		vg_xs_update(c->super->xs, n->pair.b, VG_KEY_SET, changes);
+	else if (ret < 0)
+		say(n, VG_LOG_WARN,
+		    "xenstored did not take the change: the next vgrantd begins without it");
 }
 
-/* What an earlier vgrantd was told to change. */
-static void apply_settings(struct vg_super *s, const struct vg_xs_pair *pair, char *spec)
+/* The device is open: its record is made, as it needs it, or found. */
+static void opened(struct vg_node *n, const struct vg_ipc *m)
 {
-	char changes[VG_PARAMS_LEN], next[VG_PARAMS_LEN];
-	struct vg_params p;
+	const struct vg_ipc record = { .type = VG_IPC_RECORD };
+	struct vg_err err;
+	char name[64];
+	int fd = -1, ret;
 
-	if (vg_xs_text(s->xs, pair->b, VG_KEY_SET, changes, sizeof(changes)) < 0 ||
-	    vg_params_parse(changes, &p, NULL) < 0)
+	if (n->phase != VG_NODE_OPENING)
 		return;
-	for (unsigned i = 0; i < p.n; i++) {
-		if (vg_params_replace(spec, p.p[i].key, p.p[i].value, next, sizeof(next)) == 0)
-			memcpy(spec, next, VG_PARAMS_LEN);
+	record_name(n, name, sizeof(name));
+	ret = vg_record_make(n->all->runtime_fd, name, &m->opened.shape, n->c.spec, &fd, &err);
+	if (ret < 0) {
+		vg_child_end(&n->c);
+		fail(n, ret, err.text);
+		return;
 	}
+	if (n->c.record_fd >= 0)
+		close(n->c.record_fd);
+	n->c.record_fd = fd;
+	n->phase = VG_NODE_READY;
+	if (vg_child_opened(&n->c))
+		show_error(n, "");
+	vg_child_tell(&n->c, &record, fd);
 }
 
-static void open_failed(struct vg_node *n, const struct vg_ipc *m)
+/* The worker could not connect to the driver. */
+static void refused(struct vg_node *n, const struct vg_ipc *m)
 {
-	if (m->error == -EBUSY && n->busy_tries++ < BUSY_TRIES) {
-		snprintf(n->c.error.text, sizeof(n->c.error.text), "%s", m->text);
-		n->phase = VG_NODE_IDLE;
-		vg_loop_timer(n->c.super->loop, &n->timer, BUSY_DELAY_MS * 1000000LL);
+	if (n->phase != VG_NODE_CONNECTING)
+		return;
+	n->phase = VG_NODE_READY;
+	blame_guest(n, m->text);
+	if (is_live(n)) {
+		/* Its successor before it holds the ports, or Xen is short of something. */
+		timer_in_ms(n, vg_child_backoff(&n->c));
 		return;
 	}
-	fail(n, m->text);
+	put_state(n, VG_XENBUS_CLOSED);
 }
 
 static void message(struct vg_child *c, const struct vg_ipc *m)
@@ -238,18 +400,18 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 
 	switch (m->type) {
 	case VG_IPC_OPENED:
-		if (n->phase == VG_NODE_OPENING)
-			n->phase = VG_NODE_READY;
-		n->busy_tries = 0;
+		opened(n, m);
 		break;
 	case VG_IPC_FAILED:
 		if (n->phase == VG_NODE_OPENING)
-			open_failed(n, m);
+			fail(n, m->error, m->text);
 		break;
 	case VG_IPC_CONNECTED:
 		if (n->phase == VG_NODE_CONNECTING) {
 			n->phase = VG_NODE_CONNECTED;
+			show_error(n, "");
 			put_state(n, VG_XENBUS_CONNECTED);
+			n->untold = true; /* with what: a vgrantd of before may not have said so */
 			say(n, VG_LOG_INFO, "connected");
 		} else {
 			/* The guest may have been told that nobody is: it is in nobody's hands then. */
@@ -258,24 +420,23 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 		}
 		break;
 	case VG_IPC_REFUSED:
-		if (n->phase == VG_NODE_CONNECTING) {
-			n->phase = VG_NODE_READY;
-			set_error(n, m->text);
-			put_state(n, VG_XENBUS_CLOSING);
-			put_state(n, VG_XENBUS_CLOSED);
-		}
+		refused(n, m);
 		break;
 	case VG_IPC_DISCONNECTED:
 		if (n->phase == VG_NODE_DISCONNECTING) {
 			n->phase = VG_NODE_READY;
-			vg_loop_timer_stop(&n->timer);
+			vg_child_calm(c);
 			put_state(n, VG_XENBUS_CLOSED);
 			say(n, VG_LOG_INFO, "disconnected");
+			if (take_new_spec(n)) {
+				n->phase = VG_NODE_IDLE;
+				vg_child_end(c);
+			}
 		}
 		break;
 	case VG_IPC_BROKEN:
 		if (n->phase == VG_NODE_CONNECTED) {
-			set_error(n, m->text);
+			blame_guest(n, m->text);
 			put_state(n, VG_XENBUS_CLOSING);
 			disconnect_worker(n);
 		}
@@ -294,10 +455,8 @@ static void reaped(struct vg_child *c, int status)
 	enum vg_node_phase was = n->phase;
 	char text[200];
 
-	if (n->c.super->stopping || was == VG_NODE_FAILED)
+	if (c->all->stopping || was == VG_NODE_FAILED)
 		return;
-	if (was != VG_NODE_IDLE)
-		vg_loop_timer_stop(&n->timer);
 	if (was == VG_NODE_CLOSED || was == VG_NODE_IDLE) {
 		/* As it should. */
 		vg_node_sync(n);
@@ -310,9 +469,8 @@ static void reaped(struct vg_child *c, int status)
 		c->delay_ms = 0;
 	} else {
 		vg_child_explain(c, status, text, sizeof(text));
-		vg_loop_timer(c->super->loop, &n->timer, vg_child_backoff(c) * 1000000LL);
+		timer_in_ms(n, vg_child_backoff(c));
 	}
-	n->dirty = true;
 	vg_node_sync(n);
 }
 
@@ -320,45 +478,57 @@ static void reaped(struct vg_child *c, int status)
 
 static void timer_expired(struct vg_timer *t)
 {
-	struct vg_node *n = of_timer(t);
+	struct vg_node *n = container_of(t, struct vg_node, timer);
 
-	if ((n->phase == VG_NODE_DISCONNECTING || n->phase == VG_NODE_CLOSED) && n->c.pid) {
-		say(n, VG_LOG_ERR,
-		    "its worker does not let go in time (does the disk hang?) and is killed");
-		kill(n->c.pid, SIGKILL);
-		return;
-	}
+	n->slowed = false;
 	vg_node_sync(n);
 }
 
-/* The device goes: the toolstack, the user or the guest's end wants it. */
-static void take_down(struct vg_node *n, enum vg_xenbus_state fstate, bool guest_gone)
+static void again_expired(struct vg_timer *t)
+{
+	vg_node_sync(container_of(t, struct vg_node, again));
+}
+
+/* The device goes: the toolstack, the user or the guest's end wants it. Return: false: @n is freed. */
+static bool take_down(struct vg_node *n, const struct seen *seen)
 {
 	if (n->phase == VG_NODE_CONNECTED) {
 		put_state(n, VG_XENBUS_CLOSING);
 		disconnect_worker(n);
 	}
 	if (n->phase == VG_NODE_CONNECTING || n->phase == VG_NODE_DISCONNECTING)
-		return; /* its answer brings us back here */
+		return true; /* its answer brings us back here */
 	if (n->phase != VG_NODE_CLOSED) {
 		n->phase = VG_NODE_CLOSED;
+		vg_loop_timer_stop(&n->timer);
 		vg_child_end(&n->c);
-		vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * NS_PER_S);
 	}
 	/* Closed means: no process, so no grant mapped, no port bound, no image open. */
 	if (n->c.pid)
-		return;
+		return true;
 	if (n->bstate != VG_XENBUS_CLOSED) {
 		put_state(n, VG_XENBUS_CLOSED);
 		say(n, VG_LOG_INFO, "closed");
 		/* A guest that lives gets time to see it, when it is we who remove the nodes. */
-		if (n->made && !guest_gone)
-			vg_loop_timer(n->c.super->loop, &n->timer, PATIENCE_S * NS_PER_S);
+		if (n->made && !seen->guest_gone)
+			timer_in_ms(n, SEE_CLOSED_S * 1000);
 	}
-	if (n->made && (guest_gone || fstate == VG_XENBUS_CLOSED || !n->timer.tether)) {
-		vg_xs_remove_pair(n->c.super->xs, &n->pair);
+	if (n->made && (seen->guest_gone || seen->fstate == VG_XENBUS_CLOSED || !n->timer.tether)) {
+		if (vg_xs_remove_pair(n->all->xs, &n->pair) < 0) {
+			ask_again(n);
+			return true;
+		}
 		vg_node_free(n);
+		return false;
 	}
+	return true;
+}
+
+/* No worker holds anything of the guest's: a frontend that goes, or is gone, need not wait for one. */
+static void let_go(struct vg_node *n, enum vg_xenbus_state fstate)
+{
+	if (is_live(n) && (fstate == VG_XENBUS_CLOSING || fstate == VG_XENBUS_CLOSED))
+		put_state(n, VG_XENBUS_CLOSED);
 }
 
 static void ready_step(struct vg_node *n, enum vg_xenbus_state fstate)
@@ -401,122 +571,102 @@ static void connected_step(struct vg_node *n, enum vg_xenbus_state fstate)
 	disconnect_worker(n);
 }
 
-void vg_node_sync(struct vg_node *n)
+/* Read what there is. Return: 1; 0: the node is gone; negative errno: xenstored did not say. */
+static int look(struct vg_node *n, struct seen *seen)
 {
-	struct xs_handle *xs = n->c.super->xs;
-	enum vg_xenbus_state fstate;
-	bool guest_gone;
-	uint32_t online;
+	struct vg_xs *x = n->all->xs;
+	uint32_t online = 1;
+	int ret = vg_xs_exists(x, n->pair.b);
 
-	n->dirty = false;
-	if (n->c.super->stopping)
+	*seen = (struct seen){ .online = true };
+	if (ret <= 0)
+		return ret;
+	ret = vg_xs_u32(x, n->pair.b, "online", 1, &online);
+	if (ret < 0 && ret != -ENOENT && ret != -EINVAL && ret != -ERANGE)
+		return ret;
+	seen->online = online;
+	ret = vg_xs_state(x, n->pair.f, &seen->fstate);
+	if (ret < 0 || seen->fstate != VG_XENBUS_UNKNOWN)
+		return ret < 0 ? ret : 1;
+	ret = vg_xs_exists(x, n->pair.f);
+	if (ret > 0)
+		ret = vg_xs_introduced(x, n->pair.guest);
+	seen->guest_gone = ret == 0;
+	return ret < 0 ? ret : 1;
+}
+
+static void watch(struct vg_node *n)
+{
+	if (n->watching)
 		return;
-	if (!vg_xs_exists(xs, n->pair.b)) {
-		vg_node_free(n);
-		return;
-	}
-	if (vg_xs_u32(xs, n->pair.b, "online", 1, &online) < 0)
-		online = 1;
-	fstate = vg_xs_state(xs, n->pair.f);
-	guest_gone = fstate == VG_XENBUS_UNKNOWN &&
-		     (!vg_xs_exists(xs, n->pair.f) || !xs_is_domain_introduced(xs, n->pair.guest));
-	if (!online || guest_gone || n->detaching) {
-		take_down(n, fstate, guest_gone);
-		return;
-	}
+	if (vg_xs_watch(n->all->xs, n->pair.f, "f") == 0)
+		n->watching = vg_xs_watch_name(n->all->xs, n->pair.guest, true) == 0;
+	if (!n->watching)
+		ask_again(n);
+}
+
+/* Return: false: @n is freed. */
+static bool step(struct vg_node *n, const struct seen *seen)
+{
+	if (!seen->online || seen->guest_gone || n->detaching)
+		return take_down(n, seen);
 	switch (n->phase) {
 	case VG_NODE_IDLE:
+		let_go(n, seen->fstate);
 		if (!n->c.pid && !n->timer.tether)
 			start_worker(n);
 		break;
+	case VG_NODE_OPENING:
+		let_go(n, seen->fstate);
+		break;
 	case VG_NODE_READY:
-		ready_step(n, fstate);
+		ready_step(n, seen->fstate);
 		break;
 	case VG_NODE_CONNECTED:
-		connected_step(n, fstate);
+		connected_step(n, seen->fstate);
 		break;
 	default:
 		break; /* an answer is on its way, or nothing is to be done */
 	}
+	return true;
 }
 
-/* ---- life --------------------------------------------------------------- */
-
-struct vg_node *vg_node_find(struct vg_super *s, const char *kind, uint32_t guest, uint32_t id)
+void vg_node_sync(struct vg_node *n)
 {
-	for (struct vg_node *n = s->nodes; n; n = n->next) {
-		if (n->pair.guest == guest && n->pair.id == id && strcmp(n->pair.kind, kind) == 0)
-			return n;
+	struct seen seen;
+	int ret;
+
+	n->dirty = false;
+	if (n->c.all->stopping || n->slowed)
+		return;
+	ret = look(n, &seen);
+	if (ret == 0) {
+		vg_node_free(n);
+		return;
 	}
-	return NULL;
-}
-
-/* A value of @key that may stand in a configuration: commas and backslashes escaped. */
-static int escaped(char *out, size_t size, const char *in)
-{
-	size_t n = 0;
-
-	for (; *in; in++) {
-		if (n + 3 > size)
-			return -E2BIG;
-		if (*in == ',' || *in == '\\')
-			out[n++] = '\\';
-		out[n++] = *in;
+	if (ret < 0) {
+		ask_again(n);
+		return;
 	}
-	out[n] = '\0';
-	return 0;
+	watch(n);
+	if (n->renamed)
+		read_guest_name(n);
+	if (step(n, &seen))
+		tell(n);
 }
 
-/* xl's disk = [ '...,specification=virtio,...' ]: what our configuration would be. */
-static int spec_of_disk(struct xs_handle *xs, const struct vg_xs_pair *p, char *spec, size_t size)
-{
-	char params[1024], target[1024], mode[8] = "r";
-	int ret = vg_xs_text(xs, p->b, "params", params, sizeof(params));
-
-	if (ret == 0)
-		ret = escaped(target, sizeof(target), params);
-	if (ret < 0)
-		return ret;
-	vg_xs_text(xs, p->b, "mode", mode, sizeof(mode));
-	snprintf(spec, size, "blk,target=%s%s", target, mode[0] == 'w' ? "" : ",readonly");
-	return 0;
-}
-
-static enum vg_control_origin origin_of(const char *word)
-{
-	for (unsigned o = 0; o < VG_CONTROL_ORIGINS; o++) {
-		if (strcmp(vg_control_origin_words[o], word) == 0)
-			return (enum vg_control_origin)o;
-	}
-	return VG_CONTROL_FROM_VIRTIO;
-}
-
-static void read_guest_name(struct vg_node *n)
-{
-	char dir[VG_XS_PATH];
-
-	snprintf(dir, sizeof(dir), "/local/domain/%u", n->pair.guest);
-	if (vg_xs_text(n->c.super->xs, dir, "name", n->guest, sizeof(n->guest)) < 0)
-		snprintf(n->guest, sizeof(n->guest), "domain %u", n->pair.guest);
-}
-
-static unsigned nodes_of_guest(const struct vg_super *s, uint32_t guest)
-{
-	unsigned count = 0;
-
-	for (const struct vg_node *n = s->nodes; n; n = n->next)
-		count += n->pair.guest == guest;
-	return count;
-}
+/* ---- control ------------------------------------------------------------ */
 
 static enum vg_control_state state_of(const struct vg_node *n)
 {
 	switch (n->phase) {
 	case VG_NODE_IDLE:
-		return n->c.restarts ? VG_CONTROL_RESTARTING : VG_CONTROL_OPENING;
+		return n->c.restarts || is_live(n) ? VG_CONTROL_RESTARTING : VG_CONTROL_OPENING;
 	case VG_NODE_OPENING:
 		return VG_CONTROL_OPENING;
 	case VG_NODE_READY:
+		if (is_live(n))
+			return VG_CONTROL_RESTARTING;
 		/* A guest's driver that broke the rules and was closed. */
 		return n->c.error.text[0] ? VG_CONTROL_FAILED : VG_CONTROL_WAITING;
 	case VG_NODE_CONNECTING:
@@ -533,22 +683,27 @@ static void place(const struct vg_child *c, struct vg_control_device *d)
 {
 	const struct vg_node *n = of_child(c);
 
-	d->guest = n->guest;
+	d->guest = n->guest ? n->guest : "";
 	d->domid = n->pair.guest;
 	d->kind = n->pair.kind;
 	d->id = n->pair.id;
 	d->state = state_of(n);
 	d->origin = n->origin;
-	d->file = n->file[0] ? n->file : NULL;
+	d->file = n->file;
+	if (vg_xs_stuck_ns(n->all->xs) > 0)
+		d->error = "xenstored does not answer: states are as they were, and nothing can be "
+			   "attached or detached until it does";
 }
 
 static int detach(struct vg_child *c, struct vg_err *err)
 {
 	struct vg_node *n = of_child(c);
+	int ret = vg_xs_update_one(n->all->xs, n->pair.b, "online", "0");
 
-	(void)err;
+	if (ret < 0 && ret != -ENOENT)
+		return vg_fail(err, ret, "xenstored did not take it: %s", strerror(-ret));
 	n->detaching = true;
-	vg_xs_update(c->super->xs, n->pair.b, "online", "0");
+	n->slowed = false;
 	vg_node_sync(n);
 	return 0;
 }
@@ -562,87 +717,71 @@ static const struct vg_child_ops child_ops = {
 	.detach = detach,
 };
 
-static void node_new(struct vg_super *s, const struct vg_xs_pair *pair, const char *spec)
+/* ---- life --------------------------------------------------------------- */
+
+int vg_node_new(struct vg_nodes *all, const struct vg_xs_pair *pair, const char *spec,
+		const struct vg_node_traits *traits)
 {
 	struct vg_node *n = calloc(1, sizeof(*n));
-	char word[32] = "";
-	uint32_t made = 0;
 
-	if (!n) {
+	if (n && traits->file)
+		n->file = strdup(traits->file);
+	if (!n || (traits->file && !n->file)) {
 		vg_error("out of memory for device %s/%u of domain %u", pair->kind, pair->id,
 			 pair->guest);
-		return;
+		free(n);
+		return -ENOMEM;
 	}
-	vg_child_init(&n->c, &child_ops, s, spec);
+	vg_child_init(&n->c, &child_ops, all->children, spec);
+	n->all = all;
 	n->pair = *pair;
 	n->timer.expired = timer_expired;
-	if (strcmp(pair->kind, VIRTIO_GRANT_XENBUS_TYPE_DISK) == 0)
-		n->origin = VG_CONTROL_FROM_DISK;
-	else if (vg_xs_text(s->xs, pair->b, VG_KEY_ORIGIN, word, sizeof(word)) == 0)
-		n->origin = origin_of(word);
-	vg_xs_text(s->xs, pair->b, VG_KEY_FILE, n->file, sizeof(n->file));
-	vg_xs_u32(s->xs, pair->b, VG_KEY_MADE, 1, &made);
-	n->made = made;
-	n->bstate = vg_xs_state(s->xs, pair->b);
+	n->again.expired = again_expired;
+	n->limit = (struct vg_ratelimit)VG_RATELIMIT_INIT;
+	n->origin = traits->origin;
+	n->made = traits->made;
+	n->bstate = traits->state;
+	n->renamed = true; /* its name is not known yet */
+	name_it(n);
 	read_guest_name(n);
-	snprintf(n->c.who, sizeof(n->c.who), "guest %s (%u) %s %s/%u", n->guest, n->pair.guest,
-		 n->c.device, n->pair.kind, n->pair.id);
-	n->next = s->nodes;
-	s->nodes = n;
-	if (s->n_children > s->settings->devices ||
-	    nodes_of_guest(s, pair->guest) > s->settings->devices_per_guest) {
-		fail(n, "too many devices: raise [limits] in vgrantd.conf, or remove some");
-		return;
-	}
-	n->watching = xs_watch(s->xs, pair->f, "f");
+	n->next = all->first;
+	all->first = n;
 	vg_node_sync(n);
-}
-
-bool vg_node_consider(struct vg_super *s, const char *kind, uint32_t guest, uint32_t id)
-{
-	struct vg_xs_pair pair;
-	char spec[VG_PARAMS_LEN];
-	int ret;
-
-	if (vg_node_find(s, kind, guest, id))
-		return true;
-	vg_xs_pair_init(&pair, kind, guest, s->domid, id);
-	if (!vg_xs_exists(s->xs, pair.b))
-		return false;
-	ret = vg_xs_text(s->xs, pair.b, VG_KEY_CONFIG, spec, sizeof(spec));
-	if (ret == -ENOENT && strcmp(kind, VIRTIO_GRANT_XENBUS_TYPE_DISK) == 0)
-		ret = spec_of_disk(s->xs, &pair, spec, sizeof(spec));
-	if (ret < 0)
-		return false;
-	apply_settings(s, &pair, spec);
-	node_new(s, &pair, spec);
-	return true;
+	return 0;
 }
 
 void vg_node_retry(struct vg_node *n)
 {
 	if (n->phase != VG_NODE_FAILED || n->c.pid)
 		return;
-	clear_error(n);
+	show_error(n, "");
 	n->offer = true;
-	n->busy_tries = 0;
 	n->phase = VG_NODE_IDLE;
 	vg_node_sync(n);
 }
 
 void vg_node_free(struct vg_node *n)
 {
-	struct vg_super *s = n->c.super;
-	struct vg_node **p = &s->nodes;
+	struct vg_nodes *all = n->all;
+	struct vg_node **p = &all->first;
 
 	while (*p != n)
 		p = &(*p)->next;
 	*p = n->next;
-	if (n->watching)
-		xs_unwatch(s->xs, n->pair.f, "f");
+	if (n->watching) {
+		vg_xs_unwatch(all->xs, n->pair.f, "f");
+		/* One watch stands for all of a guest's devices: xenstored has it once. */
+		for (p = &all->first; *p && (*p)->pair.guest != n->pair.guest; p = &(*p)->next)
+			;
+		if (!*p)
+			vg_xs_watch_name(all->xs, n->pair.guest, false);
+	}
 	vg_child_fini(&n->c);
 	vg_loop_timer_stop(&n->timer);
-	if (!s->stopping)
+	vg_loop_timer_stop(&n->again);
+	if (!all->children->stopping)
 		remove_record(n);
+	free(n->file);
+	free(n->guest);
 	free(n);
 }

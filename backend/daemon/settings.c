@@ -2,16 +2,13 @@
 /*
  * settings.c - see settings.h
  *
- * libinih splits lines; the table says what may stand in them. The library as
- * distributions build it hands no line number to its handler, but reads line by
- * line through a reader of ours, so the reader counts.
+ * ini.c splits lines; the table says what may stand in them.
  */
 #include "backend/daemon/settings.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <grp.h>
-#include <ini.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +16,11 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
+#include "backend/base/number.h"
+#include "backend/daemon/ini.h"
+
+/* Domain numbers go to 0x7fef; no user's may reach (uid_t)-1. */
+#define RANGE_MAX 4294900000u
 
 #define MEMBER(m) offsetof(struct vg_settings, m), sizeof(((struct vg_settings *)0)->m)
 
@@ -41,10 +43,26 @@ const struct vg_setting_key vg_settings_keys[] = {
 	  "vgrant: nobody" },
 	{ "worker", "sandbox", VG_SETTING_BOOL, MEMBER(sandbox), 0, 0, "on",
 	  "off: workers keep their rights, for debugging alone" },
+	{ "worker", "user-range-base", VG_SETTING_STRING, MEMBER(user_range), 0, 0,
+	  "vgrant-range-base",
+	  "user, or number of one, as whom workers of domain 0 would run; those of domain n run as "
+	  "that "
+	  "number plus n; when there is no user vgrant-range-base, or for 0: all run as user" },
 	{ "limits", "devices", VG_SETTING_UINT, MEMBER(devices), 1, VG_LIMIT_DEVICES, "1024",
 	  "most devices, and so worker processes, in all" },
 	{ "limits", "devices-per-guest", VG_SETTING_UINT, MEMBER(devices_per_guest), 1,
 	  VG_LIMIT_DEVICES_PER_GUEST, "64", "most devices of one guest" },
+	{ "limits", "guest-mapped-pages", VG_SETTING_UINT, MEMBER(guest_mapped_pages), 8192, 262144,
+	  "32768",
+	  "most pages of one guest that its devices together hold mapped; Xen has 262144 for all "
+	  "that "
+	  "this domain maps, unless it was told otherwise" },
+	{ "limits", "guest-bounce", VG_SETTING_UINT, MEMBER(guest_bounce_mib), 64, 1 << 20, "512",
+	  "MiB of copies of one guest's data that its devices together hold at once" },
+	{ "limits", "guest-memory", VG_SETTING_UINT, MEMBER(guest_memory_mib), 64, 1 << 24, "2048",
+	  "MiB of memory for all workers of one guest, page cache included; needs a control group "
+	  "that "
+	  "systemd gave to vgrantd" },
 	/* Last: the lines of devices follow in the same section. */
 	{ "vhost-user", "socket-group", VG_SETTING_STRING, MEMBER(socket_group), 0, 0, "",
 	  "group of the sockets, such as that of the user that runs QEMU" },
@@ -53,27 +71,9 @@ const struct vg_setting_key vg_settings_keys[] = {
 	{ NULL, NULL, VG_SETTING_STRING, 0, 0, 0, 0, NULL, NULL },
 };
 
-static const char *const level_words[] = {
-	[VG_LOG_ERR] = "error",
-	[VG_LOG_WARN] = "warning",
-	[VG_LOG_INFO] = "info",
-	[VG_LOG_DEBUG] = "debug",
-};
-
-int vg_log_level_parse(const char *word, enum vg_log_level *level)
-{
-	for (unsigned i = 0; i < COUNT(level_words); i++) {
-		if (level_words[i] && strcmp(level_words[i], word) == 0) {
-			*level = (enum vg_log_level)i;
-			return 0;
-		}
-	}
-	return -EINVAL;
-}
-
 /* ---- one value ---------------------------------------------------------- */
 
-/* What a file can say: libinih trims a value, and takes a semicolon behind a blank for a comment. */
+/* What a file can say: ini.c trims a value, and takes a semicolon behind a blank for a comment. */
 static int check_text(const char *value, bool list, struct vg_err *err)
 {
 	size_t len = strlen(value);
@@ -118,16 +118,12 @@ static int set_bool(bool *dst, const char *value, struct vg_err *err)
 }
 
 /* @base: 8 or 10. */
-static int parse_number(const struct vg_setting_key *key, const char *value, int base,
+static int parse_number(const struct vg_setting_key *key, const char *value, unsigned base,
 			uint64_t *out, struct vg_err *err)
 {
-	const char *digits = base == 8 ? "01234567" : "0123456789";
-	unsigned long long v;
+	uint64_t v = 0;
 
-	errno = 0;
-	v = strtoull(value, NULL, base);
-	if (*value && value[strspn(value, digits)] == '\0' && !errno && v >= key->min &&
-	    v <= key->max) {
+	if (vg_number(value, base, key->max, &v) == 0 && v >= key->min) {
 		*out = v;
 		return 0;
 	}
@@ -201,7 +197,7 @@ static int set_target(enum vg_log_target *dst, const char *value, struct vg_err 
 static int set_mode(const struct vg_setting_key *key, unsigned *dst, const char *value,
 		    struct vg_err *err)
 {
-	uint64_t v;
+	uint64_t v = 0;
 	int ret = parse_number(key, value, 8, &v, err);
 
 	if (ret == 0)
@@ -249,6 +245,8 @@ static int assign(struct vg_settings *s, const struct vg_setting_key *key, const
 		return vg_fail(err, ret, "%s %s", key->key, why.text);
 	if (key->offset == offsetof(struct vg_settings, user))
 		s->user_is_set = true;
+	if (key->offset == offsetof(struct vg_settings, user_range))
+		s->user_range_is_set = true;
 	return 0;
 }
 
@@ -258,7 +256,7 @@ void vg_settings_defaults(struct vg_settings *s)
 	/* A default that its own table refuses would show in the unit test. */
 	for (const struct vg_setting_key *k = vg_settings_keys; k->section; k++)
 		(void)assign(s, k, k->fallback, false, NULL);
-	s->user_is_set = false;
+	s->user_is_set = s->user_range_is_set = false;
 }
 
 /* ---- keys --------------------------------------------------------------- */
@@ -321,42 +319,26 @@ int vg_settings_set(struct vg_settings *s, const char *key, const char *value, s
 
 struct reading {
 	struct vg_settings *s;
-	FILE *file;
-	int line;	/* that is being read */
 	uint64_t seen;	/* bit i: key i of the table stood in the file */
 	int error_line; /* 0: none */
 	struct vg_err error;
 };
 
-static int complain(struct reading *r)
+/* The first mistake is the one that is told. */
+static void complain(struct reading *r, int line, const struct vg_err *err)
 {
-	if (!r->error_line)
-		r->error_line = r->line;
-	return 0;
+	if (r->error_line)
+		return;
+	r->error_line = line;
+	r->error = *err;
 }
 
-/* One line to libinih, like fgets(); a line that its buffer cannot hold is told and left out. */
-static char *read_line(char *buf, int size, void *stream)
+static void wrong_line(void *ctx, int line, const char *why)
 {
-	struct reading *r = stream;
-	int c;
+	struct vg_err err;
 
-	if (!fgets(buf, size, r->file))
-		return NULL;
-	r->line++;
-	if (strchr(buf, '\n') || feof(r->file))
-		return buf;
-	while ((c = getc(r->file)) != EOF && c != '\n')
-		;
-	if (!r->error_line)
-		vg_fail(&r->error, 0,
-			"the line is longer than %d characters; continue a list on "
-			"the next line, after a blank",
-			size - 2);
-	complain(r);
-	buf[0] = '\n';
-	buf[1] = '\0';
-	return buf;
+	vg_fail(&err, 0, "%s", why);
+	complain(ctx, line, &err);
 }
 
 /* A line of [vhost-user], whose keys are names that the user chooses. */
@@ -387,10 +369,9 @@ static int add_socket(struct vg_settings *s, const char *name, const char *spec,
 	return 0;
 }
 
-/* libinih has split a line. Return: 1, or 0 after a mistake. */
-static int got_pair(void *user, const char *section, const char *name, const char *value)
+static void got_pair(void *ctx, int line, const char *section, const char *name, const char *value)
 {
-	struct reading *r = user;
+	struct reading *r = ctx;
 	const struct vg_setting_key *key = find_key(section, strlen(section), name);
 	struct vg_err err;
 	bool again;
@@ -408,16 +389,14 @@ static int got_pair(void *user, const char *section, const char *name, const cha
 		else
 			ret = assign(r->s, key, value, again, &err);
 	}
-	if (ret == 0)
-		return 1;
-	if (!r->error_line)
-		r->error = err;
-	return complain(r);
+	if (ret < 0)
+		complain(r, line, &err);
 }
 
 static int read_file(struct vg_settings *s, FILE *file, const char *path, struct vg_err *err)
 {
-	struct reading r = { .s = s, .file = file };
+	static const struct vg_ini_ops ops = { .pair = got_pair, .wrong = wrong_line };
+	struct reading r = { .s = s };
 	struct stat st;
 	int ret;
 
@@ -425,16 +404,12 @@ static int read_file(struct vg_settings *s, FILE *file, const char *path, struct
 	if (fstat(fileno(file), &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH))
 		return vg_fail(err, -EPERM, "%s can be written by anyone: chmod o-w %s", path,
 			       path);
-	ret = ini_parse_stream(read_line, &r, got_pair, &r);
-	if (ferror(file))
-		return vg_fail(err, -EIO, "%s cannot be read", path);
-	if (ret > 0 && (!r.error_line || ret < r.error_line))
-		return vg_fail(err, -EINVAL,
-			       "%s:%d: this is neither [section], nor key = value, nor a # comment",
-			       path, ret);
+	ret = vg_ini_read(file, &ops, &r);
+	if (ret == -EIO)
+		return vg_fail(err, ret, "%s cannot be read", path);
 	if (r.error_line)
 		return vg_fail(err, -EINVAL, "%s:%d: %s", path, r.error_line, r.error.text);
-	return ret < 0 ? vg_fail(err, -ENOMEM, "%s: out of memory", path) : 0;
+	return ret < 0 ? vg_fail(err, ret, "%s: out of memory", path) : 0;
 }
 
 int vg_settings_load(struct vg_settings *s, const char *path, struct vg_err *err)
@@ -482,7 +457,7 @@ static void print_value(const struct vg_settings *s, const struct vg_setting_key
 		fprintf(out, "%04o", *(const unsigned *)member);
 		break;
 	case VG_SETTING_LOG_LEVEL:
-		fprintf(out, "%s", level_words[s->log_level]);
+		fprintf(out, "%s", vg_log_level_word(s->log_level));
 		break;
 	case VG_SETTING_LOG_TARGET:
 		fprintf(out, "%s", s->log_target == VG_LOG_SYSLOG ? "syslog" : "stderr");
@@ -524,6 +499,35 @@ int vg_settings_worker_ids(const struct vg_settings *s, uid_t *uid, gid_t *gid, 
 			       s->user, s->user);
 	*uid = pw->pw_uid;
 	*gid = pw->pw_gid;
+	return 0;
+}
+
+int vg_settings_user_range(const struct vg_settings *s, uid_t *uid, struct vg_err *err)
+{
+	const struct passwd *pw;
+	uint64_t number;
+	int ret = vg_number(s->user_range, 10, RANGE_MAX, &number);
+
+	*uid = 0;
+	if (ret == 0 && number)
+		*uid = (uid_t)number;
+	if (ret == 0 || !s->user_range[0])
+		return 0;
+	pw = ret == -EINVAL ? getpwnam(s->user_range) : NULL;
+	if (!pw && !s->user_range_is_set)
+		return 0;
+	if (!pw)
+		return vg_fail(err, -ENOENT,
+			       "user-range-base in [worker]: there is no user \"%s\", nor is it a "
+			       "number up to %u",
+			       s->user_range, RANGE_MAX);
+	if (!pw->pw_uid || pw->pw_uid > RANGE_MAX)
+		return vg_fail(
+			err, -ERANGE,
+			"user-range-base in [worker]: the user \"%s\" has the number %u, which "
+			"leaves no room for guests",
+			s->user_range, (unsigned)pw->pw_uid);
+	*uid = pw->pw_uid;
 	return 0;
 }
 

@@ -57,10 +57,14 @@ struct vg_settings {
 	char user[33];
 	bool user_is_set; /* user was written by somebody: then it must exist */
 	bool sandbox;
+	char user_range
+		[33]; /* user whose id is that of the first guest's workers; or a number; "": none */
+	bool user_range_is_set;
 
 	/* [limits] */
 	uint64_t devices; /* in all */
 	uint64_t devices_per_guest;
+	uint64_t guest_mapped_pages, guest_bounce_mib, guest_memory_mib; /* of all its devices */
 
 	/* [vhost-user] */
 	char socket_group[33]; /* "": ours */
@@ -125,12 +129,17 @@ void vg_settings_socket(const struct vg_settings *s, char *buf, size_t len);
  */
 int vg_settings_worker_ids(const struct vg_settings *s, uid_t *uid, gid_t *gid, struct vg_err *err);
 
+/**
+ * vg_settings_user_range - id of the first user for workers of guests: that of domain n is n more
+ *
+ * Return: 0, with *@uid 0: there is no such range, and all run as vg_settings_worker_ids() says; or
+ * -ENOENT, -ERANGE with a sentence.
+ */
+int vg_settings_user_range(const struct vg_settings *s, uid_t *uid, struct vg_err *err);
+
 /* The control socket's group, and that of sockets in [vhost-user]; (gid_t)-1: none is set. -ENOENT:
  * no such group */
 int vg_settings_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err);
 int vg_settings_socket_group(const struct vg_settings *s, gid_t *gid, struct vg_err *err);
-
-/** vg_log_level_parse - "error", "warning", "info", "debug". Return: 0 or -EINVAL. */
-int vg_log_level_parse(const char *word, enum vg_log_level *level);
 
 #endif /* VG_SETTINGS_H */

@@ -28,21 +28,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "backend/base/container.h"
-#include "backend/daemon/supervisor.h"
 
 enum {
 	BACKLOG = 4,
-	PATIENCE_S = 5, /* of a worker that is to end: then it is killed */
-	/* A predecessor's worker may hold the image, or the socket, for a moment longer. */
-	BUSY_TRIES = 10,
-	BUSY_DELAY_MS = 300,
+	BUSY_DELAY_MS = 300, /* its predecessor has not ended yet */
 };
 
 enum phase {
@@ -56,21 +51,21 @@ enum phase {
 
 struct vg_socket_device {
 	struct vg_child c;
-	struct vg_socket_device *next; /* of super->sockets */
+	struct vg_sockets *all;
+	struct vg_socket_device *next; /* of all->first */
 	char name[64];
 	char line[VG_PARAMS_LEN]; /* of the settings; c.spec has what `vgrant set` changed since */
 	char path[108];
 	int listen; /* -1: none */
 	enum phase phase;
-	bool gone; /* from the settings: forget it when its worker has ended */
-	unsigned busy_tries;
+	bool gone;   /* from the settings: forget it when its worker has ended */
+	bool served; /* as the line is now: a front-end has had it, and may have state in it */
 	struct vg_timer timer; /* start again, or the end of patience */
 };
 
 static struct vg_socket_device *of_child(const struct vg_child *c)
 {
-	return (struct vg_socket_device *)((char *)(uintptr_t)c -
-					   offsetof(struct vg_socket_device, c));
+	return container_of(c, struct vg_socket_device, c);
 }
 
 /* ---- the socket --------------------------------------------------------- */
@@ -106,7 +101,7 @@ static bool left_behind(const struct sockaddr_un *un)
 /* Return: 0; -EBUSY: somebody listens there; or negative errno; all with a sentence. */
 static int make_socket(struct vg_socket_device *d, struct vg_err *err)
 {
-	const struct vg_settings *settings = d->c.super->settings;
+	const struct vg_settings *settings = d->all->settings;
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	gid_t group;
 	int fd, ret;
@@ -154,52 +149,32 @@ static void remove_socket(struct vg_socket_device *d)
 
 /* ---- starting ----------------------------------------------------------- */
 
+/* There is no worker, by our own fault. */
 static void fail(struct vg_socket_device *d, int error, const char *text)
 {
-	snprintf(d->c.error.text, sizeof(d->c.error.text), "%s", text);
-	if (error == -EBUSY && d->busy_tries++ < BUSY_TRIES) {
-		d->phase = IDLE;
-		vg_loop_timer(d->c.super->loop, &d->timer, BUSY_DELAY_MS * 1000000LL);
-		return;
-	}
-	vg_child_say(&d->c, VG_LOG_ERR, d->c.error.text);
-	d->phase = FAILED;
-}
+	unsigned ms = vg_child_retry(&d->c, error, d->served);
 
-/* What the worker counts; it is gone with vgrantd. */
-static int make_record(struct vg_socket_device *d, struct vg_err *err)
-{
-	struct vg_child *c = &d->c;
-	int ret = 0;
-
-	if (c->record_fd >= 0)
-		return 0;
-	c->record_fd = memfd_create("vgrant-record", MFD_CLOEXEC);
-	if (c->record_fd < 0)
-		ret = -errno;
-	if (ret == 0)
-		ret = vg_record_open(c->record_fd, 0, &c->rec);
-	return ret < 0 ? vg_fail(err, ret, "no memory for its counters: %s", strerror(-ret)) : 0;
+	if (!ms || strncmp(d->c.error.text, text, sizeof(d->c.error.text) - 1) != 0)
+		vg_child_say(&d->c, ms && !d->served ? VG_LOG_INFO : VG_LOG_ERR, text);
+	snprintf(d->c.error.text, sizeof(d->c.error.text), "%.255s", text);
+	d->phase = ms ? IDLE : FAILED;
+	if (ms)
+		vg_loop_timer(d->c.all->loop, &d->timer, ms * (NS_PER_S / 1000));
 }
 
 static void start(struct vg_socket_device *d)
 {
-	struct vg_super *s = d->c.super;
+	struct vg_sockets *s = d->all;
 	struct vg_err err = { "" };
 	int ret = 0;
 
-	if (s->n_children > s->settings->devices)
+	if (s->children->n > s->settings->devices)
 		ret = vg_fail(&err, -ENOSPC,
 			      "too many devices: raise [limits] in vgrantd.conf, or remove some");
 	if (ret == 0)
 		ret = make_socket(d, &err);
 	if (ret == 0)
-		ret = make_record(d, &err);
-	if (ret == 0) {
-		ret = vg_child_start(&d->c, "--socket-worker", 0, d->listen);
-		if (ret < 0)
-			vg_fail(&err, ret, "its worker cannot be started: %s", strerror(-ret));
-	}
+		ret = vg_child_start(&d->c, "--socket-worker", 0, d->listen, &err);
 	if (ret < 0)
 		fail(d, ret, err.text);
 	else
@@ -209,7 +184,7 @@ static void start(struct vg_socket_device *d)
 static void end(struct vg_socket_device *d)
 {
 	d->phase = ENDING;
-	vg_loop_timer(d->c.super->loop, &d->timer, PATIENCE_S * NS_PER_S);
+	vg_loop_timer_stop(&d->timer);
 	vg_child_end(&d->c);
 }
 
@@ -217,21 +192,36 @@ static void timer_expired(struct vg_timer *t)
 {
 	struct vg_socket_device *d = container_of(t, struct vg_socket_device, timer);
 
-	if (d->c.super->stopping)
+	if (d->c.all->stopping)
 		return;
 	if (d->phase == IDLE && d->c.pid) {
-		vg_loop_timer(d->c.super->loop, t, BUSY_DELAY_MS * 1000000LL);
+		vg_loop_timer(d->c.all->loop, t, BUSY_DELAY_MS * 1000000LL);
 	} else if (d->phase == IDLE) {
 		start(d);
-	} else if (d->phase == ENDING && d->c.pid) {
-		vg_child_say(&d->c, VG_LOG_ERR,
-			     "its worker does not let go in time (does the disk hang?) and is "
-			     "killed");
-		kill(d->c.pid, SIGKILL);
 	}
 }
 
 /* ---- what a worker does ------------------------------------------------- */
+
+/* Its counters get memory, which is gone with vgrantd. */
+static void opened(struct vg_socket_device *d, const struct vg_ipc *m)
+{
+	const struct vg_ipc record = { .type = VG_IPC_RECORD };
+	struct vg_child *c = &d->c;
+	struct vg_err err;
+	int ret = vg_record_make_memfd(&m->opened.shape, c->spec, &c->record_fd, &err);
+
+	if (ret < 0) {
+		vg_child_end(c);
+		fail(d, ret, err.text);
+		return;
+	}
+	d->phase = WAITING;
+	vg_child_opened(c);
+	c->error.text[0] = '\0';
+	vg_child_tell(c, &record, c->record_fd);
+	vg_child_say(c, VG_LOG_INFO, "waits for a front-end");
+}
 
 static void message(struct vg_child *c, const struct vg_ipc *m)
 {
@@ -241,16 +231,14 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 		return;
 	switch (m->type) {
 	case VG_IPC_OPENED:
-		d->phase = WAITING;
-		d->busy_tries = 0;
-		c->error.text[0] = '\0';
-		vg_child_say(c, VG_LOG_INFO, "waits for a front-end");
+		opened(d, m);
 		break;
 	case VG_IPC_FAILED:
 		fail(d, m->error, m->text);
 		break;
 	case VG_IPC_CONNECTED:
 		d->phase = CONNECTED;
+		d->served = true;
 		break;
 	case VG_IPC_DISCONNECTED:
 		d->phase = WAITING;
@@ -269,7 +257,7 @@ static void dispose(struct vg_socket_device *d)
 
 static void forget(struct vg_socket_device *d)
 {
-	struct vg_socket_device **p = &d->c.super->sockets;
+	struct vg_socket_device **p = &d->all->first;
 
 	while (*p != d)
 		p = &(*p)->next;
@@ -283,7 +271,7 @@ static void reaped(struct vg_child *c, int status)
 	enum phase was = d->phase;
 	unsigned ms;
 
-	if (c->super->stopping || was == FAILED || was == IDLE)
+	if (c->all->stopping || was == FAILED || was == IDLE)
 		return; /* it had said why */
 	vg_loop_timer_stop(&d->timer);
 	d->phase = IDLE;
@@ -296,7 +284,7 @@ static void reaped(struct vg_child *c, int status)
 	} else {
 		vg_child_explain(c, status, c->error.text, sizeof(c->error.text));
 		ms = vg_child_backoff(c);
-		vg_loop_timer(c->super->loop, &d->timer, ms * 1000000LL);
+		vg_loop_timer(c->all->loop, &d->timer, ms * 1000000LL);
 	}
 }
 
@@ -355,7 +343,7 @@ static void name_it(struct vg_socket_device *d)
 	snprintf(d->c.who, sizeof(d->c.who), "vhost-user %s (%s)", d->name, d->c.device);
 }
 
-static void add(struct vg_super *s, const struct vg_settings_socket_device *set)
+static void add(struct vg_sockets *s, const struct vg_settings_socket_device *set)
 {
 	struct vg_socket_device *d = calloc(1, sizeof(*d));
 	char path[sizeof(s->settings->runtime_dir) + sizeof(d->name) + 8];
@@ -364,14 +352,15 @@ static void add(struct vg_super *s, const struct vg_settings_socket_device *set)
 		vg_error("out of memory for [vhost-user] %s", set->name);
 		return;
 	}
-	vg_child_init(&d->c, &child_ops, s, set->spec);
+	vg_child_init(&d->c, &child_ops, s->children, set->spec);
+	d->all = s;
 	snprintf(d->name, sizeof(d->name), "%s", set->name);
 	snprintf(d->line, sizeof(d->line), "%s", set->spec);
 	name_it(d);
 	d->listen = -1;
 	d->timer.expired = timer_expired;
-	d->next = s->sockets;
-	s->sockets = d;
+	d->next = s->first;
+	s->first = d;
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s.sock", s->settings->runtime_dir, d->name) >=
 	    sizeof(d->path)) {
 		fail(d, -ENAMETOOLONG,
@@ -392,11 +381,12 @@ static void update(struct vg_socket_device *d, const char *line)
 		snprintf(d->line, sizeof(d->line), "%s", line);
 		vg_child_set_spec(&d->c, line);
 		name_it(d);
+		d->served = false;
 		vg_child_say(&d->c, VG_LOG_INFO, "its configuration has changed");
 	}
 	if (d->phase == ENDING || !d->path[0] || (same && d->phase != FAILED))
 		return;
-	d->busy_tries = 0;
+	vg_child_opened(&d->c);
 	if (d->c.pid) {
 		end(d);
 		return;
@@ -426,20 +416,20 @@ static const struct vg_settings_socket_device *in_settings(const struct vg_setti
 	return NULL;
 }
 
-static bool is_there(const struct vg_super *s, const char *name)
+static bool is_there(const struct vg_sockets *s, const char *name)
 {
-	for (const struct vg_socket_device *d = s->sockets; d; d = d->next) {
+	for (const struct vg_socket_device *d = s->first; d; d = d->next) {
 		if (!d->gone && strcmp(d->name, name) == 0)
 			return true;
 	}
 	return false;
 }
 
-void vg_sockets_sync(struct vg_super *s)
+void vg_sockets_sync(struct vg_sockets *s)
 {
-	struct vg_socket_device *d = s->sockets;
+	struct vg_socket_device *d = s->first;
 
-	if (s->stopping)
+	if (s->children->stopping)
 		return;
 	while (d) {
 		struct vg_socket_device *next = d->next;
@@ -457,12 +447,12 @@ void vg_sockets_sync(struct vg_super *s)
 	}
 }
 
-void vg_sockets_free(struct vg_super *s)
+void vg_sockets_free(struct vg_sockets *s)
 {
 	struct vg_socket_device *d;
 
-	while ((d = s->sockets) != NULL) {
-		s->sockets = d->next;
+	while ((d = s->first) != NULL) {
+		s->first = d->next;
 		dispose(d);
 	}
 }

@@ -33,6 +33,7 @@
 #include "backend/base/container.h"
 #include "backend/virtio/device.h"
 #include "backend/base/limits.h"
+#include "backend/base/number.h"
 #include "backend/daemon/settings.h"
 #include "backend/worker/socket_worker.h"
 
@@ -40,7 +41,11 @@ enum {
 	EXIT_USAGE = 2,
 	EXIT_GONE = 64, /* of a worker: its front-end is gone */
 	EXIT_OPEN = 65, /* of a worker: the device cannot be opened */
+	EXIT_BUSY = 66, /* of a worker: it cannot be opened now */
+	START_PATIENCE_S =
+		10, /* with a device that cannot be opened yet: udev may hold it for a while */
 	FIRST_DELAY_MS = 100,
+	BUSY_DELAY_MS = 500,
 };
 
 enum {
@@ -205,26 +210,18 @@ static int append_target(struct program *p, const char *path, struct vg_err *err
 	return append(p, text, err);
 }
 
-static int number(const char *text, int *out)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (end == text || *end || n < 0 || n > 1 << 20)
-		return -EINVAL;
-	*out = (int)n;
-	return 0;
-}
-
 static int one_option(struct program *p, int c, struct vg_err *err)
 {
+	uint64_t fd;
+
 	switch (c) {
 	case OPT_SOCKET_PATH:
 		p->socket_path = optarg;
 		break;
 	case OPT_FD:
-		if (number(optarg, &p->fd) < 0 || fcntl(p->fd, F_GETFD) < 0)
+		if (vg_number(optarg, 10, 1 << 20, &fd) < 0 || fcntl((int)fd, F_GETFD) < 0)
 			return vg_fail(err, -EINVAL, "--fd %s is no open file descriptor", optarg);
+		p->fd = (int)fd;
 		break;
 	case OPT_CONNECT:
 		p->connect = true;
@@ -435,7 +432,7 @@ static int worker(struct program *p)
 	if (ret == 1)
 		return EXIT_GONE;
 	vg_error("%s", err.text[0] ? err.text : strerror(-ret));
-	return EXIT_OPEN;
+	return ret == -EBUSY ? EXIT_BUSY : EXIT_OPEN;
 }
 
 static int start_worker(struct program *p, struct vg_err *err)
@@ -528,8 +525,9 @@ static int wait_worker(struct program *p, const sigset_t *signals, int *status)
 static int supervise(struct program *p, const sigset_t *signals, struct vg_err *err)
 {
 	unsigned delay = FIRST_DELAY_MS;
-	bool served =
-		false; /* a worker has run: one that cannot open its device then tries again */
+	int64_t start = vg_now_ns();
+	/* A worker has run: one that cannot open its device then tries again. */
+	bool served = false;
 
 	for (;;) {
 		int64_t since = vg_now_ns();
@@ -539,8 +537,16 @@ static int supervise(struct program *p, const sigset_t *signals, struct vg_err *
 		if (ret != 0)
 			return ret < 0 ? ret : 0;
 		ret = start_worker(p, err);
-		if (ret < 0)
+		if (ret < 0 && !served)
 			return ret;
+		if (ret < 0) { /* the front-end waits in the backlog meanwhile */
+			vg_error("%s; it is tried again", err->text);
+			if (p->connect)
+				close(p->worker.conn);
+			if (pause_ms(signals, BUSY_DELAY_MS))
+				return 0;
+			continue;
+		}
 		if (wait_worker(p, signals, &status) == 1)
 			return 0;
 		if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_GONE) {
@@ -551,7 +557,13 @@ static int supervise(struct program *p, const sigset_t *signals, struct vg_err *
 				return 0;
 			continue;
 		}
-		if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OPEN && !served)
+		if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_BUSY && !served &&
+		    vg_now_ns() - start < START_PATIENCE_S * NS_PER_S) {
+			if (pause_ms(signals, BUSY_DELAY_MS))
+				return 0;
+			continue;
+		}
+		if (WIFEXITED(status) && WEXITSTATUS(status) >= EXIT_OPEN && !served)
 			return vg_fail(err, -ENODEV, "the device was not started");
 		if (p->once || (p->worker.listen < 0 && !p->connect))
 			return vg_fail(err, -EIO, "the device has died");

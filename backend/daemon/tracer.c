@@ -10,6 +10,8 @@
  * control.c tells it how many were. What the worker, whom a guest may have taken
  * over, writes is text for people: it is cut into lines, and nothing more.
  */
+#include "backend/daemon/tracer.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +19,15 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
-#include "backend/daemon/supervisor.h"
 #include "backend/base/trace.h"
+#include "backend/virtio/device.h"
+#include "backend/worker/ipc.h"
 
 enum { TURN = 64 /* packets of one turn of the loop: the supervisor has other work */ };
 
 struct vg_tracer {
-	struct vg_tracer *next; /* of child->tracers */
-	struct vg_child *child;
+	struct vg_tracer *next; /* of all->first */
+	struct vg_tracers *all;
 	struct vg_control_req *req;
 	int fd; /* -1: no worker now */
 	struct vg_watch watch;
@@ -36,7 +39,7 @@ static void disconnect(struct vg_tracer *t)
 	if (t->fd < 0)
 		return;
 	vg_loop_unwatch(&t->watch);
-	vg_loop_undefer(t->child->super->loop, &t->more);
+	vg_loop_undefer(t->all->loop, &t->more);
 	/* Said in so many words: the loop's unfinished poll may hold the socket a while longer, and
 	 * the worker must know by the time that it gets the next one. */
 	shutdown(t->fd, SHUT_RDWR);
@@ -69,7 +72,7 @@ static void drain(struct vg_tracer *t)
 		text[n] = '\0';
 		pass_on(t, text);
 	}
-	vg_loop_defer(t->child->super->loop, &t->more);
+	vg_loop_defer(t->all->loop, &t->more);
 }
 
 static void ready(struct vg_watch *w, unsigned events)
@@ -87,16 +90,16 @@ static void drain_more(struct vg_deferred *d)
 static void connect_one(struct vg_tracer *t)
 {
 	const struct vg_ipc m = { .type = VG_IPC_TRACE };
-	struct vg_child *c = t->child;
+	const struct vg_tracers *ts = t->all;
 	int pair[2];
 
 	disconnect(t);
-	if (c->sock < 0 ||
+	if (ts->sock < 0 ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		return;
 	t->fd = pair[0];
-	if (vg_ipc_send(c->sock, &m, pair[1]) == 0) {
-		vg_loop_watch(c->super->loop, &t->watch, t->fd);
+	if (vg_ipc_send(ts->sock, &m, pair[1]) == 0) {
+		vg_loop_watch(ts->loop, &t->watch, t->fd);
 	} else {
 		close(t->fd);
 		t->fd = -1;
@@ -104,9 +107,15 @@ static void connect_one(struct vg_tracer *t)
 	close(pair[1]);
 }
 
-void vg_tracers_connect(struct vg_child *c)
+void vg_tracers_init(struct vg_tracers *ts, struct vg_loop *loop)
 {
-	for (struct vg_tracer *t = c->tracers; t; t = t->next)
+	*ts = (struct vg_tracers){ .loop = loop, .sock = -1 };
+}
+
+void vg_tracers_connect(struct vg_tracers *ts, int sock)
+{
+	ts->sock = sock;
+	for (struct vg_tracer *t = ts->first; t; t = t->next)
 		connect_one(t);
 }
 
@@ -121,7 +130,7 @@ static void end(struct vg_tracer *t)
 static void client_gone(void *arg)
 {
 	struct vg_tracer *t = arg;
-	struct vg_tracer **p = &t->child->tracers;
+	struct vg_tracer **p = &t->all->first;
 
 	while (*p != t)
 		p = &(*p)->next;
@@ -129,54 +138,55 @@ static void client_gone(void *arg)
 	end(t);
 }
 
-void vg_tracers_end(struct vg_child *c)
+void vg_tracers_end(struct vg_tracers *ts)
 {
 	struct vg_tracer *t;
 
-	while ((t = c->tracers)) {
-		c->tracers = t->next;
+	while ((t = ts->first)) {
+		ts->first = t->next;
 		end(t);
 	}
 }
 
-static unsigned count(const struct vg_child *c)
+static unsigned count(const struct vg_tracers *ts)
 {
 	unsigned i = 0;
 
-	for (const struct vg_tracer *t = c->tracers; t; t = t->next)
+	for (const struct vg_tracer *t = ts->first; t; t = t->next)
 		i++;
 	return i;
 }
 
 /* Return: 0, or negative errno with a sentence. */
-static int start(struct vg_child *c, struct vg_control_req *req, struct vg_err *err)
+static int start(struct vg_tracers *ts, const char *device, struct vg_control_req *req,
+		 struct vg_err *err)
 {
-	const struct vg_device_ops *ops = vg_device_find(c->device);
+	const struct vg_device_ops *ops = vg_device_find(device);
 	struct vg_tracer *t;
 
 	if (!ops || !ops->traces)
-		return vg_fail(err, -EOPNOTSUPP, "a %s device has nothing to trace", c->device);
-	if (count(c) == VG_TRACE_MAX)
+		return vg_fail(err, -EOPNOTSUPP, "a %s device has nothing to trace", device);
+	if (count(ts) == VG_TRACE_MAX)
 		return vg_fail(err, -EBUSY, "%d traces of it run already: end one", VG_TRACE_MAX);
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return vg_fail(err, -ENOMEM, "out of memory");
-	t->child = c;
+	t->all = ts;
 	t->req = req;
 	t->fd = -1;
 	t->watch.ready = ready;
 	t->more.run = drain_more;
-	t->next = c->tracers;
-	c->tracers = t;
+	t->next = ts->first;
+	ts->first = t;
 	vg_control_on_gone(req, client_gone, t);
 	connect_one(t);
 	return 0;
 }
 
-void vg_tracer_start(struct vg_child *c, struct vg_control_req *req)
+void vg_tracer_start(struct vg_tracers *ts, const char *device, struct vg_control_req *req)
 {
 	struct vg_err err;
-	int ret = start(c, req, &err);
+	int ret = start(ts, device, req, &err);
 
 	if (ret < 0)
 		vg_control_fail(req, ret, &err);

@@ -126,11 +126,15 @@ static void rng_reset(struct vg_dev *dev)
 	(void)dev;
 }
 
+static const struct vg_sandbox_call rng_calls[] = { VG_CALL(getrandom), VG_CALLS_END };
+static const struct vg_sandbox_needs rng_needs = { .calls = rng_calls };
+
 const struct vg_device_ops vg_rng = {
 	.name = "rng",
 	.help = "random numbers for the guest, from the host's kernel",
 	.virtio_id = RNG_ID,
 	.params = rng_params,
+	.needs = &rng_needs,
 	.open = rng_open,
 	.close = rng_close,
 	.queue_ready = rng_queue_ready,

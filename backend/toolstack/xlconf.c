@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/base/number.h"
 
 enum {
 	FILE_MAX = 1 << 20, /* bytes; xl's own examples have 5 KiB */
@@ -240,14 +241,12 @@ static void read_device(struct vg_xlconf *conf, struct vg_xl_device *dev)
 static uint16_t virtio_id_of_type(const char *type)
 {
 	static const char prefix[] = "virtio,device";
-	char *end;
-	unsigned long id;
+	uint64_t id;
 
 	if (strncmp(type, prefix, sizeof(prefix) - 1) != 0)
 		return 0;
 	type += sizeof(prefix) - 1;
-	id = strtoul(type, &end, 16);
-	return *type && !*end && id <= UINT16_MAX ? (uint16_t)id : 0;
+	return vg_number(type, 16, UINT16_MAX, &id) == 0 ? (uint16_t)id : 0;
 }
 
 static void set_virtio(struct vg_xl_virtio *v, const char *key, const char *value)
@@ -260,10 +259,12 @@ static void set_virtio(struct vg_xl_virtio *v, const char *key, const char *valu
 				"type=virtio,device<hex>, as in type=virtio,device2 for a disk",
 				v->spec, value);
 	} else if (strcmp(key, "backend") == 0) {
-		snprintf(v->backend, sizeof(v->backend), "%.63s", value);
+		free(v->backend);
+		v->backend = strdup(value);
 	} else if (strcmp(key, "transport") == 0) {
 		snprintf(v->transport, sizeof(v->transport), "%.15s", value);
 	} else if (strcmp(key, "grant_usage") == 0) {
+		/* libxlutil's own reading, blanks and all: what xl takes it for */
 		v->grant_usage = strtoul(value, NULL, 0) != 0;
 	} else {
 		vg_fail(&v->err, 0,
@@ -334,11 +335,32 @@ static int read_lists(struct vg_xlconf *conf, XLU_Config *cfg)
 		struct vg_xl_virtio *v = &conf->virtios[conf->n_virtios];
 
 		v->spec = strdup(list_item(cfg, "virtio", conf->n_virtios));
-		if (!v->spec)
+		v->backend = strdup("");
+		if (v->spec && v->backend)
+			read_virtio(v);
+		if (!v->spec || !v->backend) {
+			free(v->spec);
+			free(v->backend);
 			return -ENOMEM;
-		read_virtio(v);
+		}
 	}
 	return 0;
+}
+
+/* For people: where the entries stand, and whether a second list has replaced them. */
+static void find_places(struct vg_xlconf *conf, const char *text)
+{
+	struct vg_xl_place items[VG_XL_DEVICES_MAX] = { { 0, 0 } };
+	struct vg_xl_list list = { .max = VG_XL_DEVICES_MAX, .items = items };
+
+	vg_xl_find(text, "vgrant", &list);
+	conf->vgrant = list.first;
+	conf->vgrant_again = list.again;
+	/* Something in the list is no string: who is where is not known. */
+	if (list.n != conf->n_devices + (conf->n_devices == VG_XL_DEVICES_MAX ? conf->dropped : 0))
+		return;
+	for (unsigned i = 0; i < conf->n_devices; i++)
+		conf->devices[i].place = items[i];
 }
 
 static int read_text(const char *path, const char *text, size_t len, struct vg_xlconf **out,
@@ -359,6 +381,8 @@ static int read_text(const char *path, const char *text, size_t len, struct vg_x
 		conf->name = strdup(name);
 		if (conf->path && conf->name)
 			ret = read_lists(conf, cfg);
+		if (ret == 0)
+			find_places(conf, text);
 	}
 	xlu_cfg_destroy(cfg);
 	if (ret < 0) {
@@ -389,8 +413,10 @@ void vg_xlconf_free(struct vg_xlconf *conf)
 	/* An entry whose strdup() failed is not counted. */
 	for (unsigned i = 0; i < conf->n_devices; i++)
 		free(conf->devices[i].spec);
-	for (unsigned i = 0; i < conf->n_virtios; i++)
+	for (unsigned i = 0; i < conf->n_virtios; i++) {
+		free(conf->virtios[i].backend);
 		free(conf->virtios[i].spec);
+	}
 	free(conf->devices);
 	free(conf->virtios);
 	free(conf->path);

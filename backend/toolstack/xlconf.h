@@ -24,6 +24,7 @@
 
 #include "backend/base/log.h"
 #include "backend/base/params.h"
+#include "backend/toolstack/xlplace.h"
 
 /* Devices without id= that adopt none of xl's nodes are numbered from here on: xl counts its own
  * from 0, and may add some while the guest runs. */
@@ -33,10 +34,11 @@
 
 /* One entry of `vgrant`. */
 struct vg_xl_device {
-	char *spec;		 /* as written; never NULL */
-	struct vg_params params; /* not checked against a device's table; empty after an error */
-	int id;			 /* id=, or -1 */
-	const char *backend;	 /* backend=, into params; NULL: this domain, or as the node says */
+	char *spec;		  /* as written; never NULL */
+	struct vg_xl_place place; /* of its first character */
+	struct vg_params params;  /* not checked against a device's table; empty after an error */
+	int id;			  /* id=, or -1 */
+	const char *backend; /* backend=, into params; NULL: this domain, or as the node says */
 	int virtio;	 /* entry of `virtio` that it adopts; -1: none. Set by vg_xlconf_match() */
 	unsigned number; /* that its nodes should have; unique. Set by vg_xlconf_match() */
 	struct vg_err err; /* text is empty when all is well */
@@ -46,7 +48,7 @@ struct vg_xl_device {
 struct vg_xl_virtio {
 	char *spec;	    /* as written; never NULL */
 	uint16_t virtio_id; /* type=virtio,device<hex>; 0: it names none */
-	char backend[64];   /* domain name or number; "": not written, which xl takes for 0 */
+	char *backend;	    /* domain name or number; "": not written, which xl takes for 0 */
 	char transport[16]; /* "mmio"; "": not written */
 	int grant_usage;    /* 0 or 1; -1: not written, which xl takes for (backend is not 0) */
 	struct vg_err err;  /* text is empty when all is well */
@@ -60,6 +62,8 @@ struct vg_xlconf {
 	struct vg_xl_virtio *virtios;
 	unsigned n_virtios;
 	unsigned dropped; /* entries beyond VG_XL_DEVICES_MAX */
+	struct vg_xl_place vgrant,
+		vgrant_again; /* of `vgrant =`, and of one that replaces it; line 0: none */
 };
 
 /**

@@ -32,6 +32,7 @@
 #include "backend/memory/guestmem.h"
 #include "backend/base/log.h"
 #include "backend/base/loop.h"
+#include "backend/base/needs.h"
 #include "backend/base/params.h"
 #include "backend/base/trace.h"
 #include "backend/virtio/virtqueue.h"
@@ -67,6 +68,16 @@ struct vg_device_ops {
 	const char *help;   /* one line for `vgrant help` */
 	uint16_t virtio_id; /* VIRTIO 1.3 section 5 */
 	const struct vg_param_def *params;
+	const struct vg_sandbox_needs *needs; /* NULL: nothing but what every worker needs */
+	/**
+	 * may_open - in the supervisor: may a device of this configuration have the file @name?
+	 *
+	 * For what a worker finds out in its sandbox: a backing file. Whoever asks may have been
+	 * taken over: the configuration alone decides. NULL: none. Return: 0, or negative errno
+	 * with a sentence.
+	 */
+	int (*may_open)(const struct vg_params *params, const char *name, bool write,
+			struct vg_err *err);
 
 	/**
 	 * open - make dev->priv from the configuration; still privileged

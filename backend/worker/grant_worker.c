@@ -102,8 +102,9 @@ static void tick(struct vg_timer *t)
 }
 
 /* Everything that needs privileges, then the sandbox. */
-static int open_all(struct worker *w, const struct vg_ipc *m, int record_fd, struct vg_err *err)
+static int open_all(struct worker *w, const struct vg_ipc *m, struct vg_err *err)
 {
+	const struct vg_sandbox_needs *needs[3] = { &vg_grant_port_needs };
 	const struct vg_grant_port_events events = { .broken = control_page_broken, .owner = w };
 	const struct vg_device_ops *ops;
 	struct vg_params params;
@@ -119,11 +120,6 @@ static int open_all(struct worker *w, const struct vg_ipc *m, int record_fd, str
 	ret = vg_dev_open(&w->dev, ops, w->loop, &params, err);
 	if (ret < 0)
 		return ret;
-	ret = vg_record_open(record_fd, w->dev.queue_size_max, &w->rec);
-	if (ret < 0) {
-		vg_fail(err, ret, "the record cannot be mapped: %s", strerror(-ret));
-		goto fail;
-	}
 	ret = vg_grant_port_new(&w->dev, m->setup.domid, &w->rec, &events, &w->port, err);
 	if (ret < 0)
 		goto fail;
@@ -131,18 +127,36 @@ static int open_all(struct worker *w, const struct vg_ipc *m, int record_fd, str
 		w->tick.expired = tick;
 		vg_loop_timer(w->loop, &w->tick, NS_PER_S);
 	}
-	ret = vg_sandbox_enter(&m->setup.sandbox, err);
+	needs[1] = ops->needs;
+	ret = vg_sandbox_enter(&m->setup.sandbox, needs, err);
 	if (ret == 0)
 		return 0;
 	vg_grant_port_free(w->port);
 	w->port = NULL;
 fail:
 	w->dev.ops->close(&w->dev);
-	vg_record_close(&w->rec);
 	return ret;
 }
 
-static void setup(struct worker *w, const struct vg_ipc *m, int record_fd)
+/* The supervisor has made the record: from now on a successor could go on. */
+static void recorded(struct worker *w, int fd)
+{
+	struct vg_record_shape shape;
+	int ret;
+
+	if (w->rec.base)
+		return;
+	vg_record_shape_of(&w->dev, &shape);
+	ret = fd < 0 ? -EBADF : vg_record_open(fd, &shape, &w->rec);
+	if (ret < 0) {
+		vg_error("the record cannot be mapped: %s", strerror(-ret));
+		w->ending = true;
+		return;
+	}
+	vg_grant_port_recorded(w->port);
+}
+
+static void setup(struct worker *w, const struct vg_ipc *m)
 {
 	struct vg_ipc opened = { .type = VG_IPC_OPENED };
 	struct vg_err err = { "" };
@@ -150,15 +164,14 @@ static void setup(struct worker *w, const struct vg_ipc *m, int record_fd)
 
 	vg_log_init((enum vg_log_target)m->setup.log_target, (enum vg_log_level)m->setup.log_level,
 		    m->setup.who);
-	ret = w->port ? vg_fail(&err, -EBUSY, "set up twice") : open_all(w, m, record_fd, &err);
+	ret = w->port ? vg_fail(&err, -EBUSY, "set up twice") : open_all(w, m, &err);
 	if (ret < 0) {
 		reply(w, VG_IPC_FAILED, ret, err.text);
 		w->ending = true;
 		return;
 	}
 	opened.opened.virtio_id = w->dev.ops->virtio_id;
-	opened.opened.n_queues = w->dev.n_queues;
-	opened.opened.queue_size_max = w->dev.queue_size_max;
+	vg_record_shape_of(&w->dev, &opened.opened.shape);
 	vg_ipc_send(w->sock, &opened, -1);
 }
 
@@ -168,12 +181,15 @@ static void handle(struct worker *w, const struct vg_ipc *m, int fd)
 	int ret;
 
 	if (m->type == VG_IPC_SETUP) {
-		setup(w, m, fd);
+		setup(w, m);
 		return;
 	}
 	if (!w->port)
 		return;
 	switch (m->type) {
+	case VG_IPC_RECORD:
+		recorded(w, fd);
+		break;
 	case VG_IPC_CONNECT:
 		ret = vg_grant_port_connect(w->port, m->connect.control_ref, m->connect.channel,
 					    m->connect.resume, &err);
@@ -233,7 +249,7 @@ int vg_worker_main(int sock)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	ret = vg_loop_new(LOOP_ENTRIES, &w->loop);
+	ret = vg_loop_new_disabled(LOOP_ENTRIES, &w->loop);
 	if (ret < 0) {
 		vg_fail(&err, ret,
 			ret == -EPERM ? "io_uring is not permitted: set sysctl "
@@ -246,6 +262,13 @@ int vg_worker_main(int sock)
 	}
 	w->watch.ready = socket_ready;
 	vg_loop_watch(w->loop, &w->watch, sock);
+	/* The loop is enabled by the sandbox: SETUP is waited for without it. */
+	while (!w->ending && !w->port) {
+		struct pollfd p = { .fd = sock, .events = POLLIN };
+
+		if (poll(&p, 1, -1) > 0)
+			hear(w);
+	}
 	while (!w->ending) {
 		w->heard = false;
 		if (vg_loop_turn(w->loop, true) < 0)

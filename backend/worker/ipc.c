@@ -3,38 +3,52 @@
 #include "backend/worker/ipc.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "backend/virtio/device.h"
 
 union fd_control {
 	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(int))];
+	char bytes[CMSG_SPACE(sizeof(int) * VG_IPC_FDS)];
 };
 
-int vg_ipc_send(int sock, const struct vg_ipc *m, int fd_to_pass)
+int vg_ipc_send_fds(int sock, const struct vg_ipc *m, const int *fds, unsigned n)
 {
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)m, .iov_len = sizeof(*m) };
+	struct vg_ipc out = *m;
+	struct iovec iov = { .iov_base = &out, .iov_len = sizeof(out) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	union fd_control control;
-	ssize_t n;
+	ssize_t sent;
 
-	if (fd_to_pass >= 0) {
+	if (n > VG_IPC_FDS)
+		return -EINVAL;
+	out.version = VG_IPC_VERSION;
+	if (n) {
 		struct cmsghdr *c;
 
 		memset(&control, 0, sizeof(control));
 		msg.msg_control = control.bytes;
-		msg.msg_controllen = sizeof(control.bytes);
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * n);
 		c = CMSG_FIRSTHDR(&msg);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd_to_pass, sizeof(int));
+		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
+		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
 	}
 	do
-		n = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+		sent = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
+}
+
+int vg_ipc_send(int sock, const struct vg_ipc *m, int fd_to_pass)
+{
+	return vg_ipc_send_fds(sock, m, &fd_to_pass, fd_to_pass >= 0);
 }
 
 /* Every text may be used as a string, whatever the peer sent. */
@@ -49,13 +63,28 @@ static void terminate(struct vg_ipc *m)
 		m->set.key[sizeof(m->set.key) - 1] = '\0';
 		m->set.value[sizeof(m->set.value) - 1] = '\0';
 		break;
+	case VG_IPC_OPEN_FILE:
+		m->file.name[sizeof(m->file.name) - 1] = '\0';
+		break;
+	case VG_IPC_OPENED:
+	case VG_IPC_CONNECT:
+		break;
 	default:
 		m->text[sizeof(m->text) - 1] = '\0';
 		break;
 	}
 }
 
-int vg_ipc_recv(int sock, struct vg_ipc *m, int *fd_passed)
+static void close_all(int fds[VG_IPC_FDS])
+{
+	for (unsigned i = 0; i < VG_IPC_FDS; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+		fds[i] = -1;
+	}
+}
+
+static int receive(int sock, struct vg_ipc *m, int fds[VG_IPC_FDS], int flags)
 {
 	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
 	union fd_control control;
@@ -65,29 +94,130 @@ int vg_ipc_recv(int sock, struct vg_ipc *m, int *fd_passed)
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes),
 	};
-	int fd = -1;
 	ssize_t n;
 
-	if (fd_passed)
-		*fd_passed = -1;
+	memset(fds, -1, sizeof(int) * VG_IPC_FDS);
 	do
-		n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		n = recvmsg(sock, &msg, flags | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		size_t len = c->cmsg_len - CMSG_LEN(0);
+
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-		    c->cmsg_len == CMSG_LEN(sizeof(int)))
-			memcpy(&fd, CMSG_DATA(c), sizeof(int));
+		    len <= sizeof(int) * VG_IPC_FDS)
+			memcpy(fds, CMSG_DATA(c), len);
 	}
-	if (fd >= 0 && fd_passed)
-		*fd_passed = fd;
-	else if (fd >= 0)
-		close(fd);
 	if (n == 0)
 		return 0;
-	if (n != (ssize_t)sizeof(*m) || (msg.msg_flags & MSG_TRUNC))
+	if (n != (ssize_t)sizeof(*m) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
+	    m->version != VG_IPC_VERSION) {
+		close_all(fds);
 		return -EPROTO;
+	}
 	terminate(m);
 	return 1;
+}
+
+int vg_ipc_recv_fds(int sock, struct vg_ipc *m, int fds[VG_IPC_FDS])
+{
+	return receive(sock, m, fds, MSG_DONTWAIT);
+}
+
+/* The first of @fds, or -1; the rest is closed. */
+static int first_of(int fds[VG_IPC_FDS])
+{
+	int fd = fds[0];
+
+	fds[0] = -1;
+	close_all(fds);
+	return fd;
+}
+
+int vg_ipc_recv(int sock, struct vg_ipc *m, int *fd_passed)
+{
+	int fds[VG_IPC_FDS];
+	int ret = receive(sock, m, fds, MSG_DONTWAIT);
+
+	if (fd_passed)
+		*fd_passed = first_of(fds);
+	else
+		close_all(fds);
+	return ret;
+}
+
+/* ---- files that are asked for ---------------------------------------------- */
+
+int vg_ipc_open_file(int sock, const char *name, bool write,
+		     void (*other)(void *owner, const struct vg_ipc *m, int fd), void *owner,
+		     struct vg_err *err)
+{
+	struct vg_ipc m = { .type = VG_IPC_OPEN_FILE };
+	int fds[VG_IPC_FDS];
+	int ret, fd;
+
+	if ((size_t)snprintf(m.file.name, sizeof(m.file.name), "%s", name) >= sizeof(m.file.name))
+		return vg_fail(err, -ENAMETOOLONG, "a file's name is too long");
+	m.file.write = write;
+	ret = vg_ipc_send(sock, &m, -1);
+	while (ret == 0 && (ret = receive(sock, &m, fds, 0)) == 1) {
+		fd = first_of(fds);
+		if (m.type != VG_IPC_FILE) {
+			other(owner, &m, fd);
+			ret = 0;
+			continue;
+		}
+		if (m.error == 0 && fd >= 0)
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		return vg_fail(err, m.error < 0 ? m.error : -EPROTO, "%s", m.text);
+	}
+	return vg_fail(err, ret < 0 ? ret : -EPIPE, "the supervisor does not answer");
+}
+
+/* Return: a descriptor, or negative errno with a sentence. */
+static int open_for(const char *spec, const struct vg_ipc *m, struct vg_err *err)
+{
+	const struct vg_device_ops *ops;
+	struct vg_params params;
+	struct stat st;
+	int ret = vg_params_parse(spec, &params, err);
+	int fd;
+
+	if (ret < 0)
+		return ret;
+	ops = vg_device_find(params.device);
+	if (!ops || !ops->may_open)
+		return vg_fail(err, -EPERM, "a %s device opens no files", params.device);
+	ret = ops->may_open(&params, m->file.name, m->file.write, err);
+	if (ret < 0)
+		return ret;
+	fd = open(m->file.name,
+		  (m->file.write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return vg_fail(err, -errno, "%.200s cannot be opened: %s", m->file.name,
+			       strerror(errno));
+	if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
+		return fd;
+	close(fd);
+	return vg_fail(err, -EINVAL, "%.200s is neither a file nor a block device", m->file.name);
+}
+
+int vg_ipc_answer_open_file(int sock, const char *spec, const struct vg_ipc *m)
+{
+	struct vg_ipc answer = { .type = VG_IPC_FILE };
+	struct vg_err err = { "" };
+	int fd = open_for(spec, m, &err);
+	int ret;
+
+	if (fd < 0) {
+		answer.error = fd;
+		snprintf(answer.text, sizeof(answer.text), "%s", err.text);
+	}
+	ret = vg_ipc_send(sock, &answer, fd < 0 ? -1 : fd);
+	if (fd >= 0)
+		close(fd);
+	return ret;
 }

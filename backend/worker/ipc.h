@@ -5,14 +5,19 @@
  * A SOCK_SEQPACKET pair; each packet is one struct vg_ipc. The supervisor tells,
  * the worker answers. A worker that ends, for whatever reason, closes its end.
  *
- *	SETUP (with the record's descriptor) -> OPENED | FAILED
+ *	SETUP                                -> OPENED | FAILED
+ *	RECORD (with its descriptor)
  *	CONNECT                              -> CONNECTED | REFUSED
  *	DISCONNECT                           -> DISCONNECTED
  *	DESCRIBE                             -> DESCRIPTION
  *	SET                                  -> SET_DONE
  *	TRACE (with a socket for the lines)
+ *	FILE (with a descriptor, or error)   <- OPEN_FILE, until it is OPENED
+ *	PEER (with a socket), again whenever the other process was replaced
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
+ *
+ * The record (record.h) is made when the worker has told its shape.
  *
  * A worker on a vhost-user socket, which has that as another descriptor, is not told
  * to connect: CONNECTED and DISCONNECTED say that a front-end came, and went.
@@ -24,8 +29,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "backend/base/limits.h"
 #include "backend/base/log.h"
 #include "backend/base/params.h"
+#include "backend/ports/record.h"
 #include "backend/worker/sandbox.h"
 
 enum vg_ipc_type {
@@ -35,7 +42,12 @@ enum vg_ipc_type {
 	VG_IPC_DESCRIBE,
 	VG_IPC_SET,
 	VG_IPC_QUIESCE,
-	VG_IPC_TRACE, /* lines go to the descriptor that comes with it, see trace.h */
+	VG_IPC_RECORD, /* with the record's descriptor */
+	VG_IPC_TRACE,  /* lines go to the descriptor that comes with it, see trace.h */
+
+	VG_IPC_FILE, /* error, text; without an error: with a descriptor */
+
+	VG_IPC_PEER = 32, /* with a socket to the device's other process (daemon/group.h) */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -45,16 +57,25 @@ enum vg_ipc_type {
 	VG_IPC_DESCRIPTION, /* text */
 	VG_IPC_SET_DONE,    /* error, text */
 	VG_IPC_BROKEN,	    /* text: the guest broke the control page */
+	VG_IPC_OPEN_FILE,   /* file: its device's configuration must allow it */
 };
 
+/* Both ends are of one program, which may be replaced while it runs: who speaks another version is
+ * not understood. To be raised with every change of struct vg_ipc. */
+#define VG_IPC_VERSION 3u
+
+#define VG_IPC_FDS 4u /* descriptors that one packet brings, at most */
+
 struct vg_ipc {
-	uint32_t type; /* enum vg_ipc_type */
-	int32_t error; /* 0 or negative errno */
+	uint32_t version; /* vg_ipc_send()'s to set */
+	uint32_t type;	  /* enum vg_ipc_type */
+	int32_t error;	  /* 0 or negative errno */
 	union {
 		struct {
 			uint32_t domid;
 			uint32_t log_target, log_level;
 			struct vg_sandbox sandbox;
+			struct vg_budget budget;
 			char who[160];		  /* for the log */
 			char spec[VG_PARAMS_LEN]; /* "blk,target=..." */
 		} setup;
@@ -63,13 +84,18 @@ struct vg_ipc {
 			uint32_t resume; /* bool */
 		} connect;
 		struct { /* OPENED */
-			uint32_t virtio_id, n_queues, queue_size_max;
+			uint32_t virtio_id;
+			struct vg_record_shape shape;
 		} opened;
 		struct { /* SET */
 			char key[64];
 			char value[512];
 		} set;
-		char text[256];
+		struct {		/* OPEN_FILE */
+			uint32_t write; /* bool */
+			char name[1024];
+		} file;
+		char text[1024];
 	};
 };
 
@@ -81,6 +107,9 @@ struct vg_ipc {
  */
 int vg_ipc_send(int sock, const struct vg_ipc *m, int fd_to_pass);
 
+/** vg_ipc_send_fds - the same with @n descriptors, at most VG_IPC_FDS */
+int vg_ipc_send_fds(int sock, const struct vg_ipc *m, const int *fds, unsigned n);
+
 /**
  * vg_ipc_recv - one packet, texts terminated
  * @fd_passed: gets a passed descriptor (owned by the caller) or -1; NULL: such are closed
@@ -88,5 +117,31 @@ int vg_ipc_send(int sock, const struct vg_ipc *m, int fd_to_pass);
  * Return: 1; 0: the peer closed; -EAGAIN: nothing there; -EPROTO: not a packet of this kind.
  */
 int vg_ipc_recv(int sock, struct vg_ipc *m, int *fd_passed);
+
+/**
+ * vg_ipc_recv_fds - the same
+ * @fds: gets VG_IPC_FDS descriptors, owned by the caller; -1 for each that did not come
+ */
+int vg_ipc_recv_fds(int sock, struct vg_ipc *m, int fds[VG_IPC_FDS]);
+
+/**
+ * vg_ipc_open_file - of a worker in its sandbox: have the supervisor open a file, and wait for it
+ * @name: as the supervisor's device table understands it (vg_device_ops.may_open)
+ * @other: called with what else the supervisor says meanwhile; @fd stays the callee's to close
+ *
+ * For probe(), before the device is OPENED. Return: a descriptor, the caller's; or negative errno
+ * with a sentence; -EPIPE: the supervisor is gone.
+ */
+int vg_ipc_open_file(int sock, const char *name, bool write,
+		     void (*other)(void *owner, const struct vg_ipc *m, int fd), void *owner,
+		     struct vg_err *err);
+
+/**
+ * vg_ipc_answer_open_file - of the supervisor: answer an OPEN_FILE
+ * @spec: the configuration of the device that asks, which decides
+ *
+ * Opens regular files and block devices alone. Return: of vg_ipc_send().
+ */
+int vg_ipc_answer_open_file(int sock, const char *spec, const struct vg_ipc *m);
 
 #endif /* VG_IPC_H */

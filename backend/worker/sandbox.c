@@ -2,87 +2,110 @@
 /*
  * sandbox.c - see sandbox.h
  *
- * Two steps, in this order:
+ * Two steps, with the creation of threads between them:
  *
  *  1. isolate  new network, IPC, UTS and mount namespaces; the root becomes an
  *              empty read-only tmpfs; then another user, no capabilities, no
  *              way back (no_new_privs), no core dumps (they would hold guest
  *              memory).
- *  2. restrict a seccomp allow list. What is not on it kills the process, which
- *              the supervisor reports with the number of the system call.
+ *  2. restrict the loops are enabled, with a list of operations that the kernel takes from them;
+ *              a seccomp allow list of system calls, their arguments included where these are
+ *              numbers, on all threads. What is not on it kills the process, which the supervisor
+ *              reports.
  *
- * What stays reachable: the descriptors that are open. The grant device cannot
- * be restricted to one domain by Linux; a worker that is taken over could map
- * pages that other guests have granted to this domain, if it guesses their
- * references. The event-channel handle is restricted (ports/grant.c).
+ * Both lists are the sum of what every worker needs (below) and what its device and its port declare
+ * (needs.h). The ring's list matters as much as the other: whoever can write a ring's queue has the
+ * kernel open files and make sockets, and seccomp sees none of it.
+ *
+ * io_uring's own threads (io-wq) keep the namespaces and credentials of when they were started. A
+ * disabled ring takes nothing, so that none can be started before step 2: a loop that is not
+ * disabled makes that step fail.
+ *
+ * What stays reachable: the descriptors that are open.
+ *  - The grant device cannot be restricted to one domain by Linux (it has no ioctl for that, as evtchn
+ *    has): a worker that is taken over could map pages that other guests have granted to this
+ *    domain, if it guesses their references. The event-channel handle is restricted
+ *    (ports/grant/grant.c).
+ *  - A CAN socket keeps the network namespace that it was made in, and CAN_RAW takes an interface with
+ *    each bind(2) and each sendto(2): a CAN worker that is taken over reaches all CAN interfaces
+ *    of this host, and its firewall is no wall then. A locked socket filter would not do: it would
+ *    have to name an index, which changes when an interface goes and comes back, and says
+ *    nothing about what is sent. Who must have that wall gives each guest one end of a vxcan
+ *    pair, in a network namespace with nothing else in it.
  */
 #include "backend/worker/sandbox.h"
 
 #include <cap-ng.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/base/loop.h"
 
-/*
- * Beside each, who needs it. io_uring_setup and io_uring_register are not here: the loop exists
- * already, and the operations it may do are those that loop.c prepares.
- */
-static const int allowed[] = {
-	SCMP_SYS(io_uring_enter), /* loop.c */
-	SCMP_SYS(ioctl),	  /* gntdev, evtchn: map, unmap, copy, notify, bind */
-	SCMP_SYS(mmap),		  /* grants; malloc */
-	SCMP_SYS(munmap),
-	SCMP_SYS(mprotect),
-	SCMP_SYS(mremap),
-	SCMP_SYS(madvise),
-	SCMP_SYS(brk),
-	SCMP_SYS(read),	 /* evtchn: which port fired */
-	SCMP_SYS(write), /* evtchn: unmask; log to stderr */
-	SCMP_SYS(writev),
-	SCMP_SYS(readv),
-	SCMP_SYS(accept4), /* socket_worker.c: the next front-end */
-	SCMP_SYS(recvmsg), /* the supervisor; front-ends; SocketCAN */
-	SCMP_SYS(sendmsg),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(sendto),
-	SCMP_SYS(recvmmsg),
-	SCMP_SYS(sendmmsg),
-	SCMP_SYS(setsockopt), /* can/socket.c: confirmations on and off */
-	SCMP_SYS(getsockopt),
-	SCMP_SYS(bind),	     /* can/socket.c: an interface that comes back, see there */
-	SCMP_SYS(fallocate), /* blk.c */
-	SCMP_SYS(fdatasync),
-	SCMP_SYS(fstat), /* stdio, assert paths of libc */
-	SCMP_SYS(newfstatat),
-	SCMP_SYS(lseek),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(close),
-	SCMP_SYS(getrandom), /* rng.c; malloc */
-	SCMP_SYS(clock_gettime),
-	SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(gettimeofday),
-	SCMP_SYS(time),
-	SCMP_SYS(futex),
-	SCMP_SYS(rt_sigreturn), /* libc, signals */
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigaction),
-	SCMP_SYS(sigaltstack),
-	SCMP_SYS(getpid),
-	SCMP_SYS(gettid),
-	SCMP_SYS(tgkill),
-	SCMP_SYS(restart_syscall),
-	SCMP_SYS(sched_yield),
-	SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
+enum {
+	/* Of malloc. With a number of its own it asks for that of the processors, by reading a file,
+	 * when a second thread first allocates: in the sandbox that would be its end. */
+	ARENAS = 16,
+};
+
+/* What every worker calls. io_uring_setup, io_uring_register, clone and execve are not here. */
+static const struct vg_sandbox_call common[] = {
+	VG_CALL(io_uring_enter), /* loop.c */
+	/* malloc, thread stacks, records, guests' memory: nothing that can be executed. */
+	{ SYS_mmap, true, 2, PROT_EXEC, 0 },
+	{ SYS_mprotect, true, 2, PROT_EXEC, 0 },
+	VG_CALL(munmap),
+	VG_CALL(mremap),
+	VG_CALL(madvise),
+	VG_CALL(brk),
+	VG_CALL(read), /* posts; events */
+	VG_CALL(write),
+	VG_CALL(readv),
+	VG_CALL(writev),
+	VG_CALL(recvmsg), /* the supervisor */
+	VG_CALL(sendmsg),
+	VG_CALL(recvfrom), /* trace.c */
+	VG_CALL(sendto),   /* trace.c, syslog(3) */
+	VG_CALL(close),
+	VG_CALL(fstat),
+	{ SYS_newfstatat, true, 3, 0x1000,
+	  0x1000 }, /* AT_EMPTY_PATH: fstat(3) of glibc before 2.39 */
+	VG_CALL_FCNTL(F_GETFL),
+	VG_CALL_FCNTL(F_SETFL),
+	VG_CALL_FCNTL(F_DUPFD_CLOEXEC),
+	VG_CALL(clock_gettime),
+	VG_CALL(clock_nanosleep),
+	VG_CALL(gettimeofday),
+#ifdef SYS_time
+	VG_CALL(time),
+#endif
+	VG_CALL(futex),
+	VG_CALL(sched_yield),
+	VG_CALL(sched_getaffinity), /* malloc */
+	VG_CALL(rt_sigreturn),
+	VG_CALL(rt_sigprocmask),
+	VG_CALL(rt_sigaction), /* sigbus.c */
+	VG_CALL(sigaltstack),
+	VG_CALL(restart_syscall),
+	VG_CALL(getpid),
+	VG_CALL(gettid),
+	VG_CALL(exit),
+	VG_CALL(exit_group),
+	VG_CALLS_END,
 };
 
 /* Where a system runs from its initramfs (a small driver domain) that root cannot be pivoted away
@@ -96,9 +119,9 @@ static int let_old_root_go(void)
 	return chroot(".");
 }
 
-static int leave_namespaces(struct vg_err *err)
+static int leave_namespaces(bool network, struct vg_err *err)
 {
-	if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS) < 0)
+	if (unshare((network ? 0 : CLONE_NEWNET) | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS) < 0)
 		return vg_fail(err, -errno, "namespaces cannot be left: %s", strerror(errno));
 	/* An empty root: mount a tmpfs over a folder that every system has, make it the root, and
 	 * let the old one go. */
@@ -128,13 +151,99 @@ static int become(uid_t uid, gid_t gid, struct vg_err *err)
 	return 0;
 }
 
-static int filter_system_calls(struct vg_err *err)
+/* Namespaces and capabilities are a thread's own. A sanitizer may have started a thread by now. */
+static int alone(struct vg_err *err)
 {
+#ifndef __SANITIZE_THREAD__
+	DIR *d = opendir("/proc/self/task");
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	if (d && n != 3) /* ".", ".." and us */
+		return vg_fail(err, -EBUSY, "the worker has threads before it gave up privileges");
+#endif
+	(void)err;
+	return 0;
+}
+
+/* Who writes no file has no way to fill a file system. Logs in a file are still wanted. */
+static void limit_files(void)
+{
+	static const struct rlimit none = { 0, 0 };
+	struct stat st;
+
+	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+		return;
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &none);
+}
+
+int vg_sandbox_isolate(const struct vg_sandbox *sb, const struct vg_sandbox_needs *const *needs,
+		       struct vg_err *err)
+{
+	static const struct rlimit none = { 0, 0 };
+	bool network = false, files = false;
+	int ret = alone(err);
+
+	for (; *needs; needs++) {
+		network |= (*needs)->network;
+		files |= (*needs)->files;
+	}
+	mallopt(M_ARENA_MAX, ARENAS);
+	setrlimit(RLIMIT_CORE, &none);
+	if (!files && sb->seccomp)
+		limit_files();
+	if (ret == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return vg_fail(err, -errno, "core dumps cannot be switched off: %s",
+			       strerror(errno));
+	if (ret == 0 && geteuid() == 0 && sb->namespaces)
+		ret = leave_namespaces(network, err);
+	if (ret == 0 && geteuid() == 0 && sb->uid)
+		ret = become(sb->uid, sb->gid, err);
+	if (ret == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		ret = vg_fail(err, -errno, "no_new_privs cannot be set: %s", strerror(errno));
+	return ret;
+}
+
+static int allow(scmp_filter_ctx ctx, const struct vg_sandbox_call *calls)
+{
+	int ret = 0;
+
+	for (; ret == 0 && calls && calls->nr >= 0; calls++) {
+		if (calls->filtered)
+			ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls->nr, 1,
+					       SCMP_CMP(calls->arg, SCMP_CMP_MASKED_EQ, calls->mask,
+							calls->value));
+		else
+			ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls->nr, 0);
+		/* That a device and its port both need it. */
+		if (ret == -EEXIST)
+			ret = 0;
+	}
+	return ret;
+}
+
+static int filter_system_calls(const struct vg_sandbox_needs *const *needs, struct vg_err *err)
+{
+	/* abort(3) of ourselves, and no signal to anybody else */
+	const struct vg_sandbox_call ourselves[] = {
+		{ SYS_tgkill, true, 0, UINT32_MAX, (uint32_t)getpid() },
+		VG_CALLS_END,
+	};
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int ret = ctx ? 0 : -ENOMEM;
 
-	for (size_t i = 0; ret == 0 && i < COUNT(allowed); i++)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
+	if (ret == 0)
+		ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
+	if (ret == 0)
+		ret = allow(ctx, common);
+	if (ret == 0)
+		ret = allow(ctx, ourselves);
+	for (; ret == 0 && *needs; needs++)
+		ret = allow(ctx, (*needs)->calls);
 	if (ret == 0)
 		ret = seccomp_load(ctx);
 	if (ctx)
@@ -143,22 +252,25 @@ static int filter_system_calls(struct vg_err *err)
 		       : 0;
 }
 
-int vg_sandbox_enter(const struct vg_sandbox *sb, struct vg_err *err)
+int vg_sandbox_restrict(const struct vg_sandbox *sb, const struct vg_sandbox_needs *const *needs,
+			struct vg_err *err)
 {
-	static const struct rlimit none = { 0, 0 };
-	int ret = 0;
+	unsigned may = 0;
+	int ret;
 
-	setrlimit(RLIMIT_CORE, &none);
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return vg_fail(err, -errno, "core dumps cannot be switched off: %s",
-			       strerror(errno));
-	if (geteuid() == 0 && sb->namespaces)
-		ret = leave_namespaces(err);
-	if (ret == 0 && geteuid() == 0 && sb->uid)
-		ret = become(sb->uid, sb->gid, err);
-	if (ret == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		ret = vg_fail(err, -errno, "no_new_privs cannot be set: %s", strerror(errno));
-	if (ret == 0 && sb->seccomp)
-		ret = filter_system_calls(err);
-	return ret;
+	for (const struct vg_sandbox_needs *const *n = needs; *n; n++)
+		may |= (*n)->loop;
+	ret = vg_loops_enable(sb->seccomp ? may : VG_LOOP_ANY);
+	if (ret < 0)
+		return vg_fail(err, ret, "the worker's io_uring cannot be restricted: %s",
+			       ret == -EBUSY ? "it is in use already" : strerror(-ret));
+	return sb->seccomp ? filter_system_calls(needs, err) : 0;
+}
+
+int vg_sandbox_enter(const struct vg_sandbox *sb, const struct vg_sandbox_needs *const *needs,
+		     struct vg_err *err)
+{
+	int ret = vg_sandbox_isolate(sb, needs, err);
+
+	return ret < 0 ? ret : vg_sandbox_restrict(sb, needs, err);
 }

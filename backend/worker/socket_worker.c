@@ -57,6 +57,16 @@ static void tell(struct socket_worker *w, uint32_t type, int error, const char *
 		vg_worker_reply(w->config->ipc, type, error, text);
 }
 
+static void tell_opened(struct socket_worker *w)
+{
+	struct vg_ipc m = { .type = VG_IPC_OPENED };
+
+	m.opened.virtio_id = w->dev.ops->virtio_id;
+	vg_record_shape_of(&w->dev, &m.opened.shape);
+	if (w->config->ipc >= 0)
+		vg_ipc_send(w->config->ipc, &m, -1);
+}
+
 static void listen_again(struct socket_worker *w)
 {
 	if (!w->accept_watch.tether)
@@ -120,15 +130,23 @@ static void tick(struct vg_timer *t)
 }
 
 /* Counters go where the supervisor sees them; a predecessor's are carried on. */
-static int show_in_record(struct socket_worker *w, struct vg_err *err)
+static void recorded(struct socket_worker *w, int fd)
 {
-	int ret = vg_record_open(w->config->record, w->dev.queue_size_max, &w->rec);
+	struct vg_record_shape shape;
+	int ret;
 
-	if (ret < 0)
-		return vg_fail(err, ret, "the record cannot be mapped: %s", strerror(-ret));
-	w->dev.stats = &w->rec.rec->stats;
+	if (w->rec.base)
+		return;
+	vg_record_shape_of(&w->dev, &shape);
+	ret = fd < 0 ? -EBADF : vg_record_open(fd, &shape, &w->rec);
+	if (ret < 0) {
+		vg_error("the record cannot be mapped: %s", strerror(-ret));
+		end(w, 0);
+		return;
+	}
+	vg_dev_stats_add(vg_record_stats(&w->rec), &w->dev.own_stats);
+	w->dev.stats = vg_record_stats(&w->rec);
 	vg_vu_show(w->vu, &w->rec);
-	return 0;
 }
 
 /* Everything that needs privileges. */
@@ -157,8 +175,6 @@ static int open_all(struct socket_worker *w, struct vg_err *err)
 	if (ret < 0)
 		return ret;
 	ret = vg_vu_new(&w->dev, &options, &events, &w->vu, err);
-	if (ret == 0 && c->ipc >= 0)
-		ret = show_in_record(w, err);
 	if (ret < 0)
 		ops->close(&w->dev);
 	return ret;
@@ -186,8 +202,11 @@ static void hear(struct socket_worker *w)
 	while (!w->ending && (ret = vg_ipc_recv(w->config->ipc, &m, &fd)) != -EAGAIN) {
 		if (ret <= 0 || m.type == VG_IPC_QUIESCE) {
 			end(w, 0);
+		} else if (m.type == VG_IPC_RECORD) {
+			recorded(w, fd);
 		} else {
-			vg_vu_show(w->vu, &w->rec);
+			if (w->rec.base)
+				vg_vu_show(w->vu, &w->rec);
 			vg_worker_answer(w->config->ipc, &w->dev, &m, fd);
 		}
 		if (fd >= 0)
@@ -196,12 +215,24 @@ static void hear(struct socket_worker *w)
 	}
 }
 
+static int enter_sandbox(struct socket_worker *w, struct vg_err *err)
+{
+	const struct vg_sandbox_needs *needs[4] = { &vg_vu_needs };
+	unsigned n = 1;
+
+	if (w->dev.ops->needs)
+		needs[n++] = w->dev.ops->needs;
+	if (w->xen)
+		needs[n++] = &vg_vu_xen_needs;
+	return vg_sandbox_enter(&w->config->sandbox, needs, err);
+}
+
 /* ---- life --------------------------------------------------------------- */
 
 static int begin(struct socket_worker *w, struct vg_err *err)
 {
 	const struct vg_socket_worker_config *c = w->config;
-	int ret = vg_loop_new(LOOP_ENTRIES, &w->loop);
+	int ret = vg_loop_new_disabled(LOOP_ENTRIES, &w->loop);
 
 	if (ret < 0)
 		return vg_fail(err, ret,
@@ -212,7 +243,7 @@ static int begin(struct socket_worker *w, struct vg_err *err)
 	ret = open_all(w, err);
 	if (ret < 0)
 		return ret;
-	ret = vg_sandbox_enter(&c->sandbox, err);
+	ret = enter_sandbox(w, err);
 	if (ret < 0)
 		return ret;
 	if (w->dev.ops->tick) {
@@ -223,7 +254,7 @@ static int begin(struct socket_worker *w, struct vg_err *err)
 		vg_loop_watch(w->loop, &w->life_watch, c->life);
 	if (c->ipc >= 0)
 		vg_loop_watch(w->loop, &w->ipc_watch, c->ipc);
-	tell(w, VG_IPC_OPENED, 0, NULL);
+	tell_opened(w);
 	if (c->listen >= 0)
 		listen_again(w);
 	if (c->conn >= 0)
@@ -271,7 +302,7 @@ int vg_socket_worker_run(const struct vg_socket_worker_config *config, struct vg
 int vg_socket_worker_main(int sock, int listen)
 {
 	struct vg_socket_worker_config config = {
-		.listen = listen, .conn = -1, .life = -1, .ipc = sock, .record = -1
+		.listen = listen, .conn = -1, .life = -1, .ipc = sock
 	};
 	struct pollfd p = { .fd = sock, .events = POLLIN };
 	struct vg_err err = { "" };
@@ -282,7 +313,7 @@ int vg_socket_worker_main(int sock, int listen)
 	signal(SIGTERM, SIG_IGN);
 	while (poll(&p, 1, -1) < 0 && errno == EINTR)
 		;
-	if (vg_ipc_recv(sock, &m, &config.record) != 1 || m.type != VG_IPC_SETUP)
+	if (vg_ipc_recv(sock, &m, NULL) != 1 || m.type != VG_IPC_SETUP)
 		return EXIT_FAILURE;
 	vg_log_init((enum vg_log_target)m.setup.log_target, (enum vg_log_level)m.setup.log_level,
 		    m.setup.who);

@@ -263,7 +263,7 @@ int xenevtchn_unmask(xenevtchn_handle *xce, evtchn_port_t port)
 
 /* ---- the port ---------------------------------------------------------------------- */
 
-static int imagefd, recordfd;
+static int imagefd, recordfd = -1;
 static struct vg_dev dev;
 static struct vg_record_map rec;
 static struct vg_grant_port *gp;
@@ -324,14 +324,18 @@ static void open_all(const char *spec)
 {
 	const struct vg_grant_port_events events = { .broken = broken };
 	const struct vg_device_ops *ops;
+	struct vg_record_shape shape;
 	struct vg_params params;
 	struct vg_err err;
 
 	MUST(vg_params_parse(spec, &params, &err) == 0);
 	ops = vg_device_find(params.device);
 	MUST(ops && vg_dev_open(&dev, ops, NULL, &params, &err) == 0);
-	MUST(vg_record_open(recordfd, dev.queue_size_max, &rec) == 0);
+	vg_record_shape_of(&dev, &shape);
+	MUST(vg_record_make_memfd(&shape, spec, &recordfd, &err) == 0);
+	MUST(vg_record_open(recordfd, &shape, &rec) == 0);
 	MUST(vg_grant_port_new(&dev, DOMID, &rec, &events, &gp, &err) == 0);
+	vg_grant_port_recorded(gp);
 }
 
 static void close_all(void)
@@ -502,18 +506,24 @@ static void message(void)
 
 static void successor(const char *spec, unsigned how)
 {
-	struct vg_record_state was = *vg_record_read(&rec);
-	uint32_t ref = was.control_ref, port = was.control_channel;
+	static uint8_t area[4096], saved[VG_DEV_SAVED];
 	uint8_t *inflight = vg_record_inflight(&rec, 0);
-	static uint8_t area[4096];
+	struct vg_record_state was;
+	uint32_t ref, port;
 
+	vg_record_read(&rec, &was);
+	ref = was.control_ref;
+	port = was.control_channel;
+	memcpy(saved, was.saved, sizeof(saved));
+	was.saved = saved;
 	memcpy(area, inflight, sizeof(area));
 	close_all();
 	open_all(spec);
 	/* As a killed worker leaves it: close_all() was too polite. */
 	memcpy(vg_record_inflight(&rec, 0), area, sizeof(area));
 	if (how & 1)
-		((uint8_t *)&was)[u16() % sizeof(was)] ^= (uint8_t)(1 << below(8));
+		((uint8_t *)&was)[u16() % offsetof(struct vg_record_state, saved)] ^=
+			(uint8_t)(1 << below(8));
 	if (how & 2)
 		((uint8_t *)vg_record_inflight(&rec, 0))[u16() % sizeof(area)] ^=
 			(uint8_t)(1 << below(8));
@@ -608,8 +618,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		vg_log_init(VG_LOG_STDERR, (enum vg_log_level)0, NULL);
 		memfd = memfd_create("guest", 0);
 		imagefd = memfd_create("image", 0);
-		recordfd = memfd_create("record", 0);
-		MUST(memfd >= 0 && imagefd >= 0 && recordfd >= 0);
+		MUST(memfd >= 0 && imagefd >= 0);
 		MUST(ftruncate(memfd, PAGES * 4096) == 0 && ftruncate(imagefd, 1 << 20) == 0);
 		guest = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
 		MUST(guest != MAP_FAILED);
@@ -623,7 +632,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	memset(masked, 0, sizeof(masked));
 	memset(avail_idx, 0, sizeof(avail_idx));
 	fail_maps = fail_binds = fail_copies = 0;
-	MUST(ftruncate(recordfd, 0) == 0);
+	if (recordfd >= 0)
+		close(recordfd);
+	recordfd = -1;
 	if (u8() & 1)
 		snprintf(spec, sizeof(spec), "blk,target=/proc/self/fd/%d,queues=%d,queue-size=64",
 			 imagefd, QUEUES);

@@ -2,7 +2,7 @@
 /*
  * fuzz_xenstore.c - libFuzzer target: what a frontend and a toolstack write to xenstore
  *
- * node.c, child.c and xs.c as they are, on a xenstore that is an array, with workers that
+ * nodes.c, node.c, spec.c, child.c and xs.c as they are, on a xenstore that is an array, with workers that
  * are one end of a socket. The input is a program: keys of the frontend get
  * sensible values or any bytes, go, and come again; nodes are removed, domains
  * go; the toolstack changes configurations, `online`, states; transactions
@@ -22,13 +22,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <xenstore.h>
 
 #include "backend/base/limits.h"
-#include "backend/daemon/supervisor.h"
+#include "backend/daemon/nodes.h"
 #include "tests/fuzz/fuzz_loop.h"
 #include "virtio_grant.h"
+#include "xenstore/keys.h"
 
-enum { ENTRIES = 160, WORKERS = 64, FIRST_PID = 0x40000000, GUESTS = 2, IDS = 2 };
+enum { ENTRIES = 160, WORKERS = 64, FIRST_PID = 0x40000000, GUESTS = 2, IDS = 2, WATCHES = 32 };
 
 static void fl_turn(void)
 {
@@ -43,6 +46,7 @@ static struct entry {
 } store[ENTRIES];
 static bool introduced[GUESTS];
 static bool in_transaction, conflicts;
+static char watched[WATCHES][VG_XS_PATH];
 static unsigned watches;
 
 static struct entry *find(const char *path)
@@ -173,20 +177,60 @@ bool xs_transaction_end(struct xs_handle *h, xs_transaction_t t, bool undo)
 	return undo || !conflicts;
 }
 
+/* The place of a watch in the list, or that of the first free one. */
+static unsigned watch_at(const char *path)
+{
+	unsigned i = 0;
+
+	while (i < watches && strcmp(watched[i], path) != 0)
+		i++;
+	return i;
+}
+
 bool xs_watch(struct xs_handle *h, const char *path, const char *token)
 {
+	unsigned i = watch_at(path);
+
 	(void)h;
-	MUST(path && token);
-	watches++;
+	MUST(path && token && i < WATCHES);
+	errno = EEXIST;
+	if (i < watches)
+		return false;
+	snprintf(watched[watches++], VG_XS_PATH, "%s", path);
 	return true;
 }
 
 bool xs_unwatch(struct xs_handle *h, const char *path, const char *token)
 {
+	unsigned i = watch_at(path);
+
 	(void)h;
-	MUST(path && token && watches);
-	watches--;
+	MUST(path && token && i < watches);
+	memmove(watched[i], watched[--watches], VG_XS_PATH);
 	return true;
+}
+
+struct xs_handle *xs_open(unsigned long flags)
+{
+	(void)flags;
+	return (struct xs_handle *)store;
+}
+
+void xs_close(struct xs_handle *h)
+{
+	(void)h;
+}
+
+int xs_fileno(struct xs_handle *h)
+{
+	(void)h;
+	return -1;
+}
+
+char **xs_check_watch(struct xs_handle *h)
+{
+	(void)h;
+	return NULL;
 }
 
 bool xs_is_domain_introduced(struct xs_handle *h, unsigned int domid)
@@ -207,7 +251,10 @@ static struct worker {
 } workers[WORKERS];
 static pid_t next_pid = FIRST_PID;
 static int spawn_fd = -1;
-static struct vg_super super;
+static struct vg_children children;
+static struct vg_nodes nodes;
+static pid_t dead; /* waitpid(2) will tell; 0: none */
+static int dead_status;
 static struct vg_settings settings;
 
 int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int newfd)
@@ -251,19 +298,28 @@ int kill(pid_t pid, int sig)
 	return (int)syscall(SYS_kill, pid, sig);
 }
 
-void vg_super_described(struct vg_super *s)
+pid_t waitpid(pid_t pid, int *status, int options)
 {
-	MUST(s == &super);
+	MUST(pid == -1 && options == WNOHANG);
+	pid = dead;
+	*status = dead_status;
+	dead = 0;
+	return pid;
 }
 
-void vg_tracers_connect(struct vg_child *c)
+void vg_tracers_init(struct vg_tracers *ts, struct vg_loop *loop)
 {
-	MUST(c);
+	*ts = (struct vg_tracers){ .loop = loop, .sock = -1 };
 }
 
-void vg_tracers_end(struct vg_child *c)
+void vg_tracers_connect(struct vg_tracers *ts, int sock)
 {
-	MUST(c);
+	MUST(ts && sock >= 0);
+}
+
+void vg_tracers_end(struct vg_tracers *ts)
+{
+	MUST(ts);
 }
 
 void vg_control_ok(struct vg_control_req *req)
@@ -285,7 +341,7 @@ void vg_control_list_add(struct vg_control_req *req, const struct vg_control_dev
 
 static struct vg_node *node_of(pid_t pid)
 {
-	for (struct vg_node *n = super.nodes; n; n = n->next)
+	for (struct vg_node *n = nodes.first; n; n = n->next)
 		if (n->c.pid == pid)
 			return n;
 	return NULL;
@@ -385,14 +441,12 @@ static void answer(struct worker *w, bool well)
 
 static void die(struct worker *w, int status)
 {
-	pid_t pid = w->pid;
-	struct vg_node *n = node_of(pid);
-
 	if (w->sock >= 0)
 		close(w->sock);
+	dead = w->pid;
+	dead_status = status;
 	*w = (struct worker){ .sock = -1 };
-	if (n)
-		vg_child_reaped(&n->c, status);
+	vg_children_reap(&children);
 }
 
 /** some_worker - one that lives, or NULL */
@@ -490,8 +544,8 @@ static void check(void)
 {
 	unsigned count = 0;
 
-	for (struct vg_node *n = super.nodes; n; n = n->next, count++) {
-		MUST(n->c.super == &super && memchr(n->c.spec, '\0', sizeof(n->c.spec)));
+	for (struct vg_node *n = nodes.first; n; n = n->next, count++) {
+		MUST(n->c.all == &children && memchr(n->c.spec, '\0', sizeof(n->c.spec)));
 		MUST(!n->c.pid || n->c.pid >= FIRST_PID);
 		MUST(n->c.pid || n->c.sock < 0);
 		for (struct vg_node *k = n->next; k; k = k->next) {
@@ -507,13 +561,13 @@ static void check(void)
 			     workers[i].killed);
 		}
 	}
-	MUST(count == super.n_children);
+	MUST(count == children.n);
 	MUST(!in_transaction);
 }
 
 static void sync_all(void)
 {
-	for (struct vg_node *n = super.nodes, *next; n; n = next) {
+	for (struct vg_node *n = nodes.first, *next; n; n = next) {
 		next = n->next;
 		vg_node_sync(n);
 	}
@@ -534,11 +588,14 @@ static void step(void)
 	struct vg_node *n;
 
 	pair_of(&p, op >> 4);
-	n = vg_node_find(&super, p.kind, p.guest, p.id);
+	for (n = nodes.first; n; n = n->next)
+		if (n->pair.guest == p.guest && n->pair.id == p.id &&
+		    strcmp(n->pair.kind, p.kind) == 0)
+			break;
 	switch (op & 15) {
 	case 0:
 		make_node(&p);
-		vg_node_consider(&super, p.kind, p.guest, p.id);
+		vg_node_consider(&nodes, p.kind, p.guest, p.id);
 		break;
 	case 1:
 	case 2:
@@ -599,7 +656,7 @@ static void step(void)
 		break;
 	case 12:
 		sync_all();
-		for (n = super.nodes; n; n = n->next)
+		for (n = nodes.first; n; n = n->next)
 			vg_child_list(&n->c, NULL);
 		break;
 	case 13:
@@ -633,6 +690,7 @@ static void clean(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
+	static struct vg_xs *xs;
 	int first;
 
 	if (!dir[0]) {
@@ -645,9 +703,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	close(first);
 	fuzz_begin(data, len);
 	vg_settings_defaults(&settings);
-	super = (struct vg_super){ .settings = &settings,
+	if (!xs)
+		MUST(vg_xs_open(&xs) == 0);
+	children = (struct vg_children){ .settings = &settings };
+	nodes = (struct vg_nodes){ .children = &children,
+				   .xs = xs,
 				   .runtime_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
-	MUST(super.runtime_fd >= 0);
+	MUST(nodes.runtime_fd >= 0);
 	introduced[0] = introduced[1] = true;
 	while (fuzz_more())
 		step();
@@ -655,7 +717,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	introduced[0] = introduced[1] = false;
 	drop("/local/domain/7");
 	drop("/local/domain/8");
-	for (unsigned round = 0; round < 20 && super.nodes; round++) {
+	for (unsigned round = 0; round < 20 && nodes.first; round++) {
 		sync_all();
 		hear_all();
 		for (unsigned i = 0; i < WORKERS; i++) {
@@ -672,12 +734,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	drop("/local");
 	sync_all();
-	MUST(!super.nodes && !watches);
+	MUST(!nodes.first && !watches);
 	for (unsigned i = 0; i < WORKERS; i++)
 		if (workers[i].pid)
 			die(&workers[i], 0);
+	MUST(!children.processes);
 	MUST(fl_idle());
-	close(super.runtime_fd);
+	close(nodes.runtime_fd);
 	MUST(dup(0) == first);
 	close(first);
 	return 0;

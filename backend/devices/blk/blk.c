@@ -63,7 +63,7 @@ enum {
 };
 
 static const struct vg_param_def blk_params[] = {
-	{ "target", VG_PARAM_STRING, true, 0, 0, NULL, "path of a raw image or a block device" },
+	{ "target", VG_PARAM_PATH, true, 0, 0, NULL, "path of a raw image or a block device" },
 	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "refuse writes; several guests may share it" },
 	{ "direct", VG_PARAM_BOOL, false, 0, 1, "0", "bypass the host's page cache (O_DIRECT)" },
@@ -847,11 +847,20 @@ static void blk_tick(struct vg_dev *dev)
 	vg_dev_config_changed(dev);
 }
 
+/* lseek: how large the image is now, see blk_tick() */
+static const struct vg_sandbox_call blk_calls[] = { VG_CALL(lseek), VG_CALLS_END };
+static const struct vg_sandbox_needs blk_needs = {
+	.calls = blk_calls,
+	.loop = VG_LOOP_READ | VG_LOOP_WRITE | VG_LOOP_SYNC | VG_LOOP_FALLOCATE,
+	.files = true,
+};
+
 const struct vg_device_ops vg_blk = {
 	.name = "blk",
 	.help = "a disk: a raw image file or a block device of this domain",
 	.virtio_id = 2,
 	.params = blk_params,
+	.needs = &blk_needs,
 	.open = blk_open,
 	.close = blk_close,
 	.config_read = blk_config_read,

@@ -27,6 +27,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <linux/can/raw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -464,11 +465,19 @@ static void can_describe(struct vg_dev *dev, char *buf, size_t len)
 	snprintf(buf, len, "%s", text);
 }
 
+/* Of socket.c; the socket's own options alone, and an interface that comes back. */
+static const struct vg_sandbox_call can_calls[] = {
+	VG_CALL(recvmmsg),   VG_CALL(sendmmsg), VG_CALL_IF(setsockopt, 1, SOL_CAN_RAW),
+	VG_CALL(getsockopt), VG_CALL(bind),	VG_CALLS_END,
+};
+static const struct vg_sandbox_needs can_needs = { .calls = can_calls };
+
 const struct vg_device_ops vg_can = {
 	.name = "can",
 	.help = "a CAN controller on a CAN interface of this domain, with a firewall",
 	.virtio_id = CAN_VIRTIO_ID,
 	.params = can_params,
+	.needs = &can_needs,
 	.open = can_open,
 	.close = can_close,
 	.config_read = can_config_read,

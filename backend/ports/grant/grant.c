@@ -26,12 +26,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <xenevtchn.h>
+
+/* After the types that they do not include. */
+#include <xen/sys/evtchn.h>
+#include <xen/sys/gntdev.h>
 
 #include "backend/base/container.h"
 #include "backend/memory/grants.h"
 #include "backend/ports/grant/virtio_msg.h"
+
+static const struct vg_sandbox_call calls[] = {
+	VG_CALL_IOCTL(IOCTL_GNTDEV_MAP_GRANT_REF),
+	VG_CALL_IOCTL(IOCTL_GNTDEV_UNMAP_GRANT_REF),
+	VG_CALL_IOCTL(IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR), /* of xengnttab_unmap() */
+	VG_CALL_IOCTL(IOCTL_GNTDEV_SET_UNMAP_NOTIFY),
+	VG_CALL_IOCTL(IOCTL_GNTDEV_GRANT_COPY),
+	VG_CALL_IOCTL(IOCTL_EVTCHN_BIND_INTERDOMAIN),
+	VG_CALL_IOCTL(IOCTL_EVTCHN_UNBIND),
+	VG_CALL_IOCTL(IOCTL_EVTCHN_NOTIFY),
+	VG_CALLS_END,
+};
+
+const struct vg_sandbox_needs vg_grant_port_needs = { .calls = calls };
 
 enum { CONTROL = VG_MAX_QUEUES, CHANNELS = VG_MAX_QUEUES + 1, NO_PORT = -1 };
 enum { REBIND_TRIES = 100, REBIND_PAUSE_NS = 10000000 };
@@ -49,7 +68,8 @@ struct vg_grant_port {
 	struct vg_grant_mem gm;
 	struct vg_dev *dev;
 	struct vg_record_map *rec;
-	struct vg_record_state state; /* what vg_record_write() will store */
+	struct vg_record_state state;	 /* what vg_record_write() will store */
+	struct vg_hyper_stats own_hyper; /* until there is a record */
 	struct vg_grant_port_events events;
 	uint32_t domid;
 	xenevtchn_handle *xce;
@@ -269,7 +289,8 @@ static void save(struct vg_port *port)
 	s->status = dev->status;
 	s->features = dev->driver_features;
 	s->generation = dev->generation;
-	memcpy(s->saved, dev->saved, sizeof(s->saved));
+	s->saved = dev->saved;
+	s->saved_size = sizeof(dev->saved);
 	s->n_pools = gp->gm.n_pools;
 	for (unsigned i = 0; i < gp->gm.n_pools; i++) {
 		const struct vg_grant_pool *p = &gp->gm.pool[i];
@@ -298,10 +319,11 @@ static void save(struct vg_port *port)
 static void show(struct vg_deferred *d)
 {
 	struct vg_grant_port *gp = container_of(d, struct vg_grant_port, show);
-	struct vg_record *rec = gp->rec->rec;
 
+	if (!gp->rec->base)
+		return;
 	for (unsigned q = 0; q < gp->dev->n_queues; q++) {
-		struct vg_record_live *live = &rec->live[q];
+		struct vg_record_live *live = vg_record_live(gp->rec, q);
 		struct vg_vq *vq = gp->dev->queue[q].vq;
 
 		live->size = gp->dev->queue[q].size;
@@ -320,7 +342,12 @@ static void resume(struct vg_grant_port *gp, const struct vg_record_state *s)
 {
 	struct vg_dev *dev = gp->dev;
 
-	vg_dev_resume(dev, s->status, s->features, s->generation, s->saved);
+	uint8_t saved[VG_DEV_SAVED] = { 0 };
+
+	memcpy(saved, s->saved, s->saved_size < sizeof(saved) ? s->saved_size : sizeof(saved));
+	vg_dev_resume(dev, s->status, s->features, s->generation, saved);
+	if (s->lost_queues)
+		vg_dev_fault(dev, "%u of its queues are not configured any more", s->lost_queues);
 	for (uint32_t i = 0; i < s->n_pools && i < VG_LIMIT_POOLS; i++) {
 		if (vg_grant_pool_add(&gp->gm, s->pool[i].first_ref, s->pool[i].pages) < 0)
 			vg_dev_fault(dev, "its pool cannot be mapped again");
@@ -490,9 +517,7 @@ int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, struct vg_record_map *
 	vg_loop_watch(dev->loop, &gp->watch, xenevtchn_fd(gp->xce));
 	dev->port = &gp->port;
 	dev->mem = &gp->gm.mem;
-	dev->stats = &rec->rec->stats;
-	gp->gm.stats = &rec->rec->hyper;
-	rec->rec->offered = vg_dev_offered(dev);
+	gp->gm.stats = &gp->own_hyper;
 	*out = gp;
 	return 0;
 fail_evtchn:
@@ -502,6 +527,13 @@ fail_mem:
 fail:
 	free(gp);
 	return ret;
+}
+
+void vg_grant_port_recorded(struct vg_grant_port *gp)
+{
+	gp->dev->stats = vg_record_stats(gp->rec);
+	gp->gm.stats = vg_record_hyper(gp->rec, 0);
+	vg_record_offered(gp->rec, vg_dev_offered(gp->dev));
 }
 
 void vg_grant_port_free(struct vg_grant_port *gp)
@@ -520,9 +552,12 @@ void vg_grant_port_free(struct vg_grant_port *gp)
 int vg_grant_port_connect(struct vg_grant_port *gp, uint32_t control_ref, uint32_t channel,
 			  bool take_up, struct vg_err *err)
 {
-	struct vg_record_state before = *vg_record_read(gp->rec);
+	struct vg_record_state before;
 	int ret;
 
+	if (!gp->rec->base)
+		return vg_fail(err, -EINVAL, "the device has no record yet");
+	vg_record_read(gp->rec, &before);
 	vg_grant_port_disconnect(gp);
 	gp->page = vg_grant_map(&gp->gm, control_ref, 1);
 	if (!gp->page)

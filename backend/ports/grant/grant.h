@@ -24,16 +24,22 @@ struct vg_grant_port_events {
 	void *owner;
 };
 
+/* What the port needs in the sandbox. */
+extern const struct vg_sandbox_needs vg_grant_port_needs;
+
 /**
  * vg_grant_port_new - open the devices, for one guest and no other
  * @dev: open; its port and mem are set
- * @rec: the device's record; must outlive the port
+ * @rec: the device's record, mapped by the time of vg_grant_port_recorded(); must outlive the port
  *
  * To be called with privileges. Return: 0, or negative errno with a sentence.
  */
 int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, struct vg_record_map *rec,
 		      const struct vg_grant_port_events *events, struct vg_grant_port **out,
 		      struct vg_err *err);
+
+/** vg_grant_port_recorded - the record is mapped: from now on it is written; to be called once */
+void vg_grant_port_recorded(struct vg_grant_port *gp);
 
 /** vg_grant_port_free - disconnect and close */
 void vg_grant_port_free(struct vg_grant_port *gp);

@@ -26,6 +26,7 @@
 #include "backend/ports/vhost_user/vhost_user.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -640,15 +641,24 @@ void vg_vu_free(struct vg_vu *vu)
 	free(vu);
 }
 
+static const struct vg_sandbox_call calls[] = {
+	VG_CALL(accept4), /* the worker's, of the next front-end */
+	/* inflight.c: zeros its record */
+	VG_CALL_IF(fallocate, 1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
+	VG_CALLS_END,
+};
+
+const struct vg_sandbox_needs vg_vu_needs = { .calls = calls };
+
 void vg_vu_show(struct vg_vu *vu, struct vg_record_map *map)
 {
 	const struct vg_dev *dev = vu->dev;
 	struct vg_record_state s = { .status = dev->status, .features = dev->driver_features };
 
-	map->rec->offered = vg_dev_offered(dev);
+	vg_record_offered(map, vg_dev_offered(dev));
 	vg_record_write(map, &s);
 	for (unsigned q = 0; q < dev->n_queues; q++) {
-		struct vg_record_live *live = &map->rec->live[q];
+		struct vg_record_live *live = vg_record_live(map, q);
 		struct vg_vq *vq = dev->queue[q].vq;
 
 		live->size = dev->queue[q].size;

@@ -15,6 +15,9 @@
 #include "backend/virtio/device.h"
 #include "backend/ports/vhost_user/mem.h"
 
+/* What the port needs in the sandbox; and what it needs more for memory of Xen guests. */
+extern const struct vg_sandbox_needs vg_vu_needs, vg_vu_xen_needs;
+
 struct vg_vu;
 
 struct vg_vu_options {

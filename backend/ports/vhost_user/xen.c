@@ -8,10 +8,26 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <xenforeignmemory.h>
 
+/* After the types that they do not include. */
+#include <xen/sys/gntdev.h>
+#include <xen/sys/privcmd.h>
+
 #include "backend/ports/vhost_user/vhost_user.h"
+
+static const struct vg_sandbox_call calls[] = {
+	VG_CALL_IOCTL(IOCTL_PRIVCMD_MMAPBATCH_V2), /* xenforeignmemory_map() */
+	VG_CALL_IOCTL(IOCTL_PRIVCMD_MMAPBATCH),
+	VG_CALL_IOCTL(IOCTL_GNTDEV_MAP_GRANT_REF),
+	VG_CALL_IOCTL(IOCTL_GNTDEV_UNMAP_GRANT_REF),
+	VG_CALL_IOCTL(IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR),
+	VG_CALLS_END,
+};
+
+const struct vg_sandbox_needs vg_vu_xen_needs = { .calls = calls };
 
 static void *foreign_map(void *handle, uint32_t domid, uint64_t first, size_t pages)
 {

@@ -8,11 +8,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "backend/base/loop.h"
@@ -452,6 +457,216 @@ static void test_post_is_fair(void **state)
 	close(fd);
 }
 
+static void until(const struct op *op, int calls)
+{
+	while (op->calls < calls)
+		assert_true(vg_loop_turn(loop, true) >= 0);
+}
+
+struct writable {
+	struct vg_watch w;
+	int calls;
+	unsigned events;
+};
+
+static void writable_ready(struct vg_watch *w, unsigned events)
+{
+	struct writable *x = (struct writable *)w;
+
+	x->calls++;
+	x->events = events;
+}
+
+/* A socket whose buffer is full becomes writable when its peer reads. */
+static void test_watch_for_writing(void **state)
+{
+	struct writable x = { .w.ready = writable_ready };
+	char buf[4096] = "";
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	while (write(pair[0], buf, sizeof(buf)) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	vg_loop_watch_for(loop, &x.w, pair[0], POLLOUT);
+	vg_loop_turn(loop, false);
+	assert_int_equal(x.calls, 0);
+	while (read(pair[1], buf, sizeof(buf)) > 0)
+		;
+	while (!x.calls)
+		vg_loop_turn(loop, true);
+	assert_true(x.events & POLLOUT);
+	assert_false(x.events & POLLIN);
+	vg_loop_unwatch(&x.w);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void test_sockets(void **state)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = "loop.sock" };
+	struct op accepted = { .io.done = op_done }, connected = { .io.done = op_done };
+	struct op sent = { .io.done = op_done }, received = { .io.done = op_done };
+	char in[8] = "";
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), to = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	(void)state;
+	unlink(un.sun_path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	vg_loop_accept(loop, &accepted.io, fd, SOCK_CLOEXEC);
+	vg_loop_connect(loop, &connected.io, to, (struct sockaddr *)&un, sizeof(un));
+	until(&accepted, 1);
+	until(&connected, 1);
+	assert_true(accepted.res >= 0);
+	assert_int_equal(connected.res, 0);
+	assert_true(fcntl(accepted.res, F_GETFD) & FD_CLOEXEC);
+	vg_loop_recv(loop, &received.io, accepted.res, in, sizeof(in), 0);
+	vg_loop_send(loop, &sent.io, to, "hello", 5, MSG_NOSIGNAL);
+	until(&received, 1);
+	until(&sent, 1);
+	assert_int_equal(sent.res, 5);
+	assert_int_equal(received.res, 5);
+	assert_memory_equal(in, "hello", 5);
+	/* One that would wait for ever is cancelled, and says so. */
+	vg_loop_recv(loop, &received.io, accepted.res, in, sizeof(in), 0);
+	vg_loop_turn(loop, false);
+	vg_loop_cancel(loop, &received.io);
+	until(&received, 2);
+	assert_int_equal(received.res, -ECANCELED);
+	close(accepted.res);
+	vg_loop_send(loop, &sent.io, to, "hello", 5, MSG_NOSIGNAL);
+	until(&sent, 2);
+	assert_int_equal(sent.res, -EPIPE);
+	close(fd);
+	close(to);
+	unlink(un.sun_path);
+}
+
+static void test_now(void **state)
+{
+	struct timed x = { .t.expired = expired };
+	int64_t before = vg_now_ns(), now = vg_loop_now(loop);
+
+	(void)state;
+	assert_true(now >= before);
+	usleep(2000);
+	assert_int_equal(vg_loop_now(loop), now); /* the same all through a turn */
+	vg_loop_timer(loop, &x.t, 1000000);
+	while (!x.calls)
+		vg_loop_turn(loop, true);
+	assert_true(vg_loop_now(loop) >= now + 1000000);
+}
+
+/* ---- restrictions: each in a process of its own, which has no other loop --------- */
+
+static int in_child(void (*run)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		vg_loop_free(loop); /* the parent's */
+		run();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+#define CHILD(x)                               \
+	do {                                   \
+		if (!(x))                      \
+			_exit(__LINE__ & 127); \
+	} while (0)
+
+static void restricted(void)
+{
+	char byte[1];
+	struct iovec iov = { byte, 1 };
+	struct op read_op = { .io.done = op_done }, write_op = { .io.done = op_done };
+	struct op hole = { .io.done = op_done }, send_op = { .io.done = op_done };
+	struct timed timer = { .t.expired = expired };
+	int fd = temp_file(), pair[2];
+
+	CHILD(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	CHILD(ftruncate(fd, 1) == 0);
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	/* Nothing reaches the kernel before it is enabled. */
+	vg_loop_readv(loop, &read_op.io, fd, &iov, 1, 0);
+	vg_loop_timer(loop, &timer.t, 1000000);
+	CHILD(vg_loop_turn(loop, false) == -EBADFD);
+	CHILD(read_op.calls == 0);
+	CHILD(vg_loops_enable(VG_LOOP_READ) == 0);
+	while (!read_op.calls || !timer.calls)
+		CHILD(vg_loop_turn(loop, true) >= 0);
+	CHILD(read_op.res == 1);
+	vg_loop_writev(loop, &write_op.io, fd, &iov, 1, 0, 0);
+	vg_loop_fallocate(loop, &hole.io, fd, FALLOC_FL_KEEP_SIZE, 0, 1);
+	vg_loop_send(loop, &send_op.io, pair[0], byte, 1, 0);
+	while (!write_op.calls || !hole.calls || !send_op.calls)
+		CHILD(vg_loop_turn(loop, true) >= 0);
+	CHILD(write_op.res == -EACCES);
+	CHILD(hole.res == -EACCES);
+	CHILD(send_op.res == -EACCES);
+	vg_loop_readv(loop, &read_op.io, fd, &iov, 1, 0);
+	while (read_op.calls < 2)
+		CHILD(vg_loop_turn(loop, true) >= 0);
+	CHILD(read_op.res == 1);
+}
+
+static void one_is_open(void)
+{
+	struct vg_loop *other;
+
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	CHILD(vg_loop_new(8, &other) == 0);
+	CHILD(vg_loops_enable(VG_LOOP_READ) == -EBUSY);
+	CHILD(vg_loop_turn(loop, false) == -EBADFD);
+	vg_loop_free(other);
+	CHILD(vg_loops_enable(VG_LOOP_READ) == 0);
+	CHILD(vg_loop_turn(loop, false) >= 0);
+}
+
+static void not_restricted(void)
+{
+	char byte[1] = "";
+	struct iovec iov = { byte, 1 };
+	struct op op = { .io.done = op_done };
+
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	CHILD(vg_loops_enable(VG_LOOP_ANY) == 0);
+	vg_loop_writev(loop, &op.io, temp_file(), &iov, 1, 0, 0);
+	while (!op.calls)
+		CHILD(vg_loop_turn(loop, true) >= 0);
+	CHILD(op.res == 1);
+}
+
+/* Threads that run their loops before these are enabled wait, and then go on. */
+static void threads_wait(void)
+{
+	struct vg_post stop = { .run = run_stop };
+	pthread_t thread;
+
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	CHILD(pthread_create(&thread, NULL, run_other, loop) == 0);
+	usleep(20000);
+	CHILD(vg_loops_enable(0) == 0);
+	vg_loop_post(loop, &stop);
+	CHILD(pthread_join(thread, NULL) == 0);
+}
+
+static void test_restrictions(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(restricted), 0);
+	assert_int_equal(in_child(one_is_open), 0);
+	assert_int_equal(in_child(not_restricted), 0);
+	assert_int_equal(in_child(threads_wait), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -466,6 +681,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_post_from_threads, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_post_between_loops, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_post_is_fair, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_watch_for_writing, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_sockets, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_now, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_restrictions, make_loop, free_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

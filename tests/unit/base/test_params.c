@@ -324,9 +324,48 @@ static void test_replace(void **state)
 	assert_int_equal(vg_params_replace("can", "a", "1", out, 3), -E2BIG);
 }
 
+/* Paths, as people write them who are used to a shell or to xl. */
+static void test_paths(void **state)
+{
+	static const struct vg_param_def table[] = {
+		{ .key = "target", .kind = VG_PARAM_PATH, .required = true },
+		{ .key = "log", .kind = VG_PARAM_PATH },
+		{ .key = NULL }
+	};
+	static const struct {
+		const char *spec, *why; /* NULL: all is well */
+	} cases[] = {
+		{ "x,target=/d.img", NULL },
+		{ "x,target=/d.img,log=", NULL },
+		{ "x,target=d.img", "does not run in the folder" },
+		{ "x,target=./d.img", "does not run in the folder" },
+		{ "x,target=~/d.img", "what ~ stands for" },
+		{ "x,target=$HOME/d.img", "what the variable stands for" },
+		{ "x,target=file:/x", "xl's file: for a disk" },
+		{ "x,target=phy:/dev/x", "xl's phy: for a disk" },
+		{ "x,target=/d.img,log=l", "log must be a path" },
+	};
+	struct vg_params parsed;
+	struct vg_err why;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		int ret;
+
+		assert_int_equal(vg_params_parse(cases[i].spec, &parsed, &why), 0);
+		why.text[0] = '\0';
+		assert_int_equal(vg_params_check(&parsed, table, NULL, &why), 0);
+		ret = vg_params_check_paths(&parsed, table, &why);
+		assert_int_equal(ret, cases[i].why ? -EINVAL : 0);
+		if (cases[i].why && !strstr(why.text, cases[i].why))
+			fail_msg("%s: %s", cases[i].spec, why.text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_paths),
 		cmocka_unit_test(a_usual_text_is_split),
 		cmocka_unit_test(blanks_around_words_do_not_count),
 		cmocka_unit_test(commas_and_backslashes_are_escaped),

@@ -831,7 +831,13 @@ static void guests_are_named_or_numbered(void **state)
 	(void)state;
 	assert_true(vg_control_is_guest("web", "web", 7));
 	assert_true(vg_control_is_guest("7", "web", 7));
-	assert_false(vg_control_is_guest("07", "web", 7));
+	/* As to xl: digits are a number, whatever a guest is called. */
+	assert_true(vg_control_is_guest("07", "web", 7));
+	assert_false(vg_control_is_guest("8", "8", 7));
+	assert_true(vg_control_is_guest("7", "8", 7));
+	assert_false(vg_control_is_guest("4294967303", "web", 7));
+	assert_false(vg_control_is_guest("+7", "web", 7));
+	assert_true(vg_control_is_guest("8", "8", VG_CONTROL_NO_DOMAIN));
 	assert_false(vg_control_is_guest("we", "web", 7));
 	assert_false(vg_control_is_guest("", "web", 7));
 }

@@ -687,6 +687,8 @@ static void bad_configurations(void **state)
 	refused(r, "blk", "target");
 	refused(r, "nonsense,target=/x", "nonsense");
 	refused(r, "blk,target=/x,colour=blue", "colour");
+	refused(r, "blk,target=x.img", "begins with a slash");
+	refused(r, "blk,target=phy:/dev/x", "xl's phy:");
 }
 
 static void two_daemons(void **state)

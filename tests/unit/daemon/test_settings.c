@@ -170,15 +170,35 @@ static void mistakes_are_told_with_their_line(void **state)
 	assert_false(s.sandbox);
 }
 
-static void long_lines_and_lists_are_told(void **state)
+static void long_lines_and_lists(void **state)
 {
-	static char text[8192];
+	static char text[1 << 18];
 	size_t len;
 
 	(void)state;
+	/* A comment may be as long as it likes. */
+	for (unsigned n = 100; n < sizeof(text) / 2; n *= 2) {
+		len = (size_t)sprintf(text, "# ");
+		memset(text + len, 'x', n);
+		strcpy(text + len + n, "\n[daemon]\nlog-level = debug\n");
+		assert_int_equal(load(text), 0);
+		assert_int_equal(s.log_level, VG_LOG_DEBUG);
+		text[0] = ' ';
+		text[1] = ';';
+		assert_int_equal(load(text), 0);
+	}
+	/* So may a value that means something. */
+	len = (size_t)sprintf(text, "[vhost-user]\nbus = can,interface=can0,allow=1");
+	for (int i = 0; i < 200; i++)
+		len += (size_t)sprintf(text + len, ":%d", i);
+	strcpy(text + len, "\n");
+	assert_int_equal(load(text), 0);
+	assert_int_equal(s.n_sockets, 1);
+	assert_int_equal(strlen(s.sockets[0].spec), len - strlen("[vhost-user]\nbus = "));
+
 	len = (size_t)sprintf(text, "[guests]\nconfig-dirs = /");
-	memset(text + len, 'x', 4000);
-	strcpy(text + len + 4000, "\n[daemon]\nlog-level = debug\n");
+	memset(text + len, 'x', 70000);
+	strcpy(text + len + 70000, "\n[daemon]\nlog-level = debug\n");
 	assert_int_equal(load(text), -EINVAL);
 	assert_says(":2: the line is longer than");
 	assert_int_equal(s.log_level, VG_LOG_DEBUG);
@@ -355,14 +375,46 @@ static void the_manual_and_the_example_name_every_key(void **state)
 	assert_defaults();
 }
 
+/* Users for guests' workers: a number, a user's, or none. */
+static void user_range(void **state)
+{
+	struct vg_settings set;
+	struct vg_err why;
+	uid_t uid = 1;
+
+	(void)state;
+	vg_settings_defaults(&set);
+	snprintf(set.user_range, sizeof(set.user_range), "no-such-user-by-default");
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), 0);
+	assert_int_equal(uid, 0);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "458752", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), 0);
+	assert_int_equal(uid, 458752);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "nobody", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), 0);
+	assert_int_equal(uid, 65534);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "0", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), 0);
+	assert_int_equal(uid, 0);
+	/* Root's number is no place to begin at, nor one so high that guests' wrap around. */
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "root", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), -ERANGE);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "4294967290", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), -ENOENT);
+	assert_int_equal(vg_settings_set(&set, "user-range-base", "no-such-user", &why), 0);
+	assert_int_equal(vg_settings_user_range(&set, &uid, &why), -ENOENT);
+	assert_int_equal(uid, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(user_range),
 		cmocka_unit_test(an_empty_file_leaves_the_defaults),
 		cmocka_unit_test(only_the_standard_file_may_be_absent),
 		cmocka_unit_test(every_key_can_be_set),
 		cmocka_unit_test(mistakes_are_told_with_their_line),
-		cmocka_unit_test(long_lines_and_lists_are_told),
+		cmocka_unit_test(long_lines_and_lists),
 		cmocka_unit_test(a_file_that_anyone_may_write_is_not_trusted),
 		cmocka_unit_test(the_command_line_can_set_keys),
 		cmocka_unit_test(what_is_printed_can_be_read_again),

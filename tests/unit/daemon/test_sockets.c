@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <sys/file.h>
 
 #include <json-c/json.h>
 #include <poll.h>
@@ -362,6 +363,15 @@ static void mistakes_in_the_device(void **state)
 	comes_to(r, "c", "failed", "colour");
 }
 
+/* vgrantd runs in no folder that a user would know. */
+static void relative_path(void **state)
+{
+	struct rig *r = *state;
+
+	serve(r, "a = blk,target=a.img\n");
+	comes_to(r, "a", "failed", "target must be a path that begins with a slash");
+}
+
 static void path_not_to_be_had(void **state)
 {
 	struct rig *r = *state;
@@ -441,6 +451,60 @@ static void killed_worker(void **state)
 	assert_string_equal(text(d, "error"), "");
 	json_object_put(d);
 	vuf_fini(&f);
+}
+
+/* lock() - as a dying worker's last write would hold the image, once it lets go. */
+static int lock(struct rig *r, const char *name)
+{
+	char path[160];
+	int fd, i;
+
+	snprintf(path, sizeof(path), "%s/%s", r->dir, name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	for (i = 0; i < 20000 && flock(fd, LOCK_EX | LOCK_NB); i++)
+		usleep(100);
+	assert_true(i < 20000);
+	return fd;
+}
+
+/* The disk is slow, its worker dies: the device stays, for as long as that takes. */
+static void slow_disk(void **state)
+{
+	struct rig *r = *state;
+	struct vuf f;
+	int fd;
+
+	serve(r, "a = blk,target=%s/a.img\n", r->dir);
+	front(r, "a", &f);
+	works(&f);
+	kill(worker_of(r, "a"), SIGKILL);
+	fd = lock(r, "a.img");
+	hung_up(&f);
+	for (unsigned i = 0; i < 50; i++, usleep(100000)) {
+		struct json_object *d = device(r, "a");
+
+		assert_string_not_equal(text(d, "state"), "failed");
+		json_object_put(d);
+	}
+	comes_to(r, "a", "restarting", "in use");
+	close(fd);
+	front(r, "a", &f);
+	works(&f);
+	comes_to(r, "a", "connected", NULL);
+	vuf_fini(&f);
+}
+
+/* Somebody looks at the disk for some seconds while the device is started. */
+static void locked_at_start(void **state)
+{
+	struct rig *r = *state;
+	int fd = lock(r, "a.img");
+
+	serve(r, "a = blk,target=%s/a.img\n", r->dir);
+	comes_to(r, "a", "opening", "in use");
+	usleep(5000000);
+	close(fd);
+	comes_to(r, "a", "waiting", NULL);
 }
 
 static void crash_loop(void **state)
@@ -633,10 +697,13 @@ int main(void)
 		T(listed_by_name),
 		T(image_missing),
 		T(mistakes_in_the_device),
+		T(relative_path),
 		T(path_not_to_be_had),
 		T(path_in_use),
 		T(permissions),
 		T(killed_worker),
+		T(slow_disk),
+		T(locked_at_start),
 		T(crash_loop),
 		T(reloaded),
 		T(reloaded_with_a_mistake),

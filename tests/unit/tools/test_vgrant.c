@@ -421,6 +421,16 @@ static void check_finds_mistakes(void **state)
 		{ "name='x'\nvirtio = [ 'type=virtio,device2,target=/x' ]\n",
 		  "xl knows no \"target\"" },
 		{ "name='x\n", "config parsing error" },
+		{ "name='x'\nvgrant = [ 'rng',\n  'blk,readonly,target=d.img' ]\n",
+		  "x.cfg:3:17: mistake: vgrant entry 'blk,readonly,target=d.img': target must be a "
+		  "path" },
+		{ "name='x'\nvgrant = [ 'blk,target=~/d.img' ]\n", "x.cfg:2:17: mistake" },
+		{ "name='x'\nvgrant = [ 'blk,target=$HOME/d.img' ]\n",
+		  "what the variable stands for" },
+		{ "name='x'\nvgrant = [ 'blk,target=phy:/dev/x' ]\n", "xl's phy:" },
+		{ "name='x'\nvgrant = [ 'blk,target=file:/x' ]\n", "xl's file:" },
+		{ "name='x'\nvgrant = [ 'rng' ]\n# more\nvgrant = [ 'rng' ]\n",
+		  "x.cfg:4:1: mistake: a second list vgrant = [...] replaces the one in line 2" },
 	};
 
 	(void)state;
@@ -436,6 +446,7 @@ static void check_finds_mistakes(void **state)
 static void check_passes_what_is_right(void **state)
 {
 	(void)state;
+	assert_int_equal(check("name='x'\nvgrant = [ 'rng' ]\nvgrant += [ 'rng' ]\n"), 0);
 	assert_int_equal(check("name='x'\nvgrant = [ 'blk,target=/dev/null', 'rng' ]\n"
 			       "virtio = [ 'type=virtio,device4,transport=mmio' ]\n"),
 			 0);

@@ -484,9 +484,48 @@ static void every_device_has_a_number_of_its_own(void **state)
 
 #define WITH_FOLDERS(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Where things stand, past whatever else an xl configuration has. */
+static void places(void **state)
+{
+	static const char text[] = "# vgrant = [ 'comment' ]\n"
+				   "name = \"a # b ' vgrant = [ 'x' ]\" # c\n"
+				   "disk = [ 'vgrant = y', [ 'deep' ] ]\n"
+				   "vgrant_more = [ 'z' ]\n"
+				   "vgrant=['blk,target=/a',\n"
+				   "\t\"rng\" , # 'no'\n"
+				   "  ]\n"
+				   "vgrant += [ 'rng' ]\n";
+	struct vg_xl_place items[8];
+	struct vg_xl_list list = { .max = 8, .items = items };
+
+	(void)state;
+	vg_xl_find(text, "vgrant", &list);
+	assert_int_equal(list.n, 3);
+	assert_int_equal(list.first.line, 5);
+	assert_int_equal(list.again.line, 0);
+	assert_int_equal(items[0].line, 5);
+	assert_int_equal(items[0].column, 10);
+	assert_int_equal(items[1].line, 6);
+	assert_int_equal(items[1].column, 3);
+	assert_int_equal(items[2].line, 8);
+	assert_int_equal(items[2].column, 14);
+	/* The last one counts. */
+	vg_xl_find("vgrant = [ 'a', 'b' ]\nx = 1\n vgrant = [ 'c' ]\n", "vgrant", &list);
+	assert_int_equal(list.n, 1);
+	assert_int_equal(list.again.line, 3);
+	assert_int_equal(list.again.column, 2);
+	assert_int_equal(items[0].line, 3);
+	/* What is broken ends somewhere. */
+	vg_xl_find("vgrant = [ 'a\n', \"b\\", "vgrant", &list);
+	vg_xl_find("]]][[vgrant = 'x'", "vgrant", &list);
+	vg_xl_find("", "vgrant", &list);
+	assert_int_equal(list.n, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(places),
 		WITH_FOLDERS(a_usual_file_is_read),
 		WITH_FOLDERS(a_file_without_our_keys_has_no_devices),
 		WITH_FOLDERS(lists_can_grow_and_be_single_strings),

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * needs.h - what code needs from the kernel once the sandbox is closed
+ *
+ * Each device and each port says so beside its code, in one const struct that its table names;
+ * worker/sandbox.c allows the sum, and what every worker needs, and nothing else. Whoever adds a
+ * system call adds it there: without, the worker is killed at the first call.
+ */
+#ifndef VG_NEEDS_H
+#define VG_NEEDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+
+/* A system call: any, or only where argument @arg (0 to 5), as far as @mask goes, is @value. Several
+ * of the same number: each adds what it allows. */
+struct vg_sandbox_call {
+	int nr; /* SYS_* */
+	bool filtered;
+	uint8_t arg;
+	uint64_t mask, value;
+};
+
+/* For lists: a call with any arguments; one whose 32-bit argument is a number; ioctl(2) by request;
+ * fcntl(2) by command. The list ends with VG_CALLS_END. */
+#define VG_CALL(name)            \
+	{                        \
+		.nr = SYS_##name \
+	}
+#define VG_CALL_IF(name, a, v)                                                                   \
+	{                                                                                        \
+		.nr = SYS_##name, .filtered = true, .arg = (a), .mask = UINT32_MAX, .value = (v) \
+	}
+#define VG_CALL_IOCTL(request) VG_CALL_IF(ioctl, 1, (uint32_t)(request))
+#define VG_CALL_FCNTL(command) VG_CALL_IF(fcntl, 1, command)
+#define VG_CALLS_END     \
+	{                \
+		.nr = -1 \
+	}
+
+struct vg_sandbox_needs {
+	const struct vg_sandbox_call *calls; /* NULL: none but those of every worker */
+	unsigned loop;			     /* VG_LOOP_* of loop.h */
+	bool network;			     /* stays in the network namespace of before */
+	bool files;			     /* writes regular files */
+};
+
+#endif /* VG_NEEDS_H */

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * group.c - see group.h
+ */
+#include "backend/daemon/group.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "backend/base/container.h"
+
+const struct vg_group_policy vg_group_policies[] = {
+	/* Clients stay connected, and are shown the picture again; the device needs none to run. */
+	{ "display", "--display", false, VG_GROUP_ALONE, VG_GROUP_ALONE },
+	/* A guest's contexts and resources live in the one and are named by the other. */
+	{ "renderer", "--renderer", true, VG_GROUP_BOTH, VG_GROUP_BOTH },
+	/* Others' daemon: it keeps its state, and the gateway connects to it again. */
+	{ "daemon", "--daemon", true, VG_GROUP_ALONE, VG_GROUP_ALONE },
+	{ NULL, NULL, false, VG_GROUP_ALONE, VG_GROUP_ALONE },
+};
+
+const struct vg_group_policy *vg_group_policy(const char *name)
+{
+	for (const struct vg_group_policy *p = vg_group_policies; p->name; p++) {
+		if (strcmp(p->name, name) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+static struct vg_group *of_helper(const struct vg_child *c)
+{
+	return container_of(c, struct vg_group, helper);
+}
+
+/* Give each a socket to the other, once both are open. */
+static void join(struct vg_group *g)
+{
+	const struct vg_ipc m = { .type = VG_IPC_PEER };
+	int pair[2];
+
+	if (!g->helper_open || !g->worker_open)
+		return;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		/* Neither is of use alone: one that is started again tries again. */
+		vg_child_say(&g->helper, VG_LOG_ERR, "no socket for it: it is started again");
+		vg_child_end(&g->helper);
+		return;
+	}
+	vg_child_tell(&g->helper, &m, pair[0]);
+	vg_child_tell(g->worker, &m, pair[1]);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void start_later(struct vg_group *g)
+{
+	vg_loop_timer(g->helper.all->loop, &g->timer,
+		      vg_child_backoff(&g->helper) * (NS_PER_S / 1000));
+}
+
+/* Both begin anew, once both are gone. */
+static void begin_anew(struct vg_group *g)
+{
+	if (g->helper.pid || g->worker->pid)
+		return;
+	g->anew = false;
+	start_later(g);
+}
+
+static void timer_expired(struct vg_timer *t)
+{
+	struct vg_group *g = container_of(t, struct vg_group, timer);
+
+	vg_group_start(g);
+	g->ops->changed(g);
+}
+
+void vg_group_start(struct vg_group *g)
+{
+	struct vg_err err;
+
+	if (g->helper.pid || g->timer.tether || g->anew || g->helper.all->stopping)
+		return;
+	vg_child_set_spec(&g->helper, g->worker->spec);
+	if (vg_child_start(&g->helper, g->policy->role, g->domid, -1, &err) < 0) {
+		vg_fail(&g->worker->error, 0, "its %s: %.200s", g->policy->name, err.text);
+		start_later(g);
+	}
+}
+
+bool vg_group_may_start(const struct vg_group *g)
+{
+	return !g->anew && (g->helper_open || !g->policy->first);
+}
+
+void vg_group_worker_opened(struct vg_group *g)
+{
+	g->worker_open = true;
+	join(g);
+}
+
+void vg_group_worker_gone(struct vg_group *g)
+{
+	g->worker_open = false;
+	if (g->policy->worker_died == VG_GROUP_BOTH && g->helper.pid) {
+		g->anew = true;
+		vg_child_end(&g->helper);
+	}
+	if (g->anew)
+		begin_anew(g);
+}
+
+/* ---- what the helper does ----------------------------------------------- */
+
+static void place(const struct vg_child *c, struct vg_control_device *d)
+{
+	c->parent->ops->place(c->parent, d);
+}
+
+static void message(struct vg_child *c, const struct vg_ipc *m)
+{
+	struct vg_group *g = of_helper(c);
+
+	if (m->type == VG_IPC_OPENED) {
+		g->helper_open = true;
+		g->worker->error.text[0] = '\0';
+		join(g);
+		g->ops->changed(g);
+	} else if (m->type == VG_IPC_FAILED) {
+		vg_fail(&g->worker->error, 0, "its %s: %.200s", g->policy->name, m->text);
+	}
+}
+
+static void reaped(struct vg_child *c, int status)
+{
+	struct vg_group *g = of_helper(c);
+	char text[200];
+
+	g->helper_open = false;
+	if (c->all->stopping)
+		return;
+	if (!g->anew)
+		vg_child_explain(c, status, text, sizeof(text));
+	if (g->policy->helper_died == VG_GROUP_BOTH && !g->anew && g->worker->pid) {
+		g->anew = true;
+		g->ops->end_worker(g);
+	}
+	if (g->anew)
+		begin_anew(g);
+	else
+		start_later(g);
+	g->ops->changed(g);
+}
+
+static const struct vg_child_ops child_ops = {
+	.place = place,
+	.message = message,
+	.reaped = reaped,
+};
+
+/* ---- life --------------------------------------------------------------- */
+
+void vg_group_init(struct vg_group *g, const struct vg_group_ops *ops,
+		   const struct vg_group_policy *policy, struct vg_child *worker, uint32_t domid)
+{
+	*g = (struct vg_group){ .ops = ops, .policy = policy, .worker = worker, .domid = domid };
+	g->timer.expired = timer_expired;
+	vg_child_init_helper(&g->helper, &child_ops, worker, policy->name);
+}
+
+void vg_group_fini(struct vg_group *g)
+{
+	vg_loop_timer_stop(&g->timer);
+	vg_child_fini(&g->helper);
+}

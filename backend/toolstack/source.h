@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * source.h - where guests' devices are configured: from (name, uuid, domid) to device entries
+ *
+ * toolstack.c asks the sources one after the other when a guest appears; the first that knows the
+ * guest counts. xlsource.c (files of xl) is one of them; what keeps configurations elsewhere is
+ * another file with a struct vg_source, and one line where the supervisor adds it.
+ */
+#ifndef VG_SOURCE_H
+#define VG_SOURCE_H
+
+#include <stdint.h>
+
+#include "backend/base/log.h"
+
+struct vg_guest_id {
+	uint32_t domid;
+	const char *name; /* never NULL */
+	const char *uuid; /* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"; "": the toolstack told none */
+};
+
+struct vg_source_device {
+	const char *spec;    /* "blk,target=..." as the user wrote it */
+	unsigned line;	     /* of where; 0: not known */
+	const char *backend; /* domain that serves it: name or number; NULL: this one */
+	int adopts; /* number of a node that another toolstack makes, to be served; -1: ours to make */
+	const char *adopts_from; /* domain that serves that node; "": 0 */
+	unsigned number;	 /* of the node to be made; no other device of the guest has it */
+	struct vg_err err;	 /* what is wrong with the entry; text is empty when all is well */
+};
+
+/* One guest's; made by find(), freed by free(). */
+struct vg_source_config {
+	const char *where;     /* the file, say: for people */
+	struct vg_err warning; /* about all of it; text is empty when there is none */
+	struct vg_source_device *devices;
+	unsigned n_devices;
+	void *priv; /* the source's */
+};
+
+struct vg_source {
+	const char *name; /* for the log */
+	/*
+	 * @ctx: as the source was added
+	 * @virtio_id_of: virtio device id of a device by its name ("blk"); 0: no such device
+	 *
+	 * An entry that is wrong is returned with its err: it is shown as a device that failed.
+	 * Return: 0; -ENOENT: it does not know the guest; other negative errno. All with a sentence.
+	 */
+	int (*find)(void *ctx, const struct vg_guest_id *guest,
+		    uint16_t (*virtio_id_of)(const char *device), struct vg_source_config **out,
+		    struct vg_err *err);
+	void (*free)(struct vg_source_config *config);
+};
+
+#endif /* VG_SOURCE_H */

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * toolstack.h - the toolstack's part: from a guest's configuration to nodes in xenstore
+ *
+ * In dom0 alone. It writes VG_KEY_CONFIG into backend nodes, and daemon/node.c, here or in a driver
+ * domain, serves every node that has it.
+ */
+#ifndef VG_TOOLSTACK_H
+#define VG_TOOLSTACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/base/loop.h"
+#include "backend/toolstack/source.h"
+#include "xenstore/xs.h"
+
+enum { VG_SOURCES_MAX = 4 };
+
+struct vg_guest;
+
+struct vg_toolstack {
+	struct vg_loop *loop;
+	struct vg_xs *xs;
+	uint32_t domid; /* ours */
+	struct {
+		const struct vg_source *source;
+		void *ctx;
+	} sources[VG_SOURCES_MAX];
+	unsigned n_sources; /* 0: this is no dom0, and all that follows does nothing */
+	struct vg_guest *guests;
+	struct vg_timer again; /* guests without a name yet, or that xenstored said nothing of */
+};
+
+/** vg_toolstack_init - no sources, no guests yet */
+void vg_toolstack_init(struct vg_toolstack *ts, struct vg_loop *loop, struct vg_xs *xs,
+		       uint32_t domid);
+
+/** vg_toolstack_add_source - asked after those that were added before; @ctx must outlive it */
+void vg_toolstack_add_source(struct vg_toolstack *ts, const struct vg_source *source, void *ctx);
+
+/** vg_guests_scan - look for guests that came or went; make nodes for those that came */
+void vg_guests_scan(struct vg_toolstack *ts);
+
+/** vg_guest_renamed - the name of @domid may have changed */
+void vg_guest_renamed(struct vg_toolstack *ts, uint32_t domid);
+
+/** vg_guest_adopt - xl made virtio/@id for @domid: write our configuration, if there is one */
+void vg_guest_adopt(struct vg_toolstack *ts, uint32_t domid, uint32_t id);
+
+/** vg_guest_attach - `vgrant attach`. Return: the number, or negative errno with a sentence. */
+int vg_guest_attach(struct vg_toolstack *ts, const char *guest, const char *spec,
+		    struct vg_err *err);
+
+/** vg_toolstack_free - forget all guests */
+void vg_toolstack_free(struct vg_toolstack *ts);
+
+#endif /* VG_TOOLSTACK_H */

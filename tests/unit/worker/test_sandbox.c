@@ -1,0 +1,876 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The sandbox, from within: what code that has taken over a worker can try, and how that ends.
+ *
+ * Each attack runs in a process of its own, which makes a loop, enters the sandbox as a worker does,
+ * as root's and as one that never had privileges, and then attacks. Beforehand each that can is seen
+ * to succeed without the sandbox: an attack that never works would prove nothing. The lines that
+ * begin with "# " tell of each.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/falloc.h>
+#include <linux/keyctl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/base/container.h"
+#include "backend/base/loop.h"
+#include "backend/ports/grant/grant.h"
+#include "backend/ports/vhost_user/vhost_user.h"
+#include "backend/virtio/device.h"
+#include "backend/worker/sandbox.h"
+
+enum { NOBODY = 65534 };
+enum mode { OPEN, ROOT, PLAIN };
+
+static const char *const mode_names[] = { "no sandbox", "root's", "plain" };
+static struct vg_loop *loop;
+static pid_t victim;
+static int record, sock[2], tty = -1, pass;
+static struct vg_err err;
+
+/* ---- attacks: each returns what it got, negative errno if nothing --------------- */
+
+#define CALL(...)                                                 \
+	({                                                        \
+		long r_ = syscall(__VA_ARGS__);                   \
+		r_ < 0 ? -errno : (int)(r_ > INT32_MAX ? 1 : r_); \
+	})
+
+static int a_open(void)
+{
+	return CALL(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY, 0);
+}
+
+static int a_open_old(void)
+{
+	return CALL(SYS_open, "/etc/passwd", O_RDONLY, 0);
+}
+
+static int a_stat(void)
+{
+	struct stat st;
+
+	return CALL(SYS_newfstatat, AT_FDCWD, "/etc/passwd", &st, 0);
+}
+
+static int a_kill(void)
+{
+	return CALL(SYS_kill, victim, SIGKILL);
+}
+
+static int a_tgkill(void)
+{
+	return CALL(SYS_tgkill, victim, victim, SIGKILL);
+}
+
+static int a_tkill(void)
+{
+	return CALL(SYS_tkill, victim, SIGKILL);
+}
+
+static int a_pidfd(void)
+{
+	return CALL(SYS_pidfd_open, victim, 0);
+}
+
+static int a_setown(void)
+{
+	return CALL(SYS_fcntl, sock[0], F_SETOWN, victim);
+}
+
+static int a_setsig(void)
+{
+	return CALL(SYS_fcntl, sock[0], F_SETSIG, SIGKILL);
+}
+
+static int a_ptrace(void)
+{
+	return CALL(SYS_ptrace, PTRACE_SEIZE, victim, 0, 0);
+}
+
+static int a_vm_read(void)
+{
+	char c;
+	struct iovec l = { &c, 1 }, r = { &loop, 1 };
+
+	return CALL(SYS_process_vm_readv, victim, &l, 1, &r, 1, 0);
+}
+
+static int a_ftruncate(void)
+{
+	return CALL(SYS_ftruncate, record, 0);
+}
+
+static int a_fallocate(void)
+{
+	return CALL(SYS_fallocate, record, 0, 0, 1 << 20);
+}
+
+static int a_execve(void)
+{
+	char *argv[] = { (char *)(uintptr_t) "/bin/true", NULL };
+
+	return CALL(SYS_execve, argv[0], argv, NULL);
+}
+
+static int a_mmap_exec(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+static int a_mprotect_exec(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return mprotect(p, 4096, PROT_READ | PROT_EXEC) < 0 ? -errno : 0;
+}
+
+static int a_uring_setup(void)
+{
+	struct io_uring_params p = { 0 };
+
+	return CALL(SYS_io_uring_setup, 8, &p);
+}
+
+static int a_uring_register(void)
+{
+	/* The loop's own ring; its descriptor is the first word that is told of it. */
+	return CALL(SYS_io_uring_register, ((struct io_uring *)loop)->ring_fd,
+		    IORING_REGISTER_FILES, &record, 1);
+}
+
+static int a_clone(void)
+{
+	int r = CALL(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+	if (r == 0)
+		_exit(0);
+	return r;
+}
+
+static int a_clone3(void)
+{
+	struct {
+		uint64_t w[11];
+	} args = { { 0 } };
+	int r;
+
+	args.w[4] = SIGCHLD;
+	r = CALL(SYS_clone3, &args, sizeof(args));
+	if (r == 0)
+		_exit(0);
+	return r;
+}
+
+static int a_unshare(void)
+{
+	return CALL(SYS_unshare, CLONE_NEWUSER);
+}
+
+static int a_setns(void)
+{
+	return CALL(SYS_setns, record, 0);
+}
+
+static int a_mount(void)
+{
+	return CALL(SYS_mount, "none", "/tmp", "tmpfs", 0, NULL);
+}
+
+static int a_chroot(void)
+{
+	return CALL(SYS_chroot, "/");
+}
+
+static int a_setuid(void)
+{
+	return CALL(SYS_setresuid, 0, 0, 0);
+}
+
+static int a_setrlimit(void)
+{
+	struct rlimit l = { 0, 0 };
+
+	return CALL(SYS_prlimit64, 0, RLIMIT_CORE, &l, NULL);
+}
+
+static int a_dumpable(void)
+{
+	return CALL(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+static int a_bpf(void)
+{
+	char attr[128] = { 0 };
+
+	return CALL(SYS_bpf, 0, attr, sizeof(attr));
+}
+
+static int a_keyctl(void)
+{
+	return CALL(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_USER_KEYRING, 1);
+}
+
+static int a_perf(void)
+{
+	char attr[128] = { 0 };
+
+	return CALL(SYS_perf_event_open, attr, 0, -1, -1, 0);
+}
+
+static int a_userfaultfd(void)
+{
+	return CALL(SYS_userfaultfd, 0);
+}
+
+static int a_memfd(void)
+{
+	return CALL(SYS_memfd_create, "x", 0);
+}
+
+static int a_bind(void)
+{
+	struct sockaddr sa = { .sa_family = AF_UNIX };
+
+	return CALL(SYS_bind, sock[0], &sa, sizeof(sa.sa_family));
+}
+
+static int a_setsockopt(void)
+{
+	int one = 1;
+
+	return CALL(SYS_setsockopt, sock[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
+}
+
+static int a_getrandom(void)
+{
+	char c;
+
+	return CALL(SYS_getrandom, &c, 1, 0);
+}
+
+static int a_tiocsti(void)
+{
+	char c = 'x';
+
+	return CALL(SYS_ioctl, tty, TIOCSTI, &c);
+}
+
+static int a_fionread(void)
+{
+	int n;
+
+	return CALL(SYS_ioctl, sock[0], FIONREAD, &n);
+}
+
+/* The requests of another architecture have other numbers: 20 is getpid there, 39 mkdir. */
+static int a_int80(void)
+{
+	long r = 0;
+
+#ifdef __x86_64__
+	__asm__ volatile("int $0x80" : "=a"(r) : "a"(20) : "memory", "r8", "r9", "r10", "r11");
+#else
+	r = -ENOSYS;
+#endif
+	return (int)r;
+}
+
+static int a_x32(void)
+{
+	return CALL(0x40000000 | SYS_getppid);
+}
+
+/* What the loop's ring makes of an operation that loop.c never prepares. A loop begins with its ring. */
+static int ring_do(const struct io_uring_sqe *op)
+{
+	struct io_uring *ring = (struct io_uring *)loop;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	if (!sqe)
+		return -EBUSY;
+	*sqe = *op;
+	sqe->user_data = 0xa77ac;
+	ret = io_uring_submit_and_wait(ring, 1);
+	if (ret < 0)
+		return ret;
+	ret = io_uring_wait_cqe(ring, &cqe);
+	if (ret < 0)
+		return ret;
+	ret = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return ret;
+}
+
+static int a_ring_open(void)
+{
+	struct io_uring_sqe op = { .opcode = IORING_OP_OPENAT,
+				   .fd = AT_FDCWD,
+				   .addr = (uintptr_t) "/etc/passwd" };
+
+	return ring_do(&op);
+}
+
+static int a_ring_ftruncate(void)
+{
+	struct io_uring_sqe op = { .opcode = 55, .fd = record };
+
+	return ring_do(&op);
+}
+
+static int a_ring_fallocate(void)
+{
+	struct io_uring_sqe op = { .opcode = IORING_OP_FALLOCATE, .fd = record, .addr = 1 << 20 };
+
+	return ring_do(&op);
+}
+
+static int a_ring_unlink(void)
+{
+	struct io_uring_sqe op = { .opcode = IORING_OP_UNLINKAT,
+				   .fd = AT_FDCWD,
+				   .addr = (uintptr_t) "/etc/vgrant-no-such-file" };
+	int ret = ring_do(&op);
+
+	return ret == -ENOENT ? 0 : ret; /* it was looked for: that is success */
+}
+
+/* A link is a flag: with it a forbidden operation could hide behind an allowed one. */
+static int a_ring_link(void)
+{
+	struct io_uring_sqe op = { .opcode = IORING_OP_TIMEOUT, .flags = IOSQE_IO_LINK };
+	struct __kernel_timespec ts = { .tv_nsec = 1 };
+
+	op.addr = (uintptr_t)&ts;
+	op.len = 1;
+	op.fd = -1;
+	return ring_do(&op) == -ETIME ? 0 : -EACCES;
+}
+
+static int a_ring_sockets(void)
+{
+	static const int types[] = { SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET };
+	int best = -EACCES;
+
+	for (int family = 0; family < 46; family++) {
+		for (unsigned t = 0; t < COUNT(types); t++) {
+			struct io_uring_sqe op = { .opcode = 45,
+						   .fd = family,
+						   .off = (unsigned)types[t] };
+			int ret = ring_do(&op);
+
+			if (ret != -EACCES)
+				best = ret >= 0 ? ret : best < 0 ? ret : best;
+		}
+	}
+	return best;
+}
+
+/* Every operation that no device of ours needs: refused as such, before anything is looked at. */
+static int a_ring_others(void)
+{
+	static const uint8_t ours[] = { IORING_OP_POLL_ADD,	IORING_OP_TIMEOUT,
+					IORING_OP_ASYNC_CANCEL, IORING_OP_READ,
+					IORING_OP_READV,	IORING_OP_WRITE,
+					IORING_OP_WRITEV,	IORING_OP_FSYNC,
+					IORING_OP_FALLOCATE };
+
+	for (int code = 0; code < 64; code++) {
+		struct io_uring_sqe op = { .opcode = (uint8_t)code, .fd = -1 };
+		int ret;
+
+		if (memchr(ours, code, sizeof(ours)))
+			continue;
+		ret = ring_do(&op);
+		if (ret != -EACCES && ret != -EINVAL) /* EINVAL: this kernel does not know it */
+			return 0;
+	}
+	return -EACCES;
+}
+
+static const struct attack {
+	const char *name;
+	int (*run)(void);
+	bool works; /* as root without a sandbox, on every kernel and in every container */
+} attacks[] = {
+	{ "openat(2) of /etc/passwd", a_open, true },
+	{ "open(2) of /etc/passwd", a_open_old, true },
+	{ "stat of /etc/passwd", a_stat, true },
+	{ "kill(2) of another worker", a_kill, true },
+	{ "tgkill(2) of another worker", a_tgkill, true },
+	{ "tkill(2) of another worker", a_tkill, true },
+	{ "pidfd_open(2) of another worker", a_pidfd, true },
+	{ "fcntl(2) F_SETOWN", a_setown, true },
+	{ "fcntl(2) F_SETSIG", a_setsig, true },
+	{ "ptrace(2) of another worker", a_ptrace, false },
+	{ "process_vm_readv(2) of another worker", a_vm_read, true },
+	{ "ftruncate(2) of the record", a_ftruncate, true },
+	{ "fallocate(2) of the record", a_fallocate, true },
+	{ "mmap(2), writable and executable", a_mmap_exec, true },
+	{ "mprotect(2), executable", a_mprotect_exec, true },
+	{ "execve(2)", a_execve, false },
+	{ "io_uring_setup(2)", a_uring_setup, true },
+	{ "io_uring_register(2)", a_uring_register, true },
+	{ "clone(2)", a_clone, true },
+	{ "clone3(2)", a_clone3, true },
+	{ "unshare(2), of a user namespace", a_unshare, false },
+	{ "setns(2)", a_setns, false },
+	{ "mount(2)", a_mount, false },
+	{ "chroot(2)", a_chroot, true },
+	{ "setresuid(2) to 0", a_setuid, true },
+	{ "prlimit(2)", a_setrlimit, true },
+	{ "prctl(2) PR_SET_DUMPABLE", a_dumpable, true },
+	{ "bpf(2)", a_bpf, false },
+	{ "keyctl(2)", a_keyctl, false },
+	{ "perf_event_open(2)", a_perf, false },
+	{ "userfaultfd(2)", a_userfaultfd, false },
+	{ "memfd_create(2)", a_memfd, true },
+	{ "bind(2), where the device has no use for it", a_bind, true },
+	{ "setsockopt(2), the same", a_setsockopt, true },
+	{ "getrandom(2), the same", a_getrandom, true },
+	{ "ioctl(2) TIOCSTI on a terminal", a_tiocsti, false },
+	{ "ioctl(2) FIONREAD", a_fionread, true },
+	{ "system call of i386", a_int80, false },
+	{ "system call of x32", a_x32, false },
+	{ "io_uring: open /etc/passwd", a_ring_open, true },
+	{ "io_uring: unlink", a_ring_unlink, true },
+	{ "io_uring: truncate the record", a_ring_ftruncate, false },
+	{ "io_uring: fallocate, where there is no image", a_ring_fallocate, true },
+	{ "io_uring: a flag that orders operations", a_ring_link, true },
+	{ "io_uring: sockets of 46 families", a_ring_sockets, true },
+	{ "io_uring: every operation that is not ours", a_ring_others, true },
+};
+
+/* ---- running them ------------------------------------------------------------ */
+
+static const struct vg_sandbox_needs *const no_device[] = { &vg_grant_port_needs, NULL };
+
+static void enter(enum mode mode, const struct vg_sandbox_needs *const *needs)
+{
+	struct vg_sandbox sb = {
+		.uid = NOBODY, .gid = NOBODY, .namespaces = true, .seccomp = true
+	};
+
+	if (mode == PLAIN && (setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+			      (geteuid() == 0 && setresuid(NOBODY, NOBODY, NOBODY) < 0)))
+		_exit(100);
+	if (vg_loop_new_disabled(16, &loop) < 0)
+		_exit(101);
+	if (mode == OPEN)
+		sb = (struct vg_sandbox){ 0 };
+	if (vg_sandbox_enter(&sb, needs, &err) < 0) {
+		printf("# %s\n", err.text);
+		fflush(stdout);
+		_exit(102);
+	}
+}
+
+struct outcome {
+	int status; /* of waitpid(2) */
+	int result; /* 1 << 20: it could not tell */
+};
+
+static struct outcome attack(enum mode mode, const struct vg_sandbox_needs *const *needs,
+			     int (*run)(void))
+{
+	struct outcome o = { .result = 1 << 20 };
+	int to_us[2];
+	pid_t pid;
+
+	assert_int_equal(pipe2(to_us, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		alarm(20); /* none of this waits */
+		enter(mode, needs);
+		o.result = run();
+		if (write(to_us[1], &o.result, sizeof(o.result)) != sizeof(o.result))
+			_exit(103);
+		_exit(0);
+	}
+	close(to_us[1]);
+	assert_int_equal(waitpid(pid, &o.status, 0), pid);
+	if (read(to_us[0], &o.result, sizeof(o.result)) != sizeof(o.result))
+		o.result = 1 << 20;
+	close(to_us[0]);
+	return o;
+}
+
+static bool repelled(const struct outcome *o)
+{
+	if (WIFSIGNALED(o->status))
+		return WTERMSIG(o->status) == SIGSYS;
+	return WIFEXITED(o->status) && WEXITSTATUS(o->status) == 0 && o->result < 0;
+}
+
+static void tell(enum mode mode, const char *name, const struct outcome *o)
+{
+	char text[64];
+
+	if (WIFSIGNALED(o->status))
+		snprintf(text, sizeof(text), "killed, %s", strsignal(WTERMSIG(o->status)));
+	else if (WEXITSTATUS(o->status))
+		snprintf(text, sizeof(text), "the worker ended with status %d",
+			 WEXITSTATUS(o->status));
+	else if (o->result < 0)
+		snprintf(text, sizeof(text), "%s", strerror(-o->result));
+	else
+		snprintf(text, sizeof(text), "SUCCEEDED");
+	printf("# %-10s %-46s %s\n", mode_names[mode], name, text);
+}
+
+static void start_victim(void)
+{
+	victim = fork();
+	if (victim == 0) {
+		if (geteuid() == 0 && setresuid(NOBODY, NOBODY, NOBODY) < 0)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+}
+
+static bool victim_lives(void)
+{
+	return waitpid(victim, NULL, WNOHANG) == 0;
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	record = memfd_create("record", MFD_CLOEXEC);
+	tty = posix_openpt(O_RDWR | O_NOCTTY);
+	start_victim();
+	return ftruncate(record, 4096) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, sock) < 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	kill(victim, SIGKILL);
+	waitpid(victim, NULL, 0);
+	close(record);
+	close(tty);
+	close(sock[0]);
+	close(sock[1]);
+	return 0;
+}
+
+static void attacks_work_without(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	for (unsigned i = 0; i < COUNT(attacks); i++) {
+		struct outcome o;
+
+		if (!attacks[i].works)
+			continue;
+		o = attack(OPEN, no_device, attacks[i].run);
+		if (!WIFEXITED(o.status) || WEXITSTATUS(o.status) || o.result < 0) {
+			tell(OPEN, attacks[i].name, &o);
+			fail_msg("%s does not even work without a sandbox", attacks[i].name);
+		}
+		if (!victim_lives())
+			start_victim();
+	}
+}
+
+static void repels(enum mode mode)
+{
+	unsigned through = 0;
+	struct stat st;
+
+	for (unsigned i = 0; i < COUNT(attacks); i++) {
+		struct outcome o = attack(mode, no_device, attacks[i].run);
+
+		tell(mode, attacks[i].name, &o);
+		through += !repelled(&o);
+		assert_true(victim_lives());
+	}
+	assert_int_equal(fstat(record, &st), 0);
+	assert_int_equal(st.st_size, 4096);
+	assert_int_equal(through, 0);
+}
+
+static void root_is_held(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	repels(ROOT);
+}
+
+static void plain_is_held(void **state)
+{
+	(void)state;
+	repels(PLAIN);
+}
+
+static int make_socket(void)
+{
+	return CALL(SYS_socket, pass, SOCK_DGRAM, 0);
+}
+
+/* socket(2) kills at the first try, so each family has a process of its own. */
+static void no_socket_of_any_family(void **state)
+{
+	(void)state;
+	for (enum mode mode = geteuid() == 0 ? ROOT : PLAIN; mode <= PLAIN; mode++) {
+		for (pass = 0; pass < 46; pass++) {
+			struct outcome o = attack(mode, no_device, make_socket);
+
+			assert_true(WIFSIGNALED(o.status) && WTERMSIG(o.status) == SIGSYS);
+		}
+		printf("# %-10s %-46s killed, each\n", mode_names[mode],
+		       "socket(2) of 46 families");
+	}
+}
+
+/* What a device needs it has, and nobody else. */
+static int file_io(void)
+{
+	struct io_uring_sqe op = { .opcode = IORING_OP_FALLOCATE, .fd = record, .addr = 64 };
+	char c = 'x';
+	struct io_uring_sqe put = {
+		.opcode = IORING_OP_WRITE, .fd = record, .addr = (uintptr_t)&c, .len = 1
+	};
+	int ret = ring_do(&op);
+
+	return ret < 0 ? ret : ring_do(&put);
+}
+
+static void devices_have_what_they_need(void **state)
+{
+	const struct vg_device_ops *blk = vg_device_find("blk"), *rng = vg_device_find("rng");
+	const struct vg_sandbox_needs *const of_blk[] = { &vg_grant_port_needs, blk->needs, NULL };
+	const struct vg_sandbox_needs *const of_rng[] = { &vg_vu_needs, rng->needs, NULL };
+	struct outcome o;
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	for (enum mode mode = geteuid() == 0 ? ROOT : PLAIN; mode <= PLAIN; mode++) {
+		o = attack(mode, of_blk, file_io);
+		assert_int_equal(o.status, 0);
+		assert_int_equal(o.result, 1);
+		o = attack(mode, of_rng, file_io);
+		assert_int_equal(o.result, -EACCES);
+		o = attack(mode, of_rng, a_getrandom);
+		assert_int_equal(o.status, 0);
+		assert_int_equal(o.result, 1);
+		o = attack(mode, of_blk, a_getrandom);
+		assert_true(WIFSIGNALED(o.status));
+		/* What every worker does: memory, logs, time, its own abort(3). */
+		o = attack(mode, of_rng, a_fallocate);
+		assert_true(WIFSIGNALED(o.status) && WTERMSIG(o.status) == SIGSYS);
+	}
+}
+
+static int abort_myself(void)
+{
+	abort();
+}
+
+static void a_worker_can_abort(void **state)
+{
+	struct outcome o = attack(PLAIN, no_device, abort_myself);
+
+	(void)state;
+	assert_true(WIFSIGNALED(o.status));
+	assert_int_equal(WTERMSIG(o.status), SIGABRT);
+}
+
+/* ---- threads ------------------------------------------------------------------- */
+
+enum { THREADS = 3 };
+
+static void *serve(void *arg)
+{
+	vg_loop_run(arg);
+	return NULL;
+}
+
+static void open_file(struct vg_post *p)
+{
+	(void)p;
+	a_open();
+}
+
+/* A worker with threads: each has a loop of its own. Writes a byte when it is closed in; attacks
+ * from a thread when it is told to. */
+static void threaded(enum mode mode, int ready)
+{
+	struct vg_sandbox sb = {
+		.uid = NOBODY, .gid = NOBODY, .namespaces = true, .seccomp = true
+	};
+	struct vg_post attack_post = { .run = open_file };
+	struct vg_loop *loops[THREADS];
+	pthread_t threads[THREADS];
+	char c;
+
+	if (mode == PLAIN && geteuid() == 0 && setresuid(NOBODY, NOBODY, NOBODY) < 0)
+		_exit(100);
+	for (unsigned i = 0; i < THREADS; i++) {
+		if (vg_loop_new_disabled(16, &loops[i]) < 0)
+			_exit(101);
+	}
+	if (vg_sandbox_isolate(&sb, no_device, &err) < 0)
+		_exit(102);
+	for (unsigned i = 1; i < THREADS; i++) {
+		if (pthread_create(&threads[i], NULL, serve, loops[i]) != 0)
+			_exit(103);
+	}
+	if (vg_sandbox_restrict(&sb, no_device, &err) < 0)
+		_exit(104);
+	if (write(ready, "r", 1) != 1 || read(ready, &c, 1) != 1)
+		_exit(105);
+	vg_loop_post(loops[THREADS - 1], &attack_post);
+	vg_loop_run(loops[0]);
+	_exit(106);
+}
+
+static void check_thread(const char *path, bool root)
+{
+	char line[256];
+	FILE *f = fopen(path, "re");
+	unsigned seen = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		unsigned long n[4];
+
+		if (sscanf(line, "Uid: %lu %lu %lu %lu", &n[0], &n[1], &n[2], &n[3]) == 4) {
+			for (unsigned i = 0; i < 4 && root; i++)
+				assert_int_equal(n[i], NOBODY);
+			seen++;
+		} else if (sscanf(line, "CapPrm: %lx", &n[0]) == 1 ||
+			   sscanf(line, "CapEff: %lx", &n[0]) == 1 ||
+			   sscanf(line, "CapInh: %lx", &n[0]) == 1) {
+			assert_int_equal(n[0], 0);
+			seen++;
+		} else if (sscanf(line, "NoNewPrivs: %lu", &n[0]) == 1) {
+			assert_int_equal(n[0], 1);
+			seen++;
+		} else if (sscanf(line, "Seccomp: %lu", &n[0]) == 1) {
+			assert_int_equal(n[0], 2);
+			seen++;
+		}
+	}
+	fclose(f);
+	assert_int_equal(seen, 6);
+}
+
+static void threads_are_held_too(enum mode mode)
+{
+	int pair[2], status;
+	unsigned threads = 0;
+	char path[300], c;
+	struct dirent *e;
+	pid_t pid;
+	DIR *d;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		threaded(mode, pair[1]);
+	}
+	close(pair[1]);
+	assert_int_equal(read(pair[0], &c, 1), 1);
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%.16s/status", pid, e->d_name);
+		check_thread(path, geteuid() == 0);
+		threads++;
+	}
+	closedir(d);
+	assert_true(threads >= THREADS); /* a sanitizer may have its own */
+	assert_int_equal(write(pair[0], "a", 1), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+	close(pair[0]);
+	printf("# %-10s %-46s all of them\n", mode_names[mode],
+	       "threads without privileges, filtered");
+}
+
+static void all_threads_are_held(void **state)
+{
+	(void)state;
+	if (geteuid() == 0)
+		threads_are_held_too(ROOT);
+	threads_are_held_too(PLAIN);
+}
+
+/* A loop that took operations before the sandbox could have threads of the kernel's with privileges. */
+static void a_loop_that_is_open_is_refused(void **state)
+{
+	struct vg_sandbox sb = { .seccomp = true };
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		if (vg_loop_new(8, &loop) < 0)
+			_exit(1);
+		_exit(vg_sandbox_restrict(&sb, no_device, &err) == -EBUSY &&
+				      strstr(err.text, "in use already")
+			      ? 0
+			      : 2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(attacks_work_without),
+		T(root_is_held),
+		T(plain_is_held),
+		T(no_socket_of_any_family),
+		T(devices_have_what_they_need),
+		T(a_worker_can_abort),
+		T(all_threads_are_held),
+		T(a_loop_that_is_open_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -67,6 +67,24 @@ static int request(struct drv_blk *blk, uint32_t type, uint64_t sector, const st
 	return drv_blk_do(blk, &req);
 }
 
+/** blk_rig - a disk, started, and requests on its first queue; tp_close() ends it */
+static void blk_rig(struct tp *tp, struct drv_blk *blk, enum tp_manner manner, const char *spec,
+		    uint64_t features, unsigned size)
+{
+	tp_open(tp, manner, spec);
+	tp_start(tp, features, size);
+	tp_blk(tp, 0, blk);
+}
+
+/** need_discard - skip a test where the file system cannot punch holes */
+static void need_discard(struct tp *tp)
+{
+	if (tp->features & VG_FEATURE(VIRTIO_BLK_F_DISCARD))
+		return;
+	tp_close(tp);
+	skip();
+}
+
 static void roundtrip(enum tp_manner manner, uint64_t features)
 {
 	static uint8_t out[65536], in[65536];
@@ -75,9 +93,7 @@ static void roundtrip(enum tp_manner manner, uint64_t features)
 	struct tp tp;
 	char id[21];
 
-	tp_open(&tp, manner, TARGET ",serial=S123");
-	tp_start(&tp, features, 64);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, manner, TARGET ",serial=S123", features, 64);
 	for (unsigned i = 0; i < 20; i++) {
 		size_t len = i % 2 ? 512 : sizeof(out);
 
@@ -233,9 +249,7 @@ static void test_read_only(void **state)
 	struct tp tp, second;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET ",readonly");
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET ",readonly", TP_ALL, 16);
 	assert_true(tp.features & VG_FEATURE(VIRTIO_BLK_F_RO));
 	assert_int_equal(drv_blk_read(&blk, 0, data, 512), 0);
 	assert_int_equal(drv_blk_write(&blk, 0, data, 512), -EIO);
@@ -254,13 +268,8 @@ static void test_discard(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	if (!(tp.features & VG_FEATURE(VIRTIO_BLK_F_DISCARD))) {
-		tp_close(&tp);
-		skip(); /* a file system that cannot punch holes */
-	}
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
+	need_discard(&tp);
 	fill(data, sizeof(data), 1);
 	assert_int_equal(drv_blk_write(&blk, 16, data, sizeof(data)), 0);
 	assert_int_equal(drv_blk_write_zeroes(&blk, 16, 8, true), 0);
@@ -300,9 +309,7 @@ static void test_hostile_ranges(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, bad[i].sector, &b, bad[i].len, 1,
@@ -329,9 +336,7 @@ static void test_hostile_types(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	for (size_t i = 0; i < COUNT(types); i++)
 		assert_int_equal(request(&blk, types[i], 0, &b, 512, 1, true, 0), -EOPNOTSUPP);
@@ -346,9 +351,7 @@ static void test_hostile_short_id(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET ",serial=ABCDEFGH");
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET ",serial=ABCDEFGH", TP_ALL, 16);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	memset(b.virt, 'x', 64);
 	assert_int_equal(request(&blk, VIRTIO_BLK_T_GET_ID, 0, &b, 4, 1, true, 0), 0);
@@ -404,9 +407,7 @@ static void test_hostile_revoked_data(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &ok), 0);
 	tp_revoke(&tp, b.addr, 4096, true); /* read-only where the device must write */
@@ -434,9 +435,7 @@ static void test_hostile_huge_request(void **state)
 
 	(void)state;
 	assert_int_equal(truncate(IMAGE, 256 << 20), 0);
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 64);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 64);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 1 << 20, 4096, true, &b), 0);
 	for (unsigned i = 0; i < req.segs; i++)
 		req.seg[i] = (struct drv_seg){ b.addr, 1 << 20 };
@@ -453,9 +452,7 @@ static void test_image_shrinks(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(truncate(IMAGE, 8 * 512 + 100), 0);
 	assert_int_equal(drv_blk_read(&blk, 0, data, 4096), 0);
 	assert_int_equal(drv_blk_read(&blk, 8, data, 512), -EIO);
@@ -473,9 +470,7 @@ static void test_image_grows(void **state)
 	struct stat st;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(stat(IMAGE, &st), 0);
 	tp.dev.ops->tick(&tp.dev);
 	assert_int_equal(tp.config_changes, 0);
@@ -557,13 +552,8 @@ static void test_hostile_discard(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	if (!(tp.features & VG_FEATURE(VIRTIO_BLK_F_DISCARD))) {
-		tp_close(&tp);
-		skip(); /* a file system that cannot punch holes */
-	}
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
+	need_discard(&tp);
 	fill(data, sizeof(data), 3);
 	assert_int_equal(drv_blk_write(&blk, 24, data, 512), 0);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
@@ -588,9 +578,7 @@ static void test_hostile_discard(void **state)
 	tp_close(&tp);
 
 	/* A read-only disk offers neither, and does neither. */
-	tp_open(&tp, TP_COPY, TARGET ",readonly");
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET ",readonly", TP_ALL, 16);
 	assert_true(drv_blk_discard(&blk, 24, 8) < 0);
 	assert_true(drv_blk_write_zeroes(&blk, 24, 8, false) < 0);
 	assert_int_equal(drv_blk_read(&blk, 24, back, 512), 0);
@@ -608,9 +596,8 @@ static void test_hostile_double_fetch(void **state)
 
 	(void)state;
 	for (unsigned packed = 0; packed < 2; packed++) {
-		tp_open(&tp, TP_COPY, TARGET);
-		tp_start(&tp, packed ? TP_ALL : TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED), 64);
-		tp_blk(&tp, 0, &blk);
+		blk_rig(&tp, &blk, TP_COPY, TARGET,
+			packed ? TP_ALL : TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED), 64);
 		tp.fickle = true;
 		for (unsigned i = 0; i < 10; i++) {
 			fill(data, sizeof(data), i);
@@ -670,9 +657,7 @@ static void test_disk_full(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_blk_write(&blk, 0, data, sizeof(data)), 0);
 	swap_image("/dev/full", O_RDWR);
 	assert_int_equal(drv_blk_write(&blk, 8, data, sizeof(data)), -EIO);
@@ -689,9 +674,7 @@ static void test_io_errors(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_blk_write(&blk, 0, data, sizeof(data)), 0);
 	swap_image(IMAGE, O_RDONLY);
 	assert_int_equal(drv_blk_write(&blk, 0, back, sizeof(back)), -EIO);

@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -159,6 +160,28 @@ void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode,
 
 	io_uring_prep_fallocate(sqe, fd, mode, (off_t)offset, (off_t)len);
 	io_uring_sqe_set_data(sqe, io);
+}
+
+/* block/ioctl.c, blkdev_uring_cmd(): the numbers are those of linux/blkdev.h since 6.12. */
+void vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset, uint64_t len)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = fd;
+	sqe->cmd_op = _IO(0x12, 0); /* BLOCK_URING_CMD_DISCARD */
+	sqe->addr = offset;
+	sqe->addr3 = len;
+	io_uring_sqe_set_data(sqe, io);
+}
+
+void vg_loop_cancel(struct vg_loop *loop, struct vg_io *io)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	io_uring_prep_cancel(sqe, io, 0);
+	io_uring_sqe_set_data(sqe, NULL);
 }
 
 static struct vg_tether *tether_new(struct vg_loop *loop)

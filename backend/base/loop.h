@@ -95,6 +95,11 @@ void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd);
 /* @mode: FALLOC_FL_* of fallocate(2). */
 void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
 		       uint64_t len);
+/* Of a block device: BLKDISCARD. -EOPNOTSUPP before Linux 6.12, too. */
+void vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset, uint64_t len);
+
+/** vg_loop_cancel - end @io soon, with -ECANCELED where it is not too late; done() is called as ever */
+void vg_loop_cancel(struct vg_loop *loop, struct vg_io *io);
 
 /**
  * vg_loop_watch - call @w->ready when @fd becomes readable

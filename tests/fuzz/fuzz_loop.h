@@ -18,7 +18,7 @@
 
 enum { FL_TIMERS = 64, FL_WATCHES = 64, FL_OPS = 4096 };
 
-enum fl_kind { FL_READ, FL_WRITE, FL_SYNC, FL_FALLOCATE };
+enum fl_kind { FL_READ, FL_WRITE, FL_SYNC, FL_FALLOCATE, FL_DISCARD };
 
 struct fl_op {
 	enum fl_kind kind;
@@ -280,6 +280,20 @@ void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode,
 				 .flags = mode,
 				 .offset = offset,
 				 .len = len });
+}
+
+void vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset, uint64_t len)
+{
+	(void)loop;
+	fl_queue((struct fl_op){
+		.kind = FL_DISCARD, .io = io, .fd = fd, .offset = offset, .len = len });
+}
+
+/* Too late, always: it ends as the target has it. */
+void vg_loop_cancel(struct vg_loop *loop, struct vg_io *io)
+{
+	(void)loop;
+	(void)io;
 }
 
 /* What waits for the loop gets what the target completes by default: see fl_turn. */

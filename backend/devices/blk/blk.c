@@ -60,6 +60,11 @@ static const struct vg_param_def blk_params[] = {
 	{ "target", VG_PARAM_STRING, true, 0, 0, NULL, "path of a raw image or a block device" },
 	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "refuse writes; several guests may share it" },
+	{ "format", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "format of the image: raw; said, it silences the warning that the image looks like "
+	  "another" },
+	{ "discard", VG_PARAM_BOOL, false, 0, 1, "1",
+	  "let the guest give space of the image back; 0: an image stays allocated as it is" },
 	{ "direct", VG_PARAM_BOOL, false, 0, 1, "0", "bypass the host's page cache (O_DIRECT)" },
 	/* Never, by default. Mapping and unmapping are four hypercalls in a PV domain, as many as the
 	 * copy of 64 pages; and each page is a page-table entry more, and its share of a TLB flush.
@@ -84,63 +89,50 @@ _Static_assert(offsetof(struct virtio_blk_config, write_zeroes_may_unmap) + 4 ==
 
 /* ---- opening ------------------------------------------------------------ */
 
+static uint32_t sectors_of(uint64_t bytes)
+{
+	return htole32((uint32_t)(bytes / SECTOR));
+}
+
 static void make_config(struct blk *blk, unsigned queues, uint32_t queue_size)
 {
+	const struct vg_image_limits *l = &blk->img->limits;
 	struct virtio_blk_config *c = &blk->config;
 	uint32_t seg_max = queue_size > SEG_MAX + 2 ? SEG_MAX : queue_size - 2;
 	unsigned exp = 0;
 
-	while ((blk->img.block_size << exp) < blk->img.physical_block_size)
+	while ((l->block_size << exp) < l->physical_block_size)
 		exp++;
-	c->capacity = htole64(blk->img.size / SECTOR);
+	c->capacity = htole64(blk->img->size / SECTOR);
 	c->seg_max = htole32(seg_max ? seg_max : 1);
-	c->blk_size = htole32(blk->img.block_size);
+	c->blk_size = htole32(l->block_size);
 	c->physical_block_exp = (uint8_t)exp;
-	c->opt_io_size = htole32(0);
-	c->wce = 1;
+	c->opt_io_size = htole32(l->optimal_io / l->block_size);
 	c->num_queues = htole16((uint16_t)queues);
-	c->max_discard_sectors = htole32(VG_LIMIT_DISCARD_SECTORS);
+	c->max_discard_sectors = sectors_of(l->max_discard);
 	c->max_discard_seg = htole32(DISCARD_SEGS);
-	c->discard_sector_alignment = htole32(blk->img.block_size / SECTOR);
-	c->max_write_zeroes_sectors = htole32(VG_LIMIT_DISCARD_SECTORS);
+	c->discard_sector_alignment = sectors_of(l->discard_granularity);
+	c->max_write_zeroes_sectors = sectors_of(l->max_zeroes);
 	c->max_write_zeroes_seg = htole32(DISCARD_SEGS);
-	c->write_zeroes_may_unmap = 1;
+	c->write_zeroes_may_unmap = l->zeroes_unmap;
 }
 
-static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+/* What is in the image is looked at here for the first time. */
+static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
-	const char *serial = vg_params_str(params, blk_params, "serial");
 	unsigned queues = (unsigned)vg_params_uint(params, blk_params, "queues");
 	uint32_t size = (uint32_t)vg_params_uint(params, blk_params, "queue-size");
-	struct blk *blk;
-	int ret;
+	struct blk *blk = dev->priv;
+	int ret = vg_image_probe(blk->img, err);
 
-	if (size & (size - 1))
-		return vg_fail(err, -EINVAL, "queue-size=%u is not a power of two", size);
-	if (strlen(serial) > VIRTIO_BLK_ID_BYTES)
-		return vg_fail(err, -EINVAL, "serial=%s is longer than %d characters", serial,
-			       VIRTIO_BLK_ID_BYTES);
-	if (vg_params_bool(params, blk_params, "direct") &&
-	    vg_params_uint(params, blk_params, "map-from"))
-		return vg_fail(err, -EINVAL,
-			       "direct and map-from exclude each other: with O_DIRECT a page that "
-			       "was mapped cannot be given back in time");
-	blk = calloc(1, sizeof(*blk));
-	if (!blk)
-		return vg_fail(err, -ENOMEM, "out of memory");
-	blk->map_from = vg_params_uint(params, blk_params, "map-from");
-	blk->wait_is_set = vg_params_str(params, blk_params, "wait") != NULL;
-	blk->wait_ns = (int64_t)vg_params_uint(params, blk_params, "wait") * 1000;
-	ret = vg_raw_open(vg_params_str(params, blk_params, "target"),
-			  vg_params_bool(params, blk_params, "readonly"),
-			  vg_params_bool(params, blk_params, "direct"), &blk->img, err);
-	if (ret < 0) {
-		free(blk);
+	if (ret < 0)
 		return ret;
-	}
-	memcpy(blk->serial, serial, strlen(serial));
+	if (blk->img->looks_like)
+		vg_warn("%s looks like %s, and is served as a raw disk, headers and all: the "
+			"guest's first write may destroy it. Convert it with qemu-img convert -O "
+			"raw; or say format=raw if the guest made it so",
+			vg_params_str(params, blk_params, "target"), blk->img->looks_like);
 	make_config(blk, queues, size);
-	dev->priv = blk;
 	dev->n_queues = queues;
 	dev->queue_size_max = size;
 	dev->config_size = CONFIG_SIZE;
@@ -150,11 +142,12 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 			       VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
 	if (queues > 1)
 		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_MQ);
-	if (blk->img.read_only)
+	if (blk->img->read_only)
 		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_RO);
-	if (blk->img.can_punch)
-		dev->device_features |=
-			VG_FEATURE(VIRTIO_BLK_F_DISCARD) | VG_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+	if (blk->img->limits.max_discard)
+		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_DISCARD);
+	if (blk->img->limits.max_zeroes)
+		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
 	return 0;
 }
 
@@ -162,25 +155,74 @@ static void blk_close(struct vg_dev *dev)
 {
 	struct blk *blk = dev->priv;
 
-	vg_raw_close(&blk->img);
+	vg_image_close(blk->img);
 	free(blk);
 	dev->priv = NULL;
+}
+
+static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+{
+	const struct vg_image_config image = {
+		.path = vg_params_str(params, blk_params, "target"),
+		.format = vg_params_str(params, blk_params, "format"),
+		.read_only = vg_params_bool(params, blk_params, "readonly"),
+		.direct = vg_params_bool(params, blk_params, "direct"),
+		.no_discard = !vg_params_bool(params, blk_params, "discard"),
+	};
+	const char *serial = vg_params_str(params, blk_params, "serial");
+	uint32_t size = (uint32_t)vg_params_uint(params, blk_params, "queue-size");
+	struct blk *blk;
+	int ret;
+
+	if (size & (size - 1))
+		return vg_fail(err, -EINVAL, "queue-size=%u is not a power of two", size);
+	if (strlen(serial) > VIRTIO_BLK_ID_BYTES)
+		return vg_fail(err, -EINVAL, "serial=%s is longer than %d characters", serial,
+			       VIRTIO_BLK_ID_BYTES);
+	if (image.direct && vg_params_uint(params, blk_params, "map-from"))
+		return vg_fail(err, -EINVAL,
+			       "direct and map-from exclude each other: with O_DIRECT a page that "
+			       "was mapped cannot be given back in time");
+	blk = calloc(1, sizeof(*blk));
+	if (!blk)
+		return vg_fail(err, -ENOMEM, "out of memory");
+	blk->map_from = vg_params_uint(params, blk_params, "map-from");
+	blk->wait_is_set = vg_params_str(params, blk_params, "wait") != NULL;
+	blk->wait_ns = (int64_t)vg_params_uint(params, blk_params, "wait") * 1000;
+	for (unsigned q = 0; q < VG_MAX_QUEUES; q++)
+		blk->io_errors[q] = (struct vg_ratelimit)VG_RATELIMIT_INIT;
+	memcpy(blk->serial, serial, strlen(serial));
+	dev->priv = blk;
+	ret = vg_image_open(&image, &blk->img, err);
+	if (ret == 0)
+		ret = blk_probe(dev, params, err);
+	if (ret < 0)
+		blk_close(dev);
+	return ret;
+}
+
+/* 5.2.5.2: without FLUSH the driver cannot ask for durability, so each write has it, and `writeback`
+ * is 0. Before the driver has chosen, it is what it will be with FLUSH. */
+static bool write_back(const struct vg_dev *dev)
+{
+	if (dev->status & VG_STATUS_FEATURES_OK && !vg_dev_has(dev, VIRTIO_BLK_F_FLUSH))
+		return false;
+	return !dev->saved[SAVED_WRITE_THROUGH];
 }
 
 static void blk_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len)
 {
 	struct blk *blk = dev->priv;
 
+	blk->config.wce = write_back(dev);
 	memcpy(buf, (const uint8_t *)&blk->config + off, len);
 }
 
-/* 5.2.5.2: without FLUSH the driver cannot ask for durability, so each write has it. */
 static void apply_cache_mode(struct vg_dev *dev)
 {
 	struct blk *blk = dev->priv;
 
-	blk->config.wce = !dev->saved[SAVED_WRITE_THROUGH];
-	blk->write_through = !vg_dev_has(dev, VIRTIO_BLK_F_FLUSH) || !blk->config.wce;
+	blk->write_through = !vg_dev_has(dev, VIRTIO_BLK_F_FLUSH) || !write_back(dev);
 }
 
 /* Only `writeback` is writable (5.2.4, CONFIG_WCE). */
@@ -238,9 +280,11 @@ static void blk_describe(struct vg_dev *dev, char *buf, size_t len)
 {
 	struct blk *blk = dev->priv;
 
-	snprintf(buf, len, "%llu MiB%s%s", (unsigned long long)(blk->img.size >> 20),
-		 blk->img.read_only ? ", read-only" : "",
-		 blk->write_through ? ", write-through" : "");
+	snprintf(buf, len, "%llu MiB%s%s%s%s", (unsigned long long)(blk->img->size >> 20),
+		 blk->img->read_only ? ", read-only" : "",
+		 blk->write_through ? ", write-through" : "",
+		 blk->img->looks_like ? ", served raw, but looks like " : "",
+		 blk->img->looks_like ? blk->img->looks_like : "");
 }
 
 /*
@@ -252,10 +296,10 @@ static void blk_tick(struct vg_dev *dev)
 {
 	struct blk *blk = dev->priv;
 
-	if (!vg_raw_grown(&blk->img))
+	if (!vg_image_grown(blk->img))
 		return;
-	blk->config.capacity = htole64(blk->img.size / SECTOR);
-	vg_info("the image has grown to %llu MiB", (unsigned long long)(blk->img.size >> 20));
+	blk->config.capacity = htole64(blk->img->size / SECTOR);
+	vg_info("the image has grown to %llu MiB", (unsigned long long)(blk->img->size >> 20));
 	if (dev->started)
 		save_capacity(dev);
 	vg_dev_config_changed(dev);

@@ -7,11 +7,12 @@
 #define VG_BLK_INT_H
 
 #include <linux/virtio_blk.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/images/raw.h"
+#include "backend/images/image.h"
 #include "backend/memory/data.h"
 #include "backend/virtio/device.h"
 #include "backend/virtio/pace.h"
@@ -23,7 +24,7 @@ enum {
 struct blk_queue;
 
 struct blk_req {
-	struct vg_io io;
+	struct vg_image_req io;
 	struct blk_queue *bq;
 	struct blk_req *next; /* free list, or done list */
 	struct vg_chain *chain;
@@ -31,14 +32,11 @@ struct blk_req {
 	struct virtio_blk_discard_write_zeroes range;
 	struct vg_data data;
 	bool has_data;
-	bool decided;	   /* its status is known: on the done list */
-	struct iovec *iov; /* what is left to transfer: into data */
-	unsigned niov;
+	bool decided;	 /* its status is known: on the done list */
 	uint32_t type;	 /* VIRTIO_BLK_T_* */
 	uint64_t offset; /* bytes, of the image */
 	size_t len;	 /* bytes of data */
-	size_t transferred;
-	uint8_t status; /* VIRTIO_BLK_S_* */
+	uint8_t status;	 /* VIRTIO_BLK_S_* */
 };
 
 struct blk_queue {
@@ -49,7 +47,8 @@ struct blk_queue {
 	struct blk_req *free;
 	struct blk_req *done, **done_tail;
 	struct vg_deferred complete;
-	unsigned inflight; /* given to io_uring */
+	struct vg_image_channel disk;
+	unsigned inflight; /* given to the disk */
 	bool stopping;
 	bool starved;	 /* bounce memory ran out: go on when something completes */
 	unsigned n_done; /* on the done list */
@@ -61,14 +60,15 @@ struct blk_queue {
 };
 
 struct blk {
-	struct vg_raw img;
-	struct virtio_blk_config config; /* little-endian, as the guest reads it */
+	struct vg_image *img;
+	struct virtio_blk_config config; /* little-endian, as the guest reads it; but for wce */
 	char serial[VIRTIO_BLK_ID_BYTES];
-	bool write_through;
-	size_t map_from;       /* bytes; see struct vg_mem */
-	bool wait_is_set;      /* by the user */
-	int64_t wait_ns;       /* 0: never wait */
-	struct vg_batch batch; /* of the running turn: never kept over a turn */
+	atomic_bool write_through; /* set by the main context, read by all */
+	size_t map_from;	   /* bytes; see struct vg_mem */
+	bool wait_is_set;	   /* by the user */
+	int64_t wait_ns;	   /* 0: never wait */
+	struct vg_batch batch;	   /* of the running turn: never kept over a turn */
+	struct vg_ratelimit io_errors[VG_MAX_QUEUES]; /* a queue's, over its resets */
 	struct blk_queue queue[VG_MAX_QUEUES];
 };
 /* ---- request.c ---------------------------------------------------------- */
@@ -90,8 +90,8 @@ int blk_req_parse(struct blk_req *r, struct vg_batch *batch);
 /** blk_req_submit - give it to the disk */
 void blk_req_submit(struct blk_req *r);
 
-/** blk_req_io_done - the disk has done something of it */
-void blk_req_io_done(struct vg_io *io, int res);
+/** blk_req_io_done - the disk has done it */
+void blk_req_io_done(struct vg_image_req *io, int error);
 
 /** blk_req_written - bytes written to the device-writable part, for the used ring (2.7.8) */
 uint32_t blk_req_written(const struct blk_req *r);

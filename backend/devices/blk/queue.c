@@ -246,7 +246,7 @@ void blk_start_queue(struct vg_dev *dev, unsigned q)
 	bq->complete.run = complete_all;
 	bq->timer.expired = wait_is_over;
 	bq->reqs = calloc(size, sizeof(*bq->reqs));
-	if (!bq->reqs) {
+	if (!bq->reqs || vg_image_channel_open(blk->img, dev->loop, &bq->disk) < 0) {
 		vg_error("queue %u: out of memory for %u requests", q, size);
 		vg_dev_fault(dev, "queue %u cannot start", q);
 		bq->stopping = true;
@@ -274,6 +274,7 @@ void blk_stop_queue(struct vg_dev *dev, unsigned q)
 		if (vg_loop_turn(dev->loop, bq->inflight > 0) < 0)
 			break;
 	}
+	vg_image_channel_close(&bq->disk);
 	free(bq->reqs);
 	bq->reqs = NULL;
 }

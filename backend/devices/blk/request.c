@@ -5,10 +5,9 @@
  */
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/falloc.h>
 #include <string.h>
 
+#include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/devices/blk/int.h"
 
@@ -23,7 +22,6 @@ struct blk_req *blk_req_get(struct blk_queue *bq, struct vg_chain *c)
 	r->decided = false;
 	r->type = 0;
 	r->len = 0;
-	r->transferred = 0;
 	r->status = VIRTIO_BLK_S_OK;
 	return r;
 }
@@ -78,107 +76,86 @@ void blk_req_count(struct blk_req *r)
 	else if (r->type == VIRTIO_BLK_T_OUT)
 		stats->bytes_written += r->len;
 }
-/* ---- disk I/O ----------------------------------------------------------- */
+/* ---- the disk ----------------------------------------------------------- */
 
 void blk_req_submit(struct blk_req *r)
 {
-	struct blk *blk = r->bq->blk;
-	struct vg_loop *loop = r->bq->dev->loop;
+	struct vg_image_req *io = &r->io;
+	unsigned fua = r->bq->blk->write_through ? VG_IMAGE_FUA : 0;
 
+	io->flags = 0;
+	io->offset = r->offset;
+	io->len = r->len;
 	switch (r->type) {
 	case VIRTIO_BLK_T_IN:
-		vg_loop_readv(loop, &r->io, blk->img.fd, r->iov, r->niov,
-			      r->offset + r->transferred);
-		break;
 	case VIRTIO_BLK_T_OUT:
-		vg_loop_writev(loop, &r->io, blk->img.fd, r->iov, r->niov,
-			       r->offset + r->transferred, blk->write_through ? RWF_DSYNC : 0);
+		io->op = r->type == VIRTIO_BLK_T_IN ? VG_IMAGE_READ : VG_IMAGE_WRITE;
+		io->flags = (r->type == VIRTIO_BLK_T_OUT ? fua : 0) |
+			    (vg_data_is_own(&r->data) ? VG_IMAGE_OWN : 0);
+		io->iov = r->data.iov;
+		io->niov = r->data.niov;
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		vg_loop_fdatasync(loop, &r->io, blk->img.fd);
+		io->op = VG_IMAGE_FLUSH;
 		break;
 	case VIRTIO_BLK_T_DISCARD:
-		vg_loop_fallocate(loop, &r->io, blk->img.fd,
-				  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, r->offset, r->len);
+		io->op = VG_IMAGE_DISCARD;
 		break;
 	default: /* VIRTIO_BLK_T_WRITE_ZEROES */
-		vg_loop_fallocate(loop, &r->io, blk->img.fd,
-				  (le32toh(r->range.flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
-					   ? FALLOC_FL_PUNCH_HOLE
-					   : FALLOC_FL_ZERO_RANGE) |
-					  FALLOC_FL_KEEP_SIZE,
-				  r->offset, r->len);
+		io->op = VG_IMAGE_ZEROES;
+		io->flags = fua | (le32toh(r->range.flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
+					   ? VG_IMAGE_UNMAP
+					   : 0);
 		break;
 	}
+	vg_image_submit(&r->bq->disk, io);
 }
 
-/* A short transfer: forget the first @n bytes of what was to do. */
-static void advance(struct blk_req *r, size_t n)
-{
-	r->transferred += n;
-	while (n) {
-		size_t step = n < r->iov->iov_len ? n : r->iov->iov_len;
-
-		r->iov->iov_base = (char *)r->iov->iov_base + step;
-		r->iov->iov_len -= step;
-		n -= step;
-		if (r->iov->iov_len == 0) {
-			r->iov++;
-			r->niov--;
-		}
-	}
-}
-
-static uint8_t status_of(struct blk_req *r, int error)
+static uint8_t status_of(int error)
 {
 	switch (-error) {
 	case 0:
 		return VIRTIO_BLK_S_OK;
 	case EOPNOTSUPP:
-		/* A file system that cannot punch holes. Discarding is a hint (5.2.6.2). */
-		return r->type == VIRTIO_BLK_T_DISCARD ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_UNSUPP;
+		return VIRTIO_BLK_S_UNSUPP;
 	default:
 		return VIRTIO_BLK_S_IOERR;
 	}
 }
 
-void blk_req_io_done(struct vg_io *io, int res)
+static const char *doing(uint32_t type)
 {
-	struct blk_req *r = (struct blk_req *)io;
-	static struct vg_ratelimit rl = VG_RATELIMIT_INIT;
+	switch (type) {
+	case VIRTIO_BLK_T_IN:
+		return "reading";
+	case VIRTIO_BLK_T_FLUSH:
+		return "flushing";
+	case VIRTIO_BLK_T_DISCARD:
+		return "discarding";
+	default:
+		return "writing";
+	}
+}
 
-	if (res == -EINTR || res == -EAGAIN) {
-		blk_req_submit(r);
-		return;
-	}
-	if (res > 0) {
-		if ((size_t)res < r->len - r->transferred) {
-			advance(r, (size_t)res);
-			blk_req_submit(r);
-			return;
-		}
-		res = 0;
-	} else if (res == 0 && (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_OUT)) {
-		res = -ENODATA; /* the image shrank below us */
-	}
-	if (res < 0 && res != -EOPNOTSUPP)
-		vg_log_limited(&rl, VG_LOG_ERR,
+void blk_req_io_done(struct vg_image_req *io, int error)
+{
+	struct blk_req *r = container_of(io, struct blk_req, io);
+
+	if (error < 0 && error != -EOPNOTSUPP)
+		vg_log_limited(&r->bq->blk->io_errors[r->bq->q], VG_LOG_ERR,
 			       "%s of %zu bytes at %llu failed: %s; the guest sees an I/O error",
-			       r->type == VIRTIO_BLK_T_IN      ? "reading"
-			       : r->type == VIRTIO_BLK_T_FLUSH ? "flushing"
-							       : "writing",
-			       r->len, (unsigned long long)r->offset,
-			       res == -ENODATA ? "the image is shorter than it was"
-					       : strerror(-res));
+			       doing(r->type), r->len, (unsigned long long)r->offset,
+			       error == -ENODATA ? "the image is shorter than it was"
+						 : strerror(-error));
 	r->bq->inflight--;
-	blk_req_done(r, status_of(r, res));
+	blk_req_done(r, status_of(error));
 }
 
 /* ---- parsing ------------------------------------------------------------ */
 
 static bool range_ok(const struct blk *blk, uint64_t sector, uint64_t len)
 {
-	uint64_t sectors = blk->img.size / SECTOR;
+	uint64_t sectors = blk->img->size / SECTOR;
 
 	return len % SECTOR == 0 && sector <= sectors && len / SECTOR <= sectors - sector;
 }
@@ -192,7 +169,7 @@ static int parse_rw(struct blk_req *r, struct vg_batch *batch, enum vg_dir dir)
 	int ret;
 
 	r->len = dir == VG_FROM_GUEST ? r->chain->out_len - sizeof(r->hdr) : r->chain->in_len - 1;
-	if ((dir == VG_FROM_GUEST && blk->img.read_only) || !range_ok(blk, sector, r->len) ||
+	if ((dir == VG_FROM_GUEST && blk->img->read_only) || !range_ok(blk, sector, r->len) ||
 	    r->len == 0) {
 		blk_req_done(r, VIRTIO_BLK_S_IOERR);
 		return 0;
@@ -206,8 +183,6 @@ static int parse_rw(struct blk_req *r, struct vg_batch *batch, enum vg_dir dir)
 		return 0;
 	}
 	r->has_data = true;
-	r->iov = r->data.iov;
-	r->niov = r->data.niov;
 	return 0;
 }
 
@@ -227,6 +202,9 @@ static void parse_range(struct blk_req *r)
 	struct blk *blk = r->bq->blk;
 	uint64_t sector = le64toh(r->range.sector);
 	uint64_t sectors = le32toh(r->range.num_sectors);
+	uint64_t most =
+		le32toh(r->type == VIRTIO_BLK_T_DISCARD ? blk->config.max_discard_sectors
+							: blk->config.max_write_zeroes_sectors);
 	uint32_t flags = le32toh(r->range.flags);
 	uint32_t known =
 		r->type == VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
@@ -237,8 +215,7 @@ static void parse_range(struct blk_req *r)
 	}
 	r->offset = sector * SECTOR;
 	r->len = sectors * SECTOR;
-	if (blk->img.read_only || sectors > VG_LIMIT_DISCARD_SECTORS || sectors == 0 ||
-	    !range_ok(blk, sector, r->len))
+	if (blk->img->read_only || sectors > most || sectors == 0 || !range_ok(blk, sector, r->len))
 		blk_req_done(r, VIRTIO_BLK_S_IOERR);
 }
 
@@ -257,7 +234,7 @@ int blk_req_parse(struct blk_req *r, struct vg_batch *batch)
 		parse_get_id(r, batch);
 		return 0;
 	case VIRTIO_BLK_T_FLUSH:
-		if (r->bq->blk->img.read_only)
+		if (r->bq->blk->img->read_only)
 			blk_req_done(r, VIRTIO_BLK_S_OK);
 		return 0;
 	case VIRTIO_BLK_T_DISCARD:

@@ -470,7 +470,7 @@ static int escaped(char *out, size_t size, const char *in)
 /* xl's disk = [ '...,specification=virtio,...' ]: what our configuration would be. */
 static int spec_of_disk(struct xs_handle *xs, const struct vg_xs_pair *p, char *spec, size_t size)
 {
-	char params[1024], target[1024], mode[8] = "r";
+	char params[1024], target[1024], mode[8] = "r", discard[8] = "1";
 	int ret = vg_xs_text(xs, p->b, "params", params, sizeof(params));
 
 	if (ret == 0)
@@ -478,7 +478,10 @@ static int spec_of_disk(struct xs_handle *xs, const struct vg_xs_pair *p, char *
 	if (ret < 0)
 		return ret;
 	vg_xs_text(xs, p->b, "mode", mode, sizeof(mode));
-	snprintf(spec, size, "blk,target=%s%s", target, mode[0] == 'w' ? "" : ",readonly");
+	/* xl-disk-configuration(5), no-discard: the image stays allocated. */
+	vg_xs_text(xs, p->b, "discard-enable", discard, sizeof(discard));
+	snprintf(spec, size, "blk,target=%s%s%s", target, mode[0] == 'w' ? "" : ",readonly",
+		 strcmp(discard, "0") == 0 ? ",discard=0" : "");
 	return 0;
 }
 

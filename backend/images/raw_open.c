@@ -407,11 +407,12 @@ int vg_raw_probe(struct vg_image *img, struct vg_err *err)
 	struct vg_raw *raw = container_of(img, struct vg_raw, image);
 	size_t len = raw->offset_align > VG_IMAGE_HEAD ? raw->offset_align : VG_IMAGE_HEAD;
 	uint64_t size = img->size;
-	uint8_t *head = aligned_alloc(ALIGN_MAX, 2 * ALIGN_MAX), *tail = head + ALIGN_MAX;
+	uint8_t *head = aligned_alloc(ALIGN_MAX, 2 * ALIGN_MAX), *tail;
 	size_t n, m = 0;
 
 	if (!head)
 		return vg_fail(err, -ENOMEM, "out of memory");
+	tail = head + ALIGN_MAX;
 	if (!raw->format_given) {
 		n = read_end(raw->fd, 0, head, len);
 		if (size > len)

@@ -48,8 +48,10 @@ struct blk_queue {
 	struct blk_req *done, **done_tail;
 	struct vg_deferred complete;
 	struct vg_image_channel disk;
-	unsigned inflight; /* given to the disk */
+	unsigned inflight;	/* given to the disk */
+	struct vg_batch *batch; /* of the running turn: never kept over a turn */
 	bool stopping;
+	bool stopped;	 /* nothing of it is under way, and its memory is given back */
 	bool starved;	 /* bounce memory ran out: go on when something completes */
 	unsigned n_done; /* on the done list */
 	struct vg_pace pace;
@@ -63,11 +65,10 @@ struct blk {
 	struct vg_image *img;
 	struct virtio_blk_config config; /* little-endian, as the guest reads it; but for wce */
 	char serial[VIRTIO_BLK_ID_BYTES];
-	atomic_bool write_through; /* set by the main context, read by all */
-	size_t map_from;	   /* bytes; see struct vg_mem */
-	bool wait_is_set;	   /* by the user */
-	int64_t wait_ns;	   /* 0: never wait */
-	struct vg_batch batch;	   /* of the running turn: never kept over a turn */
+	atomic_bool write_through;		      /* set by the main context, read by all */
+	size_t map_from;			      /* bytes; see struct vg_mem */
+	bool wait_is_set;			      /* by the user */
+	int64_t wait_ns;			      /* 0: never wait */
 	struct vg_ratelimit io_errors[VG_MAX_QUEUES]; /* a queue's, over its resets */
 	struct blk_queue queue[VG_MAX_QUEUES];
 };

@@ -15,6 +15,7 @@ enum {
 };
 
 static void process(struct blk_queue *bq);
+static void try_stop(struct blk_queue *bq);
 
 /* Something waits, until @when. A timer that runs until sooner is left alone, and started again by
  * wait_is_over(): waits begin more often than they last until their end. */
@@ -78,7 +79,7 @@ static void complete_all(struct vg_deferred *d)
 {
 	struct blk_queue *bq = container_of(d, struct blk_queue, complete);
 	struct vg_dev *dev = bq->dev;
-	struct vg_batch *batch = &bq->blk->batch;
+	struct vg_batch *batch = bq->batch;
 	struct blk_req *done = bq->done;
 	bool starved = bq->starved;
 
@@ -126,9 +127,10 @@ static void complete_all(struct vg_deferred *d)
 	/* What could not be taken for want of bounce memory, or of the engine's room for long chains,
 	 * may be taken now; no notification will come for it (vg_vq_pop). */
 	bq->starved = false;
-	if (!starved && gathers(bq))
-		return;
-	process(bq);
+	if (bq->stopping)
+		try_stop(bq);
+	else if (starved || !gathers(bq))
+		process(bq);
 }
 
 /* ---- taking requests ---------------------------------------------------- */
@@ -136,7 +138,7 @@ static void complete_all(struct vg_deferred *d)
 /* One batch of chains that have been popped. Return: how many could be taken, of @n. */
 static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 {
-	struct vg_batch *batch = &bq->blk->batch;
+	struct vg_batch *batch = bq->batch;
 	struct blk_req *reqs[BATCH];
 	unsigned taken = n;
 
@@ -235,6 +237,7 @@ void blk_queue_ready(struct vg_dev *dev, unsigned q)
 	process(&blk->queue[q]);
 }
 /* ---- starting, stopping ------------------------------------------------- */
+
 void blk_start_queue(struct vg_dev *dev, unsigned q)
 {
 	struct blk *blk = dev->priv;
@@ -246,7 +249,8 @@ void blk_start_queue(struct vg_dev *dev, unsigned q)
 	bq->complete.run = complete_all;
 	bq->timer.expired = wait_is_over;
 	bq->reqs = calloc(size, sizeof(*bq->reqs));
-	if (!bq->reqs || vg_image_channel_open(blk->img, dev->loop, &bq->disk) < 0) {
+	bq->batch = malloc(sizeof(*bq->batch));
+	if (!bq->reqs || !bq->batch || vg_image_channel_open(blk->img, dev->loop, &bq->disk) < 0) {
 		vg_error("queue %u: out of memory for %u requests", q, size);
 		vg_dev_fault(dev, "queue %u cannot start", q);
 		bq->stopping = true;
@@ -257,6 +261,21 @@ void blk_start_queue(struct vg_dev *dev, unsigned q)
 		bq->reqs[i].bq = bq;
 		blk_req_put(&bq->reqs[i]);
 	}
+}
+
+/* A queue that stops has stopped when all that was taken is answered. */
+static void try_stop(struct blk_queue *bq)
+{
+	if (!bq->stopping || bq->stopped || bq->inflight || bq->done)
+		return;
+	bq->stopped = true;
+	vg_loop_timer_stop(&bq->timer);
+	vg_loop_undefer(bq->dev->loop, &bq->complete);
+	vg_image_channel_close(&bq->disk);
+	free(bq->reqs);
+	free(bq->batch);
+	bq->reqs = NULL;
+	bq->batch = NULL;
 }
 
 /* What the disk has begun is finished first: a write that lands after the driver was told that the
@@ -270,11 +289,9 @@ void blk_stop_queue(struct vg_dev *dev, unsigned q)
 	vg_loop_timer_stop(&bq->timer);
 	if (bq->done)
 		vg_loop_defer(dev->loop, &bq->complete);
-	while (bq->inflight || bq->complete.queued) {
+	try_stop(bq);
+	while (!bq->stopped) {
 		if (vg_loop_turn(dev->loop, bq->inflight > 0) < 0)
 			break;
 	}
-	vg_image_channel_close(&bq->disk);
-	free(bq->reqs);
-	bq->reqs = NULL;
 }

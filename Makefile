@@ -81,7 +81,7 @@ $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # What the loop is asked for can be counted, and made to fail.
-$(B)/tests/unit/devices/test_blk: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_loop_,writev fdatasync fallocate discard)
+$(B)/tests/unit/devices/test_blk: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_loop_,readv writev fdatasync fallocate discard)
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB) $(HELP)
 	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) -lpthread

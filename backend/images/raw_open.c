@@ -44,8 +44,11 @@ enum {
 	SECTOR = 512,
 	/* Largest alignment that is looked for: XFS on 64 KiB blocks; and bounce memory's. */
 	ALIGN_MAX = 65536,
-	/* udev, and what it runs, is done with a device in much less; a try each 50 ms. */
-	LOCK_TRIES = 100,
+	/* udev, and what it runs, is done with a device in less; a try each 50 ms. The supervisor
+	 * tries again after that. */
+	LOCK_TRIES = 60,
+	/* A reader may be trying whether it could claim the device. */
+	CLAIM_TRIES = 4,
 };
 
 #define TRY_AGAIN_NS 50000000L
@@ -113,13 +116,12 @@ static void device_node(const char *path, dev_t dev, char *node, size_t size)
 		fclose(f);
 }
 
-/* Whether somebody has claimed the device: nobody, one that only reads, or one that writes. */
+/* Whether a reader may join those who have the device: none of them writes. */
 static int claimable(const char *path, const char *node, dev_t dev, struct vg_err *err)
 {
 	struct vg_holder h;
 
-	/* Another reader may be trying the same at this moment. */
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < CLAIM_TRIES; i++) {
 		int fd = open(node, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
 
 		if (fd >= 0) {
@@ -141,7 +143,7 @@ static int open_device(const char *path, int probe, dev_t dev, int flags, bool r
 		       struct vg_err *err)
 {
 	char node[256];
-	struct vg_holder h;
+	struct vg_holder h = { 0 };
 	int fd, ret;
 
 	close(probe);
@@ -151,12 +153,17 @@ static int open_device(const char *path, int probe, dev_t dev, int flags, bool r
 		if (ret < 0)
 			return ret;
 	}
-	fd = open(node, flags | (read_only ? 0 : O_EXCL));
-	if (fd >= 0)
-		return fd;
-	if (errno != EBUSY)
-		return open_failed(path, read_only, errno, err);
-	vg_holder_of(dev, &h);
+	for (int i = 0; i < CLAIM_TRIES; i++) {
+		fd = open(node, flags | (read_only ? 0 : O_EXCL));
+		if (fd >= 0)
+			return fd;
+		if (errno != EBUSY)
+			return open_failed(path, read_only, errno, err);
+		vg_holder_of(dev, &h);
+		if (h.found)
+			break;
+		nap();
+	}
 	return held(path, read_only, &h, err);
 }
 

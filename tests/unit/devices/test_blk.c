@@ -37,7 +37,14 @@
 static struct {
 	unsigned writes, durable_writes, syncs, fallocates, discards;
 	bool no_fallocate, no_discard; /* as on a file system, a kernel, that cannot */
+	const uint8_t *memory;	       /* the guest's, if reads into it are to be counted */
+	unsigned reads, into_guest;
 } seen;
+
+void __real_vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+			  unsigned niov, uint64_t offset);
+void __wrap_vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+			  unsigned niov, uint64_t offset);
 
 void __real_vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 			   unsigned niov, uint64_t offset, int rw_flags);
@@ -53,6 +60,16 @@ void __real_vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint
 			    uint64_t len);
 void __wrap_vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset,
 			    uint64_t len);
+
+void __wrap_vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+			  unsigned niov, uint64_t offset)
+{
+	const uint8_t *p = iov[0].iov_base;
+
+	seen.reads++;
+	seen.into_guest += seen.memory && p >= seen.memory && p < seen.memory + TP_MEMORY;
+	__real_vg_loop_readv(loop, io, fd, iov, niov, offset);
+}
 
 void __wrap_vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 			   unsigned niov, uint64_t offset, int rw_flags)
@@ -925,6 +942,37 @@ static void test_buffers_anywhere(void **state)
 	}
 }
 
+/* Readers share their lock, so a successor may be at work while the disk still writes to where a dead
+ * worker told it to: that is never the guest's memory. What is no DMA ends with the process. */
+static void test_late_reads(void **state)
+{
+	static const struct {
+		const char *spec;
+		bool into_guest;
+	} rows[] = {
+		{ TARGET ",direct,readonly", false },
+		{ TARGET ",direct", true },
+		{ TARGET ",readonly", true },
+	};
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		blk_rig(&tp, &blk, TP_DIRECT, rows[i].spec, TP_ALL, 16);
+		assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
+		seen.memory = tp.memory;
+		seen.reads = seen.into_guest = 0;
+		assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 0, &b, 4096, 1, true, 0), 0);
+		assert_int_equal(seen.reads, 1);
+		assert_int_equal(seen.into_guest, rows[i].into_guest);
+		seen.memory = NULL;
+		drv_free(&tp.flat.mem, &b);
+		tp_close(&tp);
+	}
+}
+
 /* Runs a script; its first line, if any, goes to @line. Return: whether it went well. */
 static bool script(const char *text, char *line, size_t size)
 {
@@ -1290,6 +1338,7 @@ int main(void)
 		TEST(test_zeroes_every_way),
 		TEST(test_no_discard),
 		TEST(test_buffers_anywhere),
+		TEST(test_late_reads),
 		TEST(test_large_blocks),
 		TEST(test_device_discard),
 		TEST(test_mounted),

@@ -26,8 +26,10 @@ losetup -D; losetup /dev/loop0 loop.img
 modprobe dm-thin-pool && truncate -s 4M thin.meta && truncate -s 32M thin.data
 meta=$(losetup -f --show thin.meta) data=$(losetup -f --show thin.data)
 dmsetup create --noudevsync tpool --table "0 65536 thin-pool $meta $data 128 0"
+dmsetup mknodes # no udev here
 dmsetup message tpool 0 "create_thin 0"
 dmsetup create --noudevsync thin --table "0 32768 thin /dev/mapper/tpool 0"
+dmsetup mknodes
 head -c 1M /dev/urandom >ro.img
 md5sum ro.img | cut -c1-32 >ro.sum
 EOS
@@ -109,14 +111,14 @@ until_dom0 30 '! vgrant list --brief | grep -q .'
 is "$(dom0 'vgrant list --brief')" "" "no device is left"
 is "$(dom0 'xenstore-ls /local/domain/0/backend/virtio 2>&1')" "" "nor a node in xenstore"
 is "$(dom0 'ls /run/vgrant | grep record')" '' "nor a record"
-ok "the thin volume is nobody's any more" dom0 'dmsetup remove thin && dmsetup remove tpool'
+ok "the thin volume is nobody's any more" dom0 'dmsetup remove --noudevsync thin && dmsetup remove --noudevsync tpool'
 ok "the file systems are clean" dom0 'losetup -D; cd /root
 	for i in pv-tree pvh-tree loop pvh-other; do e2fsck -fn $i.img || exit; done'
 for g in pv pvh; do
 	is "$(dom0 "debugfs -R 'cat out/numbers' /root/$g-tree.img 2>/dev/null | md5sum
 		debugfs -R 'cat large' /root/$g-tree.img 2>/dev/null | md5sum
-		debugfs -R 'cat out/devices/blk.c' /root/$g-tree.img 2>/dev/null | md5sum")" \
-		"$(seq 100000 | md5sum; md5sum <"$T/tree/large"; md5sum <"$T/tree/backend/devices/blk.c")" \
+		debugfs -R 'cat out/devices/blk/blk.c' /root/$g-tree.img 2>/dev/null | md5sum")" \
+		"$(seq 100000 | md5sum; md5sum <"$T/tree/large"; md5sum <"$T/tree/backend/devices/blk/blk.c")" \
 		"$g: dom0 reads the files that the guest wrote"
 done
 for i in loop pvh-other; do

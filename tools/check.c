@@ -16,6 +16,7 @@
 
 #include "backend/virtio/device.h"
 #include "backend/daemon/settings.h"
+#include "backend/images/image.h"
 #include "backend/toolstack/xlconf.h"
 #include "tools/vgrant.h"
 
@@ -81,6 +82,22 @@ static const char *device_names(void)
 	return text;
 }
 
+/* What looks like another format is served as it is: rarely what was meant. */
+static void check_format(struct findings *f, const struct vg_xl_device *d, const char *target)
+{
+	const char *name =
+		vg_params_str(&d->params, NULL, "format") ? NULL : vg_image_guess_file(target);
+
+	if (name)
+		warning(f,
+			"vgrant entry '%.120s': %s looks like %s, and would be served as a raw "
+			"disk, "
+			"headers and all: `qemu-img convert -O raw` makes an image of it; "
+			"format=raw "
+			"in the entry says that it is one",
+			d->spec, target, name);
+}
+
 /* A file that a device stands on should be here, unless another domain serves the device. */
 static void check_target(struct findings *f, const struct vg_xl_device *d)
 {
@@ -94,6 +111,8 @@ static void check_target(struct findings *f, const struct vg_xl_device *d)
 			strerror(errno));
 	else if (S_ISDIR(st.st_mode))
 		mistake(f, "vgrant entry '%.120s': %s is a folder", d->spec, target);
+	else
+		check_format(f, d, target);
 }
 
 /* A sentence about a value begins with its key: point to that in the entry. */

@@ -18,12 +18,18 @@
  * operation. QEMU's VIRTQUEUE_MAX_SIZE is the same. */
 #define VG_CHAIN_MAX 1024u
 
-/* Bytes of one chain's data: Linux' virtio_blk sends at most seg_max pages, 504 KiB; what is
- * larger than this is refused by the bounce allocator. */
+/* The largest map-from of a disk: larger requests there are none of, as Linux' virtio_blk sends at
+ * most seg_max pages, 504 KiB. It bounds nothing else. A chain's data may be longer: over grants what
+ * bounce memory holds (VG_LIMIT_BOUNCE_BYTES); in memory that is direct it costs us nothing. */
 #define VG_LIMIT_REQUEST_BYTES (4u << 20)
 
 /* Bounce memory of one device that may be out at once; a device waits when it is used up. */
 #define VG_LIMIT_BOUNCE_BYTES (64u << 20)
+
+/* Buffers of a disk's queue for what its image takes only aligned (O_DIRECT), or for zeroes that must
+ * be written: 2 MiB. A request uses one, slice by slice, and waits for it. */
+#define VG_LIMIT_IMAGE_BOUNCES	    8u
+#define VG_LIMIT_IMAGE_BOUNCE_BYTES (256u << 10)
 
 /* 1 GiB: a discard or write-zeroes request keeps one kernel thread busy meanwhile. */
 #define VG_LIMIT_DISCARD_SECTORS (1u << 21)

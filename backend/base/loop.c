@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -95,6 +96,7 @@ static const struct {
 	{ VG_LOOP_CONNECT, IORING_OP_CONNECT },
 	{ VG_LOOP_SEND, IORING_OP_SEND },
 	{ VG_LOOP_RECV, IORING_OP_RECV },
+	{ VG_LOOP_DISCARD, IORING_OP_URING_CMD },
 };
 
 int64_t vg_now_ns(void)
@@ -237,6 +239,20 @@ void vg_loop_recv(struct vg_loop *loop, struct vg_io *io, int fd, void *buf, siz
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	io_uring_prep_recv(sqe, fd, buf, len, flags);
+	io_uring_sqe_set_data(sqe, io);
+}
+
+/* block/ioctl.c, blkdev_uring_cmd(): the numbers are those of linux/blkdev.h since 6.12. */
+void vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset, uint64_t len)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = fd;
+	sqe->cmd_op = _IO(0x12, 0); /* BLOCK_URING_CMD_DISCARD */
+	sqe->addr = offset;
+	sqe->addr3 = len;
 	io_uring_sqe_set_data(sqe, io);
 }
 

@@ -46,7 +46,8 @@ enum {
 	VG_LOOP_CONNECT = 1u << 5,
 	VG_LOOP_SEND = 1u << 6,
 	VG_LOOP_RECV = 1u << 7,
-	VG_LOOP_ANY = ~0u, /* all that the kernel can: no restriction */
+	VG_LOOP_DISCARD = 1u << 8, /* and whatever else the open files take as a command */
+	VG_LOOP_ANY = ~0u,	   /* all that the kernel can: no restriction */
 };
 
 /* A file descriptor watched for readability until unwatched. Zero it, set ready. */
@@ -131,6 +132,15 @@ void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd);
 /* @mode: FALLOC_FL_* of fallocate(2). */
 void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
 		       uint64_t len);
+/* Of a block device: BLKDISCARD. -EOPNOTSUPP before Linux 6.12, too. */
+void vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset, uint64_t len);
+
+/**
+ * vg_loop_cancel - end @io soon, if that can still be done
+ *
+ * io->done() comes in any case, in a later turn: with -ECANCELED, or with what it had come to.
+ */
+void vg_loop_cancel(struct vg_loop *loop, struct vg_io *io);
 
 /* Sockets. @flags of accept4(2), send(2), recv(2). What a pointer points to must live until done. */
 void vg_loop_accept(struct vg_loop *loop, struct vg_io *io, int fd, int flags);
@@ -139,13 +149,6 @@ void vg_loop_connect(struct vg_loop *loop, struct vg_io *io, int fd, const struc
 void vg_loop_send(struct vg_loop *loop, struct vg_io *io, int fd, const void *buf, size_t len,
 		  int flags);
 void vg_loop_recv(struct vg_loop *loop, struct vg_io *io, int fd, void *buf, size_t len, int flags);
-
-/**
- * vg_loop_cancel - end an operation that is under way, if that can still be done
- *
- * io->done() comes in any case, in a later turn: with -ECANCELED, or with what it had come to.
- */
-void vg_loop_cancel(struct vg_loop *loop, struct vg_io *io);
 
 /**
  * vg_loop_watch - call @w->ready when @fd becomes readable

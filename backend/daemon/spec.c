@@ -13,23 +13,38 @@
 #include "virtio_grant.h"
 #include "xenstore/keys.h"
 
+/* A key of xl's that may be missing, or be nothing that we know: then @word stays as it is. */
+static int word_of(struct vg_xs *x, const struct vg_xs_pair *p, const char *key, char *word,
+		   size_t size)
+{
+	char found[8];
+	int ret = vg_xs_text(x, p->b, key, found, sizeof(found));
+
+	if (ret == 0)
+		snprintf(word, size, "%s", found);
+	return ret == -ENOENT || ret == -EINVAL ? 0 : ret;
+}
+
 /* xl's disk = [ '...,specification=virtio,...' ]: what our configuration would be. */
 static int spec_of_disk(struct vg_xs *x, const struct vg_xs_pair *p, char *spec)
 {
-	char mode[8] = "r", writable[VG_PARAMS_LEN], *target;
+	char mode[8] = "r", discard[8] = "1", writable[VG_PARAMS_LEN], *target;
 	int ret = vg_xs_text_dup(x, p->b, "params", &target);
 
+	if (ret < 0)
+		return ret;
+	ret = word_of(x, p, "mode", mode, sizeof(mode));
+	/* xl-disk-configuration(5), no-discard: the image stays allocated. */
 	if (ret == 0)
-		ret = vg_xs_text(x, p->b, "mode", mode, sizeof(mode));
-	if (ret == -ENOENT || ret == -EINVAL)
-		ret = target ? 0 : ret;
+		ret = word_of(x, p, "discard-enable", discard, sizeof(discard));
 	if (ret == 0)
 		ret = vg_params_replace("blk", "target", target, writable, sizeof(writable));
 	free(target);
 	if (ret < 0)
 		return ret;
-	return (size_t)snprintf(spec, VG_PARAMS_LEN, "%s%s", writable,
-				mode[0] == 'w' ? "" : ",readonly") < VG_PARAMS_LEN
+	return (size_t)snprintf(spec, VG_PARAMS_LEN, "%s%s%s", writable,
+				mode[0] == 'w' ? "" : ",readonly",
+				strcmp(discard, "0") == 0 ? ",discard=0" : "") < VG_PARAMS_LEN
 		       ? 0
 		       : -E2BIG;
 }

@@ -56,4 +56,10 @@ void vg_data_end(struct vg_data *d);
 struct vg_bounce *vg_bounce_new(size_t limit);
 void vg_bounce_free(struct vg_bounce *b);
 
+/** vg_data_is_own - whether iov is this process' own memory, of which no guest has any */
+static inline bool vg_data_is_own(const struct vg_data *d)
+{
+	return d->bounce != NULL;
+}
+
 #endif /* VG_DATA_H */

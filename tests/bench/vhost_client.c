@@ -2,12 +2,12 @@
 /*
  * vhost_client.c - a bare vhost-user-blk client that measures its back-end
  *
- *	vhost_client SOCKET PID OP BYTES DEPTH SECONDS
+ *	vhost_client SOCKET PID OP BYTES DEPTH SECONDS [QUEUES]
  *	vhost_client bare FILE OP BYTES SECONDS
  *
- * Keeps DEPTH requests of BYTES bytes in flight on one split ring (EVENT_IDX and
- * indirect descriptors where the back-end has them), at random places of the
- * disk. OP: read, write. Sleeps in poll(2) on the call eventfd, as a guest's
+ * Keeps DEPTH requests of BYTES bytes in flight on each of QUEUES split rings (1
+ * by default; EVENT_IDX and indirect descriptors where the back-end has them), at
+ * random places of the disk. OP: read, write. Sleeps in poll(2) on the call eventfd, as a guest's
  * vCPU would. PID is the back-end's process, whose CPU time (all threads, user
  * and system) is taken from /proc before and after.
  *
@@ -36,7 +36,8 @@
 #define MEM (64u << 20)
 
 static struct vuf f;
-static struct drv_blk_req reqs[128];
+static struct drv_blk_req reqs[VUF_QUEUES][128];
+static unsigned queues = 1;
 
 static void die(const char *what, int error)
 {
@@ -92,13 +93,16 @@ static void start(unsigned depth)
 	int ret;
 
 	f.features |= VUF_F_EVENT | 1ull << VIRTIO_BLK_F_FLUSH; /* without: write-through */
+	if (queues > 1)
+		f.features |= 1ull << VIRTIO_BLK_F_MQ;
 	ret = vuf_negotiate(&f);
 	if (ret == 0)
 		ret = vuf_share(&f);
-	if (ret == 0)
-		ret = vuf_queue_init(&f, 0, size);
-	if (ret == 0)
-		ret = vuf_queue_tell(&f, 0, 0);
+	for (unsigned q = 0; q < queues && ret == 0; q++) {
+		ret = vuf_queue_init(&f, q, size);
+		if (ret == 0)
+			ret = vuf_queue_tell(&f, q, 0);
+	}
 	if (ret < 0)
 		die("no session", ret);
 }
@@ -117,20 +121,19 @@ static void prepare(struct drv_blk_req *r, bool write, uint32_t bytes)
 	r->add_flags = f.features & VUF_F_INDIRECT ? DRV_ADD_INDIRECT : 0;
 }
 
-static void submit(struct drv_blk_req *r, uint64_t places, uint32_t sectors)
+static void submit(struct vuf_queue *q, struct drv_blk_req *r, uint64_t places, uint32_t sectors)
 {
 	int ret;
 
 	r->sector = (uint64_t)random() % places * sectors;
-	ret = drv_blk_submit(&f.queue[0].blk, r);
+	ret = drv_blk_submit(&q->blk, r);
 	if (ret < 0)
 		die("submit", ret);
 }
 
 /* Take what is done, and begin as many anew. Return: how many. */
-static unsigned turn(uint64_t places, uint32_t sectors)
+static unsigned turn(struct vuf_queue *q, uint64_t places, uint32_t sectors)
 {
-	struct vuf_queue *q = &f.queue[0];
 	struct drv_used used;
 	unsigned n = 0;
 	int ret;
@@ -140,7 +143,7 @@ static unsigned turn(uint64_t places, uint32_t sectors)
 
 		if (r->result)
 			die("request", r->result);
-		submit(r, places, sectors);
+		submit(q, r, places, sectors);
 		n++;
 	}
 	if (ret < 0)
@@ -188,9 +191,22 @@ static int bare(char **argv)
 	return 0;
 }
 
+/* Until one of the rings is called. */
+static void await(struct pollfd *p)
+{
+	uint64_t calls;
+
+	if (poll(p, queues, 5000) < 0)
+		die("poll", errno);
+	for (unsigned q = 0; q < queues; q++) {
+		if (p[q].revents && read(p[q].fd, &calls, sizeof(calls)) != sizeof(calls))
+			die("call", errno);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	struct vuf_queue *q = &f.queue[0];
+	struct pollfd p[VUF_QUEUES];
 	double seconds, began, cpu, end;
 	uint64_t capacity = 0, places, done = 0;
 	uint32_t bytes;
@@ -198,39 +214,47 @@ int main(int argc, char **argv)
 
 	if (argc == 6 && strcmp(argv[1], "bare") == 0)
 		return bare(argv + 2);
-	if (argc != 7) {
-		fprintf(stderr, "usage: vhost_client SOCKET PID read|write BYTES DEPTH SECONDS\n");
+	if (argc != 7 && argc != 8) {
+		fprintf(stderr, "usage: vhost_client SOCKET PID read|write BYTES DEPTH SECONDS "
+				"[QUEUES]\n");
 		return 2;
 	}
 	bytes = (uint32_t)atoi(argv[4]);
 	depth = (unsigned)atoi(argv[5]);
 	seconds = atof(argv[6]);
-	if (depth == 0 || depth > COUNT(reqs) || bytes % 512)
-		die("depth or size", EINVAL);
+	if (argc == 8)
+		queues = (unsigned)atoi(argv[7]);
+	if (depth == 0 || depth > COUNT(reqs[0]) || bytes % 512 || queues == 0 ||
+	    queues > VUF_QUEUES)
+		die("depth, size or queues", EINVAL);
 	if (vuf_init(&f, connect_to(argv[1]), MEM, 1 << 20, 0x7f0000000000) < 0)
 		die("memory", errno);
 	start(depth);
 	if (vuf_config(&f, 0, 8, &capacity) != 8)
 		die("no configuration", EPROTO);
 	places = capacity * 512 / bytes;
-	for (unsigned i = 0; i < depth; i++) {
-		prepare(&reqs[i], strcmp(argv[3], "write") == 0, bytes);
-		submit(&reqs[i], places, bytes / 512);
+	for (unsigned q = 0; q < queues; q++) {
+		for (unsigned i = 0; i < depth; i++) {
+			prepare(&reqs[q][i], strcmp(argv[3], "write") == 0, bytes);
+			submit(&f.queue[q], &reqs[q][i], places, bytes / 512);
+		}
+		f.queue[q].blk.kick(f.queue[q].blk.ctx);
+		p[q] = (struct pollfd){ .fd = f.queue[q].call, .events = POLLIN };
 	}
-	q->blk.kick(q->blk.ctx);
 	began = now();
 	cpu = cpu_of(argv[2]);
 	end = began + seconds;
 	for (double at = began; at < end;) {
-		unsigned n = turn(places, bytes / 512);
-		uint64_t calls;
+		bool quiet = true;
+		unsigned n = 0;
 
+		for (unsigned q = 0; q < queues; q++)
+			n += turn(&f.queue[q], places, bytes / 512);
 		done += n;
-		struct pollfd p = { .fd = q->call, .events = POLLIN };
-
-		if (n == 0 && drv_vring_enable_cb(&q->vr) && poll(&p, 1, 5000) == 1 &&
-		    read(q->call, &calls, sizeof(calls)) != sizeof(calls))
-			die("call", errno);
+		for (unsigned q = 0; q < queues && n == 0; q++)
+			quiet = drv_vring_enable_cb(&f.queue[q].vr) && quiet;
+		if (n == 0 && quiet)
+			await(p);
 		at = now();
 	}
 	cpu = cpu_of(argv[2]) - cpu;

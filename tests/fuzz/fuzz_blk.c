@@ -12,8 +12,8 @@
  * breaking those is fuzz_ring's matter.
  *
  * What must hold: no crash, no sanitizer report; nothing outside the image is
- * touched, and nothing of a read-only one written; with write-through every write
- * is RWF_DSYNC; each request comes back once, with a status that the standard
+ * touched, and nothing of a read-only one written; with write-through every write,
+ * of zeroes too, is RWF_DSYNC; each request comes back once, with a status that the standard
  * knows, and no longer than what the driver can hold.
  */
 #include <endian.h>
@@ -95,7 +95,7 @@ static const struct vg_mem_ops copied_ops = { .copy = copy,
 /* ---- the disk ------------------------------------------------------------------ */
 
 static int imagefd;
-static bool read_only;
+static bool read_only, mode_changed;
 static struct vg_dev dev;
 
 static bool write_through(void)
@@ -114,8 +114,10 @@ static void submitted(const struct fl_op *op)
 		MUST(op->len > 0 && op->offset < IMAGE && op->len <= IMAGE - op->offset);
 	if (op->kind == FL_WRITE || op->kind == FL_FALLOCATE)
 		MUST(!read_only);
-	if (op->kind == FL_WRITE)
+	/* What counts is the mode when the request began. */
+	if (op->kind == FL_WRITE && !mode_changed)
 		MUST(!!(op->flags & RWF_DSYNC) == write_through());
+	MUST(op->kind != FL_DISCARD);
 	if (op->kind == FL_FALLOCATE)
 		MUST(op->flags & FALLOC_FL_KEEP_SIZE);
 }
@@ -248,6 +250,7 @@ static void start(uint64_t want)
 	uint32_t status = VG_STATUS_ACKNOWLEDGE | VG_STATUS_DRIVER;
 
 	vg_dev_set_status(&dev, 0);
+	mode_changed = false;
 	forget_ring();
 	vg_dev_set_status(&dev, status);
 	vg_dev_set_features(&dev, (vg_dev_offered(&dev) & want) | VG_FEATURE(VG_F_VERSION_1));
@@ -366,6 +369,7 @@ static void step(void)
 		take();
 		break;
 	case 8:
+		mode_changed = true;
 		(void)vg_dev_config_write(&dev, op & 0x80 ? value : 32, &value, 1);
 		break;
 	case 9:

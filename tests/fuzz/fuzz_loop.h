@@ -18,7 +18,17 @@
 
 enum { FL_TIMERS = 64, FL_WATCHES = 64, FL_OPS = 4096 };
 
-enum fl_kind { FL_READ, FL_WRITE, FL_SYNC, FL_FALLOCATE, FL_ACCEPT, FL_CONNECT, FL_SEND, FL_RECV };
+enum fl_kind {
+	FL_READ,
+	FL_WRITE,
+	FL_SYNC,
+	FL_FALLOCATE,
+	FL_DISCARD,
+	FL_ACCEPT,
+	FL_CONNECT,
+	FL_SEND,
+	FL_RECV,
+};
 
 struct fl_op {
 	enum fl_kind kind;
@@ -293,6 +303,13 @@ void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode,
 				 .flags = mode,
 				 .offset = offset,
 				 .len = len });
+}
+
+void vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset, uint64_t len)
+{
+	(void)loop;
+	fl_queue((struct fl_op){
+		.kind = FL_DISCARD, .io = io, .fd = fd, .offset = offset, .len = len });
 }
 
 void vg_loop_accept(struct vg_loop *loop, struct vg_io *io, int fd, int flags)

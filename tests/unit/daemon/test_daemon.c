@@ -595,6 +595,9 @@ static void from_xl_disk(void **state)
 	rig_image(g->image, RIG_SECTORS, g->id);
 	assert_int_equal(fx_add_disk(r->w, g->id, &disk), 0);
 	use(r, g, "virtio_disk", 51712);
+	/* no-discard: the node has discard-enable = 0 */
+	assert_false(g->dev->offered[0] & (1ull << VIRTIO_BLK_F_DISCARD));
+	assert_true(g->dev->offered[0] & (1ull << VIRTIO_BLK_F_WRITE_ZEROES));
 	assert_int_equal(fx_domain_destroy(r->w, g->id, 10000), 0);
 	rig_guest_gone(g);
 	assert_true(rig_nothing_left(r, 0));

@@ -16,7 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "backend/base/container.h"
@@ -27,11 +32,91 @@
 #define TARGET	 "blk,target=" IMAGE
 #define NO_FLUSH (TP_ALL & ~VG_FEATURE(VIRTIO_BLK_F_FLUSH))
 
+/* ---- what the loop is asked for ------------------------------------------- */
+
+static struct {
+	unsigned writes, durable_writes, syncs, fallocates, discards;
+	bool no_fallocate, no_discard; /* as on a file system, a kernel, that cannot */
+	const uint8_t *memory;	       /* the guest's, if reads into it are to be counted */
+	unsigned reads, into_guest;
+} seen;
+
+void __real_vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+			  unsigned niov, uint64_t offset);
+void __wrap_vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+			  unsigned niov, uint64_t offset);
+
+void __real_vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+			   unsigned niov, uint64_t offset, int rw_flags);
+void __wrap_vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+			   unsigned niov, uint64_t offset, int rw_flags);
+void __real_vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd);
+void __wrap_vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd);
+void __real_vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode,
+			      uint64_t offset, uint64_t len);
+void __wrap_vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode,
+			      uint64_t offset, uint64_t len);
+void __real_vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset,
+			    uint64_t len);
+void __wrap_vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset,
+			    uint64_t len);
+
+void __wrap_vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+			  unsigned niov, uint64_t offset)
+{
+	const uint8_t *p = iov[0].iov_base;
+
+	seen.reads++;
+	seen.into_guest += seen.memory && p >= seen.memory && p < seen.memory + TP_MEMORY;
+	__real_vg_loop_readv(loop, io, fd, iov, niov, offset);
+}
+
+void __wrap_vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+			   unsigned niov, uint64_t offset, int rw_flags)
+{
+	seen.writes++;
+	seen.durable_writes += rw_flags & RWF_DSYNC ? 1 : 0;
+	__real_vg_loop_writev(loop, io, fd, iov, niov, offset, rw_flags);
+}
+
+void __wrap_vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd)
+{
+	seen.syncs++;
+	__real_vg_loop_fdatasync(loop, io, fd);
+}
+
+/* A regular file that has no fallocate: its answer is EOPNOTSUPP. */
+static int cannot_fd(void)
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = open("/proc/self/comm", O_WRONLY | O_CLOEXEC);
+	return fd;
+}
+
+void __wrap_vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode,
+			      uint64_t offset, uint64_t len)
+{
+	seen.fallocates++;
+	__real_vg_loop_fallocate(loop, io, seen.no_fallocate ? cannot_fd() : fd, mode, offset, len);
+}
+
+void __wrap_vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset,
+			    uint64_t len)
+{
+	seen.discards++;
+	__real_vg_loop_discard(loop, io, seen.no_discard ? cannot_fd() : fd, offset, len);
+}
+
+/* ---- rigs ----------------------------------------------------------------- */
+
 static int make_image(void **state)
 {
 	int fd = open(IMAGE, O_RDWR | O_CREAT | O_TRUNC, 0600);
 
 	(void)state;
+	memset(&seen, 0, sizeof(seen));
 	if (fd < 0 || ftruncate(fd, SECTORS * DRV_SECTOR) < 0)
 		return -1;
 	close(fd);
@@ -67,6 +152,24 @@ static int request(struct drv_blk *blk, uint32_t type, uint64_t sector, const st
 	return drv_blk_do(blk, &req);
 }
 
+/** blk_rig - a disk, started, and requests on its first queue; tp_close() ends it */
+static void blk_rig(struct tp *tp, struct drv_blk *blk, enum tp_manner manner, const char *spec,
+		    uint64_t features, unsigned size)
+{
+	tp_open(tp, manner, spec);
+	tp_start(tp, features, size);
+	tp_blk(tp, 0, blk);
+}
+
+/** need_discard - skip a test where the file system cannot punch holes */
+static void need_discard(struct tp *tp)
+{
+	if (tp->features & VG_FEATURE(VIRTIO_BLK_F_DISCARD))
+		return;
+	tp_close(tp);
+	skip();
+}
+
 static void roundtrip(enum tp_manner manner, uint64_t features)
 {
 	static uint8_t out[65536], in[65536];
@@ -75,9 +178,7 @@ static void roundtrip(enum tp_manner manner, uint64_t features)
 	struct tp tp;
 	char id[21];
 
-	tp_open(&tp, manner, TARGET ",serial=S123");
-	tp_start(&tp, features, 64);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, manner, TARGET ",serial=S123", features, 64);
 	for (unsigned i = 0; i < 20; i++) {
 		size_t len = i % 2 ? 512 : sizeof(out);
 
@@ -233,9 +334,7 @@ static void test_read_only(void **state)
 	struct tp tp, second;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET ",readonly");
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET ",readonly", TP_ALL, 16);
 	assert_true(tp.features & VG_FEATURE(VIRTIO_BLK_F_RO));
 	assert_int_equal(drv_blk_read(&blk, 0, data, 512), 0);
 	assert_int_equal(drv_blk_write(&blk, 0, data, 512), -EIO);
@@ -254,13 +353,8 @@ static void test_discard(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	if (!(tp.features & VG_FEATURE(VIRTIO_BLK_F_DISCARD))) {
-		tp_close(&tp);
-		skip(); /* a file system that cannot punch holes */
-	}
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
+	need_discard(&tp);
 	fill(data, sizeof(data), 1);
 	assert_int_equal(drv_blk_write(&blk, 16, data, sizeof(data)), 0);
 	assert_int_equal(drv_blk_write_zeroes(&blk, 16, 8, true), 0);
@@ -300,9 +394,7 @@ static void test_hostile_ranges(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, bad[i].sector, &b, bad[i].len, 1,
@@ -329,9 +421,7 @@ static void test_hostile_types(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	for (size_t i = 0; i < COUNT(types); i++)
 		assert_int_equal(request(&blk, types[i], 0, &b, 512, 1, true, 0), -EOPNOTSUPP);
@@ -346,9 +436,7 @@ static void test_hostile_short_id(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET ",serial=ABCDEFGH");
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET ",serial=ABCDEFGH", TP_ALL, 16);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	memset(b.virt, 'x', 64);
 	assert_int_equal(request(&blk, VIRTIO_BLK_T_GET_ID, 0, &b, 4, 1, true, 0), 0);
@@ -404,9 +492,7 @@ static void test_hostile_revoked_data(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &ok), 0);
 	tp_revoke(&tp, b.addr, 4096, true); /* read-only where the device must write */
@@ -434,9 +520,7 @@ static void test_hostile_huge_request(void **state)
 
 	(void)state;
 	assert_int_equal(truncate(IMAGE, 256 << 20), 0);
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 64);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 64);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 1 << 20, 4096, true, &b), 0);
 	for (unsigned i = 0; i < req.segs; i++)
 		req.seg[i] = (struct drv_seg){ b.addr, 1 << 20 };
@@ -453,9 +537,7 @@ static void test_image_shrinks(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(truncate(IMAGE, 8 * 512 + 100), 0);
 	assert_int_equal(drv_blk_read(&blk, 0, data, 4096), 0);
 	assert_int_equal(drv_blk_read(&blk, 8, data, 512), -EIO);
@@ -473,9 +555,7 @@ static void test_image_grows(void **state)
 	struct stat st;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(stat(IMAGE, &st), 0);
 	tp.dev.ops->tick(&tp.dev);
 	assert_int_equal(tp.config_changes, 0);
@@ -557,13 +637,8 @@ static void test_hostile_discard(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	if (!(tp.features & VG_FEATURE(VIRTIO_BLK_F_DISCARD))) {
-		tp_close(&tp);
-		skip(); /* a file system that cannot punch holes */
-	}
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
+	need_discard(&tp);
 	fill(data, sizeof(data), 3);
 	assert_int_equal(drv_blk_write(&blk, 24, data, 512), 0);
 	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
@@ -588,9 +663,7 @@ static void test_hostile_discard(void **state)
 	tp_close(&tp);
 
 	/* A read-only disk offers neither, and does neither. */
-	tp_open(&tp, TP_COPY, TARGET ",readonly");
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET ",readonly", TP_ALL, 16);
 	assert_true(drv_blk_discard(&blk, 24, 8) < 0);
 	assert_true(drv_blk_write_zeroes(&blk, 24, 8, false) < 0);
 	assert_int_equal(drv_blk_read(&blk, 24, back, 512), 0);
@@ -608,9 +681,8 @@ static void test_hostile_double_fetch(void **state)
 
 	(void)state;
 	for (unsigned packed = 0; packed < 2; packed++) {
-		tp_open(&tp, TP_COPY, TARGET);
-		tp_start(&tp, packed ? TP_ALL : TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED), 64);
-		tp_blk(&tp, 0, &blk);
+		blk_rig(&tp, &blk, TP_COPY, TARGET,
+			packed ? TP_ALL : TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED), 64);
 		tp.fickle = true;
 		for (unsigned i = 0; i < 10; i++) {
 			fill(data, sizeof(data), i);
@@ -670,9 +742,7 @@ static void test_disk_full(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_blk_write(&blk, 0, data, sizeof(data)), 0);
 	swap_image("/dev/full", O_RDWR);
 	assert_int_equal(drv_blk_write(&blk, 8, data, sizeof(data)), -EIO);
@@ -689,9 +759,7 @@ static void test_io_errors(void **state)
 	struct tp tp;
 
 	(void)state;
-	tp_open(&tp, TP_COPY, TARGET);
-	tp_start(&tp, TP_ALL, 16);
-	tp_blk(&tp, 0, &blk);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
 	assert_int_equal(drv_blk_write(&blk, 0, data, sizeof(data)), 0);
 	swap_image(IMAGE, O_RDONLY);
 	assert_int_equal(drv_blk_write(&blk, 0, back, sizeof(back)), -EIO);
@@ -703,6 +771,494 @@ static void test_io_errors(void **state)
 	assert_int_equal(drv_blk_write(&blk, 8, data, sizeof(data)), 0);
 	assert_true(tp.dev.stats->errors >= 3);
 	assert_false(tp.dev.status & VG_STATUS_NEEDS_RESET);
+	tp_close(&tp);
+}
+
+/* ---- durability, and ways that are not there ------------------------------- */
+
+/* 5.2.6.2: in write-through mode a write of zeroes is durable before it completes, whichever way it
+ * takes; with FLUSH it need not be. */
+static void test_zeroes_are_durable(void **state)
+{
+	struct drv_blk blk;
+	struct tp tp;
+
+	(void)state;
+	for (unsigned way = 0; way < 3; way++) {
+		make_image(NULL);
+		blk_rig(&tp, &blk, TP_COPY, TARGET, NO_FLUSH, 16);
+		need_discard(&tp);
+		seen.no_fallocate = way == 2;
+		assert_int_equal(drv_blk_write_zeroes(&blk, 8, 8, way == 1), 0);
+		assert_true(seen.fallocates > 0);
+		if (way == 2)
+			assert_true(seen.writes > 0 && seen.durable_writes == seen.writes);
+		else
+			assert_true(seen.syncs > 0);
+		tp_close(&tp);
+	}
+	make_image(NULL);
+	blk_rig(&tp, &blk, TP_COPY, TARGET, TP_ALL, 16);
+	assert_int_equal(drv_blk_write_zeroes(&blk, 8, 8, true), 0);
+	assert_int_equal(seen.syncs, 0);
+	tp_close(&tp);
+}
+
+/* 5.2.5.2: without FLUSH, `writeback` is 0, whatever the driver wrote to it. */
+static void test_no_flush_is_write_through(void **state)
+{
+	uint32_t off = offsetof(struct virtio_blk_config, wce);
+	struct drv_blk blk;
+	uint8_t wce = 9;
+	struct tp tp;
+
+	(void)state;
+	blk_rig(&tp, &blk, TP_COPY, TARGET, NO_FLUSH, 16);
+	assert_true(tp.features & VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE));
+	assert_int_equal(vg_dev_config_read(&tp.dev, off, &wce, 1), 0);
+	assert_int_equal(wce, 0);
+	wce = 1;
+	assert_int_equal(vg_dev_config_write(&tp.dev, off, &wce, 1), 0);
+	assert_int_equal(vg_dev_config_read(&tp.dev, off, &wce, 1), 0);
+	assert_int_equal(wce, 0);
+	assert_int_equal(drv_blk_write(&blk, 0, &tp.memory[0], 512), 0);
+	assert_int_equal(seen.durable_writes, 1);
+	tp_close(&tp);
+}
+
+/* Zeroes are written where nothing else works; and what lies beside them stays. */
+static void zeroes(const char *spec, bool unmap)
+{
+	static uint8_t before[4096], back[4096], zero[4096];
+	struct drv_blk blk;
+	struct tp tp;
+
+	blk_rig(&tp, &blk, TP_COPY, spec, TP_ALL, 16);
+	assert_true(tp.features & VG_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES));
+	fill(before, sizeof(before), 7);
+	for (unsigned s = 0; s < SECTORS; s += 8)
+		assert_int_equal(drv_blk_write(&blk, s, before, sizeof(before)), 0);
+	assert_int_equal(drv_blk_write_zeroes(&blk, 9, SECTORS - 18, unmap), 0);
+	assert_int_equal(drv_blk_read(&blk, 8, back, sizeof(back)), 0);
+	assert_memory_equal(back, before, 512);
+	assert_memory_equal(back + 512, zero, sizeof(back) - 512);
+	for (unsigned s = 16; s < SECTORS - 16; s += 8) {
+		assert_int_equal(drv_blk_read(&blk, s, back, sizeof(back)), 0);
+		assert_memory_equal(back, zero, sizeof(back));
+	}
+	assert_int_equal(drv_blk_read(&blk, SECTORS - 16, back, sizeof(back)), 0);
+	assert_memory_equal(back, zero, 7 * 512);
+	assert_memory_equal(back + 7 * 512, before + 7 * 512, 512);
+	assert_int_equal(tp.dev.stats->errors, 0);
+	tp_close(&tp);
+}
+
+static void test_zeroes_every_way(void **state)
+{
+	char spec[64];
+	int fd = memfd_create("image", MFD_CLOEXEC); /* tmpfs: no ZERO_RANGE */
+
+	(void)state;
+	assert_true(fd >= 0 && ftruncate(fd, SECTORS * DRV_SECTOR) == 0);
+	snprintf(spec, sizeof(spec), "blk,target=/proc/self/fd/%d", fd);
+	zeroes(spec, false);
+	zeroes(spec, true);
+	close(fd);
+	for (unsigned unmap = 0; unmap < 2; unmap++) {
+		make_image(NULL);
+		zeroes(TARGET, unmap);
+		seen.no_fallocate = true;
+		zeroes(TARGET, unmap);
+		zeroes(TARGET ",direct", unmap);
+		assert_true(seen.writes > 0);
+	}
+}
+
+static uint64_t allocated(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* discard=0: the image keeps what it has been given, whatever the guest does. */
+static void test_no_discard(void **state)
+{
+	struct virtio_blk_config c;
+	struct drv_blk blk;
+	struct tp tp;
+	int fd = open(IMAGE, O_RDWR);
+
+	(void)state;
+	assert_int_equal(posix_fallocate(fd, 0, SECTORS * DRV_SECTOR), 0);
+	close(fd);
+	blk_rig(&tp, &blk, TP_COPY, TARGET ",discard=0", TP_ALL, 16);
+	assert_false(tp.features & VG_FEATURE(VIRTIO_BLK_F_DISCARD));
+	assert_true(tp.features & VG_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES));
+	assert_int_equal(vg_dev_config_read(&tp.dev, 0, &c, 60), 0);
+	assert_int_equal(c.write_zeroes_may_unmap, 0);
+	assert_int_equal(drv_blk_write_zeroes(&blk, 0, SECTORS, true), 0);
+	assert_true(drv_blk_discard(&blk, 0, SECTORS) < 0);
+	assert_true(allocated(IMAGE) >= SECTORS * DRV_SECTOR);
+	tp_close(&tp);
+}
+
+/* ---- alignment ------------------------------------------------------------- */
+
+/* VIRTIO asks no alignment of buffers; O_DIRECT does. */
+static void test_buffers_anywhere(void **state)
+{
+	static const unsigned at[] = { 0, 2048, 512, 256, 16, 8, 4, 1, 3 };
+	static uint8_t back[65536];
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	for (unsigned readonly = 0; readonly < 2; readonly++) {
+		blk_rig(&tp, &blk, TP_DIRECT,
+			readonly ? TARGET ",direct,readonly" : TARGET ",direct", TP_ALL, 64);
+		assert_int_equal(drv_alloc(&tp.flat.mem, 128 * 1024, 4096, true, &b), 0);
+		for (size_t i = 0; i < COUNT(at); i++) {
+			struct drv_buf odd = b;
+
+			odd.addr += at[i];
+			fill((uint8_t *)b.virt + at[i], sizeof(back), readonly ? 8 : (unsigned)i);
+			memcpy(back, (uint8_t *)b.virt + at[i], sizeof(back));
+			if (!readonly)
+				assert_int_equal(request(&blk, VIRTIO_BLK_T_OUT, 3, &odd, 32768, 2,
+							 false, 0),
+						 0);
+			memset(b.virt, 0, b.len);
+			/* In pieces that are no blocks, either. */
+			assert_int_equal(
+				request(&blk, VIRTIO_BLK_T_IN, 3, &odd, 4096 + 128, 8, true, 0), 0);
+			assert_memory_equal((uint8_t *)b.virt + at[i], back, 8 * (4096 + 128));
+		}
+		drv_free(&tp.flat.mem, &b);
+		assert_int_equal(tp.dev.stats->errors, 0);
+		tp_close(&tp);
+	}
+}
+
+/* Readers share their lock, so a successor may be at work while the disk still writes to where a dead
+ * worker told it to: that is never the guest's memory. What is no DMA ends with the process. */
+static void test_late_reads(void **state)
+{
+	static const struct {
+		const char *spec;
+		bool into_guest;
+	} rows[] = {
+		{ TARGET ",direct,readonly", false },
+		{ TARGET ",direct", true },
+		{ TARGET ",readonly", true },
+	};
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		blk_rig(&tp, &blk, TP_DIRECT, rows[i].spec, TP_ALL, 16);
+		assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
+		seen.memory = tp.memory;
+		seen.reads = seen.into_guest = 0;
+		assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 0, &b, 4096, 1, true, 0), 0);
+		assert_int_equal(seen.reads, 1);
+		assert_int_equal(seen.into_guest, rows[i].into_guest);
+		seen.memory = NULL;
+		drv_free(&tp.flat.mem, &b);
+		tp_close(&tp);
+	}
+}
+
+/* Runs a script; its first line, if any, goes to @line. Return: whether it went well. */
+static bool script(const char *text, char *line, size_t size)
+{
+	FILE *f = popen(text, "r");
+	bool ok;
+
+	assert_non_null(f);
+	if (line && !fgets(line, (int)size, f))
+		line[0] = '\0';
+	if (line)
+		line[strcspn(line, "\n")] = '\0';
+	ok = pclose(f) == 0;
+	return ok;
+}
+
+static char loop_name[64]; /* of this test; "": none */
+
+/* Whatever became of the test. */
+static int put_away(void **state)
+{
+	char text[128];
+
+	(void)state;
+	umount("mnt");
+	snprintf(text, sizeof(text), "losetup -d %s", loop_name);
+	if (loop_name[0] && !script(text, NULL, 0))
+		return -1;
+	loop_name[0] = '\0';
+	return 0;
+}
+
+/* A loop device for this test. Return: its name */
+static const char *loop_device(const char *options)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		 "exec 2>/dev/null; rm -f back.img; truncate -s 32M back.img && "
+		 "losetup %s -f --show back.img",
+		 options);
+	if (geteuid() != 0 || !script(text, loop_name, sizeof(loop_name))) {
+		loop_name[0] = '\0';
+		skip(); /* not root, or no loop devices here */
+	}
+	return loop_name;
+}
+
+/* Mount @what on `mnt`, seen by this process and its children only. */
+static bool mount_here(const char *what, const char *options, bool mkfs)
+{
+	char text[256];
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return false;
+	snprintf(text, sizeof(text), "exec 2>&1; mkdir -p mnt; %s%s && mount -o %s %s mnt",
+		 mkfs ? "mkfs.ext4 -q -F " : ": ", what, options, what);
+	return script(text, NULL, 0);
+}
+
+/* An image on a disk of 4096-byte blocks, with O_DIRECT: the guest sees 512 as before. */
+static void test_large_blocks(void **state)
+{
+	enum { N = 48 };
+	static struct drv_blk_req req[N];
+	static uint8_t data[N * 512], back[N * 512], whole[65536];
+	struct virtio_blk_config c;
+	struct drv_used used;
+	struct drv_blk blk;
+	struct drv_buf b;
+	const char *name;
+	struct tp tp;
+
+	(void)state;
+	name = loop_device("-b 4096");
+	if (!mount_here(name, "rw", true))
+		skip();
+	assert_true(script("truncate -s 1M mnt/disk.img", NULL, 0));
+	blk_rig(&tp, &blk, TP_DIRECT, "blk,target=mnt/disk.img,direct", TP_ALL, 256);
+	assert_int_equal(vg_dev_config_read(&tp.dev, 0, &c, 60), 0);
+	assert_int_equal(le32toh(c.blk_size), 512);
+	assert_int_equal(c.physical_block_exp, 3);
+	fill(data, 1024, 1);
+	assert_int_equal(drv_blk_write(&blk, 1, data, 512), 0);
+	assert_int_equal(drv_blk_read(&blk, 0, back, 1536), 0);
+	assert_memory_equal(back + 512, data, 512);
+	assert_int_equal(drv_blk_write(&blk, 7, data, 1024), 0);
+	assert_int_equal(drv_blk_read(&blk, 7, back, 1024), 0);
+	assert_memory_equal(back, data, 1024);
+	/* Sector by sector, all at once, aligned ones among them: none loses its neighbour's. */
+	assert_int_equal(drv_alloc(&tp.flat.mem, sizeof(data), 4096, true, &b), 0);
+	for (unsigned round = 0; round < 8; round++) {
+		fill(b.virt, sizeof(data), round);
+		memcpy(data, b.virt, sizeof(data));
+		for (unsigned i = 0; i < N; i++) {
+			unsigned n = i == 16 ? 8 : 1; /* 16 to 23 as one */
+
+			if (i > 16 && i < 24)
+				continue;
+			req[i] = (struct drv_blk_req){ .type = VIRTIO_BLK_T_OUT,
+						       .sector = 64 + i,
+						       .seg = { { b.addr + i * 512, n * 512 } },
+						       .segs = 1 };
+			assert_int_equal(drv_blk_submit(&blk, &req[i]), 0);
+		}
+		tp_kick(&tp, 0);
+		for (unsigned i = 0; i < N - 7; i++) {
+			tp_wait(&tp, 0, &used);
+			assert_int_equal(drv_blk_finish(&blk, &used)->result, 0);
+		}
+		assert_int_equal(drv_blk_read(&blk, 64, back, sizeof(back)), 0);
+		assert_memory_equal(back, data, sizeof(data));
+	}
+	drv_free(&tp.flat.mem, &b);
+	/* Larger than a bounce buffer, at an odd sector; zeroes across blocks. */
+	seen.no_fallocate = true;
+	fill(whole, sizeof(whole), 3);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(drv_blk_write(&blk, 129 + i * 128, whole, sizeof(whole)), 0);
+	assert_int_equal(drv_blk_write_zeroes(&blk, 130, 1022, false), 0);
+	assert_int_equal(drv_blk_read(&blk, 129, back, 1024), 0);
+	assert_memory_equal(back, whole, 512);
+	for (unsigned i = 512; i < 1024; i++)
+		assert_int_equal(back[i], 0);
+	assert_int_equal(drv_blk_read(&blk, 1151, back, 1024), 0);
+	assert_memory_equal(back + 512, whole + 65536 - 512, 512);
+	assert_int_equal(back[0], 0);
+	assert_int_equal(tp.dev.stats->errors, 0);
+	tp_close(&tp);
+	/* What direct I/O cannot write at the end goes by way of the page cache. */
+	assert_true(script("truncate -s 1049088 mnt/disk.img", NULL, 0));
+	blk_rig(&tp, &blk, TP_DIRECT, "blk,target=mnt/disk.img,direct", TP_ALL, 16);
+	assert_int_equal(drv_blk_write(&blk, 2048, data, 512), 0);
+	assert_int_equal(drv_blk_read(&blk, 2048, back, 512), 0);
+	assert_memory_equal(back, data, 512);
+	assert_int_equal(drv_blk_write(&blk, 2049, data, 512), -EIO);
+	tp_close(&tp);
+}
+
+/* ---- block devices ---------------------------------------------------------- */
+
+static void expect_error(const char *spec, int error, const char *word);
+
+/* What is discarded is given back by the device, by either way to tell it. */
+static void test_device_discard(void **state)
+{
+	static uint8_t data[65536];
+	const char *name;
+	char spec[128];
+	struct virtio_blk_config c;
+	struct drv_blk blk;
+	struct tp tp;
+
+	(void)state;
+	name = loop_device("");
+	snprintf(spec, sizeof(spec), "blk,target=%s", name);
+	for (unsigned old_kernel = 0; old_kernel < 2; old_kernel++) {
+		seen.no_discard = old_kernel;
+		blk_rig(&tp, &blk, TP_COPY, spec, TP_ALL, 16);
+		assert_true(tp.features & VG_FEATURE(VIRTIO_BLK_F_DISCARD));
+		assert_int_equal(vg_dev_config_read(&tp.dev, 0, &c, 60), 0);
+		assert_true(le32toh(c.max_discard_sectors) > 0);
+		assert_true(le32toh(c.discard_sector_alignment) >= 1);
+		fill(data, sizeof(data), 1);
+		for (unsigned i = 0; i < 32; i++)
+			assert_int_equal(drv_blk_write(&blk, i * 128, data, sizeof(data)), 0);
+		assert_int_equal(drv_blk_flush(&blk), 0);
+		assert_true(allocated("back.img") >= 2 << 20);
+		assert_int_equal(drv_blk_discard(&blk, 0, 32 * 128), 0);
+		assert_int_equal(seen.discards, 1 + old_kernel);
+		assert_true(allocated("back.img") < 1 << 20);
+		assert_int_equal(drv_blk_write_zeroes(&blk, 0, 128, true), 0);
+		assert_int_equal(drv_blk_write_zeroes(&blk, 1, 3, false), 0);
+		assert_int_equal(tp.dev.stats->errors, 0);
+		tp_close(&tp);
+	}
+}
+
+/* What this machine has mounted is not served, under whatever name. */
+static void test_mounted(void **state)
+{
+	const char *name;
+	char spec[128], copy[128];
+	struct stat st;
+	struct tp tp;
+
+	(void)state;
+	name = loop_device("");
+	if (!mount_here(name, "rw", true))
+		skip();
+	assert_int_equal(stat(name, &st), 0);
+	unlink("node");
+	assert_int_equal(mknod("node", S_IFBLK | 0600, st.st_rdev), 0);
+	snprintf(spec, sizeof(spec), "blk,target=%s", name);
+	expect_error(spec, -EBUSY, "is mounted on");
+	expect_error("blk,target=node", -EBUSY, "is mounted on");
+	expect_error("blk,target=back.img", -EBUSY, "is mounted on");
+	snprintf(spec, sizeof(spec), "blk,target=%s,readonly", name);
+	expect_error(spec, -EBUSY, "is mounted on");
+	expect_error("blk,target=back.img,readonly", -EBUSY, "is mounted on");
+	/* Mounted read-only, it can be shared by readers; by no writer. */
+	assert_int_equal(umount("mnt"), 0);
+	snprintf(copy, sizeof(copy), "mount -o ro,noload %s mnt", name);
+	assert_true(script(copy, NULL, 0));
+	tp_open(&tp, TP_COPY, spec);
+	tp_close(&tp);
+	tp_open(&tp, TP_COPY, "blk,target=back.img,readonly");
+	tp_close(&tp);
+	snprintf(spec, sizeof(spec), "blk,target=%s", name);
+	expect_error(spec, -EBUSY, "readonly");
+}
+
+/* One device by two nodes is one device: one writer, or readers. */
+static void test_two_nodes(void **state)
+{
+	const char *name;
+	char spec[128];
+	struct stat st;
+	struct tp tp, second;
+
+	(void)state;
+	name = loop_device("");
+	assert_int_equal(stat(name, &st), 0);
+	unlink("node");
+	assert_int_equal(mknod("node", S_IFBLK | 0600, st.st_rdev), 0);
+	snprintf(spec, sizeof(spec), "blk,target=%s", name);
+	tp_open(&tp, TP_COPY, "blk,target=node");
+	expect_error(spec, -EBUSY, "in use");
+	expect_error("blk,target=node,readonly", -EBUSY, "in use");
+	tp_close(&tp);
+	snprintf(spec, sizeof(spec), "blk,target=%s,readonly", name);
+	tp_open(&tp, TP_COPY, spec);
+	tp_open(&second, TP_COPY, "blk,target=node,readonly");
+	tp_close(&second);
+	expect_error("blk,target=node", -EBUSY, "in use");
+	tp_close(&tp);
+	tp_open(&tp, TP_COPY, "blk,target=node");
+	tp_close(&tp);
+}
+
+/* udev looks at a device for a moment, with a shared lock on its node. */
+static void test_udev_looks(void **state)
+{
+	const char *name;
+	char spec[128];
+	struct tp tp;
+	pid_t pid;
+	int fd, status;
+
+	(void)state;
+	name = loop_device("");
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(fd, LOCK_SH), 0);
+	pid = fork();
+	if (pid == 0) {
+		usleep(700000);
+		_exit(0); /* the lock is the open file's: the last to close it ends it */
+	}
+	close(fd);
+	snprintf(spec, sizeof(spec), "blk,target=%s", name);
+	tp_open(&tp, TP_COPY, spec);
+	tp_close(&tp);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
+/* ---- images of other formats ------------------------------------------------ */
+
+static void test_formats(void **state)
+{
+	char text[256];
+	struct tp tp;
+	int fd;
+
+	(void)state;
+	expect_error(TARGET ",format=qcow2", -EINVAL, "raw");
+	fd = open(IMAGE, O_RDWR);
+	assert_int_equal(pwrite(fd, "QFI\xfb\0\0\0\3", 8, 0), 8);
+	close(fd);
+	for (unsigned direct = 0; direct < 2; direct++) {
+		tp_open(&tp, TP_COPY, direct ? TARGET ",direct" : TARGET);
+		tp.dev.ops->describe(&tp.dev, text, sizeof(text));
+		assert_non_null(strstr(text, "looks like qcow2"));
+		tp_close(&tp);
+	}
+	tp_open(&tp, TP_COPY, TARGET ",format=raw");
+	tp.dev.ops->describe(&tp.dev, text, sizeof(text));
+	assert_null(strstr(text, "qcow2"));
 	tp_close(&tp);
 }
 
@@ -753,7 +1309,7 @@ static void test_user_errors(void **state)
 	}
 }
 
-#define TEST(f) cmocka_unit_test_setup(f, make_image)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make_image, put_away)
 
 int main(void)
 {
@@ -777,6 +1333,18 @@ int main(void)
 		TEST(test_disk_full),
 		TEST(test_io_errors),
 		TEST(test_reset_in_flight),
+		TEST(test_zeroes_are_durable),
+		TEST(test_no_flush_is_write_through),
+		TEST(test_zeroes_every_way),
+		TEST(test_no_discard),
+		TEST(test_buffers_anywhere),
+		TEST(test_late_reads),
+		TEST(test_large_blocks),
+		TEST(test_device_discard),
+		TEST(test_mounted),
+		TEST(test_two_nodes),
+		TEST(test_udev_looks),
+		TEST(test_formats),
 		TEST(test_user_errors),
 	};
 

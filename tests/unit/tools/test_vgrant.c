@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -457,6 +458,26 @@ static void check_passes_what_is_right(void **state)
 	assert_out("warning: it has no vgrant");
 }
 
+/* An image of another format: a warning, which format=raw silences. */
+static void check_looks_at_images(void **state)
+{
+	char image[PATH_MAX], text[PATH_MAX + 128];
+	FILE *f = fopen("disk.qcow2", "w");
+
+	(void)state;
+	assert_non_null(f);
+	assert_int_equal(fwrite("QFI\xfb", 1, 4, f), 4);
+	fclose(f);
+	assert_non_null(realpath("disk.qcow2", image));
+	snprintf(text, sizeof(text), "name='x'\nvgrant = [ 'blk,target=%s' ]\n", image);
+	assert_int_equal(check(text), 0);
+	assert_out("looks like qcow2");
+	snprintf(text, sizeof(text), "name='x'\nvgrant = [ 'blk,target=%s,format=raw' ]\n", image);
+	assert_int_equal(check(text), 0);
+	assert_out("no mistakes");
+	assert_null(strstr(out, "looks like"));
+}
+
 #define SERVED(f) cmocka_unit_test_setup_teardown(f, start_server, stop_server)
 
 int main(void)
@@ -467,6 +488,7 @@ int main(void)
 		cmocka_unit_test(help_needs_no_daemon),
 		cmocka_unit_test(check_finds_mistakes),
 		cmocka_unit_test(check_passes_what_is_right),
+		cmocka_unit_test(check_looks_at_images),
 		SERVED(the_table_is_aligned),
 		SERVED(list_has_forms_for_programs_and_for_the_curious),
 		SERVED(attach_waits_for_the_device_to_be_opened),

@@ -22,6 +22,14 @@ for g in pv pvh; do
 done
 truncate -s 24M loop.img && mkfs.ext4 -q -F loop.img
 losetup -D; losetup /dev/loop0 loop.img
+# A thin volume: what is discarded there goes back to its pool, in blocks of 64 KiB.
+modprobe dm-thin-pool && truncate -s 4M thin.meta && truncate -s 32M thin.data
+meta=$(losetup -f --show thin.meta) data=$(losetup -f --show thin.data)
+dmsetup create --noudevsync tpool --table "0 65536 thin-pool $meta $data 128 0"
+dmsetup mknodes # no udev here
+dmsetup message tpool 0 "create_thin 0"
+dmsetup create --noudevsync thin --table "0 32768 thin /dev/mapper/tpool 0"
+dmsetup mknodes
 head -c 1M /dev/urandom >ro.img
 md5sum ro.img | cut -c1-32 >ro.sum
 EOS
@@ -53,16 +61,20 @@ EOS
 }
 fsync_file='fsync_file() { dd if=/dev/zero of="$1.more" bs=4k count=10 conv=fsync 2>&1; }'
 { echo "$fsync_file" && script 2; } >"$T/pv.main"
-{ echo "$fsync_file" && script 1; } >"$T/pvh.main"
+{ echo "$fsync_file" && script 1 && cat <<'EOS'; } >"$T/pvh.main"
+thin=$(disk thin)
+check "a thin volume is written" dd if=/dev/urandom of=$thin bs=64k count=64 conv=fsync
+check "and a part of it discarded" blkdiscard -o 1048576 -l 2097152 $thin
+EOS
 disks() {
 	echo "vgrant = [ 'blk,target=/root/$1-tree.img,serial=tree$2', 'blk,target=$3,serial=other,packed=0$2',
-		'blk,target=/root/ro.img,readonly,serial=ro', 'blk,target=/root/$1-raw.img,serial=raw,queues=$4$5' ]"
+		'blk,target=/root/ro.img,readonly,serial=ro', 'blk,target=/root/$1-raw.img,serial=raw,queues=$4$5'${6:+, $6} ]"
 }
 dom0 'truncate -s 24M /root/pvh-other.img && mkfs.ext4 -q -F /root/pvh-other.img'
 quick pv --type pv --vcpus 2 --script "$T/pv.main" \
 	--config "$(disks pv '' /dev/loop0 2 ',packed=0')"
 quick pvh --type pvh --kernel backports --script "$T/pvh.main" \
-	--config "$(disks pvh ',direct' /root/pvh-other.img 2 ',queue-size=64')"
+	--config "$(disks pvh ',direct' /root/pvh-other.img 2 ',queue-size=64' "'blk,target=/dev/mapper/thin,serial=thin'")"
 
 ok "vgrantd starts" vgrantd_start
 ok "a PVH guest is created" guest start pvh
@@ -92,18 +104,21 @@ for g in pv pvh; do
 	is "$(dom0 hammer --sum /root/$g-raw.img 4)" "$sum" "$g: dom0 finds in the image what was written"
 done
 
+is "$(dom0 'dmsetup status tpool' | cut -d' ' -f6)" "32/512" \
+	"of the 64 blocks that were written to a thin volume, the pool has those back that were discarded"
 is "$(dom0 "xl destroy pv; xl destroy pvh" 2>&1)" "" "xl destroy has nothing to complain about"
 until_dom0 30 '! vgrant list --brief | grep -q .'
 is "$(dom0 'vgrant list --brief')" "" "no device is left"
 is "$(dom0 'xenstore-ls /local/domain/0/backend/virtio 2>&1')" "" "nor a node in xenstore"
 is "$(dom0 'ls /run/vgrant | grep record')" '' "nor a record"
-ok "the file systems are clean" dom0 'losetup -d /dev/loop0; cd /root
+ok "the thin volume is nobody's any more" dom0 'dmsetup remove --noudevsync thin && dmsetup remove --noudevsync tpool'
+ok "the file systems are clean" dom0 'losetup -D; cd /root
 	for i in pv-tree pvh-tree loop pvh-other; do e2fsck -fn $i.img || exit; done'
 for g in pv pvh; do
 	is "$(dom0 "debugfs -R 'cat out/numbers' /root/$g-tree.img 2>/dev/null | md5sum
 		debugfs -R 'cat large' /root/$g-tree.img 2>/dev/null | md5sum
-		debugfs -R 'cat out/devices/blk.c' /root/$g-tree.img 2>/dev/null | md5sum")" \
-		"$(seq 100000 | md5sum; md5sum <"$T/tree/large"; md5sum <"$T/tree/backend/devices/blk.c")" \
+		debugfs -R 'cat out/devices/blk/blk.c' /root/$g-tree.img 2>/dev/null | md5sum")" \
+		"$(seq 100000 | md5sum; md5sum <"$T/tree/large"; md5sum <"$T/tree/backend/devices/blk/blk.c")" \
 		"$g: dom0 reads the files that the guest wrote"
 done
 for i in loop pvh-other; do

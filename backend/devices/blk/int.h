@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * int.h - what blk.c (the device), queue.c (a turn of a queue) and request.c
+ * (one request) share; nobody else includes it
+ */
+#ifndef VG_BLK_INT_H
+#define VG_BLK_INT_H
+
+#include <linux/virtio_blk.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/images/image.h"
+#include "backend/memory/data.h"
+#include "backend/virtio/device.h"
+#include "backend/virtio/pace.h"
+
+enum {
+	SECTOR = 512, /* unit of all sector numbers, 5.2.4 */
+};
+
+struct blk_queue;
+
+struct blk_req {
+	struct vg_image_req io;
+	struct blk_queue *bq;
+	struct blk_req *next; /* free list, or done list */
+	struct vg_chain *chain;
+	struct virtio_blk_outhdr hdr; /* as the guest wrote it, copied once */
+	struct virtio_blk_discard_write_zeroes range;
+	struct vg_data data;
+	bool has_data;
+	bool decided;	 /* its status is known: on the done list */
+	uint32_t type;	 /* VIRTIO_BLK_T_* */
+	uint64_t offset; /* bytes, of the image */
+	size_t len;	 /* bytes of data */
+	uint8_t status;	 /* VIRTIO_BLK_S_* */
+};
+
+struct blk_queue {
+	struct vg_dev *dev;
+	struct blk *blk;
+	unsigned q;
+	struct blk_req *reqs; /* one for each descriptor: a chain takes at least one */
+	struct blk_req *free;
+	struct blk_req *done, **done_tail;
+	struct vg_deferred complete;
+	struct vg_image_channel disk;
+	unsigned inflight;	/* given to the disk */
+	struct vg_batch *batch; /* of the running turn: never kept over a turn */
+	bool stopping;
+	bool stopped;	 /* nothing of it is under way, and its memory is given back */
+	bool starved;	 /* bounce memory ran out: go on when something completes */
+	unsigned n_done; /* on the done list */
+	struct vg_pace pace;
+	int64_t gather_until;  /* requests in the ring are taken by then, ns; 0: at once */
+	int64_t hold_until;    /* the driver is told by then of what is done; 0: nothing waits */
+	struct vg_timer timer; /* runs while something waits */
+	int64_t timer_at;
+};
+
+struct blk {
+	struct vg_image *img;
+	struct virtio_blk_config config; /* little-endian, as the guest reads it; but for wce */
+	char serial[VIRTIO_BLK_ID_BYTES];
+	atomic_bool write_through;		      /* set by the main context, read by all */
+	size_t map_from;			      /* bytes; see struct vg_mem */
+	bool wait_is_set;			      /* by the user */
+	int64_t wait_ns;			      /* 0: never wait */
+	struct vg_ratelimit io_errors[VG_MAX_QUEUES]; /* a queue's, over its resets */
+	struct blk_queue queue[VG_MAX_QUEUES];
+};
+/* ---- request.c ---------------------------------------------------------- */
+
+/** blk_req_get - a free request of @bq, for @c; there is one for each chain that can be popped */
+struct blk_req *blk_req_get(struct blk_queue *bq, struct vg_chain *c);
+void blk_req_put(struct blk_req *r);
+
+/** blk_req_done - it is decided; what the guest must see is copied at the end of the turn */
+void blk_req_done(struct blk_req *r, uint8_t status);
+
+/**
+ * blk_req_parse - decide on the copied header, and make data available
+ *
+ * Return: 0, or -ENOBUFS: put the chain back and go on later.
+ */
+int blk_req_parse(struct blk_req *r, struct vg_batch *batch);
+
+/** blk_req_submit - give it to the disk */
+void blk_req_submit(struct blk_req *r);
+
+/** blk_req_io_done - the disk has done it */
+void blk_req_io_done(struct vg_image_req *io, int error);
+
+/** blk_req_written - bytes written to the device-writable part, for the used ring (2.7.8) */
+uint32_t blk_req_written(const struct blk_req *r);
+
+/** blk_req_put_status - queue copying its status byte to the guest */
+void blk_req_put_status(struct blk_req *r, struct vg_batch *batch);
+
+/** blk_req_count - count what completed */
+void blk_req_count(struct blk_req *r);
+
+/* ---- queue.c ------------------------------------------------------------ */
+
+/* As struct vg_device_ops has them. */
+void blk_queue_ready(struct vg_dev *dev, unsigned q);
+void blk_start_queue(struct vg_dev *dev, unsigned q);
+void blk_stop_queue(struct vg_dev *dev, unsigned q);
+
+#endif /* VG_BLK_INT_H */

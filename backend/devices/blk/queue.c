@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * queue.c - a turn of a queue: take what is there, answer what is done, and when
+ * to look and to tell again; see blk.c
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/base/container.h"
+#include "backend/devices/blk/int.h"
+
+enum {
+	BATCH = 64, /* chains taken in one go */
+};
+
+static void process(struct blk_queue *bq);
+static void try_stop(struct blk_queue *bq);
+
+/* Something waits, until @when. A timer that runs until sooner is left alone, and started again by
+ * wait_is_over(): waits begin more often than they last until their end. */
+static void wait_begins(struct blk_queue *bq, int64_t now, int64_t when)
+{
+	if (bq->timer.tether && bq->timer_at <= when)
+		return;
+	bq->timer_at = when;
+	vg_loop_timer(bq->dev->loop, &bq->timer, when > now ? when - now : 0);
+}
+
+static void wait_is_over(struct vg_timer *t)
+{
+	struct blk_queue *bq = container_of(t, struct blk_queue, timer);
+	int64_t now = vg_now_ns(), when = bq->gather_until;
+
+	if (!when || (bq->hold_until && bq->hold_until < when))
+		when = bq->hold_until;
+	if (!when)
+		return;
+	if (now < when)
+		wait_begins(bq, now, when);
+	else
+		vg_loop_defer(bq->dev->loop, &bq->complete);
+}
+
+/* Whether what is done had better wait for more of what the disk has. */
+static bool hold_back(struct blk_queue *bq)
+{
+	int64_t now;
+
+	if (!bq->blk->wait_ns || bq->stopping || bq->starved || bq->inflight < VG_PACE_START ||
+	    bq->n_done >= bq->inflight)
+		return false;
+	now = vg_now_ns();
+	if (!bq->hold_until)
+		bq->hold_until = now + vg_pace_wait(&bq->pace, bq->blk->wait_ns);
+	if (now >= bq->hold_until)
+		return false;
+	wait_begins(bq, now, bq->hold_until);
+	return true;
+}
+
+/* Whether the next requests had better gather: a disk that has none was faster than the driver. While
+ * it has some, each is given to it as soon as it is seen. */
+static bool gathers(struct blk_queue *bq)
+{
+	int64_t now;
+
+	if (bq->stopping || bq->inflight || bq->pace.ahead < 2)
+		return false;
+	now = vg_now_ns();
+	if (now >= bq->gather_until || vg_dev_rearm_after(bq->dev, bq->q, bq->pace.ahead))
+		return false;
+	wait_begins(bq, now, bq->gather_until);
+	return true;
+}
+
+/* End of a turn: everything that completed goes to the guest with one copy, one notification. */
+static void complete_all(struct vg_deferred *d)
+{
+	struct blk_queue *bq = container_of(d, struct blk_queue, complete);
+	struct vg_dev *dev = bq->dev;
+	struct vg_batch *batch = bq->batch;
+	struct blk_req *done = bq->done;
+	bool starved = bq->starved;
+
+	if (hold_back(bq)) {
+		process(bq);
+		return;
+	}
+	bq->done = NULL;
+	bq->done_tail = &bq->done;
+	bq->n_done = 0;
+	bq->hold_until = 0;
+	vg_batch_init(batch, dev->mem);
+	for (struct blk_req *r = done; r; r = r->next) {
+		if (r->has_data && r->status == VIRTIO_BLK_S_OK)
+			vg_data_finish(&r->data, batch, r->len);
+		blk_req_put_status(r, batch);
+	}
+	if (vg_batch_run(batch) < 0) {
+		/* Some data did not reach its buffer: that request must not read as done. */
+		for (struct blk_req *r = done; r; r = r->next) {
+			if (!r->chain->error)
+				continue;
+			r->chain->error = 0;
+			r->status = VIRTIO_BLK_S_IOERR;
+			blk_req_put_status(r, batch);
+			vg_batch_run(batch);
+			if (r->chain->error)
+				vg_dev_fault(dev,
+					     "queue %u: the status byte of a request cannot be "
+					     "written: %s",
+					     bq->q, strerror(-r->chain->error));
+		}
+	}
+	while (done) {
+		struct blk_req *r = done;
+
+		done = r->next;
+		if (r->has_data)
+			vg_data_end(&r->data);
+		blk_req_count(r);
+		vg_vq_push(vg_dev_vq(dev, bq->q), r->chain, blk_req_written(r));
+		blk_req_put(r);
+	}
+	vg_dev_flush(dev, bq->q);
+	/* What could not be taken for want of bounce memory, or of the engine's room for long chains,
+	 * may be taken now; no notification will come for it (vg_vq_pop). */
+	bq->starved = false;
+	if (bq->stopping)
+		try_stop(bq);
+	else if (starved || !gathers(bq))
+		process(bq);
+}
+
+/* ---- taking requests ---------------------------------------------------- */
+
+/* One batch of chains that have been popped. Return: how many could be taken, of @n. */
+static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
+{
+	struct vg_batch *batch = bq->batch;
+	struct blk_req *reqs[BATCH];
+	unsigned taken = n;
+
+	vg_batch_init(batch, bq->dev->mem);
+	for (unsigned i = 0; i < n; i++) {
+		struct vg_chain *c = chains[i];
+
+		if (c->out_len < sizeof(reqs[i]->hdr) || c->in_len < 1) {
+			vg_dev_fault(bq->dev, "queue %u: a request without header or status byte",
+				     bq->q);
+			vg_batch_run(batch);
+			for (unsigned k = 0; k < i; k++)
+				blk_req_put(reqs[k]);
+			return n; /* nothing of them is answered before the reset */
+		}
+		reqs[i] = blk_req_get(bq, c);
+		vg_chain_read(batch, c, 0, &reqs[i]->hdr, sizeof(reqs[i]->hdr));
+		if (c->out_len == sizeof(reqs[i]->hdr) + sizeof(reqs[i]->range))
+			vg_chain_read(batch, c, sizeof(reqs[i]->hdr), &reqs[i]->range,
+				      sizeof(reqs[i]->range));
+	}
+	vg_batch_run(batch);
+	for (unsigned i = 0; i < taken; i++) {
+		if (chains[i]->error) {
+			chains[i]->error = 0;
+			blk_req_done(reqs[i], VIRTIO_BLK_S_IOERR);
+		} else if (blk_req_parse(reqs[i], batch) == -ENOBUFS) {
+			taken = i;
+		}
+	}
+	vg_batch_run(batch); /* data of writes */
+	for (unsigned i = 0; i < taken; i++) {
+		struct blk_req *r = reqs[i];
+
+		if (r->decided)
+			continue;
+		if (chains[i]->error) {
+			chains[i]->error = 0;
+			blk_req_done(r, VIRTIO_BLK_S_IOERR);
+			continue;
+		}
+		bq->inflight++;
+		blk_req_submit(r);
+	}
+	for (unsigned i = taken; i < n; i++)
+		blk_req_put(reqs[i]);
+	return taken;
+}
+
+/* @all chains were taken since it was last asked. Return: whether there are more. */
+static bool rearm(struct blk_queue *bq, unsigned *all)
+{
+	struct vg_dev *dev = bq->dev;
+	int64_t limit = bq->blk->wait_ns, now;
+
+	if (!limit || !vg_dev_has(dev, VG_F_EVENT_IDX))
+		return vg_dev_rearm(dev, bq->q);
+	now = vg_now_ns();
+	vg_pace_took(&bq->pace, *all, bq->inflight, dev->queue[bq->q].size / 2, now, limit,
+		     bq->gather_until && now >= bq->gather_until);
+	*all = 0;
+	if (bq->pace.ahead < 2) {
+		bq->gather_until = 0;
+		return vg_dev_rearm(dev, bq->q);
+	}
+	bq->gather_until = now + vg_pace_wait(&bq->pace, limit);
+	wait_begins(bq, now, bq->gather_until);
+	return vg_dev_rearm_after(dev, bq->q, bq->pace.ahead);
+}
+
+static void process(struct blk_queue *bq)
+{
+	struct vg_chain *chains[BATCH];
+	unsigned n, taken, all = 0;
+
+	if (bq->stopping || bq->starved || !vg_dev_vq(bq->dev, bq->q))
+		return;
+	do {
+		vg_vq_quiet(vg_dev_vq(bq->dev, bq->q));
+		while ((n = vg_dev_pop(bq->dev, bq->q, chains, BATCH)) > 0) {
+			taken = take(bq, chains, n);
+			while (n > taken)
+				vg_vq_unpop(vg_dev_vq(bq->dev, bq->q), chains[--n]);
+			all += n;
+			if (taken < n || n == 0) {
+				bq->starved = true;
+				return;
+			}
+		}
+	} while (rearm(bq, &all));
+}
+void blk_queue_ready(struct vg_dev *dev, unsigned q)
+{
+	struct blk *blk = dev->priv;
+
+	process(&blk->queue[q]);
+}
+/* ---- starting, stopping ------------------------------------------------- */
+
+void blk_start_queue(struct vg_dev *dev, unsigned q)
+{
+	struct blk *blk = dev->priv;
+	struct blk_queue *bq = &blk->queue[q];
+	uint32_t size = dev->queue[q].size;
+
+	*bq = (struct blk_queue){ .dev = dev, .blk = blk, .q = q };
+	bq->done_tail = &bq->done;
+	bq->complete.run = complete_all;
+	bq->timer.expired = wait_is_over;
+	bq->reqs = calloc(size, sizeof(*bq->reqs));
+	bq->batch = malloc(sizeof(*bq->batch));
+	if (!bq->reqs || !bq->batch || vg_image_channel_open(blk->img, dev->loop, &bq->disk) < 0) {
+		vg_error("queue %u: out of memory for %u requests", q, size);
+		vg_dev_fault(dev, "queue %u cannot start", q);
+		bq->stopping = true;
+		return;
+	}
+	for (uint32_t i = 0; i < size; i++) {
+		bq->reqs[i].io.done = blk_req_io_done;
+		bq->reqs[i].bq = bq;
+		blk_req_put(&bq->reqs[i]);
+	}
+}
+
+/* A queue that stops has stopped when all that was taken is answered. */
+static void try_stop(struct blk_queue *bq)
+{
+	if (!bq->stopping || bq->stopped || bq->inflight || bq->done)
+		return;
+	bq->stopped = true;
+	vg_loop_timer_stop(&bq->timer);
+	vg_loop_undefer(bq->dev->loop, &bq->complete);
+	vg_image_channel_close(&bq->disk);
+	free(bq->reqs);
+	free(bq->batch);
+	bq->reqs = NULL;
+	bq->batch = NULL;
+}
+
+/* What the disk has begun is finished first: a write that lands after the driver was told that the
+ * device has stopped could overwrite a later one. */
+void blk_stop_queue(struct vg_dev *dev, unsigned q)
+{
+	struct blk *blk = dev->priv;
+	struct blk_queue *bq = &blk->queue[q];
+
+	bq->stopping = true;
+	vg_loop_timer_stop(&bq->timer);
+	if (bq->done)
+		vg_loop_defer(dev->loop, &bq->complete);
+	try_stop(bq);
+	while (!bq->stopped) {
+		if (vg_loop_turn(dev->loop, bq->inflight > 0) < 0)
+			break;
+	}
+}

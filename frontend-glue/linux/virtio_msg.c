@@ -617,6 +617,31 @@ static int vm_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 	return ret;
 }
 
+#ifdef VG_FIND_VQS_ARRAYS
+static int vm_find_vqs_arrays(struct virtio_device *vdev, unsigned int nvqs,
+			      struct virtqueue *vqs[],
+			      vq_callback_t *callbacks[],
+			      const char *const names[], const bool *ctx,
+			      struct irq_affinity *desc)
+{
+	struct virtqueue_info *info;
+	unsigned int i;
+	int ret;
+
+	info = kcalloc(nvqs, sizeof(*info), GFP_KERNEL);
+	if (!info)
+		return -ENOMEM;
+	for (i = 0; i < nvqs; i++) {
+		info[i].name = names[i];
+		info[i].callback = callbacks[i];
+		info[i].ctx = ctx && ctx[i];
+	}
+	ret = vm_find_vqs(vdev, nvqs, vqs, info, desc);
+	kfree(info);
+	return ret;
+}
+#endif
+
 static int vm_disable_vq_and_reset(struct virtqueue *vq)
 {
 	struct virtio_msg_device *vmdev = to_vmdev(vq->vdev);
@@ -684,7 +709,11 @@ static const struct virtio_config_ops vm_config_ops = {
 	.get_status = vm_get_status,
 	.set_status = vm_set_status,
 	.reset = vm_reset,
+#ifdef VG_FIND_VQS_ARRAYS
+	.find_vqs = vm_find_vqs_arrays,
+#else
 	.find_vqs = vm_find_vqs,
+#endif
 	.del_vqs = vm_del_vqs,
 	.synchronize_cbs = vm_synchronize_cbs,
 	.get_features = vm_get_features,

@@ -72,7 +72,13 @@ MODULE_PARM_DESC(pool_threshold,
 
 #define VG_CLOSE_TIMEOUT 10 /* seconds from Closing to Closed */
 
-struct workqueue_struct *vg_workqueue;
+/*
+ * @work registers and unregisters devices, and waits for what their drivers wait
+ * for. @gone and @event end the requests of a dead device: swap may be on it, so
+ * there is always a thread for them, and they wait for nobody who needs memory.
+ */
+static struct workqueue_struct *vg_workqueue;
+struct workqueue_struct *vg_rescue;
 
 static struct vg_device *to_vg(struct device *dev)
 {
@@ -228,7 +234,7 @@ static void vg_gone_work(struct work_struct *work)
 		vg_break(vg, !again);
 	}
 	if (again)
-		mod_delayed_work(vg_workqueue, &vg->gone, HZ);
+		mod_delayed_work(vg_rescue, &vg->gone, HZ);
 }
 
 /* ---- work that moves a device along -------------------------------------- */
@@ -426,6 +432,9 @@ static void vg_connected(struct vg_device *vg)
 {
 	int ret = 0;
 
+	/* One that was not frozen has nothing that could be restored. */
+	if (vg->vmdev && !vg->vmdev->frozen)
+		vg_unregister(vg);
 	if (vg->vmdev) {
 		ret = virtio_msg_identify(vg->vmdev);
 		if (!ret && !vg->vmdev->stale)
@@ -566,7 +575,9 @@ static void vg_release(struct device *dev)
 	struct vg_device *vg = to_vg(dev);
 
 	vg_dma_exit(&vg->dma);
+	free_percpu(vg->counts);
 	kfree(vg);
+	module_put(THIS_MODULE);
 }
 
 static int vg_pm_freeze(struct device *dev)
@@ -650,6 +661,10 @@ static int vg_pm_thaw(struct device *dev)
 	return 0;
 }
 
+/*
+ * Only what Xen does when it suspends a guest: no S3, where a guest sleeps with
+ * its memory in place, and no image that the guest writes by itself (S4).
+ */
 static const struct dev_pm_ops vg_pm_ops = {
 	.freeze = vg_pm_freeze,
 	.thaw = vg_pm_thaw,
@@ -661,18 +676,30 @@ static const struct dev_pm_ops vg_pm_ops = {
  * the xenbus device: grant-virtio-<id>/{kicks,interrupts,granted,pooled,
  * pool_full,pool_pages}.
  */
-#define VG_ATTR(name, value)                                                   \
-	static ssize_t name##_show(struct device *dev,                         \
-				   struct device_attribute *attr, char *buf)   \
-	{                                                                      \
-		struct vg_device *vg = to_vg(dev);                             \
-                                                                               \
-		return sysfs_emit(buf, "%llu\n", (unsigned long long)(value)); \
-	}                                                                      \
+#define VG_ATTR(name, value)						\
+	static ssize_t name##_show(struct device *dev,			\
+				   struct device_attribute *attr,	\
+				   char *buf)				\
+	{								\
+		struct vg_device *vg = to_vg(dev);			\
+									\
+		return sysfs_emit(buf, "%llu\n",			\
+				  (unsigned long long)(value));		\
+	}								\
 	static DEVICE_ATTR_RO(name)
 
-VG_ATTR(kicks, atomic64_read(&vg->kicks));
-VG_ATTR(interrupts, atomic64_read(&vg->interrupts));
+#define vg_count(vg, field)						\
+	({								\
+		unsigned int _cpu;					\
+		u64 _sum = 0;						\
+									\
+		for_each_possible_cpu(_cpu)				\
+			_sum += per_cpu_ptr((vg)->counts, _cpu)->field;	\
+		_sum;							\
+	})
+
+VG_ATTR(kicks, vg_count(vg, kicks));
+VG_ATTR(interrupts, vg_count(vg, interrupts));
 VG_ATTR(granted, atomic64_read(&vg->dma.granted));
 VG_ATTR(pooled, READ_ONCE(vg->dma.pool.buffers));
 VG_ATTR(pool_full, READ_ONCE(vg->dma.pool.full));
@@ -707,6 +734,9 @@ static int vg_resume(struct xenbus_device *xdev)
 
 	cancel_delayed_work_sync(&vg->gone);
 	mutex_lock(&vg->life);
+	/* Given up before it could be frozen, and @gone had not run yet. */
+	if (vg->vmdev && !vg->vmdev->frozen)
+		vg_break(vg, true);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	mutex_unlock(&vg->life);
@@ -722,6 +752,8 @@ static int vg_probe(struct xenbus_device *xdev,
 	vg = kzalloc(sizeof(*vg), GFP_KERNEL);
 	if (!vg)
 		return -ENOMEM;
+	/* Until vg_release(): @dev may outlive the xenbus device. */
+	__module_get(THIS_MODULE);
 	vg->xdev = xdev;
 	vg->reconnect = true;
 	vg->dead = true;
@@ -739,7 +771,9 @@ static int vg_probe(struct xenbus_device *xdev,
 	vg->dev.parent = &xdev->dev;
 	vg->dev.type = &vg_device_type;
 	vg->dev.dma_mask = &vg->dma_mask;
-	ret = vg_dma_init(&vg->dma, &vg->dev, vg_dma_fault);
+	vg->dev.dma_parms = &vg->dma_parms;
+	vg->counts = alloc_percpu(struct vg_counts);
+	ret = vg->counts ? vg_dma_init(&vg->dma, &vg->dev, vg_dma_fault) : -ENOMEM;
 	if (!ret)
 		ret = dev_set_name(&vg->dev, "grant-%s", dev_name(&xdev->dev));
 	if (!ret)
@@ -788,7 +822,7 @@ static void vg_remove(struct xenbus_device *xdev)
 
 	WRITE_ONCE(vg->removing, true);
 	cancel_delayed_work_sync(&vg->again);
-	mod_delayed_work(vg_workqueue, &vg->gone, HZ);
+	mod_delayed_work(vg_rescue, &vg->gone, HZ);
 	if (vg_is_leaving(vg, vg_backend_state(vg))) {
 		vg_break(vg, false);
 		if (READ_ONCE(vg->phase) != VG_IDLE)
@@ -846,6 +880,12 @@ static int __init vg_init(void)
 	vg_workqueue = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
 	if (!vg_workqueue)
 		return -ENOMEM;
+	vg_rescue = alloc_workqueue(KBUILD_MODNAME "-gone",
+				    WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!vg_rescue) {
+		ret = -ENOMEM;
+		goto destroy;
+	}
 
 	/*
 	 * Registering waits until every device that the driver binds is
@@ -854,7 +894,7 @@ static int __init vg_init(void)
 	 */
 	ret = xenbus_register_frontend(&vg_driver);
 	if (ret)
-		goto fail;
+		goto destroy_rescue;
 	vg_driver.ids = vg_ids;
 	ret = driver_attach(&vg_driver.driver);
 	if (ret)
@@ -863,7 +903,9 @@ static int __init vg_init(void)
 
 unregister:
 	xenbus_unregister_driver(&vg_driver);
-fail:
+destroy_rescue:
+	destroy_workqueue(vg_rescue);
+destroy:
 	destroy_workqueue(vg_workqueue);
 	return ret;
 }
@@ -872,7 +914,10 @@ module_init(vg_init);
 static void __exit vg_exit(void)
 {
 	xenbus_unregister_driver(&vg_driver);
+	destroy_workqueue(vg_rescue);
 	destroy_workqueue(vg_workqueue);
+	/* The last release may be on its way out of our text. */
+	synchronize_rcu_tasks();
 }
 module_exit(vg_exit);
 

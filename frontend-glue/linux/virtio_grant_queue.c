@@ -20,7 +20,7 @@
  * @vq: the virtqueue
  * @port: event channel, used both ways
  * @irq: bound to it
- * @spurious: notifications in a row without a used buffer
+ * @spurious: notifications that brought no used buffer
  * @name: of the interrupt
  */
 struct vg_queue {
@@ -28,7 +28,7 @@ struct vg_queue {
 	struct virtqueue *vq;
 	evtchn_port_t port;
 	int irq;
-	unsigned int spurious;
+	struct vg_spurious spurious;
 	char name[32];
 };
 
@@ -36,11 +36,11 @@ static irqreturn_t vg_queue_interrupt(int irq, void *arg)
 {
 	struct vg_queue *q = arg;
 	unsigned int eoi = 0;
+	bool idle;
 
-	atomic64_inc(&q->vg->interrupts);
-	if (vring_interrupt(irq, q->vq) == IRQ_HANDLED)
-		q->spurious = 0;
-	else if (++q->spurious > VG_SPURIOUS_MAX)
+	this_cpu_inc(q->vg->counts->interrupts);
+	idle = vring_interrupt(irq, q->vq) != IRQ_HANDLED;
+	if (vg_spurious_add(&q->spurious, idle))
 		eoi = XEN_EOI_FLAG_SPURIOUS;
 	xen_irq_lateeoi(irq, eoi);
 	return IRQ_HANDLED;
@@ -50,7 +50,7 @@ static bool vg_notify(struct virtqueue *vq)
 {
 	struct vg_queue *q = vq->priv;
 
-	atomic64_inc(&q->vg->kicks);
+	this_cpu_inc(q->vg->counts->kicks);
 	notify_remote_via_evtchn(q->port);
 	return true;
 }
@@ -90,12 +90,9 @@ static int vg_queue_make(struct vg_device *vg, struct virtqueue *vq)
 	if (ret)
 		goto free;
 	vq->priv = q;
-	ret = bind_evtchn_to_irqhandler_lateeoi(q->port, vg_queue_interrupt, 0,
-						q->name, q);
-	if (ret < 0) {
-		xenbus_free_evtchn(vg->xdev, q->port);
+	ret = vg_bind(vg, q->port, vg_queue_interrupt, q->name, q);
+	if (ret < 0)
 		goto free;
-	}
 	q->irq = ret;
 	return 0;
 

@@ -11,6 +11,7 @@
 #ifndef VIRTIO_MSG_H
 #define VIRTIO_MSG_H
 
+#include <linux/cpumask.h>
 #include <linux/mutex.h>
 #include <linux/types.h>
 #include <linux/virtio.h>
@@ -76,6 +77,7 @@ struct virtio_msg_bus_ops {
  * @max_vqs: number of virtqueues
  * @generation: of the configuration, as last heard
  * @status: as last heard; what get_status says once the device is gone
+ * @initialised: the struct device in @vdev counts references
  * @started: the lists in @vdev are initialised
  * @queues_set: the device knows at least one queue
  * @gone: the device will not answer any more
@@ -83,23 +85,30 @@ struct virtio_msg_bus_ops {
  * @in_event: the task that tells the driver of a configuration change, or NULL
  * @snapshot: the configuration as that task read it before
  * @parting: restored only to be unregistered: there is no device behind
+ * @masks: processors that a queue serves, for each of the queues that are spread
+ * @n_masks: how many those are
+ * @masks_first: index of the first one
  * @stale: the driver cannot be restored: the device must be registered anew
  */
 struct virtio_msg_device {
 	struct virtio_device vdev;
 	const struct virtio_msg_bus_ops *ops;
 	void *bus_priv;
-	struct mutex queue_mutex;
+	struct mutex queue_mutex; /* queues that come and go */
 	u32 config_size;
 	u32 max_vqs;
 	u32 generation;
 	u8 status;
+	bool initialised;
 	bool started;
 	bool queues_set;
 	bool gone;
 	bool frozen;
 	bool parting;
 	bool stale;
+	cpumask_var_t *masks;
+	unsigned int n_masks;
+	unsigned int masks_first;
 	struct task_struct *in_event;
 	u8 snapshot[VIRTIO_MSG_SNAPSHOT];
 };

@@ -54,7 +54,7 @@
 static unsigned int pool_pages;
 module_param(pool_pages, uint, 0644);
 MODULE_PARM_DESC(pool_pages,
-		 "Pages granted once for copies of buffers; default 0: none");
+		 "Pages of each device that are granted once, for copies of its buffers, at most 4096; default 0: none");
 
 /*
  * The pool saves the backend one hypercall for 16 pages, and each request those
@@ -70,6 +70,11 @@ module_param(pool_threshold, uint, 0644);
 MODULE_PARM_DESC(pool_threshold,
 		 "Largest buffer for the pool, bytes; default 65536");
 
+static bool trusted = true;
+module_param(trusted, bool, 0444);
+MODULE_PARM_DESC(trusted,
+		 "Backends may see what lies beside a buffer in its pages; default Y");
+
 #define VG_CLOSE_TIMEOUT 10 /* seconds from Closing to Closed */
 
 /*
@@ -83,11 +88,6 @@ struct workqueue_struct *vg_rescue;
 static struct vg_device *to_vg(struct device *dev)
 {
 	return container_of(dev, struct vg_device, dev);
-}
-
-struct vg_dma *vg_dma_of(struct device *dev)
-{
-	return &to_vg(dev)->dma;
 }
 
 /* ---- what the backend says in xenstore ----------------------------------- */
@@ -330,8 +330,8 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 	const char *node = vg->xdev->nodename;
 	int ret;
 
-	vg->dma.domid = vg->xdev->otherend_id;
-	WRITE_ONCE(vg->dma.broken, false);
+	vg_dma_connect(&vg->dma, vg->xdev->otherend_id,
+		       trusted && xenbus_read_unsigned(node, VIRTIO_GRANT_KEY_TRUSTED, 1));
 	vg->closing_since = 0;
 	vg->reconnect = false;
 	WRITE_ONCE(vg->heard, false);
@@ -359,8 +359,11 @@ static void vg_make_pool(struct vg_device *vg)
 		      xenbus_read_unsigned(vg->xdev->otherend,
 					   VIRTIO_GRANT_KEY_FEATURE_POOL, 0);
 
-	vg_pool_make(&vg->dma.pool, vg->dma.domid, wanted ? pool_pages : 0,
-		     pool_threshold);
+	unsigned int pages = wanted ? pool_pages : 0;
+	unsigned int got = vg_dma_make_pool(&vg->dma, pages, pool_threshold);
+
+	if (got < pages)
+		dev_info(&vg->dev, "pool of %u pages, not of %u\n", got, pages);
 }
 
 /* Takes the virtio device away, if there is one. */
@@ -421,7 +424,7 @@ static void vg_close(struct vg_device *vg)
 static void vg_closed(struct vg_device *vg)
 {
 	vg_unregister(vg);
-	vg_pool_free(&vg->dma.pool);
+	vg_dma_disconnect(&vg->dma);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	vg_switch_state(vg, XenbusStateClosed);
@@ -673,8 +676,7 @@ static const struct dev_pm_ops vg_pm_ops = {
 
 /*
  * What a device asked of Xen and of its pool since it is there, in sysfs below
- * the xenbus device: grant-virtio-<id>/{kicks,interrupts,granted,pooled,
- * pool_full,pool_pages}.
+ * the xenbus device, in grant-virtio-<id>.
  */
 #define VG_ATTR(name, value)						\
 	static ssize_t name##_show(struct device *dev,			\
@@ -700,10 +702,15 @@ static const struct dev_pm_ops vg_pm_ops = {
 
 VG_ATTR(kicks, vg_count(vg, kicks));
 VG_ATTR(interrupts, vg_count(vg, interrupts));
-VG_ATTR(granted, atomic64_read(&vg->dma.granted));
-VG_ATTR(pooled, READ_ONCE(vg->dma.pool.buffers));
-VG_ATTR(pool_full, READ_ONCE(vg->dma.pool.full));
+VG_ATTR(granted, vg_count(&vg->dma, granted));
+VG_ATTR(pooled, vg_count(&vg->dma, pooled));
+VG_ATTR(pool_full, vg_count(&vg->dma, pool_full));
 VG_ATTR(pool_pages, READ_ONCE(vg->dma.pool.pages));
+VG_ATTR(bounced, vg_count(&vg->dma, bounced));
+VG_ATTR(bounce_full, vg_count(&vg->dma, bounce_full));
+VG_ATTR(bounce_pages, READ_ONCE(vg->dma.bounce.pages));
+VG_ATTR(refs_missed, atomic64_read(&vg->dma.refs.missed));
+VG_ATTR(refs_idle, READ_ONCE(vg->dma.refs.runs.refs));
 
 static struct attribute *vg_attrs[] = {
 	&dev_attr_kicks.attr,
@@ -712,6 +719,11 @@ static struct attribute *vg_attrs[] = {
 	&dev_attr_pooled.attr,
 	&dev_attr_pool_full.attr,
 	&dev_attr_pool_pages.attr,
+	&dev_attr_bounced.attr,
+	&dev_attr_bounce_full.attr,
+	&dev_attr_bounce_pages.attr,
+	&dev_attr_refs_missed.attr,
+	&dev_attr_refs_idle.attr,
 	NULL,
 };
 ATTRIBUTE_GROUPS(vg);
@@ -773,7 +785,12 @@ static int vg_probe(struct xenbus_device *xdev,
 	vg->dev.dma_mask = &vg->dma_mask;
 	vg->dev.dma_parms = &vg->dma_parms;
 	vg->counts = alloc_percpu(struct vg_counts);
-	ret = vg->counts ? vg_dma_init(&vg->dma, &vg->dev, vg_dma_fault) : -ENOMEM;
+	ret = vg_dma_init(&vg->dma, &vg->dev, vg_dma_fault);
+	if (!ret && !vg->counts)
+		ret = -ENOMEM;
+	/* Drivers ask for limits before they make queues. */
+	if (!ret)
+		ret = vg_dma_attach(&vg->dma);
 	if (!ret)
 		ret = dev_set_name(&vg->dev, "grant-%s", dev_name(&xdev->dev));
 	if (!ret)
@@ -840,7 +857,7 @@ static void vg_remove(struct xenbus_device *xdev)
 		vg_switch_state(vg, XenbusStateClosing);
 		vg_await_closed(vg);
 	}
-	vg_pool_free(&vg->dma.pool);
+	vg_dma_disconnect(&vg->dma);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	mutex_unlock(&vg->life);
@@ -907,6 +924,7 @@ destroy_rescue:
 	destroy_workqueue(vg_rescue);
 destroy:
 	destroy_workqueue(vg_workqueue);
+	vg_refs_fini();
 	return ret;
 }
 module_init(vg_init);
@@ -916,6 +934,7 @@ static void __exit vg_exit(void)
 	xenbus_unregister_driver(&vg_driver);
 	destroy_workqueue(vg_rescue);
 	destroy_workqueue(vg_workqueue);
+	vg_refs_fini();
 	/* The last release may be on its way out of our text. */
 	synchronize_rcu_tasks();
 }

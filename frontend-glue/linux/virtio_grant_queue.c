@@ -172,14 +172,27 @@ static void vg_announce(struct vg_device *vg, struct vg_arena *a)
 static int vg_prepare(struct virtio_msg_device *vmdev)
 {
 	struct vg_device *vg = vmdev->bus_priv;
+	struct vg_pool *pool = &vg->dma.pool;
+	struct vg_arena *a;
 	unsigned int i;
 
 	if (!READ_ONCE(vmdev->gone)) {
-		for (i = 0; i < vg->dma.pool.n; i++)
-			vg_announce(vg, vg->dma.pool.arena[i]);
-		vg_pool_trim(&vg->dma.pool);
+		for (i = 0; i < pool->n; i++) {
+			a = vg_pool_arena(pool, i);
+			if (a)
+				vg_announce(vg, a);
+		}
+		vg_pool_trim(pool);
 	}
 	return vg_dma_attach(&vg->dma);
+}
+
+/* Do mappings remain that a suspend would make worthless? */
+static bool vg_lasting(struct virtio_msg_device *vmdev)
+{
+	struct vg_device *vg = vmdev->bus_priv;
+
+	return atomic_read(&vg->dma.lasting);
 }
 
 const struct virtio_msg_bus_ops vg_bus_ops = {
@@ -189,5 +202,6 @@ const struct virtio_msg_bus_ops vg_bus_ops = {
 	.queue_close = vg_queue_close,
 	.queue_irq = vg_queue_irq,
 	.notify = vg_notify,
+	.lasting = vg_lasting,
 	.bus_name = vg_bus_name,
 };

@@ -1117,6 +1117,11 @@ int virtio_msg_freeze(struct virtio_msg_device *vmdev)
 		virtio_msg_fail_requests(vmdev);
 	}
 	vmdev->frozen = true;
+	/*
+	 * virtio-gpu, and a network driver whose packets are in a program's
+	 * memory, keep buffers mapped. They would use the addresses again.
+	 */
+	vmdev->lost = !vmdev->stale && vmdev->ops->lasting(vmdev);
 	return 0;
 }
 
@@ -1130,7 +1135,7 @@ int virtio_msg_restore(struct virtio_msg_device *vmdev)
 {
 	int ret = -ESTALE;
 
-	if (vmdev->stale)
+	if (vmdev->stale || vmdev->lost)
 		return ret;
 	vmdev->frozen = false;
 #ifdef CONFIG_PM_SLEEP

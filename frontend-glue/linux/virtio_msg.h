@@ -51,6 +51,8 @@ struct virtio_msg_buf {
  * @queue_close: undo @queue_open; the device has stopped the queue. May sleep.
  * @queue_irq: the interrupt of the virtqueue's notifications
  * @notify: tell the device of available buffers; in any context
+ * @lasting: whether the driver, which was just frozen, keeps addresses of memory
+ *	that will mean nothing after the suspend
  * @bus_name: name of the device on its bus
  */
 struct virtio_msg_bus_ops {
@@ -63,6 +65,7 @@ struct virtio_msg_bus_ops {
 			    struct virtqueue *vq);
 	int (*queue_irq)(struct virtqueue *vq);
 	bool (*notify)(struct virtqueue *vq);
+	bool (*lasting)(struct virtio_msg_device *vmdev);
 	const char *(*bus_name)(struct virtio_msg_device *vmdev);
 };
 
@@ -88,6 +91,7 @@ struct virtio_msg_bus_ops {
  * @masks: processors that a queue serves, for each of the queues that are spread
  * @n_masks: how many those are
  * @masks_first: index of the first one
+ * @lost: the driver was frozen, but kept memory that it cannot keep
  * @stale: the driver cannot be restored: the device must be registered anew
  */
 struct virtio_msg_device {
@@ -105,6 +109,7 @@ struct virtio_msg_device {
 	bool gone;
 	bool frozen;
 	bool parting;
+	bool lost;
 	bool stale;
 	cpumask_var_t *masks;
 	unsigned int n_masks;

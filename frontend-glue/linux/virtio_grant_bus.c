@@ -54,7 +54,7 @@
 static unsigned int pool_pages;
 module_param(pool_pages, uint, 0644);
 MODULE_PARM_DESC(pool_pages,
-		 "Pages of each device that are granted once, for copies of its buffers, at most 4096; default 0: none");
+		 "Pages granted once per device, at most 4096; default 0");
 
 /*
  * The pool saves the backend one hypercall for 16 pages, and each request those
@@ -73,7 +73,7 @@ MODULE_PARM_DESC(pool_threshold,
 static bool trusted = true;
 module_param(trusted, bool, 0444);
 MODULE_PARM_DESC(trusted,
-		 "Backends may see what lies beside a buffer in its pages; default Y");
+		 "N: share only the bytes of buffers with backends; default Y");
 
 #define VG_CLOSE_TIMEOUT 10 /* seconds from Closing to Closed */
 
@@ -328,10 +328,11 @@ static int vg_publish(struct vg_device *vg, const char *node,
 static int vg_offer(struct vg_device *vg, unsigned int version)
 {
 	const char *node = vg->xdev->nodename;
+	bool alone;
 	int ret;
 
-	vg_dma_connect(&vg->dma, vg->xdev->otherend_id,
-		       trusted && xenbus_read_unsigned(node, VIRTIO_GRANT_KEY_TRUSTED, 1));
+	alone = !xenbus_read_unsigned(node, VIRTIO_GRANT_KEY_TRUSTED, 1);
+	vg_dma_connect(&vg->dma, vg->xdev->otherend_id, trusted && !alone);
 	vg->closing_since = 0;
 	vg->reconnect = false;
 	WRITE_ONCE(vg->heard, false);
@@ -678,36 +679,34 @@ static const struct dev_pm_ops vg_pm_ops = {
  * What a device asked of Xen and of its pool since it is there, in sysfs below
  * the xenbus device, in grant-virtio-<id>.
  */
-#define VG_ATTR(name, value)						\
-	static ssize_t name##_show(struct device *dev,			\
-				   struct device_attribute *attr,	\
-				   char *buf)				\
-	{								\
-		struct vg_device *vg = to_vg(dev);			\
-									\
-		return sysfs_emit(buf, "%llu\n",			\
-				  (unsigned long long)(value));		\
-	}								\
+#define VG_ATTR(name, value)                                                   \
+	static ssize_t name##_show(struct device *dev,                         \
+				   struct device_attribute *attr, char *buf)   \
+	{                                                                      \
+		struct vg_device *vg = to_vg(dev);                             \
+		return sysfs_emit(buf, "%llu\n", (unsigned long long)(value)); \
+	}                                                                      \
 	static DEVICE_ATTR_RO(name)
 
-#define vg_count(vg, field)						\
-	({								\
-		unsigned int _cpu;					\
-		u64 _sum = 0;						\
-									\
-		for_each_possible_cpu(_cpu)				\
-			_sum += per_cpu_ptr((vg)->counts, _cpu)->field;	\
-		_sum;							\
-	})
+/* What all processors counted. */
+static u64 vg_sum(u64 __percpu *count)
+{
+	unsigned int cpu;
+	u64 sum = 0;
 
-VG_ATTR(kicks, vg_count(vg, kicks));
-VG_ATTR(interrupts, vg_count(vg, interrupts));
-VG_ATTR(granted, vg_count(&vg->dma, granted));
-VG_ATTR(pooled, vg_count(&vg->dma, pooled));
-VG_ATTR(pool_full, vg_count(&vg->dma, pool_full));
+	for_each_possible_cpu(cpu)
+		sum += *per_cpu_ptr(count, cpu);
+	return sum;
+}
+
+VG_ATTR(kicks, vg_sum(&vg->counts->kicks));
+VG_ATTR(interrupts, vg_sum(&vg->counts->interrupts));
+VG_ATTR(granted, vg_sum(&vg->dma.counts->granted));
+VG_ATTR(pooled, vg_sum(&vg->dma.counts->pooled));
+VG_ATTR(pool_full, vg_sum(&vg->dma.counts->pool_full));
 VG_ATTR(pool_pages, READ_ONCE(vg->dma.pool.pages));
-VG_ATTR(bounced, vg_count(&vg->dma, bounced));
-VG_ATTR(bounce_full, vg_count(&vg->dma, bounce_full));
+VG_ATTR(bounced, vg_sum(&vg->dma.counts->bounced));
+VG_ATTR(bounce_full, vg_sum(&vg->dma.counts->bounce_full));
 VG_ATTR(bounce_pages, READ_ONCE(vg->dma.bounce.pages));
 VG_ATTR(refs_missed, atomic64_read(&vg->dma.refs.missed));
 VG_ATTR(refs_idle, READ_ONCE(vg->dma.refs.runs.refs));
@@ -724,7 +723,7 @@ static struct attribute *vg_attrs[] = {
 	&dev_attr_bounce_pages.attr,
 	&dev_attr_refs_missed.attr,
 	&dev_attr_refs_idle.attr,
-	NULL,
+	NULL, /* and a comma, so that each keeps its line */
 };
 ATTRIBUTE_GROUPS(vg);
 

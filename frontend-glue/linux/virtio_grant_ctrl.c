@@ -406,8 +406,8 @@ int vg_make_control(struct vg_device *vg)
 	ret = xenbus_alloc_evtchn(vg->xdev, &vg->ctrl_port);
 	if (ret)
 		goto fail;
-	ret = vg_bind(vg, vg->ctrl_port, vg_ctrl_interrupt,
-		      dev_name(&vg->dev), vg);
+	ret = vg_bind(vg, vg->ctrl_port, vg_ctrl_interrupt, dev_name(&vg->dev),
+		      vg);
 	if (ret < 0)
 		goto fail;
 	vg->ctrl_irq = ret;

@@ -370,8 +370,8 @@ static int vg_op_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	int i;
 
 	for_each_sg(sgl, sg, nents, i) {
-		sg_dma_address(sg) = vg_dma_map(dma, sg_phys(sg), sg->length,
-						dir, attrs);
+		sg_dma_address(sg) =
+			vg_dma_map(dma, sg_phys(sg), sg->length, dir, attrs);
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
 			vg_op_unmap_sg(dev, sgl, i, dir,
 				       attrs | DMA_ATTR_SKIP_CPU_SYNC);

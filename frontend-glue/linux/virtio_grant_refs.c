@@ -49,7 +49,8 @@ static bool vg_link_make(grant_ref_t first)
 		return true;
 	if (first / VG_LINKS_CHUNK >= vg_links.chunks)
 		return false;
-	page = kcalloc(VG_LINKS_CHUNK, sizeof(*page), GFP_ATOMIC | __GFP_NOWARN);
+	page = kcalloc(VG_LINKS_CHUNK, sizeof(*page),
+		       GFP_ATOMIC | __GFP_NOWARN);
 	if (!page)
 		return false;
 	chunk = &vg_links.chunk[first / VG_LINKS_CHUNK];
@@ -109,7 +110,8 @@ static void vg_refs_collect(struct vg_refs *refs)
 		if (f->runs.refs) {
 			spin_lock(&refs->lock);
 			for (len = 1; len <= VG_RUN_MAX; len++)
-				vg_front_drain(refs, f, len, f->runs.n[len - 1]);
+				vg_front_drain(refs, f, len,
+					       f->runs.n[len - 1]);
 			spin_unlock(&refs->lock);
 		}
 		spin_unlock_irqrestore(&f->lock, flags);

@@ -106,8 +106,8 @@ static int vm_call(struct virtio_msg_device *vmdev, u8 id,
 	len = get16(&msg->header.msg_size) - sizeof(msg->header);
 	if (len < resp_len) {
 		dev_err_ratelimited(vmdev->vdev.dev.parent,
-				    "response to message 0x%02x is too short: %zu of %zu bytes\n",
-				    id, len, resp_len);
+				    "message 0x%02x: response of %zu bytes\n",
+				    id, len);
 		return -EPROTO;
 	}
 	return len;
@@ -353,8 +353,8 @@ static void vm_set(struct virtio_device *vdev, unsigned int offset,
 		}
 		if (tries >= VM_SET_CONFIG_TRIES) {
 			dev_warn_ratelimited(&vdev->dev,
-					     "device refuses %u configuration bytes at %u\n",
-					     n, offset + done);
+					     "%u bytes at %u are refused\n", n,
+					     offset + done);
 			return;
 		}
 	}
@@ -1034,7 +1034,7 @@ void virtio_msg_config_event(struct virtio_msg_device *vmdev, u32 status,
 	}
 
 	dev_err_ratelimited(&vmdev->vdev.dev,
-			    "device stopped: it found a fault in this guest's requests; see the backend's log\n");
+			    "stopped: a request broke the rules, see vgrantd\n");
 	virtio_break_device(&vmdev->vdev);
 	vm_wake(vmdev);
 	/* Answered when nothing is mapped any more. */

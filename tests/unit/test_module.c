@@ -179,7 +179,7 @@ static bool after(struct vg_spurious *s, unsigned int n, bool idle)
 
 static void test_spurious(void **state)
 {
-	struct vg_spurious s = {0};
+	struct vg_spurious s = { 0 };
 	bool slow = false;
 
 	(void)state;
@@ -204,7 +204,7 @@ static void test_queue_of_cpu(void **state)
 	(void)state;
 	for (u32 cpus = 1; cpus <= 70; cpus++) {
 		for (u32 queues = 1; queues <= 80; queues++) {
-			u32 n[80] = {0}, last = 0;
+			u32 n[80] = { 0 }, last = 0;
 
 			for (u32 c = 0; c < cpus; c++) {
 				u32 q = vg_queue_of_cpu(c, cpus, queues);
@@ -255,12 +255,12 @@ static void drain(struct vg_refs *refs, struct queue *q, unsigned int depth)
 /* A queue of any depth that drains and fills again asks the kernel for nothing. */
 static void test_refs_steady(void **state)
 {
-	static const unsigned int depths[] = {32, 64, 128, 256, 480};
+	static const unsigned int depths[] = { 32, 64, 128, 256, 480 };
 	static struct queue q;
 
 	(void)state;
 	for (unsigned int d = 0; d < ARRAY_SIZE(depths); d++) {
-		struct vg_refs refs = {0};
+		struct vg_refs refs = { 0 };
 		unsigned int first;
 
 		assert_int_equal(vg_refs_init(&refs), 0);
@@ -282,7 +282,7 @@ static void test_refs_steady(void **state)
 
 static void test_refs_idle_go_back(void **state)
 {
-	struct vg_refs refs = {0};
+	struct vg_refs refs = { 0 };
 	static struct queue q;
 
 	(void)state;
@@ -302,7 +302,7 @@ static void test_refs_idle_go_back(void **state)
 /* What one device keeps, another one gets when the table is empty. */
 static void test_refs_exhausted(void **state)
 {
-	struct vg_refs one = {0}, two = {0};
+	struct vg_refs one = { 0 }, two = { 0 };
 	static struct queue q, r;
 	grant_ref_t rest[TABLE / 32], ref;
 	unsigned int n = 0, searches;
@@ -333,7 +333,7 @@ static void test_refs_exhausted(void **state)
 
 static void test_refs_long(void **state)
 {
-	struct vg_refs refs = {0};
+	struct vg_refs refs = { 0 };
 	grant_ref_t a;
 
 	(void)state;
@@ -349,7 +349,7 @@ static void test_refs_long(void **state)
 
 static void test_pool_grows(void **state)
 {
-	struct vg_pool pool = {0};
+	struct vg_pool pool = { 0 };
 	static u8 buffer[600] __attribute__((aligned(512)));
 	static dma_addr_t addr[20000];
 	phys_addr_t phys = (uintptr_t)buffer;
@@ -374,7 +374,7 @@ static void test_pool_grows(void **state)
 
 static void test_pool_limits(void **state)
 {
-	struct vg_pool pool = {0};
+	struct vg_pool pool = { 0 };
 	static u8 buffer[1 << 21] __attribute__((aligned(4096)));
 	phys_addr_t phys = (uintptr_t)buffer;
 	static dma_addr_t addr[40];
@@ -398,7 +398,7 @@ static void test_pool_limits(void **state)
 
 static void test_pool_copies(void **state)
 {
-	struct vg_pool pool = {0};
+	struct vg_pool pool = { 0 };
 	static u8 buffer[1024] __attribute__((aligned(512)));
 	phys_addr_t phys = (uintptr_t)buffer;
 	dma_addr_t addr;
@@ -426,7 +426,7 @@ static void test_pool_copies(void **state)
 /* A buffer may stay for longer than the connection: its address means nothing else meanwhile. */
 static void test_pool_outlived(void **state)
 {
-	struct vg_pool pool = {0};
+	struct vg_pool pool = { 0 };
 	static u8 buffer[512] __attribute__((aligned(512)));
 	phys_addr_t phys = (uintptr_t)buffer;
 	dma_addr_t old, new;
@@ -453,7 +453,7 @@ static void test_pool_outlived(void **state)
 /* Pages that the backend does not let go of are left to Xen's code, which has a reference. */
 static void test_pool_kept(void **state)
 {
-	struct vg_pool pool = {0};
+	struct vg_pool pool = { 0 };
 	grant_ref_t ref;
 
 	(void)state;
@@ -469,7 +469,7 @@ static void test_pool_kept(void **state)
 
 static void test_pool_trim(void **state)
 {
-	struct vg_pool pool = {0};
+	struct vg_pool pool = { 0 };
 	static u8 buffer[512] __attribute__((aligned(512)));
 	phys_addr_t phys = (uintptr_t)buffer;
 	dma_addr_t addr;

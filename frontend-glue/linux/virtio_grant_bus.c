@@ -584,11 +584,46 @@ static void vg_release(struct device *dev)
 	module_put(THIS_MODULE);
 }
 
+/* The toolstack wrote our node's key "backend". In xenbus's thread. */
+static void vg_backend_named(struct xenbus_watch *watch, const char *path,
+			     const char *token)
+{
+	struct vg_device *vg =
+		container_of(watch, struct vg_device, backend_watch);
+
+	mod_delayed_work(vg_workqueue, &vg->again, 0);
+}
+
+static void vg_watch_backend(struct vg_device *vg)
+{
+	if (vg->backend_watch.node)
+		return;
+	vg->backend_watch.callback = vg_backend_named;
+	vg->backend_watch.node =
+		kasprintf(GFP_KERNEL, "%s/backend", vg->xdev->nodename);
+	if (vg->backend_watch.node &&
+	    register_xenbus_watch(&vg->backend_watch)) {
+		kfree(vg->backend_watch.node);
+		vg->backend_watch.node = NULL;
+	}
+}
+
+static void vg_unwatch_backend(struct vg_device *vg)
+{
+	if (!vg->backend_watch.node)
+		return;
+	unregister_xenbus_watch(&vg->backend_watch);
+	kfree(vg->backend_watch.node);
+	vg->backend_watch.node = NULL;
+}
+
 static int vg_pm_freeze(struct device *dev)
 {
 	struct vg_device *vg = to_vg(dev);
 	int ret = 0;
 
+	cancel_delayed_work_sync(&vg->again);
+	vg_unwatch_backend(vg);
 	cancel_delayed_work_sync(&vg->again);
 	flush_delayed_work(&vg->work);
 	mutex_lock(&vg->life);
@@ -631,7 +666,9 @@ static bool vg_has_backend(struct xenbus_device *xdev)
 /*
  * xenbus looks for the backend of a resumed device once. A toolstack that makes
  * the nodes when it sees the guest run is too late for that: so have it look
- * again, until they are there. The device stays frozen meanwhile.
+ * again when they are there. The device stays frozen meanwhile. Our node has
+ * a watch; the backend's may be written later, and has no known path before, so
+ * there is a look now and then as well.
  */
 static void vg_again_work(struct work_struct *work)
 {
@@ -645,10 +682,13 @@ static void vg_again_work(struct work_struct *work)
 			dev->bus->pm->restore(dev);
 		device_unlock(dev);
 	}
-	if (vg->xdev->otherend)
+	if (vg->xdev->otherend) {
+		vg_unwatch_backend(vg);
 		vg_thaw(vg);
-	else if (!READ_ONCE(vg->removing))
-		mod_delayed_work(vg_workqueue, &vg->again, HZ / 10);
+	} else if (!READ_ONCE(vg->removing)) {
+		vg_watch_backend(vg);
+		mod_delayed_work(vg_workqueue, &vg->again, HZ);
+	}
 }
 
 /* A suspend was cancelled, or the guest was restored. */
@@ -837,6 +877,8 @@ static void vg_remove(struct xenbus_device *xdev)
 	bool ours;
 
 	WRITE_ONCE(vg->removing, true);
+	cancel_delayed_work_sync(&vg->again);
+	vg_unwatch_backend(vg);
 	cancel_delayed_work_sync(&vg->again);
 	mod_delayed_work(vg_rescue, &vg->gone, HZ);
 	if (vg_is_leaving(vg, vg_backend_state(vg))) {

@@ -59,6 +59,7 @@ enum vg_phase {
  * @gone: likewise
  * @event: likewise
  * @again: likewise
+ * @backend_watch: for @again; its node is NULL while it is not registered
  * @life: serialises what changes @phase
  * @phase: where we are
  * @heard: xenbus has said that the backend is Connected, see vg_start_anew()
@@ -102,6 +103,7 @@ struct vg_device {
 	struct delayed_work gone;
 	struct work_struct event;
 	struct delayed_work again;
+	struct xenbus_watch backend_watch;
 
 	struct mutex life; /* changes of phase */
 	enum vg_phase phase;

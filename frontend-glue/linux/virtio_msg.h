@@ -5,8 +5,8 @@
  * virtio-msg has two parts. This one gives the messages their meaning: it is
  * the struct virtio_config_ops of a device that is reached by requests and
  * responses. The other one, the bus, discovers devices, carries messages, and
- * notifies queues; it offers struct virtio_msg_bus_ops. When the kernel has a
- * virtio-msg transport of its own, virtio_msg.c goes and the bus stays.
+ * notifies queues; it offers struct virtio_msg_bus_ops. UPSTREAM.md says what
+ * Linux' own transport would need for virtio_msg.c to go and the bus to stay.
  */
 #ifndef VIRTIO_MSG_H
 #define VIRTIO_MSG_H

@@ -38,7 +38,7 @@ static unsigned long vg_reclaimed;
 static u32 vg_table_size;
 
 static void vg_refs_tick(struct work_struct *work);
-static DECLARE_DEFERRABLE_WORK(vg_refs_work, vg_refs_tick);
+static DECLARE_DELAYED_WORK(vg_refs_work, vg_refs_tick);
 
 /* Makes the link of a run; false without memory, or beyond the table. */
 static bool vg_link_make(grant_ref_t first)

@@ -98,7 +98,7 @@ extern unsigned long jiffies;
 struct work_struct {
 	int unused;
 };
-#define DECLARE_DEFERRABLE_WORK(name, fn) struct work_struct name
+#define DECLARE_DELAYED_WORK(name, fn) struct work_struct name
 #define schedule_delayed_work(w, t)	  ((void)(w))
 #define cancel_delayed_work_sync(w)	  ((void)(w))
 

@@ -26,10 +26,10 @@ fi
 
 dom0 'dd if=/dev/urandom of=/root/alone.img bs=1M count=16 2>/dev/null'
 dom0 'truncate -s 16M /root/deep.img'
-quick alone --type pv --vcpus 2 --memory 256 --file /rig/bin/aio:rig/bin/aio --config "vgrant = [
+guest make alone --type pv --vcpus 2 --memory 256 --vgrant yes --module virtio_blk --file /rig/bin/aio:rig/bin/aio --config "vgrant = [
 	'blk,target=/root/alone.img,serial=alone', 'blk,target=/root/deep.img,serial=deep,queues=2' ]"
 guest start alone
-ok "a guest with two disks" await alone 'waiting for commands'
+ok "a guest with two disks" guest wait alone "$BOOT" 'waiting for commands'
 ok "both are connected" until_dom0 60 '[ $(vgrant list --brief alone | grep -c connected) = 2 ]'
 cat >"$T/lib" <<'EOS'
 d() { grep -lx $1 /sys/block/vd*/serial | cut -d/ -f4; }
@@ -42,14 +42,17 @@ id=$(dom0 "xl domid alone")
 in_guest alone 'echo virtio-64 >/sys/bus/xen/drivers/virtio_grant/unbind'
 dom0 "xenstore-write /local/domain/$id/device/virtio/64/trusted 0"
 in_guest alone 'echo virtio-64 >/sys/bus/xen/drivers/virtio_grant/bind; for i in $(seq 100); do [ "$(d alone)" ] && break; usleep 100000; done'
+# Sectors, and pieces of any length, with O_DIRECT: buffers that do not fill their pages.
 read -r granted bounced < <(in_guest alone 'echo $(n alone granted) $(n alone bounced)')
-sum=$(in_guest alone 'dd if=/dev/$(d alone) bs=512 count=2000 iflag=direct 2>/dev/null | md5sum')
+out=$(in_guest alone 'aio /dev/$(d alone) read 512 8 2')
 read -r granted2 bounced2 < <(in_guest alone 'echo $(n alone granted) $(n alone bounced)')
-is "$sum" "$(dom0 'dd if=/root/alone.img bs=512 count=2000 2>/dev/null | md5sum')" "trusted=0: sectors are read as they are"
-is "$granted2" "$granted" "and none of their pages was granted"
-ok "header, data and status of each were copies" test "$((bounced2 - bounced))" -ge 6000
-like "$(in_guest alone 'dd if=/dev/urandom of=/dev/$(d alone) bs=512 seek=4 count=3 oflag=direct conv=notrunc 2>&1; sync; dd if=/dev/$(d alone) bs=512 count=8 2>/dev/null | md5sum')" \
-	"$(dom0 'dd if=/root/alone.img bs=512 count=8 2>/dev/null | md5sum | cut -c1-32')" "and written"
+requests=$(sed -n 's/^aio: \([0-9]*\) requests.*/\1/p' <<<"$out")
+diag "$out: $((bounced2 - bounced)) copies"
+is "$granted2" "$granted" "trusted=0: no page of a sector's buffer, of its header or its status is granted"
+ok "but copies, of each of the three" test "$((bounced2 - bounced))" -ge "$((3 * ${requests:-999999}))"
+like "$(in_guest alone 'aio /dev/$(d alone) verify 512-5120 8 2')" 'verified' "what is written so is read again"
+sum=$(in_guest alone 'dd if=/dev/$(d alone) bs=64k 2>/dev/null | md5sum')
+is "$sum" "$(dom0 'md5sum </root/alone.img')" "and is what dom0 finds in the image"
 is "$(in_guest alone 'n alone bounce_full')" 0 "there was room for all"
 
 # ---- many requests ---------------------------------------------------------------
@@ -90,12 +93,14 @@ if [[ $can ]]; then
 	dom0 "xenstore-write /local/domain/0/backend/${dev%%/*}/$id/${dev##*/}/state 6"
 	ok "when the backend leaves, the wait ends" guest run waits 'for i in $(seq 30); do [ -e /tmp/down ] && exit; sleep 1; done; cat /proc/$(pidof ip)/stack; exit 1'
 	ok "and networking can be changed" guest run -t 30 waits 'ip link set lo up'
-	is "$(guest run waits 'dmesg | grep -E "BUG|Oops|WARNING|blocked for"')" "" "the guest's kernel has nothing to say"
+	# The worker, which is stopped, has the rings mapped still: that is what Xen's code says.
+	like "$(guest run waits 'dmesg | grep "still in use" | head -n 1')" 'still in use' "pages that the backend has mapped are not the guest's again"
+	is "$(guest run waits 'dmesg | grep -E "BUG|Oops|WARNING|blocked for" | grep -v "still in use"')" "" "the guest's kernel has nothing else to say"
 	dom0 'pkill -CONT -o vgrantd; pkill -CONT -f "^vgrantd|vgrant-worker"' || true
 	dom0 xl destroy waits
 	dom0 'ip link del vcan0'
 else
-	skip "virtio_can cannot be built" 6
+	skip "virtio_can cannot be built" 7
 fi
 dom0 xl destroy alone
 until_dom0 30 '! vgrant list --brief | grep -q .'

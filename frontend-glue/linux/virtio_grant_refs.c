@@ -59,19 +59,18 @@ static bool vg_link_make(grant_ref_t first)
 	return true;
 }
 
-/* Gives idle runs back to the kernel until no more than @keep references are left. */
-static void vg_refs_shrink(struct vg_refs *refs, u32 keep)
+/* Gives idle runs of one length back to the kernel until @keep are left. */
+static void vg_refs_shrink(struct vg_refs *refs, u32 len, u32 keep)
 {
 	grant_ref_t first;
-	u32 len = VG_RUN_MAX;
 
 	lockdep_assert_held(&refs->lock);
-	while (len && refs->runs.refs > keep) {
+	while (refs->runs.n[len - 1] > keep ||
+	       refs->runs.refs > refs->share.limit) {
 		first = vg_runs_pop(&refs->runs, &vg_links, len);
-		if (first)
-			gnttab_free_grant_reference_seq(first, len);
-		else
-			len--;
+		if (!first)
+			break;
+		gnttab_free_grant_reference_seq(first, len);
 	}
 }
 
@@ -86,7 +85,7 @@ static void vg_front_drain(struct vg_refs *refs, struct vg_front *f, u32 len,
 		first = vg_runs_pop(&f->runs, &vg_links, len);
 		if (!first)
 			break;
-		refs->share.out -= len;
+		vg_share_in(&refs->share, len);
 		vg_runs_push(&refs->runs, &vg_links, len, first);
 	}
 }
@@ -121,10 +120,13 @@ static void vg_refs_collect(struct vg_refs *refs)
 static void vg_refs_give_back(struct vg_refs *refs, bool all)
 {
 	unsigned long flags;
+	u32 len;
 
 	vg_refs_collect(refs);
 	spin_lock_irqsave(&refs->lock, flags);
-	vg_refs_shrink(refs, all ? 0 : vg_share_worth(&refs->share));
+	for (len = 1; len <= VG_RUN_MAX; len++)
+		vg_refs_shrink(refs, len,
+			       all ? 0 : vg_share_worth(&refs->share, len));
 	if (!all)
 		vg_share_tick(&refs->share);
 	spin_unlock_irqrestore(&refs->lock, flags);
@@ -212,7 +214,7 @@ int vg_refs_get(struct vg_refs *refs, unsigned int n, grant_ref_t *first)
 	/* Perhaps what is idle, here or with another device, makes room. */
 	if (ret && vg_refs_reclaim())
 		ret = gnttab_alloc_grant_reference_seq(n, first);
-	if (ret)
+	if (ret || n > VG_RUN_MAX)
 		return ret;
 
 	spin_lock_irqsave(&refs->lock, flags);
@@ -222,16 +224,18 @@ int vg_refs_get(struct vg_refs *refs, unsigned int n, grant_ref_t *first)
 }
 
 /**
- * vg_refs_lost() - references of the device are not its own any more
- * @refs: the device's
- * @n: how many
+ * vg_refs_lost() - a run of the device's is not its own any more
+ * @refs: the device's references
+ * @n: how many the run had
  */
 void vg_refs_lost(struct vg_refs *refs, unsigned int n)
 {
 	unsigned long flags;
 
+	if (n > VG_RUN_MAX)
+		return;
 	spin_lock_irqsave(&refs->lock, flags);
-	refs->share.out -= n;
+	vg_share_in(&refs->share, n);
 	spin_unlock_irqrestore(&refs->lock, flags);
 }
 
@@ -248,7 +252,6 @@ void vg_refs_put(struct vg_refs *refs, unsigned int n, grant_ref_t first)
 	u32 batch = vg_runs_batch(n);
 	struct vg_front *f;
 	unsigned long flags;
-	u32 worth;
 
 	if (n > VG_RUN_MAX || !vg_link_make(first)) {
 		vg_refs_lost(refs, n);
@@ -262,9 +265,7 @@ void vg_refs_put(struct vg_refs *refs, unsigned int n, grant_ref_t first)
 	if (f->runs.n[n - 1] > 2 * batch) {
 		spin_lock(&refs->lock);
 		vg_front_drain(refs, f, n, batch);
-		worth = vg_share_worth(&refs->share);
-		if (refs->runs.refs > worth)
-			vg_refs_shrink(refs, worth);
+		vg_refs_shrink(refs, n, vg_share_worth(&refs->share, n));
 		spin_unlock(&refs->lock);
 	}
 	spin_unlock_irqrestore(&f->lock, flags);

@@ -8,10 +8,11 @@
  * each length. A list needs no memory of its own: the links are an array with an
  * entry for each reference, and an idle run uses that of its first one.
  *
- * How much is kept follows what was needed: as many references as, within the
- * last two periods, were out at the same time, less those that are out. A queue
- * that drains and fills again finds all that it used before; a device that falls
- * idle gives all back within two periods.
+ * How much is kept follows what was needed: of each length as many runs as, within
+ * the last two periods, were out at the same time, less those that are out. A queue
+ * that drains and fills again finds all that it used before, though with buffers
+ * of many lengths no two fillings are alike; a device that falls idle gives all
+ * back within two periods.
  *
  * Nothing here needs a kernel, so that tests/unit/test_module.c can include it.
  * Who includes it has u32 and bool, and does the locking.
@@ -93,41 +94,50 @@ static inline u32 vg_runs_batch(u32 len)
 }
 
 /**
- * struct vg_share - how many references a device may hold
+ * struct vg_share - how many runs a device may hold, for each length
  * @out: in use, or with a processor
  * @peak: most that were out in this period
  * @last: most that were out in the last one
- * @limit: no more than that are kept idle, whatever was needed
+ * @limit: no more references than that are kept idle, whatever was needed
  */
 struct vg_share {
-	u32 out;
-	u32 peak;
-	u32 last;
+	u32 out[VG_RUN_MAX];
+	u32 peak[VG_RUN_MAX];
+	u32 last[VG_RUN_MAX];
 	u32 limit;
 };
 
-/* References leave the shared runs, or the kernel's table. */
-static inline void vg_share_out(struct vg_share *s, u32 refs)
+/* A run leaves the shared ones, or the kernel's table. */
+static inline void vg_share_out(struct vg_share *s, u32 len)
 {
-	s->out += refs;
-	if (s->out > s->peak)
-		s->peak = s->out;
+	if (++s->out[len - 1] > s->peak[len - 1])
+		s->peak[len - 1] = s->out[len - 1];
 }
 
-/* How many idle references are worth keeping. */
-static inline u32 vg_share_worth(const struct vg_share *s)
+/* It comes back there. */
+static inline void vg_share_in(struct vg_share *s, u32 len)
 {
-	u32 most = s->peak > s->last ? s->peak : s->last;
-	u32 worth = most > s->out ? most - s->out : 0;
+	s->out[len - 1]--;
+}
 
-	return worth < s->limit ? worth : s->limit;
+/* How many idle runs of a length are worth keeping. */
+static inline u32 vg_share_worth(const struct vg_share *s, u32 len)
+{
+	u32 peak = s->peak[len - 1], last = s->last[len - 1];
+	u32 most = peak > last ? peak : last;
+
+	return most > s->out[len - 1] ? most - s->out[len - 1] : 0;
 }
 
 /* A period is over. */
 static inline void vg_share_tick(struct vg_share *s)
 {
-	s->last = s->peak;
-	s->peak = s->out;
+	u32 i;
+
+	for (i = 0; i < VG_RUN_MAX; i++) {
+		s->last[i] = s->peak[i];
+		s->peak[i] = s->out[i];
+	}
 }
 
 #endif /* VIRTIO_GRANT_RUNS_H */

@@ -30,6 +30,8 @@
  * writes VIRTIO_GRANT_KEY_VERSION: the version that it chose. */
 #define VIRTIO_GRANT_KEY_CONTROL_REF   "control-ref"
 #define VIRTIO_GRANT_KEY_EVENT_CHANNEL "event-channel"
+/* Written by the toolstack for the frontend, "0": share nothing but buffers. */
+#define VIRTIO_GRANT_KEY_TRUSTED "trusted"
 
 /* ---- addresses (PROTOCOL.md section 6) ---------------------------------- */
 

@@ -54,7 +54,7 @@
 static unsigned int pool_pages;
 module_param(pool_pages, uint, 0644);
 MODULE_PARM_DESC(pool_pages,
-		 "Pages granted once for copies of buffers; default 0: none");
+		 "Pages granted once per device, at most 4096; default 0");
 
 /*
  * The pool saves the backend one hypercall for 16 pages, and each request those
@@ -70,18 +70,24 @@ module_param(pool_threshold, uint, 0644);
 MODULE_PARM_DESC(pool_threshold,
 		 "Largest buffer for the pool, bytes; default 65536");
 
+static bool trusted = true;
+module_param(trusted, bool, 0444);
+MODULE_PARM_DESC(trusted,
+		 "N: share only the bytes of buffers with backends; default Y");
+
 #define VG_CLOSE_TIMEOUT 10 /* seconds from Closing to Closed */
 
-struct workqueue_struct *vg_workqueue;
+/*
+ * @work registers and unregisters devices, and waits for what their drivers wait
+ * for. @gone and @event end the requests of a dead device: swap may be on it, so
+ * there is always a thread for them, and they wait for nobody who needs memory.
+ */
+static struct workqueue_struct *vg_workqueue;
+struct workqueue_struct *vg_rescue;
 
 static struct vg_device *to_vg(struct device *dev)
 {
 	return container_of(dev, struct vg_device, dev);
-}
-
-struct vg_dma *vg_dma_of(struct device *dev)
-{
-	return &to_vg(dev)->dma;
 }
 
 /* ---- what the backend says in xenstore ----------------------------------- */
@@ -228,7 +234,7 @@ static void vg_gone_work(struct work_struct *work)
 		vg_break(vg, !again);
 	}
 	if (again)
-		mod_delayed_work(vg_workqueue, &vg->gone, HZ);
+		mod_delayed_work(vg_rescue, &vg->gone, HZ);
 }
 
 /* ---- work that moves a device along -------------------------------------- */
@@ -322,10 +328,11 @@ static int vg_publish(struct vg_device *vg, const char *node,
 static int vg_offer(struct vg_device *vg, unsigned int version)
 {
 	const char *node = vg->xdev->nodename;
+	bool alone;
 	int ret;
 
-	vg->dma.domid = vg->xdev->otherend_id;
-	WRITE_ONCE(vg->dma.broken, false);
+	alone = !xenbus_read_unsigned(node, VIRTIO_GRANT_KEY_TRUSTED, 1);
+	vg_dma_connect(&vg->dma, vg->xdev->otherend_id, trusted && !alone);
 	vg->closing_since = 0;
 	vg->reconnect = false;
 	WRITE_ONCE(vg->heard, false);
@@ -353,8 +360,11 @@ static void vg_make_pool(struct vg_device *vg)
 		      xenbus_read_unsigned(vg->xdev->otherend,
 					   VIRTIO_GRANT_KEY_FEATURE_POOL, 0);
 
-	vg_pool_make(&vg->dma.pool, vg->dma.domid, wanted ? pool_pages : 0,
-		     pool_threshold);
+	unsigned int pages = wanted ? pool_pages : 0;
+	unsigned int got = vg_dma_make_pool(&vg->dma, pages, pool_threshold);
+
+	if (got < pages)
+		dev_info(&vg->dev, "pool of %u pages, not of %u\n", got, pages);
 }
 
 /* Takes the virtio device away, if there is one. */
@@ -415,7 +425,7 @@ static void vg_close(struct vg_device *vg)
 static void vg_closed(struct vg_device *vg)
 {
 	vg_unregister(vg);
-	vg_pool_free(&vg->dma.pool);
+	vg_dma_disconnect(&vg->dma);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	vg_switch_state(vg, XenbusStateClosed);
@@ -426,6 +436,9 @@ static void vg_connected(struct vg_device *vg)
 {
 	int ret = 0;
 
+	/* One that was not frozen has nothing that could be restored. */
+	if (vg->vmdev && !vg->vmdev->frozen)
+		vg_unregister(vg);
 	if (vg->vmdev) {
 		ret = virtio_msg_identify(vg->vmdev);
 		if (!ret && !vg->vmdev->stale)
@@ -566,7 +579,42 @@ static void vg_release(struct device *dev)
 	struct vg_device *vg = to_vg(dev);
 
 	vg_dma_exit(&vg->dma);
+	free_percpu(vg->counts);
 	kfree(vg);
+	module_put(THIS_MODULE);
+}
+
+/* The toolstack wrote our node's key "backend". In xenbus's thread. */
+static void vg_backend_named(struct xenbus_watch *watch, const char *path,
+			     const char *token)
+{
+	struct vg_device *vg =
+		container_of(watch, struct vg_device, backend_watch);
+
+	mod_delayed_work(vg_workqueue, &vg->again, 0);
+}
+
+static void vg_watch_backend(struct vg_device *vg)
+{
+	if (vg->backend_watch.node)
+		return;
+	vg->backend_watch.callback = vg_backend_named;
+	vg->backend_watch.node =
+		kasprintf(GFP_KERNEL, "%s/backend", vg->xdev->nodename);
+	if (vg->backend_watch.node &&
+	    register_xenbus_watch(&vg->backend_watch)) {
+		kfree(vg->backend_watch.node);
+		vg->backend_watch.node = NULL;
+	}
+}
+
+static void vg_unwatch_backend(struct vg_device *vg)
+{
+	if (!vg->backend_watch.node)
+		return;
+	unregister_xenbus_watch(&vg->backend_watch);
+	kfree(vg->backend_watch.node);
+	vg->backend_watch.node = NULL;
 }
 
 static int vg_pm_freeze(struct device *dev)
@@ -574,6 +622,8 @@ static int vg_pm_freeze(struct device *dev)
 	struct vg_device *vg = to_vg(dev);
 	int ret = 0;
 
+	cancel_delayed_work_sync(&vg->again);
+	vg_unwatch_backend(vg);
 	cancel_delayed_work_sync(&vg->again);
 	flush_delayed_work(&vg->work);
 	mutex_lock(&vg->life);
@@ -616,7 +666,9 @@ static bool vg_has_backend(struct xenbus_device *xdev)
 /*
  * xenbus looks for the backend of a resumed device once. A toolstack that makes
  * the nodes when it sees the guest run is too late for that: so have it look
- * again, until they are there. The device stays frozen meanwhile.
+ * again when they are there. The device stays frozen meanwhile. Our node has
+ * a watch; the backend's may be written later, and has no known path before, so
+ * there is a look now and then as well.
  */
 static void vg_again_work(struct work_struct *work)
 {
@@ -630,10 +682,13 @@ static void vg_again_work(struct work_struct *work)
 			dev->bus->pm->restore(dev);
 		device_unlock(dev);
 	}
-	if (vg->xdev->otherend)
+	if (vg->xdev->otherend) {
+		vg_unwatch_backend(vg);
 		vg_thaw(vg);
-	else if (!READ_ONCE(vg->removing))
-		mod_delayed_work(vg_workqueue, &vg->again, HZ / 10);
+	} else if (!READ_ONCE(vg->removing)) {
+		vg_watch_backend(vg);
+		mod_delayed_work(vg_workqueue, &vg->again, HZ);
+	}
 }
 
 /* A suspend was cancelled, or the guest was restored. */
@@ -650,6 +705,10 @@ static int vg_pm_thaw(struct device *dev)
 	return 0;
 }
 
+/*
+ * Only what Xen does when it suspends a guest: no S3, where a guest sleeps with
+ * its memory in place, and no image that the guest writes by itself (S4).
+ */
 static const struct dev_pm_ops vg_pm_ops = {
 	.freeze = vg_pm_freeze,
 	.thaw = vg_pm_thaw,
@@ -658,25 +717,39 @@ static const struct dev_pm_ops vg_pm_ops = {
 
 /*
  * What a device asked of Xen and of its pool since it is there, in sysfs below
- * the xenbus device: grant-virtio-<id>/{kicks,interrupts,granted,pooled,
- * pool_full,pool_pages}.
+ * the xenbus device, in grant-virtio-<id>.
  */
 #define VG_ATTR(name, value)                                                   \
 	static ssize_t name##_show(struct device *dev,                         \
 				   struct device_attribute *attr, char *buf)   \
 	{                                                                      \
 		struct vg_device *vg = to_vg(dev);                             \
-                                                                               \
 		return sysfs_emit(buf, "%llu\n", (unsigned long long)(value)); \
 	}                                                                      \
 	static DEVICE_ATTR_RO(name)
 
-VG_ATTR(kicks, atomic64_read(&vg->kicks));
-VG_ATTR(interrupts, atomic64_read(&vg->interrupts));
-VG_ATTR(granted, atomic64_read(&vg->dma.granted));
-VG_ATTR(pooled, READ_ONCE(vg->dma.pool.buffers));
-VG_ATTR(pool_full, READ_ONCE(vg->dma.pool.full));
+/* What all processors counted. */
+static u64 vg_sum(u64 __percpu *count)
+{
+	unsigned int cpu;
+	u64 sum = 0;
+
+	for_each_possible_cpu(cpu)
+		sum += *per_cpu_ptr(count, cpu);
+	return sum;
+}
+
+VG_ATTR(kicks, vg_sum(&vg->counts->kicks));
+VG_ATTR(interrupts, vg_sum(&vg->counts->interrupts));
+VG_ATTR(granted, vg_sum(&vg->dma.counts->granted));
+VG_ATTR(pooled, vg_sum(&vg->dma.counts->pooled));
+VG_ATTR(pool_full, vg_sum(&vg->dma.counts->pool_full));
 VG_ATTR(pool_pages, READ_ONCE(vg->dma.pool.pages));
+VG_ATTR(bounced, vg_sum(&vg->dma.counts->bounced));
+VG_ATTR(bounce_full, vg_sum(&vg->dma.counts->bounce_full));
+VG_ATTR(bounce_pages, READ_ONCE(vg->dma.bounce.pages));
+VG_ATTR(refs_missed, atomic64_read(&vg->dma.refs.missed));
+VG_ATTR(refs_idle, READ_ONCE(vg->dma.refs.runs.refs));
 
 static struct attribute *vg_attrs[] = {
 	&dev_attr_kicks.attr,
@@ -685,7 +758,12 @@ static struct attribute *vg_attrs[] = {
 	&dev_attr_pooled.attr,
 	&dev_attr_pool_full.attr,
 	&dev_attr_pool_pages.attr,
-	NULL,
+	&dev_attr_bounced.attr,
+	&dev_attr_bounce_full.attr,
+	&dev_attr_bounce_pages.attr,
+	&dev_attr_refs_missed.attr,
+	&dev_attr_refs_idle.attr,
+	NULL, /* and a comma, so that each keeps its line */
 };
 ATTRIBUTE_GROUPS(vg);
 
@@ -707,6 +785,9 @@ static int vg_resume(struct xenbus_device *xdev)
 
 	cancel_delayed_work_sync(&vg->gone);
 	mutex_lock(&vg->life);
+	/* Given up before it could be frozen, and @gone had not run yet. */
+	if (vg->vmdev && !vg->vmdev->frozen)
+		vg_break(vg, true);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	mutex_unlock(&vg->life);
@@ -722,6 +803,8 @@ static int vg_probe(struct xenbus_device *xdev,
 	vg = kzalloc(sizeof(*vg), GFP_KERNEL);
 	if (!vg)
 		return -ENOMEM;
+	/* Until vg_release(): @dev may outlive the xenbus device. */
+	__module_get(THIS_MODULE);
 	vg->xdev = xdev;
 	vg->reconnect = true;
 	vg->dead = true;
@@ -739,7 +822,14 @@ static int vg_probe(struct xenbus_device *xdev,
 	vg->dev.parent = &xdev->dev;
 	vg->dev.type = &vg_device_type;
 	vg->dev.dma_mask = &vg->dma_mask;
+	vg->dev.dma_parms = &vg->dma_parms;
+	vg->counts = alloc_percpu(struct vg_counts);
 	ret = vg_dma_init(&vg->dma, &vg->dev, vg_dma_fault);
+	if (!ret && !vg->counts)
+		ret = -ENOMEM;
+	/* Drivers ask for limits before they make queues. */
+	if (!ret)
+		ret = vg_dma_attach(&vg->dma);
 	if (!ret)
 		ret = dev_set_name(&vg->dev, "grant-%s", dev_name(&xdev->dev));
 	if (!ret)
@@ -788,7 +878,9 @@ static void vg_remove(struct xenbus_device *xdev)
 
 	WRITE_ONCE(vg->removing, true);
 	cancel_delayed_work_sync(&vg->again);
-	mod_delayed_work(vg_workqueue, &vg->gone, HZ);
+	vg_unwatch_backend(vg);
+	cancel_delayed_work_sync(&vg->again);
+	mod_delayed_work(vg_rescue, &vg->gone, HZ);
 	if (vg_is_leaving(vg, vg_backend_state(vg))) {
 		vg_break(vg, false);
 		if (READ_ONCE(vg->phase) != VG_IDLE)
@@ -806,7 +898,7 @@ static void vg_remove(struct xenbus_device *xdev)
 		vg_switch_state(vg, XenbusStateClosing);
 		vg_await_closed(vg);
 	}
-	vg_pool_free(&vg->dma.pool);
+	vg_dma_disconnect(&vg->dma);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	mutex_unlock(&vg->life);
@@ -846,6 +938,12 @@ static int __init vg_init(void)
 	vg_workqueue = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
 	if (!vg_workqueue)
 		return -ENOMEM;
+	vg_rescue = alloc_workqueue(KBUILD_MODNAME "-gone",
+				    WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!vg_rescue) {
+		ret = -ENOMEM;
+		goto destroy;
+	}
 
 	/*
 	 * Registering waits until every device that the driver binds is
@@ -854,7 +952,7 @@ static int __init vg_init(void)
 	 */
 	ret = xenbus_register_frontend(&vg_driver);
 	if (ret)
-		goto fail;
+		goto destroy_rescue;
 	vg_driver.ids = vg_ids;
 	ret = driver_attach(&vg_driver.driver);
 	if (ret)
@@ -863,8 +961,11 @@ static int __init vg_init(void)
 
 unregister:
 	xenbus_unregister_driver(&vg_driver);
-fail:
+destroy_rescue:
+	destroy_workqueue(vg_rescue);
+destroy:
 	destroy_workqueue(vg_workqueue);
+	vg_refs_fini();
 	return ret;
 }
 module_init(vg_init);
@@ -872,7 +973,11 @@ module_init(vg_init);
 static void __exit vg_exit(void)
 {
 	xenbus_unregister_driver(&vg_driver);
+	destroy_workqueue(vg_rescue);
 	destroy_workqueue(vg_workqueue);
+	vg_refs_fini();
+	/* The last release may be on its way out of our text. */
+	synchronize_rcu_tasks();
 }
 module_exit(vg_exit);
 

@@ -8,7 +8,10 @@
 #define VIRTIO_GRANT_BUS_H
 
 #include <linux/device.h>
+#include <linux/dma-mapping.h>
+#include <linux/interrupt.h>
 #include <linux/mutex.h>
+#include <linux/percpu.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -16,13 +19,19 @@
 #include <xen/xenbus.h>
 
 #include "virtio_grant.h"
+#include "virtio_grant_calc.h"
 #include "virtio_grant_dma.h"
 #include "virtio_msg.h"
 
-/* Interrupts in a row without work before Xen is asked to slow them down. A
- * driver that polls leaves a few behind even with the best of backends.
+/**
+ * struct vg_counts - what one processor counted
+ * @kicks: notifications of virtqueues that were sent, each one a hypercall
+ * @interrupts: that came for virtqueues
  */
-#define VG_SPURIOUS_MAX 64
+struct vg_counts {
+	u64 kicks;
+	u64 interrupts;
+};
 
 /**
  * enum vg_phase - where a device is in its life
@@ -44,12 +53,13 @@ enum vg_phase {
  * @xdev: the xenbus device
  * @dma: DMA operations of @dev
  * @dma_mask: for @dev
- * @kicks: notifications of virtqueues that were sent, each one a hypercall
- * @interrupts: that came for virtqueues
+ * @dma_parms: for @dev
+ * @counts: for each processor
  * @work: see the top of this file
  * @gone: likewise
  * @event: likewise
  * @again: likewise
+ * @backend_watch: for @again; its node is NULL while it is not registered
  * @life: serialises what changes @phase
  * @phase: where we are
  * @heard: xenbus has said that the backend is Connected, see vg_start_anew()
@@ -68,7 +78,7 @@ enum vg_phase {
  * @ctrl_irq: bound to it; 0: none
  * @driver_prod: index of ours; the page has a copy
  * @driver_cons: index of ours; the page has a copy
- * @spurious: notifications in a row without a message
+ * @spurious: notifications that brought no message
  * @ring_lock: of what follows, and of consuming
  * @call_token: of the request that waits; 0: none
  * @call_buf: the request that waits, and where its response goes
@@ -86,15 +96,16 @@ struct vg_device {
 	struct xenbus_device *xdev;
 	struct vg_dma dma;
 	u64 dma_mask;
-	atomic64_t kicks;
-	atomic64_t interrupts;
+	struct device_dma_parameters dma_parms;
+	struct vg_counts __percpu *counts;
 
 	struct delayed_work work;
 	struct delayed_work gone;
 	struct work_struct event;
 	struct delayed_work again;
+	struct xenbus_watch backend_watch;
 
-	struct mutex life;
+	struct mutex life; /* changes of phase */
 	enum vg_phase phase;
 	bool heard;
 	bool reconnect;
@@ -103,7 +114,7 @@ struct vg_device {
 	bool dead;
 	unsigned long closing_since;
 
-	struct mutex vmdev_lock;
+	struct mutex vmdev_lock; /* of vmdev */
 	struct virtio_msg_device *vmdev;
 
 	struct virtio_grant_control *ctrl;
@@ -112,9 +123,9 @@ struct vg_device {
 	int ctrl_irq;
 	u32 driver_prod;
 	u32 driver_cons;
-	unsigned int spurious;
+	struct vg_spurious spurious;
 
-	spinlock_t ring_lock;
+	spinlock_t ring_lock; /* the to-driver ring and the call */
 	u16 call_token;
 	struct virtio_msg_buf *call_buf;
 	bool call_done;
@@ -122,18 +133,20 @@ struct vg_device {
 	u32 event_status;
 	u32 event_generation;
 
-	struct mutex call_lock;
+	struct mutex call_lock; /* one request at a time */
 	u16 next_token;
 	wait_queue_head_t wait;
 };
 
-extern struct workqueue_struct *vg_workqueue;
+extern struct workqueue_struct *vg_rescue;
 
 /* virtio_grant_bus.c */
 enum xenbus_state vg_backend_state(struct vg_device *vg);
 bool vg_is_leaving(struct vg_device *vg, enum xenbus_state state);
 
 /* virtio_grant_ctrl.c */
+int vg_bind(struct vg_device *vg, evtchn_port_t port, irq_handler_t handler,
+	    const char *name, void *arg);
 int vg_make_control(struct vg_device *vg);
 void vg_free_control(struct vg_device *vg);
 void vg_give_up(struct vg_device *vg);

@@ -33,11 +33,13 @@ MODULE_PARM_DESC(timeout,
 /* Values in shared memory are little-endian, and change under our eyes. */
 static u32 vg_load(const unsigned int *p)
 {
+	/* An index, before the slots that it says are filled. */
 	return le32_to_cpu((__force __le32)virt_load_acquire(p));
 }
 
 static void vg_store(unsigned int *p, u32 value)
 {
+	/* An index, after the slots that it says are filled, or copied. */
 	virt_store_release(p, (__force unsigned int)cpu_to_le32(value));
 }
 
@@ -56,7 +58,7 @@ void vg_give_up(struct vg_device *vg)
 {
 	WRITE_ONCE(vg->dead, true);
 	wake_up(&vg->wait);
-	mod_delayed_work(vg_workqueue, &vg->gone, 0);
+	mod_delayed_work(vg_rescue, &vg->gone, 0);
 }
 
 /**
@@ -97,7 +99,7 @@ static void vg_receive(struct vg_device *vg, const struct virtio_msg_buf *msg)
 		vg->event_generation =
 			le32_to_cpu((__force __le32)event->generation);
 		vg->event_pending = true;
-		queue_work(vg_workqueue, &vg->event);
+		queue_work(vg_rescue, &vg->event);
 		return;
 	}
 discard:
@@ -133,6 +135,8 @@ static bool vg_consume(struct vg_device *vg)
 		memcpy(&msg,
 		       ctrl->to_driver[vg->driver_cons % VIRTIO_GRANT_SLOTS],
 		       sizeof(msg));
+		/* What is looked at is the copy: no second look at the page. */
+		barrier();
 		vg_receive(vg, &msg);
 		vg->driver_cons++;
 		vg_store(&ctrl->tail.driver_cons, vg->driver_cons);
@@ -149,9 +153,7 @@ static irqreturn_t vg_ctrl_interrupt(int irq, void *arg)
 	struct vg_device *vg = arg;
 	unsigned int eoi = 0;
 
-	if (vg_consume(vg))
-		vg->spurious = 0;
-	else if (++vg->spurious > VG_SPURIOUS_MAX)
+	if (vg_spurious_add(&vg->spurious, !vg_consume(vg)))
 		eoi = XEN_EOI_FLAG_SPURIOUS;
 	/* Perhaps a request was consumed: its sender may wait for room. */
 	wake_up(&vg->wait);
@@ -346,6 +348,32 @@ void vg_free_control(struct vg_device *vg)
 }
 
 /**
+ * vg_bind() - bind an event channel to an interrupt
+ * @vg: the device
+ * @port: of ours; freed after an error
+ * @handler: as for request_irq()
+ * @name: likewise
+ * @arg: likewise
+ *
+ * Binding has two steps, and when the second one fails, Xen's code closes the
+ * port; after the first it does not. So they are taken one by one: a port that
+ * is closed twice may meanwhile be somebody else's.
+ *
+ * Return: the interrupt, or a negative errno.
+ */
+int vg_bind(struct vg_device *vg, evtchn_port_t port, irq_handler_t handler,
+	    const char *name, void *arg)
+{
+	int irq = bind_evtchn_to_irq_lateeoi(port);
+
+	if (irq < 0) {
+		xenbus_free_evtchn(vg->xdev, port);
+		return irq;
+	}
+	return bind_evtchn_to_irqhandler_lateeoi(port, handler, 0, name, arg);
+}
+
+/**
  * vg_make_control() - grant a fresh control page and make its event channel
  * @vg: the device, without one
  *
@@ -365,7 +393,7 @@ int vg_make_control(struct vg_device *vg)
 
 	vg->driver_prod = 0;
 	vg->driver_cons = 0;
-	vg->spurious = 0;
+	memset(&vg->spurious, 0, sizeof(vg->spurious));
 	vg->ctrl = ctrl;
 	WRITE_ONCE(vg->dead, false);
 
@@ -378,12 +406,10 @@ int vg_make_control(struct vg_device *vg)
 	ret = xenbus_alloc_evtchn(vg->xdev, &vg->ctrl_port);
 	if (ret)
 		goto fail;
-	ret = bind_evtchn_to_irqhandler_lateeoi(
-		vg->ctrl_port, vg_ctrl_interrupt, 0, dev_name(&vg->dev), vg);
-	if (ret < 0) {
-		xenbus_free_evtchn(vg->xdev, vg->ctrl_port);
+	ret = vg_bind(vg, vg->ctrl_port, vg_ctrl_interrupt, dev_name(&vg->dev),
+		      vg);
+	if (ret < 0)
 		goto fail;
-	}
 	vg->ctrl_irq = ret;
 	return 0;
 

@@ -15,23 +15,24 @@
  * Newer ones could have struct virtio_map_ops instead, but those serve only
  * virtqueues, while virtio-gpu and AF_XDP use the DMA interface directly.
  *
- * Grant references. The kernel's allocator has one lock for the guest, and for
- * consecutive references it may walk the whole table under that lock. A
- * device's buffers come in few lengths, over and over, so each device keeps
- * the runs that it has used, on one stack for each length, up to VG_REFS_KEPT
- * references together: in steady state, a mapping takes a run from a stack
- * and its end puts it back.
+ * Grants are of whole pages. What a buffer shares its pages with is at the mercy
+ * of the backend as long as it is mapped, and afterwards, if the backend does not
+ * let go; vg_must_bounce() says when that is not acceptable, and then a copy of the
+ * buffer is granted (virtio_grant_pool.c).
  *
  * A backend that still has a page mapped when it has given the buffer back
- * breaks the protocol. The page cannot be taken back, so the reference is
- * never used again, and the device is broken.
+ * breaks the protocol, and the device is broken. The driver gets its buffer back
+ * all the same, but Xen's code holds a reference to each such page until the
+ * backend lets go, so that the page is not used for anything else.
  *
- * Buffers may also go into a pool of pages that were granted once; vg_dma_map()
- * decides, and virtio_grant_pool.c does it. Rings never do.
+ * Buffers may also go into a pool of pages that were granted once, for speed;
+ * vg_dma_map() decides. Rings never do.
  */
 #include <linux/dma-map-ops.h>
 #include <linux/highmem.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <xen/grant_table.h>
@@ -46,87 +47,6 @@
  */
 #define VG_POISON_MAX 16
 #define VG_POISON     0xff
-
-/* ---- grant references ---------------------------------------------------- */
-
-/**
- * vg_refs_drop() - give all references that are kept back to the kernel
- * @dma: the device's mappings
- */
-static void vg_refs_drop(struct vg_dma *dma)
-{
-	unsigned long flags;
-	grant_ref_t first;
-	unsigned int i;
-
-	spin_lock_irqsave(&dma->lock, flags);
-	for (i = 0; i < VG_RUN_MAX; i++) {
-		while (dma->run[i].n) {
-			first = dma->run[i].first[--dma->run[i].n];
-			gnttab_free_grant_reference_seq(first, i + 1);
-		}
-	}
-	dma->kept = 0;
-	spin_unlock_irqrestore(&dma->lock, flags);
-}
-
-/**
- * vg_refs_get() - get consecutive grant references
- * @dma: the device's mappings
- * @n: how many, at least 1
- * @first: receives the first one
- *
- * Return: 0, or a negative errno when the guest has no such run left.
- */
-static int vg_refs_get(struct vg_dma *dma, unsigned int n, grant_ref_t *first)
-{
-	struct vg_run_stack *s;
-	unsigned long flags;
-	bool found = false;
-
-	if (n <= VG_RUN_MAX) {
-		s = &dma->run[n - 1];
-		spin_lock_irqsave(&dma->lock, flags);
-		if (s->n) {
-			*first = s->first[--s->n];
-			dma->kept -= n;
-			found = true;
-		}
-		spin_unlock_irqrestore(&dma->lock, flags);
-	}
-	if (found || !gnttab_alloc_grant_reference_seq(n, first))
-		return 0;
-
-	/* Perhaps what is kept in other lengths makes room. */
-	vg_refs_drop(dma);
-	return gnttab_alloc_grant_reference_seq(n, first);
-}
-
-/**
- * vg_refs_put() - give references back
- * @dma: the device's mappings
- * @n: how many
- * @first: the first one; access has ended for all of them
- */
-static void vg_refs_put(struct vg_dma *dma, unsigned int n, grant_ref_t first)
-{
-	struct vg_run_stack *s;
-	unsigned long flags;
-	bool kept = false;
-
-	if (n <= VG_RUN_MAX) {
-		s = &dma->run[n - 1];
-		spin_lock_irqsave(&dma->lock, flags);
-		if (s->n < s->size && dma->kept + n <= VG_REFS_KEPT) {
-			s->first[s->n++] = first;
-			dma->kept += n;
-			kept = true;
-		}
-		spin_unlock_irqrestore(&dma->lock, flags);
-	}
-	if (!kept)
-		gnttab_free_grant_reference_seq(first, n);
-}
 
 /* ---- granting ------------------------------------------------------------ */
 
@@ -147,7 +67,7 @@ static dma_addr_t vg_grant(struct vg_dma *dma, phys_addr_t phys, size_t size,
 	unsigned long pfn = XEN_PFN_DOWN(phys);
 	grant_ref_t first;
 
-	if (vg_refs_get(dma, n, &first))
+	if (vg_refs_get(&dma->refs, n, &first))
 		return DMA_MAPPING_ERROR;
 
 	for (i = 0; i < n; i++)
@@ -162,10 +82,10 @@ static dma_addr_t vg_grant(struct vg_dma *dma, phys_addr_t phys, size_t size,
  * @addr: what vg_grant() returned
  * @size: bytes, as there
  *
- * Return: false when the backend still has some of it mapped; then the memory
- * must not be thought private.
+ * Pages that the backend has mapped still get a reference, which Xen's code drops,
+ * with the grant, when the backend lets go. So the caller may free the memory.
  */
-static bool vg_revoke(struct vg_dma *dma, dma_addr_t addr, size_t size)
+static void vg_revoke(struct vg_dma *dma, dma_addr_t addr, size_t size)
 {
 	unsigned int offset = addr & (VIRTIO_GRANT_PAGE_SIZE - 1);
 	unsigned int i, n = max(1UL, XEN_PFN_UP(offset + size));
@@ -175,20 +95,28 @@ static bool vg_revoke(struct vg_dma *dma, dma_addr_t addr, size_t size)
 
 	for (i = 0; i < n; i++)
 		if (unlikely(!gnttab_end_foreign_access_ref(first + i)))
-			in_use++;
-	if (likely(!in_use)) {
-		vg_refs_put(dma, n, first);
-		return true;
+			break;
+	if (likely(i == n)) {
+		vg_refs_put(&dma->refs, n, first);
+		return;
 	}
 
+	/* Access to those before has ended, and ends once more. */
+	for (i = 0; i < n; i++) {
+		if (gnttab_end_foreign_access_ref(first + i)) {
+			gnttab_free_grant_reference(first + i);
+		} else {
+			gnttab_end_foreign_access(first + i, NULL);
+			in_use++;
+		}
+	}
+	vg_refs_lost(&dma->refs, n);
 	if (!xchg(&dma->broken, true)) {
-		dev_alert(
-			dma->dev,
-			"Grant still in use by backend domain %u (%u of %u from reference %u), device disabled\n",
-			dma->domid, in_use, n, first);
+		dev_alert(dma->dev,
+			  "Grant still in use by backend domain %u (%u of %u from reference %u), device disabled\n",
+			  dma->domid, in_use, n, first);
 		dma->fault(dma);
 	}
-	return false;
 }
 
 /**
@@ -207,6 +135,39 @@ static void vg_dma_poison(phys_addr_t phys, size_t size)
 		memset(phys_to_virt(phys), VG_POISON, size);
 }
 
+/* Whether somebody beside the owner can keep all pages of a buffer from reuse. */
+static bool vg_can_hold(phys_addr_t phys, size_t size)
+{
+	unsigned long pfn = PHYS_PFN(phys);
+	unsigned long last = PHYS_PFN(phys + (size ? size - 1 : 0));
+	struct folio *folio;
+
+	for (; pfn <= last; pfn++) {
+		folio = page_folio(pfn_to_page(pfn));
+		if (folio_test_slab(folio) || !folio_ref_count(folio))
+			return false;
+	}
+	return true;
+}
+
+/**
+ * vg_must_bounce() - must the backend see a copy of a buffer?
+ * @dma: the device's mappings
+ * @phys: of the buffer
+ * @size: bytes
+ *
+ * Yes, when others' data lies in the same pages, and the backend is not trusted
+ * with that (XSA-403). And yes, whatever the backend, for objects of the slab
+ * allocator and other memory whose pages have no reference count: if a backend
+ * did not let go of such a page, nothing could keep it from being used again.
+ */
+static bool vg_must_bounce(struct vg_dma *dma, phys_addr_t phys, size_t size)
+{
+	if (!dma->trusted && (phys | size) & (VIRTIO_GRANT_PAGE_SIZE - 1))
+		return true;
+	return !vg_can_hold(phys, size);
+}
+
 /**
  * vg_dma_map() - let the device at a buffer
  * @dma: the device's mappings
@@ -215,6 +176,9 @@ static void vg_dma_poison(phys_addr_t phys, size_t size)
  * @dir: who writes
  * @attrs: DMA_ATTR_*
  *
+ * The pool is for buffers that come back soon: not for those that go both ways,
+ * nor for those that are never synchronised as a whole (page_pool's).
+ *
  * Return: the address for the device, or DMA_MAPPING_ERROR.
  */
 static dma_addr_t vg_dma_map(struct vg_dma *dma, phys_addr_t phys, size_t size,
@@ -222,17 +186,39 @@ static dma_addr_t vg_dma_map(struct vg_dma *dma, phys_addr_t phys, size_t size,
 {
 	dma_addr_t addr;
 
-	if (unlikely(READ_ONCE(dma->broken) || attrs & DMA_ATTR_MMIO))
+	if (unlikely(READ_ONCE(dma->broken) || attrs & DMA_ATTR_MMIO ||
+		     is_zone_device_page(pfn_to_page(PHYS_PFN(phys)))))
 		return DMA_MAPPING_ERROR;
 
 	if (dma->poison_status && dir == DMA_FROM_DEVICE &&
 	    size <= VG_POISON_MAX)
 		vg_dma_poison(phys, size);
 
-	if (vg_pool_map(&dma->pool, phys, size, &addr))
-		return addr;
-	atomic64_inc(&dma->granted);
-	return vg_grant(dma, phys, size, dir == DMA_TO_DEVICE);
+	if (READ_ONCE(dma->pool.n) && size <= dma->threshold &&
+	    dir != DMA_BIDIRECTIONAL && !(attrs & DMA_ATTR_SKIP_CPU_SYNC)) {
+		if (vg_pool_map(&dma->pool, phys, size, false, &addr)) {
+			this_cpu_inc(dma->counts->pooled);
+			return addr;
+		}
+		this_cpu_inc(dma->counts->pool_full);
+	}
+
+	if (vg_must_bounce(dma, phys, size)) {
+		if (vg_pool_map(&dma->bounce, phys, size, true, &addr)) {
+			this_cpu_inc(dma->counts->bounced);
+		} else {
+			this_cpu_inc(dma->counts->bounce_full);
+			return DMA_MAPPING_ERROR;
+		}
+	} else {
+		addr = vg_grant(dma, phys, size, dir == DMA_TO_DEVICE);
+		if (addr == DMA_MAPPING_ERROR)
+			return addr;
+		this_cpu_inc(dma->counts->granted);
+	}
+	if (dir == DMA_BIDIRECTIONAL)
+		atomic_inc(&dma->lasting);
+	return addr;
 }
 
 /**
@@ -248,11 +234,27 @@ static void vg_dma_unmap(struct vg_dma *dma, dma_addr_t addr, size_t size,
 {
 	bool copy = dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC);
 
-	if (!vg_pool_unmap(&dma->pool, addr, size, copy))
+	if (dir == DMA_BIDIRECTIONAL)
+		atomic_dec(&dma->lasting);
+	if (!vg_pool_unmap(&dma->pool, addr, size, copy) &&
+	    !vg_pool_unmap(&dma->bounce, addr, size, copy))
 		vg_revoke(dma, addr, size);
 }
 
+/* Copies what the other side shall see, if the buffer is a copy. */
+static void vg_dma_sync(struct vg_dma *dma, dma_addr_t addr, size_t size,
+			bool for_cpu)
+{
+	vg_pool_sync(&dma->pool, addr, size, for_cpu);
+	vg_pool_sync(&dma->bounce, addr, size, for_cpu);
+}
+
 /* ---- DMA operations ------------------------------------------------------ */
+
+static struct vg_dma *vg_dma_of(struct device *dev)
+{
+	return dev_get_drvdata(dev);
+}
 
 static void *vg_op_alloc(struct device *dev, size_t size, dma_addr_t *handle,
 			 gfp_t gfp, unsigned long attrs)
@@ -278,9 +280,33 @@ static void *vg_op_alloc(struct device *dev, size_t size, dma_addr_t *handle,
 static void vg_op_free(struct device *dev, size_t size, void *mem,
 		       dma_addr_t handle, unsigned long attrs)
 {
-	/* Memory that the backend still has must never be used again. */
-	if (vg_revoke(vg_dma_of(dev), handle, size))
-		free_pages_exact(mem, size);
+	vg_revoke(vg_dma_of(dev), handle, size);
+	free_pages_exact(mem, size);
+}
+
+/* What vg_op_alloc() returned is in the kernel's linear mapping. */
+static int vg_op_mmap(struct device *dev, struct vm_area_struct *vma, void *mem,
+		      dma_addr_t handle, size_t size, unsigned long attrs)
+{
+	unsigned long pages = PAGE_ALIGN(size) >> PAGE_SHIFT;
+	unsigned long n = vma_pages(vma);
+
+	if (vma->vm_pgoff >= pages || n > pages - vma->vm_pgoff)
+		return -ENXIO;
+	return remap_pfn_range(vma, vma->vm_start,
+			       PHYS_PFN(virt_to_phys(mem)) + vma->vm_pgoff,
+			       n << PAGE_SHIFT, vma->vm_page_prot);
+}
+
+static int vg_op_get_sgtable(struct device *dev, struct sg_table *table,
+			     void *mem, dma_addr_t handle, size_t size,
+			     unsigned long attrs)
+{
+	int ret = sg_alloc_table(table, 1, GFP_KERNEL);
+
+	if (!ret)
+		sg_set_page(table->sgl, virt_to_page(mem), PAGE_ALIGN(size), 0);
+	return ret;
 }
 
 static struct page *vg_op_alloc_pages(struct device *dev, size_t size,
@@ -331,7 +357,7 @@ static void vg_op_unmap_sg(struct device *dev, struct scatterlist *sgl,
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg (sgl, sg, nents, i)
+	for_each_sg(sgl, sg, nents, i)
 		vg_dma_unmap(dma, sg_dma_address(sg), sg_dma_len(sg), dir,
 			     attrs);
 }
@@ -343,13 +369,13 @@ static int vg_op_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg (sgl, sg, nents, i) {
+	for_each_sg(sgl, sg, nents, i) {
 		sg_dma_address(sg) =
 			vg_dma_map(dma, sg_phys(sg), sg->length, dir, attrs);
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
 			vg_op_unmap_sg(dev, sgl, i, dir,
 				       attrs | DMA_ATTR_SKIP_CPU_SYNC);
-			return -EIO;
+			return -ENOMEM;
 		}
 		sg_dma_len(sg) = sg->length;
 	}
@@ -360,13 +386,14 @@ static void vg_op_sync_for_cpu(struct device *dev, dma_addr_t handle,
 			       size_t size, enum dma_data_direction dir)
 {
 	if (dir != DMA_TO_DEVICE)
-		vg_pool_sync(&vg_dma_of(dev)->pool, handle, size, true);
+		vg_dma_sync(vg_dma_of(dev), handle, size, true);
 }
 
 static void vg_op_sync_for_device(struct device *dev, dma_addr_t handle,
 				  size_t size, enum dma_data_direction dir)
 {
-	vg_pool_sync(&vg_dma_of(dev)->pool, handle, size, false);
+	if (dir != DMA_FROM_DEVICE)
+		vg_dma_sync(vg_dma_of(dev), handle, size, false);
 }
 
 static void vg_op_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
@@ -375,7 +402,7 @@ static void vg_op_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg (sgl, sg, nents, i)
+	for_each_sg(sgl, sg, nents, i)
 		vg_op_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg),
 				   dir);
 }
@@ -387,7 +414,7 @@ static void vg_op_sync_sg_for_device(struct device *dev,
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg (sgl, sg, nents, i)
+	for_each_sg(sgl, sg, nents, i)
 		vg_op_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg),
 				      dir);
 }
@@ -410,6 +437,8 @@ static size_t vg_op_max_mapping_size(struct device *dev)
 static const struct dma_map_ops vg_dma_ops = {
 	.alloc = vg_op_alloc,
 	.free = vg_op_free,
+	.mmap = vg_op_mmap,
+	.get_sgtable = vg_op_get_sgtable,
 	.alloc_pages_op = vg_op_alloc_pages,
 	.free_pages = vg_op_free_pages,
 #ifdef VG_DMA_OPS_MAP_PHYS
@@ -435,32 +464,22 @@ static const struct dma_map_ops vg_dma_ops = {
 /**
  * vg_dma_init() - prepare a device's mappings
  * @dma: the mappings, zeroed
- * @dev: the device
+ * @dev: the device; its driver data becomes @dma
  * @fault: see struct vg_dma
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0 or -ENOMEM; vg_dma_exit() is due in both cases.
  */
 int vg_dma_init(struct vg_dma *dma, struct device *dev,
 		void (*fault)(struct vg_dma *dma))
 {
-	unsigned int i, total = 0;
-
+	BUILD_BUG_ON(sizeof(dma_addr_t) < 8);
 	dma->dev = dev;
 	dma->fault = fault;
-	spin_lock_init(&dma->lock);
 	vg_pool_init(&dma->pool);
-	for (i = 0; i < VG_RUN_MAX; i++) {
-		dma->run[i].size = max(4u, VG_REFS_KEPT / (i + 1));
-		total += dma->run[i].size;
-	}
-	dma->memory = kvcalloc(total, sizeof(*dma->memory), GFP_KERNEL);
-	if (!dma->memory)
-		return -ENOMEM;
-	for (i = 0, total = 0; i < VG_RUN_MAX; i++) {
-		dma->run[i].first = dma->memory + total;
-		total += dma->run[i].size;
-	}
-	return 0;
+	vg_pool_init(&dma->bounce);
+	dev_set_drvdata(dev, dma);
+	dma->counts = alloc_percpu(struct vg_dma_counts);
+	return dma->counts ? vg_refs_init(&dma->refs) : -ENOMEM;
 }
 
 /**
@@ -469,10 +488,9 @@ int vg_dma_init(struct vg_dma *dma, struct device *dev,
  */
 void vg_dma_exit(struct vg_dma *dma)
 {
-	if (dma->memory)
-		vg_refs_drop(dma);
-	kvfree(dma->memory);
-	dma->memory = NULL;
+	vg_dma_disconnect(dma);
+	vg_refs_exit(&dma->refs);
+	free_percpu(dma->counts);
 }
 
 /**
@@ -488,5 +506,48 @@ void vg_dma_exit(struct vg_dma *dma)
 int vg_dma_attach(struct vg_dma *dma)
 {
 	set_dma_ops(dma->dev, &vg_dma_ops);
+	dma_set_max_seg_size(dma->dev, VG_DMA_MAX_SIZE);
 	return dma_set_mask_and_coherent(dma->dev, DMA_BIT_MASK(64));
+}
+
+/**
+ * vg_dma_connect() - grant to this backend from now on
+ * @dma: the mappings
+ * @domid: the backend's domain
+ * @trusted: see struct vg_dma
+ */
+void vg_dma_connect(struct vg_dma *dma, domid_t domid, bool trusted)
+{
+	dma->domid = domid;
+	dma->pool.domid = domid;
+	dma->bounce.domid = domid;
+	dma->trusted = trusted;
+	WRITE_ONCE(dma->broken, false);
+}
+
+/**
+ * vg_dma_make_pool() - replace the pools: there are no queues yet
+ * @dma: the mappings
+ * @pages: of the pool; 0: none
+ * @threshold: see struct vg_dma
+ *
+ * Return: pages that the pool has.
+ */
+unsigned int vg_dma_make_pool(struct vg_dma *dma, unsigned int pages,
+			      size_t threshold)
+{
+	/* After a resume, these are grants of a table that is no more. */
+	vg_dma_disconnect(dma);
+	dma->threshold = threshold;
+	return pages ? vg_pool_make(&dma->pool, pages) : 0;
+}
+
+/**
+ * vg_dma_disconnect() - take the pools back
+ * @dma: the mappings; the backend has let go of them, or never will
+ */
+void vg_dma_disconnect(struct vg_dma *dma)
+{
+	vg_pool_free(&dma->pool);
+	vg_pool_free(&dma->bounce);
 }

@@ -1,20 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * virtio_grant_pool.c - pages that are granted once (PROTOCOL.md section 6.1)
+ * virtio_grant_pool.c - pages that are granted once, for copies of buffers
  *
- * Granting is cheap for a guest; mapping what was granted is not for a backend.
- * So a guest may grant some pages for as long as the connection lasts, and copy
+ * A device has two pools of this kind.
+ *
+ * The *pool* of PROTOCOL.md section 6.1 is for speed: granting is cheap for a
+ * guest; mapping what was granted is not for a backend. So a guest may grant some
+ * pages for as long as the connection lasts, tell the backend of them, and copy
  * buffers into them and out of them: one memcpy() here, and no hypercall at all
- * anywhere. It is also the safest way, because the backend sees nothing but
- * copies.
+ * anywhere. When there is no room, a buffer is granted by itself instead; both
+ * kinds mix freely.
  *
- * The pool is a few arenas. A buffer takes slots of one arena, found next-fit in
- * a bitmap. When there is no room, it is granted by
- * itself instead; both kinds mix freely. Like swiotlb, a buffer is copied in
- * whatever its direction, so that what the device leaves unwritten keeps the
+ * The *bounce* pool is for safety: for buffers whose own pages must not be granted
+ * (see vg_must_bounce()). The backend is not told of it, and sees grants like any
+ * others; that they are not revoked after each use is our affair, since the pages
+ * have nothing but such copies. It grows while it is used, in any context. When it
+ * cannot, the mapping fails.
+ *
+ * A pool is a few arenas. A buffer takes slots of one arena, found next-fit in a
+ * bitmap; processors begin with different arenas. Like swiotlb, a buffer is copied
+ * in whatever its direction, so that what the device leaves unwritten keeps the
  * contents that it had, and nothing of an earlier buffer gets out.
+ *
+ * An arena is freed when the connection ends, but not before its last buffer has
+ * left: some drivers keep mappings for longer than their device (virtio-gpu, for
+ * as long as a program has it open). Until then its references are taken, so that
+ * an address never means two things. Pages that the backend has mapped still
+ * are left to it, by Xen's own code, until it lets go.
  */
-#include <linux/bitmap.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -36,111 +49,193 @@ void vg_pool_init(struct vg_pool *pool)
  * vg_arena_new() - allocate and grant an arena
  * @domid: to whom
  * @pages: at most VG_ARENA_PAGES
+ * @gfp: how to allocate
  *
  * Return: the arena, or NULL.
  */
-static struct vg_arena *vg_arena_new(domid_t domid, unsigned int pages)
+static struct vg_arena *vg_arena_new(domid_t domid, unsigned int pages,
+				     gfp_t gfp)
 {
-	struct vg_arena *a = kvzalloc(sizeof(*a), GFP_KERNEL);
+	unsigned int slots = pages * VG_SLOTS_A_PAGE;
+	struct vg_arena *a;
 	unsigned int i;
 
+	gfp |= __GFP_ZERO | __GFP_NOWARN;
+	a = kmalloc(struct_size(a, orig, slots), gfp);
 	if (!a)
 		return NULL;
+	spin_lock_init(&a->lock);
 	a->pages = pages;
-	a->mem = alloc_pages_exact(pages * VG_PAGE,
-				   GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);
+	a->mem = alloc_pages_exact(pages * VG_PAGE, gfp);
 	if (!a->mem)
 		goto free;
 	if (gnttab_alloc_grant_reference_seq(pages, &a->first))
 		goto free_mem;
-	for (i = 0; i < pages; i++)
-		gnttab_grant_foreign_access_ref(
-			a->first + i, domid, virt_to_gfn(a->mem + i * VG_PAGE),
-			0);
+	for (i = 0; i < pages; i++) {
+		unsigned long gfn = virt_to_gfn(a->mem + i * VG_PAGE);
+
+		gnttab_grant_foreign_access_ref(a->first + i, domid, gfn, 0);
+	}
 	return a;
 
 free_mem:
 	free_pages_exact(a->mem, pages * VG_PAGE);
 free:
-	kvfree(a);
+	kfree(a);
 	return NULL;
 }
 
-/* Memory that the backend still has mapped is left to it for ever. */
+/*
+ * Nobody uses the arena, but somebody may be looking at it. What the backend has
+ * mapped stays allocated, and granted, until it lets go.
+ */
 static void vg_arena_free(struct vg_arena *a)
 {
-	unsigned int i, in_use = 0;
+	unsigned int i;
 
-	for (i = 0; i < a->pages; i++)
-		if (!gnttab_end_foreign_access_ref(a->first + i))
-			in_use++;
-	if (in_use) {
-		pr_alert("virtio_grant: backend keeps %u pages of the pool\n",
-			 in_use);
-	} else {
-		gnttab_free_grant_reference_seq(a->first, a->pages);
-		free_pages_exact(a->mem, a->pages * VG_PAGE);
+	for (i = 0; i < a->pages; i++) {
+		if (gnttab_end_foreign_access_ref(a->first + i))
+			gnttab_free_grant_reference(a->first + i);
+		else
+			gnttab_end_foreign_access(a->first + i, NULL);
 	}
-	kvfree(a);
+	free_pages_exact(a->mem, a->pages * VG_PAGE);
+	kfree_rcu(a, rcu);
+}
+
+/* Puts an arena where it is found; false: there are too many. */
+static bool vg_pool_add(struct vg_pool *pool, struct vg_arena *a)
+{
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&pool->lock, flags);
+	for (i = 0; i < ARRAY_SIZE(pool->arena); i++) {
+		if (rcu_access_pointer(pool->arena[i]))
+			continue;
+		rcu_assign_pointer(pool->arena[i], a);
+		pool->pages += a->pages;
+		if (i >= pool->n)
+			WRITE_ONCE(pool->n, i + 1);
+		break;
+	}
+	spin_unlock_irqrestore(&pool->lock, flags);
+	return i < ARRAY_SIZE(pool->arena);
+}
+
+/* Takes an arena away that has no buffers; it cannot be found any more. */
+static void vg_pool_del(struct vg_pool *pool, struct vg_arena *a)
+{
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&pool->lock, flags);
+	for (i = 0; i < pool->n; i++) {
+		if (rcu_access_pointer(pool->arena[i]) != a)
+			continue;
+		RCU_INIT_POINTER(pool->arena[i], NULL);
+		pool->pages -= a->pages;
+	}
+	spin_unlock_irqrestore(&pool->lock, flags);
+	vg_arena_free(a);
+}
+
+/* No new buffer goes into an arena; frees it now, or when the last one leaves. */
+static void vg_arena_kill(struct vg_pool *pool, struct vg_arena *a)
+{
+	unsigned long flags;
+	bool gone;
+
+	spin_lock_irqsave(&a->lock, flags);
+	gone = !a->taken && !a->dead;
+	a->dead = true;
+	spin_unlock_irqrestore(&a->lock, flags);
+	if (gone)
+		vg_pool_del(pool, a);
+}
+
+/**
+ * vg_pool_arena() - one arena after the other
+ * @pool: the pool; the caller is the one who makes and frees its arenas
+ * @i: less than its @n
+ *
+ * Return: the arena, or NULL when there is none, or one that is only left over.
+ */
+struct vg_arena *vg_pool_arena(struct vg_pool *pool, unsigned int i)
+{
+	struct vg_arena *a = NULL;
+
+	rcu_read_lock();
+	a = rcu_dereference(pool->arena[i]);
+	if (a && READ_ONCE(a->dead))
+		a = NULL;
+	rcu_read_unlock();
+	return a;
 }
 
 /**
  * vg_pool_free() - take the pool back
- * @pool: no buffer is in it, and the backend has let go of it
+ * @pool: the backend has let go of it, or never will
+ *
+ * Buffers that are still in it stay valid, for the processor.
  */
 void vg_pool_free(struct vg_pool *pool)
 {
-	pool->pages = 0;
-	while (pool->n)
-		vg_arena_free(pool->arena[--pool->n]);
+	struct vg_arena *a;
+	unsigned int i;
+
+	for (i = 0; i < pool->n; i++) {
+		a = vg_pool_arena(pool, i);
+		if (a)
+			vg_arena_kill(pool, a);
+	}
 }
 
 /**
- * vg_pool_make() - allocate and grant a pool, as much of it as can be had
- * @pool: an old one is freed
- * @domid: to whom
+ * vg_pool_make() - allocate and grant arenas, as many pages as can be had
+ * @pool: one that is empty, but for what outlived the last connection
  * @pages: how many
- * @threshold: see struct vg_pool
+ *
+ * Return: how many there are.
  */
-void vg_pool_make(struct vg_pool *pool, domid_t domid, unsigned int pages,
-		  size_t threshold)
+unsigned int vg_pool_make(struct vg_pool *pool, unsigned int pages)
 {
-	unsigned int chunk = VG_ARENA_PAGES;
+	unsigned int chunk = VG_ARENA_PAGES, n = 0, had = 0;
 	struct vg_arena *a;
 
-	vg_pool_free(pool);
-	pool->threshold = threshold;
-	while (pages && pool->n < VG_ARENAS_MAX) {
-		a = vg_arena_new(domid, min(pages, chunk));
+	while (had < pages && n < VG_ARENAS_MAX) {
+		a = vg_arena_new(pool->domid, min(pages - had, chunk),
+				 GFP_KERNEL);
 		if (a) {
-			pages -= a->pages;
-			pool->arena[pool->n++] = a;
+			if (!vg_pool_add(pool, a)) {
+				vg_arena_free(a);
+				break;
+			}
+			had += a->pages;
+			n++;
 		} else if (chunk > VG_ARENA_PAGES_MIN) {
 			chunk /= 2;
 		} else {
 			break;
 		}
 	}
+	return had;
 }
 
 /**
  * vg_pool_trim() - free the arenas that the backend has refused
- * @pool: no buffer is in them
+ * @pool: the pool
  */
 void vg_pool_trim(struct vg_pool *pool)
 {
-	unsigned int i, n = 0, pages = 0;
+	struct vg_arena *a;
+	unsigned int i;
 
 	for (i = 0; i < pool->n; i++) {
-		if (pool->arena[i]->announced) {
-			pages += pool->arena[i]->pages;
-			pool->arena[n++] = pool->arena[i];
-		} else {
-			vg_arena_free(pool->arena[i]);
-		}
+		a = vg_pool_arena(pool, i);
+		if (a && !a->announced)
+			vg_arena_kill(pool, a);
 	}
-	pool->n = n;
-	pool->pages = pages;
 }
 
 /**
@@ -149,26 +244,32 @@ void vg_pool_trim(struct vg_pool *pool)
  * @addr: the address for the device
  * @offset: receives the bytes before it in the arena
  *
- * Return: the arena, or NULL: a grant of its own.
+ * Return: the arena, which stays there while the buffer at @addr is in it; or
+ * NULL: not in this pool.
  */
 static struct vg_arena *vg_arena_of(struct vg_pool *pool, dma_addr_t addr,
 				    size_t *offset)
 {
-	struct vg_arena *a;
-	unsigned int i;
+	unsigned int i, n = READ_ONCE(pool->n);
+	struct vg_arena *a = NULL;
 
-	for (i = 0; i < pool->n; i++) {
-		a = pool->arena[i];
+	rcu_read_lock();
+	for (i = 0; i < n; i++) {
+		a = rcu_dereference(pool->arena[i]);
+		if (!a)
+			continue;
 		*offset = addr - VIRTIO_GRANT_ADDR(a->first, 0);
 		if (*offset < a->pages * VG_PAGE)
-			return a;
+			break;
+		a = NULL;
 	}
-	return NULL;
+	rcu_read_unlock();
+	return a;
 }
 
 /**
  * vg_arena_take() - find room in an arena
- * @a: the arena; its pool is locked
+ * @a: the arena
  * @slots: how many
  *
  * Return: the first one, or -1.
@@ -176,16 +277,69 @@ static struct vg_arena *vg_arena_of(struct vg_pool *pool, dma_addr_t addr,
 static int vg_arena_take(struct vg_arena *a, unsigned int slots)
 {
 	unsigned int size = a->pages * VG_SLOTS_A_PAGE;
+	unsigned long flags;
 	unsigned int at;
+	int ret = -1;
 
+	spin_lock_irqsave(&a->lock, flags);
+	if (!a->announced || a->dead || a->taken + slots > size)
+		goto out;
 	at = bitmap_find_next_zero_area(a->used, size, a->hint, slots, 0);
 	if (at >= size && a->hint)
 		at = bitmap_find_next_zero_area(a->used, size, 0, slots, 0);
 	if (at >= size)
-		return -1;
+		goto out;
 	bitmap_set(a->used, at, slots);
+	a->taken += slots;
 	a->hint = at + slots;
-	return at;
+	ret = at;
+out:
+	spin_unlock_irqrestore(&a->lock, flags);
+	return ret;
+}
+
+/* Finds room in any arena; the arena stays there while the slots are taken. */
+static struct vg_arena *vg_pool_take(struct vg_pool *pool, unsigned int slots,
+				     int *slot)
+{
+	unsigned int i, n = READ_ONCE(pool->n);
+	unsigned int first = n ? raw_smp_processor_id() % n : 0;
+	struct vg_arena *a = NULL;
+
+	*slot = -1;
+	rcu_read_lock();
+	for (i = 0; i < n && *slot < 0; i++) {
+		a = rcu_dereference(pool->arena[(first + i) % n]);
+		if (a)
+			*slot = vg_arena_take(a, slots);
+	}
+	rcu_read_unlock();
+	return *slot < 0 ? NULL : a;
+}
+
+/* One more arena, as large as all that there are, in any context. */
+static bool vg_pool_grow(struct vg_pool *pool, unsigned int least)
+{
+	unsigned int pages = clamp(READ_ONCE(pool->pages), VG_ARENA_PAGES_MIN,
+				   VG_ARENA_PAGES);
+	struct vg_arena *a;
+
+	least = max(least, VG_ARENA_PAGES_MIN);
+	if (least > VG_ARENA_PAGES)
+		return false;
+	for (pages = max(pages, least);; pages = max(pages / 2, least)) {
+		a = vg_arena_new(pool->domid, pages, GFP_ATOMIC);
+		if (a)
+			break;
+		if (pages == least)
+			return false;
+	}
+	/* There is nobody to be told of it. */
+	a->announced = true;
+	if (vg_pool_add(pool, a))
+		return true;
+	vg_arena_free(a);
+	return false;
 }
 
 /**
@@ -193,37 +347,29 @@ static int vg_arena_take(struct vg_arena *a, unsigned int slots)
  * @pool: the pool
  * @phys: of the buffer
  * @size: bytes
+ * @grow: make room where there is none
  * @addr: receives the address for the device
  *
- * Return: whether it is there. If not, it must be granted by itself.
+ * Return: whether it is there.
  */
-bool vg_pool_map(struct vg_pool *pool, phys_addr_t phys, size_t size,
+bool vg_pool_map(struct vg_pool *pool, phys_addr_t phys, size_t size, bool grow,
 		 dma_addr_t *addr)
 {
 	unsigned int slots = DIV_ROUND_UP(size, VG_SLOT);
-	struct vg_arena *a = NULL;
-	unsigned long flags;
+	struct vg_arena *a;
 	unsigned int i;
 	size_t offset;
-	int slot = -1;
+	int slot;
 
-	if (!pool->n || !size || size > pool->threshold ||
-	    PageHighMem(pfn_to_page(PHYS_PFN(phys))))
+	if (!size || PageHighMem(pfn_to_page(PHYS_PFN(phys))))
 		return false;
 
-	spin_lock_irqsave(&pool->lock, flags);
-	for (i = 0; i < pool->n && slot < 0; i++) {
-		a = pool->arena[i];
-		if (a->announced)
-			slot = vg_arena_take(a, slots);
+	a = vg_pool_take(pool, slots, &slot);
+	while (!a) {
+		if (!grow || !vg_pool_grow(pool, DIV_ROUND_UP(size, VG_PAGE)))
+			return false;
+		a = vg_pool_take(pool, slots, &slot);
 	}
-	if (slot < 0)
-		pool->full++;
-	else
-		pool->buffers++;
-	spin_unlock_irqrestore(&pool->lock, flags);
-	if (slot < 0)
-		return false;
 
 	for (i = 0; i < slots; i++)
 		a->orig[slot + i] = phys + i * VG_SLOT;
@@ -231,6 +377,20 @@ bool vg_pool_map(struct vg_pool *pool, phys_addr_t phys, size_t size,
 	memcpy(a->mem + offset, phys_to_virt(phys), size);
 	*addr = VIRTIO_GRANT_ADDR(a->first, 0) + offset;
 	return true;
+}
+
+/* Copies between a buffer and its place in an arena. */
+static void vg_arena_sync(struct vg_arena *a, size_t offset, size_t size,
+			  bool for_cpu)
+{
+	void *copy = a->mem + offset;
+	void *buffer =
+		phys_to_virt(a->orig[offset / VG_SLOT] + offset % VG_SLOT);
+
+	if (for_cpu)
+		memcpy(buffer, copy, size);
+	else
+		memcpy(copy, buffer, size);
 }
 
 /**
@@ -243,26 +403,19 @@ bool vg_pool_map(struct vg_pool *pool, phys_addr_t phys, size_t size,
 void vg_pool_sync(struct vg_pool *pool, dma_addr_t addr, size_t size,
 		  bool for_cpu)
 {
-	void *copy, *buffer;
 	struct vg_arena *a;
 	size_t offset;
 
 	a = vg_arena_of(pool, addr, &offset);
-	if (!a)
-		return;
-	copy = a->mem + offset;
-	buffer = phys_to_virt(a->orig[offset / VG_SLOT] + offset % VG_SLOT);
-	if (for_cpu)
-		memcpy(buffer, copy, size);
-	else
-		memcpy(copy, buffer, size);
+	if (a)
+		vg_arena_sync(a, offset, size, for_cpu);
 }
 
 /**
  * vg_pool_unmap() - take a buffer out of the pool
  * @pool: the pool
- * @addr: what vg_pool_map() or vg_grant() returned
- * @size: as there
+ * @addr: of a buffer, for the device
+ * @size: as when it was mapped
  * @copy_back: the device may have written it
  *
  * Return: false when it is not in the pool.
@@ -270,17 +423,26 @@ void vg_pool_sync(struct vg_pool *pool, dma_addr_t addr, size_t size,
 bool vg_pool_unmap(struct vg_pool *pool, dma_addr_t addr, size_t size,
 		   bool copy_back)
 {
+	unsigned int slots = DIV_ROUND_UP(size, VG_SLOT);
 	struct vg_arena *a;
 	unsigned long flags;
 	size_t offset;
+	bool gone;
 
 	a = vg_arena_of(pool, addr, &offset);
 	if (!a)
 		return false;
 	if (copy_back)
-		vg_pool_sync(pool, addr, size, true);
-	spin_lock_irqsave(&pool->lock, flags);
-	bitmap_clear(a->used, offset / VG_SLOT, DIV_ROUND_UP(size, VG_SLOT));
-	spin_unlock_irqrestore(&pool->lock, flags);
+		vg_arena_sync(a, offset, size, true);
+	/* Once our slots are free, vg_arena_kill() may free the arena. */
+	rcu_read_lock();
+	spin_lock_irqsave(&a->lock, flags);
+	bitmap_clear(a->used, offset / VG_SLOT, slots);
+	a->taken -= slots;
+	gone = a->dead && !a->taken;
+	spin_unlock_irqrestore(&a->lock, flags);
+	rcu_read_unlock();
+	if (gone)
+		vg_pool_del(pool, a);
 	return true;
 }

@@ -20,7 +20,7 @@
  * @vq: the virtqueue
  * @port: event channel, used both ways
  * @irq: bound to it
- * @spurious: notifications in a row without a used buffer
+ * @spurious: notifications that brought no used buffer
  * @name: of the interrupt
  */
 struct vg_queue {
@@ -28,7 +28,7 @@ struct vg_queue {
 	struct virtqueue *vq;
 	evtchn_port_t port;
 	int irq;
-	unsigned int spurious;
+	struct vg_spurious spurious;
 	char name[32];
 };
 
@@ -36,11 +36,11 @@ static irqreturn_t vg_queue_interrupt(int irq, void *arg)
 {
 	struct vg_queue *q = arg;
 	unsigned int eoi = 0;
+	bool idle;
 
-	atomic64_inc(&q->vg->interrupts);
-	if (vring_interrupt(irq, q->vq) == IRQ_HANDLED)
-		q->spurious = 0;
-	else if (++q->spurious > VG_SPURIOUS_MAX)
+	this_cpu_inc(q->vg->counts->interrupts);
+	idle = vring_interrupt(irq, q->vq) != IRQ_HANDLED;
+	if (vg_spurious_add(&q->spurious, idle))
 		eoi = XEN_EOI_FLAG_SPURIOUS;
 	xen_irq_lateeoi(irq, eoi);
 	return IRQ_HANDLED;
@@ -50,7 +50,7 @@ static bool vg_notify(struct virtqueue *vq)
 {
 	struct vg_queue *q = vq->priv;
 
-	atomic64_inc(&q->vg->kicks);
+	this_cpu_inc(q->vg->counts->kicks);
 	notify_remote_via_evtchn(q->port);
 	return true;
 }
@@ -90,12 +90,9 @@ static int vg_queue_make(struct vg_device *vg, struct virtqueue *vq)
 	if (ret)
 		goto free;
 	vq->priv = q;
-	ret = bind_evtchn_to_irqhandler_lateeoi(q->port, vg_queue_interrupt, 0,
-						q->name, q);
-	if (ret < 0) {
-		xenbus_free_evtchn(vg->xdev, q->port);
+	ret = vg_bind(vg, q->port, vg_queue_interrupt, q->name, q);
+	if (ret < 0)
 		goto free;
-	}
 	q->irq = ret;
 	return 0;
 
@@ -175,14 +172,27 @@ static void vg_announce(struct vg_device *vg, struct vg_arena *a)
 static int vg_prepare(struct virtio_msg_device *vmdev)
 {
 	struct vg_device *vg = vmdev->bus_priv;
+	struct vg_pool *pool = &vg->dma.pool;
+	struct vg_arena *a;
 	unsigned int i;
 
 	if (!READ_ONCE(vmdev->gone)) {
-		for (i = 0; i < vg->dma.pool.n; i++)
-			vg_announce(vg, vg->dma.pool.arena[i]);
-		vg_pool_trim(&vg->dma.pool);
+		for (i = 0; i < pool->n; i++) {
+			a = vg_pool_arena(pool, i);
+			if (a)
+				vg_announce(vg, a);
+		}
+		vg_pool_trim(pool);
 	}
 	return vg_dma_attach(&vg->dma);
+}
+
+/* Do mappings remain that a suspend would make worthless? */
+static bool vg_lasting(struct virtio_msg_device *vmdev)
+{
+	struct vg_device *vg = vmdev->bus_priv;
+
+	return atomic_read(&vg->dma.lasting);
 }
 
 const struct virtio_msg_bus_ops vg_bus_ops = {
@@ -192,5 +202,6 @@ const struct virtio_msg_bus_ops vg_bus_ops = {
 	.queue_close = vg_queue_close,
 	.queue_irq = vg_queue_irq,
 	.notify = vg_notify,
+	.lasting = vg_lasting,
 	.bus_name = vg_bus_name,
 };

@@ -14,6 +14,8 @@
  * The "section" numbers are those of xenstore/PROTOCOL.md.
  */
 #include <linux/bitops.h>
+#include <linux/bottom_half.h>
+#include <linux/cpumask.h>
 #include <linux/interrupt.h>
 #include <linux/log2.h>
 #include <linux/module.h>
@@ -23,6 +25,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 
+#include "virtio_grant_calc.h"
 #include "virtio_grant_compat.h"
 #include "virtio_msg.h"
 
@@ -34,6 +37,7 @@ MODULE_PARM_DESC(packed, "Use packed virtqueues if offered; default Y");
 #define VM_MAX_QUEUES	      65536u /* queue indices are 16 bits wide */
 #define VM_MAX_CONFIG	      65536u /* bytes; far above any device's */
 #define VM_SET_CONFIG_TRIES   3 /* against a moving generation */
+#define VM_GET_CONFIG_TRIES   16 /* likewise; then the device is to blame */
 #define VM_PARTING_QUEUE_SIZE 64 /* nothing is ever put into it */
 
 /* Configuration bytes in one message. A multiple of 8, so no field is split. */
@@ -101,10 +105,9 @@ static int vm_call(struct virtio_msg_device *vmdev, u8 id,
 
 	len = get16(&msg->header.msg_size) - sizeof(msg->header);
 	if (len < resp_len) {
-		dev_err_ratelimited(
-			vmdev->vdev.dev.parent,
-			"response to message 0x%02x is too short: %zu of %zu bytes\n",
-			id, len, resp_len);
+		dev_err_ratelimited(vmdev->vdev.dev.parent,
+				    "message 0x%02x: response of %zu bytes\n",
+				    id, len);
 		return -EPROTO;
 	}
 	return len;
@@ -234,7 +237,10 @@ static int vm_get_chunk(struct virtio_msg_device *vmdev, u32 offset, void *buf,
 
 /*
  * From config_changed(), where nothing may sleep: see virtio_msg_config_event().
- * And from a driver that is restored without a device: see vm_part().
+ * It is called there, or later, when virtio's core had put the news off until
+ * the driver's probe() or restore() was over; then in another task, but always
+ * with interrupts off. And from a driver that is restored without a device: see
+ * vm_part().
  */
 static void vm_get_snapshot(struct virtio_msg_device *vmdev,
 			    unsigned int offset, void *buf, unsigned int len)
@@ -261,14 +267,15 @@ static void vm_get(struct virtio_device *vdev, unsigned int offset, void *buf,
 {
 	struct virtio_msg_device *vmdev = to_vmdev(vdev);
 	u32 first = 0, generation = 0;
-	unsigned int done, n;
+	unsigned int done, n, tries = 0;
 	int ret = 0;
 
 	if (offset > vmdev->config_size || len > vmdev->config_size - offset) {
 		memset(buf, 0, len);
 		return;
 	}
-	if (READ_ONCE(vmdev->in_event) == current || vmdev->parting) {
+	if (READ_ONCE(vmdev->in_event) == current || irqs_disabled() ||
+	    vmdev->parting) {
 		vm_get_snapshot(vmdev, offset, buf, len);
 		return;
 	}
@@ -281,15 +288,19 @@ again:
 			break;
 		if (!done)
 			first = generation;
-		else if (generation != first)
-			goto again;
+		if (generation != first) {
+			if (++tries < VM_GET_CONFIG_TRIES)
+				goto again;
+			ret = -EAGAIN;
+			break;
+		}
 	}
 	if (ret) {
 		memset(buf, 0, len);
 		if (ret != -ENODEV)
-			dev_err(&vdev->dev,
-				"GET_CONFIG of %u bytes at %u: %d\n", len,
-				offset, ret);
+			dev_err_ratelimited(&vdev->dev,
+					    "GET_CONFIG of %u bytes at %u: %d\n",
+					    len, offset, ret);
 		return;
 	}
 	WRITE_ONCE(vmdev->generation, generation);
@@ -341,10 +352,9 @@ static void vm_set(struct virtio_device *vdev, unsigned int offset,
 				tries = VM_SET_CONFIG_TRIES;
 		}
 		if (tries >= VM_SET_CONFIG_TRIES) {
-			dev_warn(
-				&vdev->dev,
-				"device refuses %u configuration bytes at %u\n",
-				n, offset + done);
+			dev_warn_ratelimited(&vdev->dev,
+					     "%u bytes at %u are refused\n", n,
+					     offset + done);
 			return;
 		}
 	}
@@ -401,7 +411,7 @@ static void vm_set_status(struct virtio_device *vdev, u8 status)
 
 	vm_write_status(vmdev, status);
 	/* With hardened notifications, DRIVER_OK un-breaks the queues. */
-	if (READ_ONCE(vmdev->gone))
+	if (READ_ONCE(vmdev->gone) && vmdev->started)
 		virtio_break_device(vdev);
 }
 
@@ -410,9 +420,48 @@ static void vm_synchronize_cbs(struct virtio_device *vdev)
 	struct virtio_msg_device *vmdev = to_vmdev(vdev);
 	struct virtqueue *vq;
 
-	list_for_each_entry (vq, &vdev->vqs, list)
+	list_for_each_entry(vq, &vdev->vqs, list)
 		if (vq->priv)
 			synchronize_irq(vmdev->ops->queue_irq(vq));
+}
+
+/**
+ * vm_wake() - have drivers look at queues that are broken
+ * @vmdev: a broken device; may sleep
+ *
+ * Breaking a queue only sets a flag. A driver that sleeps until its callback runs,
+ * as virtio_can does for the answer to a control message, with the lock of all
+ * of Linux's networking held, would not see it: no interrupt will come any more,
+ * and one that came would not be passed on. So each callback runs once more, as
+ * it would in the queue's interrupt, which is held off meanwhile. It finds no
+ * buffer, and wakes whom it would wake.
+ */
+static void vm_wake(struct virtio_msg_device *vmdev)
+{
+	struct virtqueue *vq;
+	unsigned int irq;
+
+	if (!vmdev->started)
+		return;
+
+	mutex_lock(&vmdev->queue_mutex);
+	list_for_each_entry(vq, &vmdev->vdev.vqs, list) {
+		/* No callback before DRIVER_OK, nor after a reset. */
+		if (!vq->priv || !vq->callback ||
+		    !(READ_ONCE(vmdev->status) & VIRTIO_CONFIG_S_DRIVER_OK))
+			continue;
+		irq = vmdev->ops->queue_irq(vq);
+		disable_irq(irq);
+		local_bh_disable();
+		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+			local_irq_disable();
+		vq->callback(vq);
+		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+			local_irq_enable();
+		local_bh_enable();
+		enable_irq(irq);
+	}
+	mutex_unlock(&vmdev->queue_mutex);
 }
 
 /**
@@ -431,9 +480,24 @@ static void vm_reset(struct virtio_device *vdev)
 	if (!vm_write_status(vmdev, 0))
 		vmdev->queues_set = false;
 	vm_synchronize_cbs(vdev);
+	/* vm_wake() may have seen the status from before. */
+	mutex_lock(&vmdev->queue_mutex);
+	mutex_unlock(&vmdev->queue_mutex);
 }
 
 /* ---- virtqueues ---------------------------------------------------------- */
+
+/* Forgets what vm_spread() did; no interrupt has a mask as its hint any more. */
+static void vm_unspread(struct virtio_msg_device *vmdev)
+{
+	unsigned int i;
+
+	for (i = 0; i < vmdev->n_masks; i++)
+		free_cpumask_var(vmdev->masks[i]);
+	kfree(vmdev->masks);
+	vmdev->masks = NULL;
+	vmdev->n_masks = 0;
+}
 
 /**
  * vm_queue_max() - how large the device lets a queue be
@@ -560,6 +624,57 @@ static struct virtqueue *vm_queue_new(struct virtio_msg_device *vmdev,
 	return ret ? ERR_PTR(ret) : vq;
 }
 
+/**
+ * vm_spread() - divide the processors among the queues
+ * @vmdev: the device; @queue_mutex is held
+ * @nvqs: queues, of which the driver wants all but some to be spread
+ * @desc: how many not, at the beginning and at the end
+ *
+ * blk-mq, for one, then gives each processor the queue whose interrupt comes
+ * back to it. Without memory nothing is spread, and all works.
+ */
+static void vm_spread(struct virtio_msg_device *vmdev, unsigned int nvqs,
+		      const struct irq_affinity *desc)
+{
+	unsigned int spread, cpu, cpus = num_possible_cpus(), nth = 0;
+	struct virtqueue *vq;
+	cpumask_var_t *masks;
+	unsigned int i;
+
+	if (!desc || desc->pre_vectors + desc->post_vectors >= nvqs)
+		return;
+	spread = nvqs - desc->pre_vectors - desc->post_vectors;
+	masks = kcalloc(spread, sizeof(*masks), GFP_KERNEL);
+	if (!masks)
+		return;
+	vmdev->masks = masks;
+	vmdev->masks_first = desc->pre_vectors;
+	for (i = 0; i < spread; i++) {
+		if (!zalloc_cpumask_var(&masks[i], GFP_KERNEL))
+			break;
+		vmdev->n_masks++;
+	}
+	if (vmdev->n_masks < spread) {
+		vm_unspread(vmdev);
+		return;
+	}
+
+	for_each_possible_cpu(cpu) {
+		i = vg_queue_of_cpu(nth++, cpus, spread);
+		cpumask_set_cpu(cpu, masks[i]);
+	}
+	/* More queues than processors: some are left, beside their neighbour. */
+	for (i = 1; i < spread; i++)
+		if (cpumask_empty(masks[i]))
+			cpumask_copy(masks[i], masks[i - 1]);
+	list_for_each_entry(vq, &vmdev->vdev.vqs, list) {
+		i = vq->index - vmdev->masks_first;
+		if (vq->priv && i < spread)
+			irq_set_affinity_and_hint(vmdev->ops->queue_irq(vq),
+						  masks[i]);
+	}
+}
+
 /* Frees all queues; @queue_mutex is held. */
 static void vm_queues_del(struct virtio_msg_device *vmdev)
 {
@@ -572,8 +687,9 @@ static void vm_queues_del(struct virtio_msg_device *vmdev)
 	if (vmdev->queues_set && !vm_write_status(vmdev, 0))
 		vmdev->queues_set = false;
 
-	list_for_each_entry_safe (vq, next, &vmdev->vdev.vqs, list)
+	list_for_each_entry_safe(vq, next, &vmdev->vdev.vqs, list)
 		vm_queue_del(vmdev, vq);
+	vm_unspread(vmdev);
 }
 
 static void vm_del_vqs(struct virtio_device *vdev)
@@ -611,11 +727,38 @@ static int vm_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 			break;
 		}
 	}
+	if (!ret)
+		vm_spread(vmdev, index, desc);
 	mutex_unlock(&vmdev->queue_mutex);
 	if (vmdev->parting)
 		virtio_break_device(vdev);
 	return ret;
 }
+
+#ifdef VG_FIND_VQS_ARRAYS
+static int vm_find_vqs_arrays(struct virtio_device *vdev, unsigned int nvqs,
+			      struct virtqueue *vqs[],
+			      vq_callback_t *callbacks[],
+			      const char *const names[], const bool *ctx,
+			      struct irq_affinity *desc)
+{
+	struct virtqueue_info *info;
+	unsigned int i;
+	int ret;
+
+	info = kcalloc(nvqs, sizeof(*info), GFP_KERNEL);
+	if (!info)
+		return -ENOMEM;
+	for (i = 0; i < nvqs; i++) {
+		info[i].name = names[i];
+		info[i].callback = callbacks[i];
+		info[i].ctx = ctx && ctx[i];
+	}
+	ret = vm_find_vqs(vdev, nvqs, vqs, info, desc);
+	kfree(info);
+	return ret;
+}
+#endif
 
 static int vm_disable_vq_and_reset(struct virtqueue *vq)
 {
@@ -634,7 +777,8 @@ static int vm_disable_vq_and_reset(struct virtqueue *vq)
 #ifdef CONFIG_VIRTIO_HARDEN_NOTIFICATION
 	__virtqueue_break(vq);
 #endif
-	synchronize_irq(vmdev->ops->queue_irq(vq));
+	if (vq->priv)
+		synchronize_irq(vmdev->ops->queue_irq(vq));
 	vq->reset = true;
 	return 0;
 }
@@ -665,7 +809,20 @@ static int vm_set_vq_affinity(struct virtqueue *vq,
 {
 	struct virtio_msg_device *vmdev = to_vmdev(vq->vdev);
 
+	/* A queue without a device has no interrupt: see vm_part(). */
+	if (!vq->priv)
+		return 0;
 	return irq_set_affinity_and_hint(vmdev->ops->queue_irq(vq), cpu_mask);
+}
+
+/* Which processors a queue serves; NULL: vm_spread() did nothing for it. */
+static const struct cpumask *vm_get_vq_affinity(struct virtio_device *vdev,
+						int index)
+{
+	struct virtio_msg_device *vmdev = to_vmdev(vdev);
+	unsigned int i = index - vmdev->masks_first;
+
+	return i < vmdev->n_masks ? vmdev->masks[i] : NULL;
 }
 
 /* ---- the rest ------------------------------------------------------------ */
@@ -684,7 +841,11 @@ static const struct virtio_config_ops vm_config_ops = {
 	.get_status = vm_get_status,
 	.set_status = vm_set_status,
 	.reset = vm_reset,
+#ifdef VG_FIND_VQS_ARRAYS
+	.find_vqs = vm_find_vqs_arrays,
+#else
 	.find_vqs = vm_find_vqs,
+#endif
 	.del_vqs = vm_del_vqs,
 	.synchronize_cbs = vm_synchronize_cbs,
 	.get_features = vm_get_features,
@@ -694,13 +855,21 @@ static const struct virtio_config_ops vm_config_ops = {
 	.finalize_features = vm_finalize_features,
 	.bus_name = vm_bus_name,
 	.set_vq_affinity = vm_set_vq_affinity,
+	.get_vq_affinity = vm_get_vq_affinity,
 	.disable_vq_and_reset = vm_disable_vq_and_reset,
 	.enable_vq_after_reset = vm_enable_vq_after_reset,
 };
 
+/* Somebody may hold the device for longer than its driver is bound. */
+static void vm_free(struct virtio_msg_device *vmdev)
+{
+	kfree(vmdev);
+	module_put(THIS_MODULE);
+}
+
 static void vm_release(struct device *dev)
 {
-	kfree(to_vmdev(dev_to_virtio(dev)));
+	vm_free(to_vmdev(dev_to_virtio(dev)));
 }
 
 /**
@@ -720,6 +889,7 @@ virtio_msg_create(struct device *parent, const struct virtio_msg_bus_ops *ops,
 	vmdev = kzalloc(sizeof(*vmdev), GFP_KERNEL);
 	if (!vmdev)
 		return NULL;
+	__module_get(THIS_MODULE);
 	vmdev->ops = ops;
 	vmdev->bus_priv = bus_priv;
 	vmdev->vdev.dev.parent = parent;
@@ -736,10 +906,10 @@ virtio_msg_create(struct device *parent, const struct virtio_msg_bus_ops *ops,
 void virtio_msg_put(struct virtio_msg_device *vmdev)
 {
 	/* register_virtio_device() gives the struct device its references. */
-	if (vmdev->started)
+	if (vmdev->initialised)
 		put_device(&vmdev->vdev.dev);
 	else
-		kfree(vmdev);
+		vm_free(vmdev);
 }
 
 /**
@@ -791,8 +961,10 @@ int virtio_msg_identify(struct virtio_msg_device *vmdev)
  */
 int virtio_msg_register(struct virtio_msg_device *vmdev)
 {
-	int ret = register_virtio_device(&vmdev->vdev);
+	int ret;
 
+	vmdev->initialised = true;
+	ret = register_virtio_device(&vmdev->vdev);
 	if (!ret)
 		/* Unregistering drops one: this one is virtio_msg_put()'s. */
 		get_device(&vmdev->vdev.dev);
@@ -861,9 +1033,10 @@ void virtio_msg_config_event(struct virtio_msg_device *vmdev, u32 status,
 		return;
 	}
 
-	dev_err(&vmdev->vdev.dev,
-		"device stopped: it found a fault in this guest's requests; see the backend's log\n");
+	dev_err_ratelimited(&vmdev->vdev.dev,
+			    "stopped: a request broke the rules, see vgrantd\n");
 	virtio_break_device(&vmdev->vdev);
+	vm_wake(vmdev);
 	/* Answered when nothing is mapped any more. */
 	if (!vm_write_status(vmdev, 0)) {
 		vmdev->queues_set = false;
@@ -878,8 +1051,10 @@ void virtio_msg_config_event(struct virtio_msg_device *vmdev, u32 status,
 void virtio_msg_break(struct virtio_msg_device *vmdev)
 {
 	WRITE_ONCE(vmdev->gone, true);
-	if (vmdev->started)
-		virtio_break_device(&vmdev->vdev);
+	if (!vmdev->started)
+		return;
+	virtio_break_device(&vmdev->vdev);
+	vm_wake(vmdev);
 }
 
 /**
@@ -900,7 +1075,7 @@ void virtio_msg_fail_requests(struct virtio_msg_device *vmdev)
 	 */
 	vm_synchronize_cbs(&vmdev->vdev);
 	synchronize_rcu();
-	list_for_each_entry (vq, &vmdev->vdev.vqs, list)
+	list_for_each_entry(vq, &vmdev->vdev.vqs, list)
 		virtio_msg_fail_queue(vq);
 	mutex_unlock(&vmdev->queue_mutex);
 }
@@ -937,10 +1112,16 @@ int virtio_msg_freeze(struct virtio_msg_device *vmdev)
 		return ret;
 	if (vmdev->stale) {
 		virtio_break_device(vdev);
+		vm_wake(vmdev);
 		vm_reset(vdev);
 		virtio_msg_fail_requests(vmdev);
 	}
 	vmdev->frozen = true;
+	/*
+	 * virtio-gpu, and a network driver whose packets are in a program's
+	 * memory, keep buffers mapped. They would use the addresses again.
+	 */
+	vmdev->lost = !vmdev->stale && vmdev->ops->lasting(vmdev);
 	return 0;
 }
 
@@ -954,7 +1135,7 @@ int virtio_msg_restore(struct virtio_msg_device *vmdev)
 {
 	int ret = -ESTALE;
 
-	if (vmdev->stale)
+	if (vmdev->stale || vmdev->lost)
 		return ret;
 	vmdev->frozen = false;
 #ifdef CONFIG_PM_SLEEP

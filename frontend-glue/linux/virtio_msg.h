@@ -5,12 +5,13 @@
  * virtio-msg has two parts. This one gives the messages their meaning: it is
  * the struct virtio_config_ops of a device that is reached by requests and
  * responses. The other one, the bus, discovers devices, carries messages, and
- * notifies queues; it offers struct virtio_msg_bus_ops. When the kernel has a
- * virtio-msg transport of its own, virtio_msg.c goes and the bus stays.
+ * notifies queues; it offers struct virtio_msg_bus_ops. UPSTREAM.md says what
+ * Linux' own transport would need for virtio_msg.c to go and the bus to stay.
  */
 #ifndef VIRTIO_MSG_H
 #define VIRTIO_MSG_H
 
+#include <linux/cpumask.h>
 #include <linux/mutex.h>
 #include <linux/types.h>
 #include <linux/virtio.h>
@@ -50,6 +51,8 @@ struct virtio_msg_buf {
  * @queue_close: undo @queue_open; the device has stopped the queue. May sleep.
  * @queue_irq: the interrupt of the virtqueue's notifications
  * @notify: tell the device of available buffers; in any context
+ * @lasting: whether the driver, which was just frozen, keeps addresses of memory
+ *	that will mean nothing after the suspend
  * @bus_name: name of the device on its bus
  */
 struct virtio_msg_bus_ops {
@@ -62,6 +65,7 @@ struct virtio_msg_bus_ops {
 			    struct virtqueue *vq);
 	int (*queue_irq)(struct virtqueue *vq);
 	bool (*notify)(struct virtqueue *vq);
+	bool (*lasting)(struct virtio_msg_device *vmdev);
 	const char *(*bus_name)(struct virtio_msg_device *vmdev);
 };
 
@@ -76,6 +80,7 @@ struct virtio_msg_bus_ops {
  * @max_vqs: number of virtqueues
  * @generation: of the configuration, as last heard
  * @status: as last heard; what get_status says once the device is gone
+ * @initialised: the struct device in @vdev counts references
  * @started: the lists in @vdev are initialised
  * @queues_set: the device knows at least one queue
  * @gone: the device will not answer any more
@@ -83,23 +88,32 @@ struct virtio_msg_bus_ops {
  * @in_event: the task that tells the driver of a configuration change, or NULL
  * @snapshot: the configuration as that task read it before
  * @parting: restored only to be unregistered: there is no device behind
+ * @masks: processors that a queue serves, for each of the queues that are spread
+ * @n_masks: how many those are
+ * @masks_first: index of the first one
+ * @lost: the driver was frozen, but kept memory that it cannot keep
  * @stale: the driver cannot be restored: the device must be registered anew
  */
 struct virtio_msg_device {
 	struct virtio_device vdev;
 	const struct virtio_msg_bus_ops *ops;
 	void *bus_priv;
-	struct mutex queue_mutex;
+	struct mutex queue_mutex; /* queues that come and go */
 	u32 config_size;
 	u32 max_vqs;
 	u32 generation;
 	u8 status;
+	bool initialised;
 	bool started;
 	bool queues_set;
 	bool gone;
 	bool frozen;
 	bool parting;
+	bool lost;
 	bool stale;
+	cpumask_var_t *masks;
+	unsigned int n_masks;
+	unsigned int masks_first;
 	struct task_struct *in_event;
 	u8 snapshot[VIRTIO_MSG_SNAPSHOT];
 };

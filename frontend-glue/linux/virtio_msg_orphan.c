@@ -10,7 +10,8 @@
  * ring, and completes them as the device would have, with an error.
  *
  * What "with an error" means depends on the kind of device. Block is handled
- * here, because only there do stock drivers wait for ever: the token of a
+ * here, because there a wait for a request has no other end; drivers that sleep
+ * until a callback runs are woken by virtio_msg_break(). The token of a
  * buffer is the driver's part of a struct request, which ends through
  * blk_mq_complete_request(), and the status that the driver then looks at is
  * VIRTIO_MSG_POISON: the DMA operations put it there when the buffer was

@@ -1,0 +1,553 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_module.c - the bookkeeping of the guest's kernel module
+ *
+ * What the module decides without a kernel, and its files of grant references and
+ * of pools, compiled with tests/rigs/kernel in place of a kernel's headers. How it
+ * does on Xen is for tests/xen.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "tests/rigs/kernel/kernel.h"
+
+#include "frontend-glue/linux/virtio_grant_calc.h"
+#include "frontend-glue/linux/virtio_grant_refs.c"
+#include "frontend-glue/linux/virtio_grant_pool.c"
+
+unsigned int fake_cpu;
+unsigned long jiffies = 1000000;
+
+void fake_lock(spinlock_t *l)
+{
+	assert_int_equal(l->held, 0);
+	l->held = 1;
+}
+
+void fake_unlock(spinlock_t *l)
+{
+	assert_int_equal(l->held, 1);
+	l->held = 0;
+}
+
+/* ---- a grant table: who has each entry ----------------------------------- */
+
+#define FRAMES 64u
+#define TABLE  (FRAMES * 512u)
+enum entry { FREE, TAKEN, GRANTED };
+static struct {
+	enum entry state[TABLE];
+	bool mapped[TABLE];   /* by the backend */
+	bool deferred[TABLE]; /* left to Xen's code */
+	unsigned int searches, hint;
+	unsigned int pages;
+} table;
+
+unsigned int gnttab_max_grant_frames(void)
+{
+	return FRAMES;
+}
+
+int gnttab_alloc_grant_reference_seq(unsigned int n, grant_ref_t *first)
+{
+	unsigned int i, run = 0, tries = 0;
+
+	/* Next-fit, for speed: of the table once, or less. */
+	table.searches++;
+	for (i = table.hint; tries < TABLE + n && run < n; tries++, i++) {
+		if (i < 8 || i >= TABLE)
+			i = 8, run = 0;
+		run = table.state[i] == FREE && !table.deferred[i] ? run + 1 : 0;
+	}
+	if (run < n)
+		return -ENOSPC;
+	table.hint = i;
+	*first = i - n;
+	for (i = 0; i < n; i++)
+		table.state[*first + i] = TAKEN;
+	return 0;
+}
+
+void gnttab_free_grant_reference_seq(grant_ref_t first, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		gnttab_free_grant_reference(first + i);
+}
+
+void gnttab_free_grant_reference(grant_ref_t ref)
+{
+	assert_in_range(ref, 8, TABLE - 1);
+	assert_int_equal(table.state[ref], TAKEN);
+	table.state[ref] = FREE;
+}
+
+void gnttab_grant_foreign_access_ref(grant_ref_t ref, domid_t domid, unsigned long gfn, int ro)
+{
+	(void)domid, (void)gfn, (void)ro;
+	assert_int_equal(table.state[ref], TAKEN);
+	table.state[ref] = GRANTED;
+}
+
+int gnttab_end_foreign_access_ref(grant_ref_t ref)
+{
+	assert_int_not_equal(table.state[ref], FREE);
+	if (table.mapped[ref])
+		return 0;
+	table.state[ref] = TAKEN;
+	return 1;
+}
+
+void gnttab_end_foreign_access(grant_ref_t ref, struct page *page)
+{
+	assert_null(page);
+	assert_true(table.mapped[ref]);
+	table.deferred[ref] = true;
+	table.state[ref] = FREE;
+}
+
+static unsigned int taken(void)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < TABLE; i++)
+		n += table.state[i] != FREE;
+	return n;
+}
+
+void *alloc_pages_exact(size_t size, gfp_t gfp)
+{
+	(void)gfp;
+	table.pages += size / 4096;
+	return aligned_alloc(4096, size);
+}
+
+void free_pages_exact(void *p, size_t size)
+{
+	table.pages -= size / 4096;
+	free(p);
+}
+
+void bitmap_set(unsigned long *map, unsigned int at, unsigned int n)
+{
+	for (; n; n--, at++) {
+		assert_false(map[at / 64] >> at % 64 & 1);
+		map[at / 64] |= 1ul << at % 64;
+	}
+}
+
+void bitmap_clear(unsigned long *map, unsigned int at, unsigned int n)
+{
+	for (; n; n--, at++) {
+		assert_true(map[at / 64] >> at % 64 & 1);
+		map[at / 64] &= ~(1ul << at % 64);
+	}
+}
+
+unsigned long bitmap_find_next_zero_area(unsigned long *map, unsigned long size,
+					 unsigned long start, unsigned int n, unsigned long align)
+{
+	unsigned long at, run = 0;
+
+	(void)align;
+	for (at = start; at < size && run < n; at++)
+		run = map[at / 64] >> at % 64 & 1 ? 0 : run + 1;
+	return run < n ? size + 1 : at - n;
+}
+
+static int fresh(void **state)
+{
+	(void)state;
+	memset(&table, 0, sizeof(table));
+	fake_cpu = 0;
+	vg_reclaimed = 0;
+	return 0;
+}
+
+/* ---- decisions ------------------------------------------------------------ */
+
+static bool after(struct vg_spurious *s, unsigned int n, bool idle)
+{
+	bool slow = false;
+
+	while (n--)
+		slow = vg_spurious_add(s, idle);
+	return slow;
+}
+
+static void test_spurious(void **state)
+{
+	struct vg_spurious s = { 0 };
+	bool slow = false;
+
+	(void)state;
+	assert_false(after(&s, 63, true));
+	assert_true(after(&s, 1, true));
+	/* One that brings something excuses nothing. */
+	assert_true(after(&s, 1, false));
+	for (int i = 0; i < 100; i++) {
+		assert_true(after(&s, 64, true));
+		assert_true(after(&s, 1, false));
+	}
+	/* An honest sender is believed again. */
+	assert_false(after(&s, 64, false));
+	/* A driver that polls leaves many behind: half, or three of four. */
+	for (int i = 0; i < 4000; i++)
+		slow |= vg_spurious_add(&s, i % 4 != 0);
+	assert_false(slow);
+}
+
+static void test_queue_of_cpu(void **state)
+{
+	(void)state;
+	for (u32 cpus = 1; cpus <= 70; cpus++) {
+		for (u32 queues = 1; queues <= 80; queues++) {
+			u32 n[80] = { 0 }, last = 0;
+
+			for (u32 c = 0; c < cpus; c++) {
+				u32 q = vg_queue_of_cpu(c, cpus, queues);
+
+				assert_in_range(q, last, queues - 1);
+				last = q;
+				n[q]++;
+			}
+			for (u32 q = 0; q < queues; q++)
+				assert_in_range(n[q], queues <= cpus ? cpus / queues : 0,
+						(cpus + queues - 1) / queues);
+		}
+	}
+}
+
+/* ---- references ----------------------------------------------------------- */
+
+struct queue {
+	struct {
+		grant_ref_t first;
+		unsigned int n;
+	} out[1024];
+	unsigned int depth;
+};
+
+static void fill(struct vg_refs *refs, struct queue *q, unsigned int depth, unsigned int shortest)
+{
+	static unsigned int seed = 1;
+
+	for (; q->depth < depth; q->depth++) {
+		seed = seed * 1103515245 + 12345;
+		fake_cpu = seed >> 20 & 3;
+		q->out[q->depth].n = shortest + (seed >> 8) % (VG_RUN_MAX + 1 - shortest);
+		assert_int_equal(vg_refs_get(refs, q->out[q->depth].n, &q->out[q->depth].first), 0);
+	}
+}
+
+/* Answers come to one processor, whoever asked. */
+static void drain(struct vg_refs *refs, struct queue *q, unsigned int depth)
+{
+	fake_cpu = 2;
+	while (q->depth > depth) {
+		q->depth--;
+		vg_refs_put(refs, q->out[q->depth].n, q->out[q->depth].first);
+	}
+}
+
+/* A queue of any depth that drains and fills again asks the kernel for nothing. */
+static void test_refs_steady(void **state)
+{
+	static const unsigned int depths[] = { 32, 64, 128, 256, 480 };
+	static struct queue q;
+
+	(void)state;
+	for (unsigned int d = 0; d < ARRAY_SIZE(depths); d++) {
+		struct vg_refs refs = { 0 };
+		unsigned int first;
+
+		assert_int_equal(vg_refs_init(&refs), 0);
+		fill(&refs, &q, depths[d], VG_RUN_MAX);
+		first = table.searches;
+		assert_int_equal(first, atomic64_read(&refs.missed));
+		for (int round = 0; round < 50; round++) {
+			drain(&refs, &q, depths[d] / 4);
+			fill(&refs, &q, depths[d], VG_RUN_MAX);
+			/* What answers bring to one processor, the others miss a little. */
+			assert_in_range(table.searches - first, 0, 8);
+		}
+		drain(&refs, &q, 0);
+		vg_refs_exit(&refs);
+		assert_int_equal(taken(), 0);
+		table.searches = 0;
+	}
+}
+
+/* So does one whose buffers have all lengths, when it has seen some fillings. */
+static void test_refs_mixed(void **state)
+{
+	static const unsigned int depths[] = { 32, 256, 700 };
+	static struct queue q;
+
+	(void)state;
+	for (unsigned int d = 0; d < ARRAY_SIZE(depths); d++) {
+		struct vg_refs refs = { 0 };
+		unsigned int first = 0, maps = 0;
+
+		assert_int_equal(vg_refs_init(&refs), 0);
+		for (int round = 0; round < 150; round++) {
+			if (round == 100)
+				first = table.searches;
+			maps += round < 100 ? 0 : depths[d] - depths[d] / 4;
+			fill(&refs, &q, depths[d], 1);
+			drain(&refs, &q, depths[d] / 4);
+		}
+		assert_in_range(table.searches - first, 0, maps / 20);
+		drain(&refs, &q, 0);
+		vg_refs_exit(&refs);
+		assert_int_equal(taken(), 0);
+		table.searches = 0;
+	}
+}
+
+static u32 out(const struct vg_refs *refs)
+{
+	u32 n = 0;
+
+	for (int i = 0; i < VG_RUN_MAX; i++)
+		n += refs->share.out[i];
+	return n;
+}
+
+static void test_refs_idle_go_back(void **state)
+{
+	struct vg_refs refs = { 0 };
+	static struct queue q;
+
+	(void)state;
+	assert_int_equal(vg_refs_init(&refs), 0);
+	fill(&refs, &q, 200, 1);
+	drain(&refs, &q, 0);
+	assert_true(taken() > 1000);
+	vg_refs_tick(NULL);
+	assert_true(taken() > 1000);
+	vg_refs_tick(NULL);
+	vg_refs_tick(NULL);
+	assert_int_equal(taken(), 0);
+	assert_int_equal(out(&refs), 0);
+	vg_refs_exit(&refs);
+}
+
+/* What one device keeps, another one gets when the table is empty. */
+static void test_refs_exhausted(void **state)
+{
+	struct vg_refs one = { 0 }, two = { 0 };
+	static struct queue q, r;
+	grant_ref_t rest[TABLE / 32], ref;
+	unsigned int n = 0, searches;
+
+	(void)state;
+	assert_int_equal(vg_refs_init(&one), 0);
+	assert_int_equal(vg_refs_init(&two), 0);
+	fill(&one, &q, 300, 32);
+	drain(&one, &q, 0);
+	while (!gnttab_alloc_grant_reference_seq(32, &rest[n]))
+		n++;
+	while (!gnttab_alloc_grant_reference_seq(1, &ref))
+		;
+	fill(&two, &r, 100, 32);
+	/* Then there is an end, which does not cost a search through all devices each time. */
+	jiffies += HZ;
+	while (!vg_refs_get(&two, 32, &ref))
+		;
+	searches = table.searches;
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(vg_refs_get(&two, 32, &ref), -ENOSPC);
+	assert_int_equal(table.searches - searches, 100);
+	drain(&two, &r, 0);
+	vg_refs_exit(&one);
+	vg_refs_exit(&two);
+	vg_reclaimed = 0;
+}
+
+static void test_refs_long(void **state)
+{
+	struct vg_refs refs = { 0 };
+	grant_ref_t a;
+
+	(void)state;
+	assert_int_equal(vg_refs_init(&refs), 0);
+	assert_int_equal(vg_refs_get(&refs, VG_RUN_MAX + 1, &a), 0);
+	vg_refs_put(&refs, VG_RUN_MAX + 1, a);
+	assert_int_equal(taken(), 0);
+	assert_int_equal(out(&refs), 0);
+	vg_refs_exit(&refs);
+}
+
+/* ---- pools ---------------------------------------------------------------- */
+
+static void test_pool_grows(void **state)
+{
+	struct vg_pool pool = { 0 };
+	static u8 buffer[600] __attribute__((aligned(512)));
+	static dma_addr_t addr[20000];
+	phys_addr_t phys = (uintptr_t)buffer;
+	unsigned int n = 0;
+
+	(void)state;
+	vg_pool_init(&pool);
+	assert_false(vg_pool_map(&pool, phys, 600, false, &addr[0]));
+	while (n < 2000) {
+		fake_cpu = n % FAKE_CPUS;
+		assert_true(vg_pool_map(&pool, phys, 600, true, &addr[n++]));
+	}
+	assert_true(pool.pages >= 2000 * 2 / VG_SLOTS_A_PAGE);
+	assert_true(pool.pages < 2 * 2000 * 2 / VG_SLOTS_A_PAGE);
+	for (unsigned int i = 0; i < n; i++)
+		assert_true(vg_pool_unmap(&pool, addr[i], 600, false));
+	vg_pool_free(&pool);
+	assert_int_equal(pool.pages, 0);
+	assert_int_equal(taken(), 0);
+	assert_int_equal(table.pages, 0);
+}
+
+static void test_pool_limits(void **state)
+{
+	struct vg_pool pool = { 0 };
+	static u8 buffer[1 << 21] __attribute__((aligned(4096)));
+	phys_addr_t phys = (uintptr_t)buffer;
+	static dma_addr_t addr[40];
+	unsigned int n = 0;
+
+	(void)state;
+	vg_pool_init(&pool);
+	/* No arena has room for so much. */
+	assert_false(vg_pool_map(&pool, phys, (1 << 20) + 1, true, &addr[0]));
+	while (vg_pool_map(&pool, phys, 1 << 20, true, &addr[n])) {
+		n++;
+		assert_in_range(n, 1, ARRAY_SIZE(pool.arena));
+	}
+	assert_int_equal(n, ARRAY_SIZE(pool.arena));
+	assert_int_equal(table.pages, n * 256);
+	while (n--)
+		assert_true(vg_pool_unmap(&pool, addr[n], 1 << 20, false));
+	vg_pool_free(&pool);
+	assert_int_equal(table.pages, 0);
+}
+
+static void test_pool_copies(void **state)
+{
+	struct vg_pool pool = { 0 };
+	static u8 buffer[1024] __attribute__((aligned(512)));
+	phys_addr_t phys = (uintptr_t)buffer;
+	dma_addr_t addr;
+	u8 *copy;
+
+	(void)state;
+	vg_pool_init(&pool);
+	memset(buffer, 7, sizeof(buffer));
+	assert_true(vg_pool_map(&pool, phys + 3, 700, true, &addr));
+	copy = (u8 *)pool.arena[0]->mem + (addr - VIRTIO_GRANT_ADDR(pool.arena[0]->first, 0));
+	assert_memory_equal(copy, buffer + 3, 700);
+	copy[699] = 9;
+	vg_pool_sync(&pool, addr + 600, 100, true);
+	assert_int_equal(buffer[3 + 699], 9);
+	buffer[3 + 520] = 5;
+	vg_pool_sync(&pool, addr + 512, 100, false);
+	assert_int_equal(copy[520], 5);
+	copy[0] = 1;
+	assert_true(vg_pool_unmap(&pool, addr, 700, true));
+	assert_int_equal(buffer[3], 1);
+	assert_int_equal(buffer[2], 7);
+	vg_pool_free(&pool);
+}
+
+/* A buffer may stay for longer than the connection: its address means nothing else meanwhile. */
+static void test_pool_outlived(void **state)
+{
+	struct vg_pool pool = { 0 };
+	static u8 buffer[512] __attribute__((aligned(512)));
+	phys_addr_t phys = (uintptr_t)buffer;
+	dma_addr_t old, new;
+
+	(void)state;
+	vg_pool_init(&pool);
+	assert_true(vg_pool_map(&pool, phys, 512, true, &old));
+	vg_pool_free(&pool);
+	assert_int_equal(taken(), VG_ARENA_PAGES_MIN);
+	/* The next connection's. */
+	assert_int_equal(vg_pool_make(&pool, 20), 20);
+	vg_pool_arena(&pool, 1)->announced = true;
+	assert_true(vg_pool_map(&pool, phys, 512, true, &new));
+	assert_int_not_equal(old, new);
+	assert_int_equal(pool.pages, 20 + VG_ARENA_PAGES_MIN);
+	assert_true(vg_pool_unmap(&pool, old, 512, true));
+	assert_int_equal(pool.pages, 20);
+	assert_true(vg_pool_unmap(&pool, new, 512, true));
+	vg_pool_free(&pool);
+	assert_int_equal(taken(), 0);
+	assert_int_equal(table.pages, 0);
+}
+
+/* Pages that the backend does not let go of are left to Xen's code, which has a reference. */
+static void test_pool_kept(void **state)
+{
+	struct vg_pool pool = { 0 };
+	grant_ref_t ref;
+
+	(void)state;
+	vg_pool_init(&pool);
+	assert_int_equal(vg_pool_make(&pool, 32), 32);
+	ref = pool.arena[0]->first + 5;
+	table.mapped[ref] = true;
+	vg_pool_free(&pool);
+	assert_true(table.deferred[ref]);
+	assert_int_equal(taken(), 0);
+	assert_int_equal(table.pages, 0);
+}
+
+static void test_pool_trim(void **state)
+{
+	struct vg_pool pool = { 0 };
+	static u8 buffer[512] __attribute__((aligned(512)));
+	phys_addr_t phys = (uintptr_t)buffer;
+	dma_addr_t addr;
+
+	(void)state;
+	vg_pool_init(&pool);
+	assert_int_equal(vg_pool_make(&pool, 512), 512);
+	/* Nothing goes into one that the backend does not know. */
+	assert_false(vg_pool_map(&pool, phys, 512, false, &addr));
+	vg_pool_arena(&pool, 1)->announced = true;
+	vg_pool_trim(&pool);
+	assert_int_equal(pool.pages, 256);
+	assert_true(vg_pool_map(&pool, phys, 512, false, &addr));
+	assert_true(vg_pool_unmap(&pool, addr, 512, false));
+	vg_pool_free(&pool);
+	assert_int_equal(taken(), 0);
+}
+
+static int last(void **state)
+{
+	(void)state;
+	vg_refs_fini();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_spurious),
+		cmocka_unit_test(test_queue_of_cpu),
+		cmocka_unit_test_setup(test_refs_steady, fresh),
+		cmocka_unit_test_setup(test_refs_mixed, fresh),
+		cmocka_unit_test_setup(test_refs_idle_go_back, fresh),
+		cmocka_unit_test_setup(test_refs_exhausted, fresh),
+		cmocka_unit_test_setup(test_refs_long, fresh),
+		cmocka_unit_test_setup(test_pool_grows, fresh),
+		cmocka_unit_test_setup(test_pool_limits, fresh),
+		cmocka_unit_test_setup(test_pool_copies, fresh),
+		cmocka_unit_test_setup(test_pool_outlived, fresh),
+		cmocka_unit_test_setup(test_pool_kept, fresh),
+		cmocka_unit_test_setup(test_pool_trim, fresh),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, last);
+}

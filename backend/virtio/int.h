@@ -19,7 +19,9 @@
 #include <linux/virtio_ring.h>
 
 #include "backend/base/container.h"
-#include "backend/virtio/virtqueue.h"
+#include "backend/base/log.h"
+#include "backend/memory/guestmem.h"
+#include "backend/virtio/types.h"
 
 #ifndef VIRTIO_F_IN_ORDER
 #define VIRTIO_F_IN_ORDER 35

@@ -86,14 +86,6 @@
 
 #include "backend/virtio/inflight.h"
 
-size_t vg_vq_inflight_size(uint32_t size, bool packed)
-{
-	size_t len = packed ? sizeof(struct rec_packed) + size * sizeof(struct rec_packed_desc)
-			    : sizeof(struct rec_split) + size * sizeof(struct rec_split_desc);
-
-	return (len + 63) & ~(size_t)63;
-}
-
 /* ---- chains in the order in which they were popped ----------------------- */
 
 struct order {

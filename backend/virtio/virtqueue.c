@@ -19,12 +19,14 @@
  * A rule that the driver breaks is noted once, in words; from then on pop
  * fails. What was popped before may still be pushed and flushed.
  */
+#include "backend/virtio/virtqueue.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "backend/virtio/int.h"
+#include "backend/virtio/inflight.h"
 #include "backend/virtio/resume.h"
 
 /* ---- start and end ------------------------------------------------------ */
@@ -407,4 +409,12 @@ const char *vg_vq_fault(const struct vg_vq *vq)
 const struct vg_vq_stats *vg_vq_stats(const struct vg_vq *vq)
 {
 	return &vq->stats;
+}
+
+size_t vg_vq_inflight_size(uint32_t size, bool packed)
+{
+	size_t len = packed ? sizeof(struct rec_packed) + size * sizeof(struct rec_packed_desc)
+			    : sizeof(struct rec_split) + size * sizeof(struct rec_split_desc);
+
+	return (len + 63) & ~(size_t)63;
 }

@@ -455,8 +455,13 @@ static void reaped(struct vg_child *c, int status)
 	enum vg_node_phase was = n->phase;
 	char text[200];
 
-	if (c->all->stopping || was == VG_NODE_FAILED)
+	if (c->all->stopping)
 		return;
+	if (was == VG_NODE_FAILED) {
+		if (n->retrying)
+			vg_node_retry(n);
+		return;
+	}
 	if (was == VG_NODE_CLOSED || was == VG_NODE_IDLE) {
 		/* As it should. */
 		vg_node_sync(n);
@@ -752,7 +757,10 @@ int vg_node_new(struct vg_nodes *all, const struct vg_xs_pair *pair, const char 
 
 void vg_node_retry(struct vg_node *n)
 {
-	if (n->phase != VG_NODE_FAILED || n->c.pid)
+	if (n->phase != VG_NODE_FAILED)
+		return;
+	n->retrying = n->c.pid != 0;
+	if (n->retrying)
 		return;
 	show_error(n, "");
 	n->offer = true;

@@ -99,8 +99,8 @@ struct work_struct {
 	int unused;
 };
 #define DECLARE_DELAYED_WORK(name, fn) struct work_struct name
-#define schedule_delayed_work(w, t)	  ((void)(w))
-#define cancel_delayed_work_sync(w)	  ((void)(w))
+#define schedule_delayed_work(w, t)    ((void)(w))
+#define cancel_delayed_work_sync(w)    ((void)(w))
 
 /* ---- lists ---------------------------------------------------------------- */
 

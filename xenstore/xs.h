@@ -22,8 +22,9 @@
 
 #include "backend/base/log.h"
 
-#define VG_XS_PATH	  256  /* bytes; XENSTORE_ABS_PATH_MAX is 3072, ours are short */
-#define VG_XS_PATIENCE_MS 1000 /* of which a healthy xenstored needs one */
+#define VG_XS_PATH 256 /* bytes; XENSTORE_ABS_PATH_MAX is 3072, ours are short */
+/* A healthy xenstored needs one of them; one that gets no processor may need many. */
+#define VG_XS_PATIENCE_MS 3000
 
 struct vg_xs;
 

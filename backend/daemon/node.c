@@ -247,6 +247,9 @@ static void read_guest_name(struct vg_node *n)
 		return;
 	}
 	n->renamed = false;
+	/* A driver domain may not know it. */
+	if (!name && asprintf(&name, "domain %u", n->pair.guest) < 0)
+		name = NULL;
 	free(n->guest);
 	n->guest = name;
 	name_it(n);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { INITIALISING = 1, INIT_WAIT = 2, INITIALISED = 3, CONNECTED = 4, CLOSING = 5, CLOSED = 6 };
-enum { NOBODY = 0x7ff0 - 1, CONNECTS = 50, FLOOD = 400 };
+enum { NOBODY = 0x7ff0 - 1, CONNECTS = 40, FLOOD = 400 };
 
 /* ---- the control page --------------------------------------------------------- */
 

@@ -302,7 +302,8 @@ static void listed(void **state)
 	assert_int_equal(number(member(d, "counters"), "requests"), 2);
 	assert_int_equal(number(member(d, "counters"), "bytes_written"), 4096);
 	assert_int_equal(number(member(d, "counters"), "bytes_read"), 4096);
-	assert_true(number(member(d, "counters"), "kicks") >= 2);
+	/* A device that has not gone to sleep yet needs no kick for the second request. */
+	assert_true(number(member(d, "counters"), "kicks") >= 1);
 	assert_true(strstr(json_object_to_json_string(member(d, "features")), "VERSION_1"));
 	q = member(d, "queues");
 	assert_int_equal(json_object_array_length(q), 1);

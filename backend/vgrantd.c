@@ -105,7 +105,7 @@ int main(int argc, char **argv)
 	int ret;
 
 	if (argc == 2 && strcmp(argv[1], "--worker") == 0)
-		return vg_worker_main(VG_CHILD_SOCK);
+		return vg_grant_worker_main(VG_CHILD_SOCK);
 	if (argc == 2 && strcmp(argv[1], "--socket-worker") == 0)
 		return vg_socket_worker_main(VG_CHILD_SOCK, VG_CHILD_EXTRA);
 	vg_settings_defaults(&settings);

@@ -24,7 +24,7 @@
 
 #define VG_XS_PATH 256 /* bytes; XENSTORE_ABS_PATH_MAX is 3072, ours are short */
 /* A healthy xenstored needs one of them; one that gets no processor may need many. */
-#define VG_XS_PATIENCE_MS 3000
+#define VG_XS_PATIENCE_MS 5000
 
 struct vg_xs;
 

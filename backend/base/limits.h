@@ -86,4 +86,11 @@ struct vg_budget {
 	uint64_t bounce_bytes; /* out at once; at most VG_LIMIT_BOUNCE_BYTES */
 };
 
+/* The budget of a device that is its guest's only one. */
+#define VG_BUDGET_ALL                                                                 \
+	{                                                                             \
+		.pool_pages = VG_LIMIT_POOL_PAGES, .data_pages = VG_LIMIT_DATA_PAGES, \
+		.bounce_bytes = VG_LIMIT_BOUNCE_BYTES,                                \
+	}
+
 #endif /* VG_LIMITS_H */

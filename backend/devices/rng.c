@@ -89,7 +89,7 @@ static void rng_queue_ready(struct vg_dev *dev, unsigned q)
 	unsigned rounds = 0;
 	unsigned n;
 
-	vg_batch_init(&batch, dev->mem);
+	vg_batch_init(&batch, vg_dev_mem(dev, q));
 	do {
 		while ((n = vg_dev_pop(dev, q, chains, BATCH)) > 0) {
 			for (unsigned i = 0; i < n; i++)
@@ -101,8 +101,8 @@ static void rng_queue_ready(struct vg_dev *dev, unsigned q)
 						     strerror(-chains[i]->error));
 					len[i] = 0;
 				}
-				dev->stats->requests++;
-				dev->stats->bytes_read += len[i];
+				vg_dev_stats(dev, q)->requests++;
+				vg_dev_stats(dev, q)->bytes_read += len[i];
 				vg_vq_push(vg_dev_vq(dev, q), chains[i], len[i]);
 			}
 			vg_dev_flush(dev, q); /* visible to the driver only now */
@@ -114,11 +114,10 @@ static void rng_queue_ready(struct vg_dev *dev, unsigned q)
 	} while (vg_dev_rearm(dev, q));
 }
 
-/* Nothing is ever in flight between two calls: nothing to wait for, nothing to forget. */
+/* Nothing is ever in flight between two calls: it has stopped at once. */
 static void rng_stop_queue(struct vg_dev *dev, unsigned q)
 {
-	(void)dev;
-	(void)q;
+	vg_dev_queue_stopped(dev, q);
 }
 
 static void rng_reset(struct vg_dev *dev)

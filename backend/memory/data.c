@@ -42,6 +42,10 @@ struct vg_bounce {
 	size_t out;   /* bytes handed out */
 	size_t idle;  /* bytes on the free lists */
 	struct bounce_free *free[BOUNCE_CLASSES];
+	struct vg_bounce_waiter *waiters; /* eldest first */
+	struct vg_loop *loop;		  /* of those who wait */
+	struct vg_deferred wake;
+	bool waking; /* the eldest has its turn */
 };
 
 struct vg_bounce *vg_bounce_new(size_t limit)
@@ -101,6 +105,8 @@ static int bounce_get(struct vg_bounce *b, size_t len, void **out)
 	size = (size_t)1 << (BOUNCE_SHIFT + i);
 	if (size > b->limit)
 		return -E2BIG;
+	if (b->waiters && !b->waking)
+		return -ENOBUFS; /* they were here before */
 	if (b->free[i]) {
 		*out = b->free[i];
 		b->free[i] = b->free[i]->next;
@@ -127,6 +133,72 @@ static void bounce_put(struct vg_bounce *b, void *buf, size_t len)
 	b->free[i] = f;
 	b->out -= (size_t)1 << (BOUNCE_SHIFT + i);
 	b->idle += (size_t)1 << (BOUNCE_SHIFT + i);
+	if (b->waiters)
+		vg_loop_defer(b->loop, &b->wake);
+}
+
+/* Let those who wait try, the eldest first, until one has to wait again. */
+static void wake(struct vg_deferred *d)
+{
+	struct vg_bounce *b = container_of(d, struct vg_bounce, wake);
+	struct vg_bounce_waiter *w;
+
+	b->waking = true;
+	while ((w = b->waiters) != NULL) {
+		b->waiters = w->next;
+		w->queued = false;
+		w->run(w);
+		if (!w->queued)
+			continue;
+		for (struct vg_bounce_waiter **p = &b->waiters; *p; p = &(*p)->next) {
+			if (*p == w) {
+				*p = w->next;
+				break;
+			}
+		}
+		w->next = b->waiters;
+		b->waiters = w;
+		break;
+	}
+	b->waking = false;
+}
+
+void vg_bounce_wait(struct vg_mem *mem, struct vg_loop *loop, struct vg_bounce_waiter *w)
+{
+	struct vg_bounce *b = mem->bounce;
+	struct vg_bounce_waiter **p = &b->waiters;
+
+	if (w->queued)
+		return;
+	while (*p)
+		p = &(*p)->next;
+	*p = w;
+	w->next = NULL;
+	w->queued = true;
+	b->loop = loop;
+	b->wake.run = wake;
+	/* Nothing is out that could come back: what is too large now never was there. */
+	if (b->out == 0)
+		vg_loop_defer(loop, &b->wake);
+}
+
+void vg_bounce_unwait(struct vg_mem *mem, struct vg_bounce_waiter *w)
+{
+	struct vg_bounce *b = mem->bounce;
+
+	if (!w->queued)
+		return;
+	for (struct vg_bounce_waiter **p = &b->waiters; *p; p = &(*p)->next) {
+		if (*p == w) {
+			*p = w->next;
+			break;
+		}
+	}
+	w->queued = false;
+	if (!b->waiters && b->loop)
+		vg_loop_undefer(b->loop, &b->wake);
+	else if (b->waiters)
+		vg_loop_defer(b->loop, &b->wake); /* the next may fit where this one did not */
 }
 
 /* ---- data --------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #ifndef VG_DATA_H
 #define VG_DATA_H
 
+#include "backend/base/loop.h"
 #include "backend/memory/guestmem.h"
 
 /*
@@ -54,6 +55,25 @@ void vg_data_end(struct vg_data *d);
  * Return: NULL when out of memory. Free with vg_bounce_free(), when nothing is out.
  */
 struct vg_bounce *vg_bounce_new(size_t limit);
+
+/* Somebody who waits for bounce memory. Zero it, set run. */
+struct vg_bounce_waiter {
+	struct vg_bounce_waiter *next; /* private */
+	bool queued;		       /* private */
+	void (*run)(struct vg_bounce_waiter *w);
+};
+
+/**
+ * vg_bounce_wait - after -ENOBUFS: call @w->run when bounce memory came back
+ * @loop: that of the context whose memory @mem is; run() is called at the end of one of its turns
+ *
+ * Whoever waits longest is called first, and nobody else gets memory before. One that waits again
+ * from within run() stays the first.
+ */
+void vg_bounce_wait(struct vg_mem *mem, struct vg_loop *loop, struct vg_bounce_waiter *w);
+
+/** vg_bounce_unwait - do not call @w->run after all */
+void vg_bounce_unwait(struct vg_mem *mem, struct vg_bounce_waiter *w);
 void vg_bounce_free(struct vg_bounce *b);
 
 /** vg_data_is_own - whether iov is this process' own memory, of which no guest has any */

@@ -52,10 +52,11 @@ static bool decode(uint64_t addr, size_t len, uint32_t *ref, uint32_t *off, uint
 static void *grant_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir)
 {
 	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
+	const struct vg_grant_mem *of = gm->pools;
 
 	(void)dir;
-	for (unsigned i = 0; i < gm->n_pools; i++) {
-		const struct vg_grant_pool *p = &gm->pool[i];
+	for (unsigned i = 0; i < of->n_pools; i++) {
+		const struct vg_grant_pool *p = &of->pool[i];
 
 		if (addr >= p->addr && addr - p->addr < p->len &&
 		    len <= p->len - (addr - p->addr)) {
@@ -226,7 +227,7 @@ static int grant_map_data(struct vg_mem *mem, const struct vg_seg *segs, unsigne
 			  enum vg_dir dir, struct vg_map *out, struct iovec *iov)
 {
 	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
-	uint32_t room = VG_LIMIT_DATA_PAGES - gm->data_pages, total = 0;
+	uint32_t room = gm->max_data_pages - gm->data_pages, total = 0;
 	uint32_t ref, off, pages;
 	uintptr_t skip;
 	uint8_t *base;
@@ -278,16 +279,29 @@ __attribute__((format(printf, 5, 0))) static void quiet(struct xentoollog_logger
 
 struct xentoollog_logger vg_xen_logger = { .vmessage = quiet };
 
-int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid)
+int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_mem *pools,
+		      const struct vg_budget *budget)
 {
+	static const struct vg_budget all = {
+		.pool_pages = VG_LIMIT_POOL_PAGES,
+		.data_pages = VG_LIMIT_DATA_PAGES,
+		.bounce_bytes = VG_LIMIT_BOUNCE_BYTES,
+	};
+
+	if (!budget)
+		budget = &all;
 	memset(gm, 0, sizeof(*gm));
+	gm->pools = pools ? pools : gm;
+	gm->max_pool_pages = budget->pool_pages;
+	gm->max_data_pages =
+		budget->data_pages < VG_LIMIT_DATA_PAGES ? budget->data_pages : VG_LIMIT_DATA_PAGES;
 	gm->mem.ops = &grant_mem_ops;
 	gm->domid = domid;
 	gm->stats = &gm->own_stats;
 	gm->refs = calloc(VG_LIMIT_DATA_PAGES, sizeof(*gm->refs));
 	gm->segs = calloc(SEGS, sizeof(*gm->segs));
 	gm->errors = calloc(SEGS, sizeof(*gm->errors));
-	gm->mem.bounce = vg_bounce_new(VG_LIMIT_BOUNCE_BYTES);
+	gm->mem.bounce = vg_bounce_new(budget->bounce_bytes);
 	if (gm->refs && gm->segs && gm->errors && gm->mem.bounce) {
 		gm->xgt = xengnttab_open(&vg_xen_logger, 0);
 		if (gm->xgt)
@@ -328,7 +342,7 @@ int vg_grant_pool_add(struct vg_grant_mem *gm, uint32_t first_ref, uint32_t page
 		if (addr < p->addr + p->len && p->addr < addr + (uint64_t)pages * PAGE)
 			return -EEXIST;
 	}
-	if (gm->n_pools == VG_LIMIT_POOLS || total > VG_LIMIT_POOL_PAGES)
+	if (gm->n_pools == VG_LIMIT_POOLS || total > gm->max_pool_pages)
 		return -ENOSPC;
 	ptr = vg_grant_map(gm, first_ref, pages);
 	if (!ptr)

@@ -12,6 +12,9 @@
  * finds one still mapped; and a reference says nothing about the page behind it,
  * which is another one the next time. So a mapping of a data buffer lives for its
  * request, VG_LIMIT_DATA_PAGES at a time, and a cache of those would never be hit.
+ *
+ * A struct vg_grant_mem is one context's view: it has its own handle, scratch,
+ * bounce memory and counters, and sees the pools of the first.
  */
 #ifndef VG_GRANT_MEM_H
 #define VG_GRANT_MEM_H
@@ -33,21 +36,32 @@ struct vg_grant_mem {
 	struct vg_mem mem;
 	xengnttab_handle *xgt; /* owned */
 	uint32_t domid;
+	/* The pools: those of the view that made them (vg_grant_pool_add()), which changes them only
+	 * while no queue runs in any context. */
+	struct vg_grant_mem *pools;
 	unsigned n_pools;
 	struct vg_grant_pool pool[VG_LIMIT_POOLS];
-	xengnttab_grant_copy_segment_t *segs; /* scratch of copies */
-	int **errors;			      /* whose copy each segment belongs to */
-	uint32_t *refs;			      /* scratch of maps */
-	uint32_t data_pages;		      /* of data buffers, mapped now */
-	struct vg_hyper_stats *stats;	      /* never NULL */
+	uint32_t max_pool_pages, max_data_pages; /* at once */
+	xengnttab_grant_copy_segment_t *segs;	 /* scratch of copies */
+	int **errors;				 /* whose copy each segment belongs to */
+	uint32_t *refs;				 /* scratch of maps */
+	uint32_t data_pages;			 /* of data buffers, mapped now */
+	struct vg_hyper_stats *stats;		 /* never NULL */
 	struct vg_hyper_stats own_stats;
 };
 
 /* For Xen's libraries, which print errors as often as they happen: it logs them for debugging. */
 extern struct xentoollog_logger vg_xen_logger;
 
-/** vg_grant_mem_init - open the grant device for memory of @domid. Return: 0 or negative errno. */
-int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid);
+/**
+ * vg_grant_mem_init - open the grant device for memory of @domid
+ * @pools: the view whose pools are seen; NULL: its own
+ * @budget: what this view may hold; NULL: all that limits.h allows
+ *
+ * Return: 0 or negative errno.
+ */
+int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_mem *pools,
+		      const struct vg_budget *budget);
 void vg_grant_mem_close(struct vg_grant_mem *gm);
 
 /** vg_grant_map - map @pages consecutive references from @ref on. Return: memory, or NULL (errno). */

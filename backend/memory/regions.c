@@ -19,12 +19,13 @@ static struct vg_regions *regions_of(struct vg_mem *mem)
 }
 
 /** regions_find - the region that holds @addr, or NULL */
-static const struct vg_region *regions_find(struct vg_regions *rs, uint64_t addr)
+static const struct vg_region *regions_find(const struct vg_regions *rs, unsigned *hit,
+					    uint64_t addr)
 {
 	unsigned lo = 0, hi = rs->n;
-	const struct vg_region *r = &rs->r[rs->hit];
+	const struct vg_region *r = &rs->r[*hit < rs->n ? *hit : 0];
 
-	if (rs->hit < rs->n && addr - r->guest_addr < r->size)
+	if (*hit < rs->n && addr - r->guest_addr < r->size)
 		return r;
 	while (lo < hi) {
 		unsigned mid = lo + (hi - lo) / 2;
@@ -35,17 +36,18 @@ static const struct vg_region *regions_find(struct vg_regions *rs, uint64_t addr
 		} else if (addr - r->guest_addr >= r->size) {
 			lo = mid + 1;
 		} else {
-			rs->hit = mid;
+			*hit = mid;
 			return r;
 		}
 	}
 	return NULL;
 }
 
-/** regions_direct - ops->direct: a range within one region, writable if it must be */
-static void *regions_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir)
+/** find_direct - a range within one region, writable if it must be */
+static void *find_direct(const struct vg_regions *rs, unsigned *hit, uint64_t addr, size_t len,
+			 enum vg_dir dir)
 {
-	const struct vg_region *r = regions_find(regions_of(mem), addr);
+	const struct vg_region *r = regions_find(rs, hit, addr);
 
 	if (!r || len > r->size - (addr - r->guest_addr))
 		return NULL;
@@ -59,14 +61,14 @@ static void *regions_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum 
  *
  * Return: 0, or -EFAULT at the first byte that is not there or not writable.
  */
-static int regions_copy_one(struct vg_regions *rs, const struct vg_copy *op)
+static int regions_copy_one(const struct vg_regions *rs, unsigned *hit, const struct vg_copy *op)
 {
 	uint8_t *host = op->host;
 	uint64_t addr = op->addr;
 	size_t left = op->len;
 
 	while (left) {
-		const struct vg_region *r = regions_find(rs, addr);
+		const struct vg_region *r = regions_find(rs, hit, addr);
 		uint64_t n;
 		uint8_t *p;
 
@@ -89,14 +91,13 @@ static int regions_copy_one(struct vg_regions *rs, const struct vg_copy *op)
 	return 0;
 }
 
-/** regions_copy - ops->copy: what regions_direct() refused, thus rare */
-static int regions_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
+/** copy_all - what find_direct() refused, thus rare */
+static int copy_all(const struct vg_regions *rs, unsigned *hit, struct vg_copy *ops, unsigned n)
 {
-	struct vg_regions *rs = regions_of(mem);
 	int first = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		int rc = regions_copy_one(rs, &ops[i]);
+		int rc = regions_copy_one(rs, hit, &ops[i]);
 
 		if (rc && ops[i].error)
 			*ops[i].error = rc;
@@ -106,10 +107,11 @@ static int regions_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 	return first;
 }
 
-/** regions_map - ops->map: within one writable region */
-static int regions_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
+/** map_one - within one writable region */
+static int map_one(const struct vg_regions *rs, unsigned *hit, uint64_t addr, size_t len,
+		   struct vg_map *out)
 {
-	void *p = regions_direct(mem, addr, len, VG_TO_GUEST);
+	void *p = find_direct(rs, hit, addr, len, VG_TO_GUEST);
 
 	if (!p)
 		return -EFAULT;
@@ -124,12 +126,73 @@ static void regions_unmap(struct vg_mem *mem, struct vg_map *map)
 	(void)map;
 }
 
+/* ---- the regions themselves, and views of them ---------------------------- */
+
+static void *regions_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir)
+{
+	struct vg_regions *rs = regions_of(mem);
+
+	return find_direct(rs, &rs->hit, addr, len, dir);
+}
+
+static int regions_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
+{
+	struct vg_regions *rs = regions_of(mem);
+
+	return copy_all(rs, &rs->hit, ops, n);
+}
+
+static int regions_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
+{
+	struct vg_regions *rs = regions_of(mem);
+
+	return map_one(rs, &rs->hit, addr, len, out);
+}
+
 static const struct vg_mem_ops regions_ops = {
 	.direct = regions_direct,
 	.copy = regions_copy,
 	.map = regions_map,
 	.unmap = regions_unmap,
 };
+
+static struct vg_regions_view *view_of(struct vg_mem *mem)
+{
+	return container_of(mem, struct vg_regions_view, mem);
+}
+
+static void *view_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir)
+{
+	struct vg_regions_view *v = view_of(mem);
+
+	return find_direct(v->of, &v->hit, addr, len, dir);
+}
+
+static int view_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
+{
+	struct vg_regions_view *v = view_of(mem);
+
+	return copy_all(v->of, &v->hit, ops, n);
+}
+
+static int view_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
+{
+	struct vg_regions_view *v = view_of(mem);
+
+	return map_one(v->of, &v->hit, addr, len, out);
+}
+
+static const struct vg_mem_ops view_ops = {
+	.direct = view_direct,
+	.copy = view_copy,
+	.map = view_map,
+	.unmap = regions_unmap,
+};
+
+void vg_regions_view_init(struct vg_regions_view *v, const struct vg_regions *rs)
+{
+	*v = (struct vg_regions_view){ .mem.ops = &view_ops, .of = rs };
+}
 
 void vg_regions_init(struct vg_regions *rs)
 {

@@ -25,6 +25,16 @@ struct vg_regions {
 	struct vg_region r[VG_MAX_REGIONS]; /* sorted by guest_addr, disjoint */
 };
 
+/* The same regions as another context sees them: with its own place where the last look-up ended. */
+struct vg_regions_view {
+	struct vg_mem mem;
+	const struct vg_regions *of;
+	unsigned hit; /* private */
+};
+
+/** vg_regions_view_init - a view of @rs, which changes only while nobody uses @v */
+void vg_regions_view_init(struct vg_regions_view *v, const struct vg_regions *rs);
+
 /**
  * vg_regions_init - an empty view, all of it direct
  *

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/virtio/port.h"
 
 #define MAGIC	0x56475245434f5244ULL /* "VGRECORD" */
 #define VERSION 3u
@@ -640,7 +641,7 @@ void vg_record_shape_of(const struct vg_dev *dev, struct vg_record_shape *shape)
 {
 	memset(shape, 0, sizeof(*shape));
 	shape->n_queues = dev->n_queues;
-	shape->saved_size = sizeof(dev->saved);
+	shape->saved_size = (uint32_t)dev->saved_size;
 	for (unsigned q = 0; q < dev->n_queues; q++)
 		shape->queue_max[q] = vg_dev_queue_max(dev, q);
 }

@@ -12,17 +12,93 @@
  * Two ways in the other direction: a reset, by the driver, which stops all and
  * forgets all; and a fault, by us, which keeps all and takes nothing more from
  * the rings, until the driver resets (VIRTIO 1.3 section 2.1.2).
+ *
+ * A queue's life crosses from the main context to its own and back:
+ *
+ *	main:   running = true --start-->                        --> running = false,
+ *	its:              vq is made ... stop_queue ... vq is freed --stopped--^
+ *
+ * Where the two are one, these are calls; else they are posted, and arrive in
+ * order. Whoever waits for queues to stop is called last: for one of them, or for
+ * all. A reset is what the first of the latter may ask for.
  */
 #include "backend/virtio/device.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/virtio/port.h"
+
+enum { LOOP_ENTRIES = 256 };
+
+static void note_fault(struct vg_post *p);
+
+/* ---- contexts ----------------------------------------------------------- */
+
+static void free_contexts(struct vg_dev *dev)
+{
+	for (unsigned i = 1; i < dev->n_ctx; i++) {
+		vg_ctx_end(&dev->ctx[i]);
+		vg_loop_free(dev->ctx[i].loop);
+	}
+	free(dev->ctx);
+	free(dev->notes);
+	dev->ctx = NULL;
+	dev->notes = NULL;
+	dev->n_ctx = 0;
+}
+
+/* One for each group; loops, as long as there are privileges. */
+static int make_contexts(struct vg_dev *dev,
+			 int (*new_loop)(unsigned entries, struct vg_loop **out),
+			 struct vg_err *err)
+{
+	dev->ctx = calloc(dev->n_groups, sizeof(*dev->ctx));
+	dev->notes = calloc(dev->n_groups, sizeof(*dev->notes));
+	if (!dev->ctx || !dev->notes)
+		return vg_fail(err, -ENOMEM, "out of memory");
+	for (; dev->n_ctx < dev->n_groups; dev->n_ctx++) {
+		struct vg_ctx *ctx = &dev->ctx[dev->n_ctx];
+		int ret;
+
+		ctx->index = dev->n_ctx;
+		ctx->loop = dev->loop;
+		dev->notes[dev->n_ctx].dev = dev;
+		dev->notes[dev->n_ctx].post.run = note_fault;
+		if (dev->n_ctx == 0)
+			continue;
+		ret = new_loop ? new_loop(LOOP_ENTRIES, &ctx->loop)
+			       : vg_loop_new(LOOP_ENTRIES, &ctx->loop);
+		if (ret < 0)
+			return vg_fail(err, ret, "io_uring of thread %u cannot be set up: %s",
+				       dev->n_ctx, strerror(-ret));
+	}
+	return 0;
+}
+
+static void place_queues(struct vg_dev *dev)
+{
+	for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {
+		struct vg_queue *queue = &dev->queue[q];
+		unsigned g = dev->ops->queue_group && q < dev->n_queues
+				     ? dev->ops->queue_group(dev, q)
+				     : 0;
+
+		queue->dev = dev;
+		queue->index = q;
+		queue->ctx = &dev->ctx[g < dev->n_ctx ? g : 0];
+		if (!queue->stats)
+			queue->stats = &queue->own_stats;
+	}
+}
 
 int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_loop *loop,
+		int (*new_loop)(unsigned entries, struct vg_loop **out),
 		const struct vg_params *params, struct vg_err *err)
 {
 	int ret;
@@ -31,21 +107,75 @@ int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_l
 	dev->ops = ops;
 	dev->loop = loop;
 	dev->stats = &dev->own_stats;
+	dev->virtio_id = ops->virtio_id;
+	dev->n_groups = 1;
 	dev->fault_log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	ret = vg_params_check(params, ops->params, vg_common_params, err);
 	if (ret < 0)
 		return ret;
 	if (!vg_params_bool(params, vg_common_params, "packed"))
 		dev->withheld_features = VG_FEATURE(VG_F_RING_PACKED);
-	return ops->open(dev, params, err);
+	ret = ops->open(dev, params, err);
+	if (ret < 0)
+		return ret;
+	ret = make_contexts(dev, new_loop, err);
+	if (ret < 0) {
+		ops->close(dev);
+		free_contexts(dev);
+	}
+	return ret;
+}
+
+int vg_dev_threads(struct vg_dev *dev, struct vg_err *err)
+{
+	for (unsigned i = 1; i < dev->n_ctx; i++) {
+		int ret = vg_ctx_start(&dev->ctx[i]);
+
+		if (ret < 0)
+			return vg_fail(err, ret, "thread %u cannot be made: %s", i, strerror(-ret));
+	}
+	return 0;
+}
+
+void vg_dev_threads_end(struct vg_dev *dev)
+{
+	for (unsigned i = 1; i < dev->n_ctx; i++)
+		vg_ctx_end(&dev->ctx[i]);
+}
+
+int vg_dev_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+{
+	int ret = dev->ops->probe ? dev->ops->probe(dev, params, err) : 0;
+
+	if (ret < 0)
+		return ret;
+	dev->saved = calloc(1, dev->saved_size ? dev->saved_size : 1);
+	if (!dev->saved)
+		return vg_fail(err, -ENOMEM, "out of memory");
+	place_queues(dev);
+	return 0;
 }
 
 void vg_dev_close(struct vg_dev *dev)
 {
-	vg_dev_set_status(dev, 0);
+	for (unsigned q = 0; q < dev->n_queues; q++)
+		assert(!dev->queue[q].running);
+	/* Threads first: what the device owns may be in their hands. */
+	vg_dev_threads_end(dev);
 	dev->ops->close(dev);
+	free_contexts(dev);
+	free(dev->saved);
+	dev->saved = NULL;
 	vg_trace_close(&dev->trace);
 }
+
+void vg_dev_map_from(struct vg_dev *dev, size_t bytes)
+{
+	for (unsigned i = 0; i < dev->n_ctx; i++)
+		dev->ctx[i].mem->map_from = bytes;
+}
+
+/* ---- features ----------------------------------------------------------- */
 
 uint64_t vg_dev_offered(const struct vg_dev *dev)
 {
@@ -74,54 +204,292 @@ static void record(struct vg_dev *dev)
 		dev->port->ops->record(dev->port);
 }
 
-/* Map the ring and hand it to the device; a ring that is not there is the guest's fault. */
-static void queue_start(struct vg_dev *dev, unsigned q)
+/* ---- a queue starts ------------------------------------------------------ */
+
+/* In its context: map the ring and hand it to the device; a ring that is not there is the guest's
+ * fault. */
+static void start_here(struct vg_queue *queue)
 {
-	struct vg_queue *queue = &dev->queue[q];
+	struct vg_dev *dev = queue->dev;
 	const struct vg_vq_config cfg = {
 		.size = queue->size,
 		.desc = queue->desc,
 		.driver = queue->driver,
 		.device = queue->device,
 		.features = dev->features,
+		.chain_max = queue->chain_max,
 		.state = queue->state,
 		.inflight = queue->inflight,
 	};
 	struct vg_err err = { "" };
-	int ret;
 
-	if (queue->vq || !queue->enabled)
-		return;
-	ret = vg_vq_new(dev->mem, &cfg, &queue->vq, &err);
-	if (ret < 0) {
-		vg_dev_fault(dev, "queue %u: %s", q, err.text);
+	if (vg_vq_new(queue->ctx->mem, &cfg, &queue->vq, &err) < 0) {
+		vg_dev_fault(dev, "queue %u: %s", queue->index, err.text);
 		return;
 	}
 	if (dev->ops->start_queue)
-		dev->ops->start_queue(dev, q);
+		dev->ops->start_queue(dev, queue->index);
 	/* Chains may have been made available before anyone listened. */
-	vg_dev_kick(dev, q);
+	vg_dev_kick(dev, queue->index);
+	if (queue->taken_up)
+		vg_dev_notify(dev, queue->index);
 }
 
-static void queue_stop(struct vg_dev *dev, unsigned q)
+static void start_posted(struct vg_post *p)
+{
+	start_here(container_of(p, struct vg_queue, start));
+}
+
+static void queue_start(struct vg_dev *dev, unsigned q)
 {
 	struct vg_queue *queue = &dev->queue[q];
 
-	if (!queue->vq)
+	if (queue->running || !queue->enabled)
 		return;
-	dev->ops->stop_queue(dev, q);
+	queue->running = true;
+	queue->start.run = start_posted;
+	if (queue->ctx->index == 0)
+		start_here(queue);
+	else
+		vg_loop_post(queue->ctx->loop, &queue->start);
+}
+
+/* ---- a queue stops ------------------------------------------------------- */
+
+/* Forget all that the driver has said of a queue that does not run. */
+static void queue_forget(struct vg_queue *queue)
+{
+	queue->size = 0;
+	queue->desc = queue->driver = queue->device = 0;
+	queue->inflight = NULL;
+	queue->state = (struct vg_vq_state)VG_VQ_STATE_START;
+	queue->enabled = false;
+}
+
+static void call_waits(struct vg_wait **list)
+{
+	struct vg_wait *w = *list;
+
+	*list = NULL;
+	while (w) {
+		struct vg_wait *next = w->next;
+
+		w->done(w);
+		w = next;
+	}
+}
+
+static bool any_running(const struct vg_dev *dev)
+{
+	for (unsigned q = 0; q < dev->n_queues; q++) {
+		if (dev->queue[q].running)
+			return true;
+	}
+	return false;
+}
+
+static void reset_finish(struct vg_dev *dev)
+{
+	for (unsigned q = 0; q < dev->n_queues; q++)
+		queue_forget(&dev->queue[q]);
+	if (dev->status)
+		dev->stats->resets++;
+	dev->ops->reset(dev);
+	dev->started = false;
+	dev->resetting = false;
+	dev->status = 0;
+	dev->features = 0;
+	dev->driver_features = 0;
+	atomic_store(&dev->broken, false);
+	record(dev);
+}
+
+/* Nothing runs any more, and somebody waits for that. */
+static void all_stopped(struct vg_dev *dev)
+{
+	if (!dev->waits || any_running(dev))
+		return;
+	if (dev->resetting)
+		reset_finish(dev);
+	call_waits(&dev->waits);
+}
+
+/* In the main context: queue->vq is no more, and queue->state says where it stood. */
+static void stopped_main(struct vg_queue *queue)
+{
+	struct vg_dev *dev = queue->dev;
+	bool alone = queue->waits != NULL;
+
+	queue->running = queue->stop_asked = false;
+	if (queue->state_out)
+		*queue->state_out = queue->state;
+	queue->state_out = NULL;
+	if (alone) {
+		queue_forget(queue);
+		record(dev);
+		call_waits(&queue->waits);
+	}
+	all_stopped(dev);
+}
+
+static void stopped_posted(struct vg_post *p)
+{
+	stopped_main(container_of(p, struct vg_queue, stopped));
+}
+
+static void tell_stopped(struct vg_queue *queue)
+{
+	queue->stopping = false;
+	queue->stopped.run = stopped_posted;
+	if (queue->ctx->index == 0)
+		stopped_main(queue);
+	else
+		vg_loop_post(queue->dev->loop, &queue->stopped);
+}
+
+void vg_dev_queue_stopped(struct vg_dev *dev, unsigned q)
+{
+	struct vg_queue *queue = &dev->queue[q];
+
+	if (!queue->stopping || !queue->vq)
+		return;
 	vg_dev_flush(dev, q);
+	/* A chain that is neither answered nor put back would be lost to the driver for good. */
+	assert(vg_vq_inflight(queue->vq) == 0 || atomic_load(&dev->broken));
 	queue->state = vg_vq_stop(queue->vq);
 	vg_vq_free(queue->vq);
 	queue->vq = NULL;
+	vg_loop_undefer(queue->ctx->loop, &queue->again);
+	tell_stopped(queue);
 }
 
-/* Forget all that the driver has said of queue @q, which does not run. */
-static void queue_forget(struct vg_dev *dev, unsigned q)
+/* In its context. */
+static void stop_here(struct vg_queue *queue)
 {
-	vg_loop_undefer(dev->loop, &dev->queue[q].again);
-	memset(&dev->queue[q], 0, sizeof(dev->queue[q]));
+	queue->stopping = true;
+	if (queue->vq)
+		queue->dev->ops->stop_queue(queue->dev, queue->index);
+	else
+		tell_stopped(queue);
 }
+
+static void stop_posted(struct vg_post *p)
+{
+	stop_here(container_of(p, struct vg_queue, stop));
+}
+
+static void queue_stop(struct vg_queue *queue)
+{
+	if (!queue->running || queue->stop_asked)
+		return;
+	queue->stop_asked = true;
+	queue->stop.run = stop_posted;
+	if (queue->ctx->index == 0)
+		stop_here(queue);
+	else
+		vg_loop_post(queue->ctx->loop, &queue->stop);
+}
+
+static void stop_all(struct vg_dev *dev, struct vg_wait *w)
+{
+	w->next = dev->waits;
+	dev->waits = w;
+	for (unsigned q = 0; q < dev->n_queues; q++)
+		queue_stop(&dev->queue[q]);
+	all_stopped(dev);
+}
+
+void vg_dev_reset(struct vg_dev *dev, struct vg_wait *w)
+{
+	dev->resetting = true;
+	stop_all(dev, w);
+}
+
+void vg_dev_quiesce(struct vg_dev *dev, struct vg_wait *w)
+{
+	stop_all(dev, w);
+}
+
+void vg_dev_reset_queue(struct vg_dev *dev, unsigned q, struct vg_vq_state *state,
+			struct vg_wait *w)
+{
+	struct vg_queue *queue;
+
+	if (q >= dev->n_queues) {
+		w->done(w);
+		return;
+	}
+	queue = &dev->queue[q];
+	if (!queue->running) {
+		if (state)
+			*state = queue->state;
+		queue_forget(queue);
+		record(dev);
+		w->done(w);
+		return;
+	}
+	w->next = queue->waits;
+	queue->waits = w;
+	queue->state_out = state;
+	queue_stop(queue);
+}
+
+bool vg_dev_queue_running(const struct vg_dev *dev, unsigned q)
+{
+	return q < dev->n_queues && dev->queue[q].running;
+}
+
+/* ---- all contexts --------------------------------------------------------- */
+
+struct sync {
+	struct vg_dev *dev;
+	struct vg_wait *w;
+	unsigned left;
+	struct way {
+		struct vg_post post; /* there, and back */
+		struct sync *sync;
+	} way[];
+};
+
+static void sync_back(struct vg_post *p)
+{
+	struct sync *s = container_of(p, struct way, post)->sync;
+	struct vg_wait *w = s->w;
+
+	if (--s->left)
+		return;
+	free(s);
+	w->done(w);
+}
+
+static void sync_there(struct vg_post *p)
+{
+	p->run = sync_back;
+	vg_loop_post(container_of(p, struct way, post)->sync->dev->loop, p);
+}
+
+void vg_dev_sync(struct vg_dev *dev, struct vg_wait *w)
+{
+	struct sync *s;
+
+	if (dev->n_ctx < 2) {
+		w->done(w);
+		return;
+	}
+	s = calloc(1, sizeof(*s) + (dev->n_ctx - 1) * sizeof(s->way[0]));
+	if (!s)
+		abort(); /* some hundred bytes; nobody could be told */
+	s->dev = dev;
+	s->w = w;
+	s->left = dev->n_ctx - 1;
+	for (unsigned i = 1; i < dev->n_ctx; i++) {
+		s->way[i - 1].post.run = sync_there;
+		s->way[i - 1].sync = s;
+		vg_loop_post(dev->ctx[i].loop, &s->way[i - 1].post);
+	}
+}
+
+/* ---- status --------------------------------------------------------------- */
 
 /* DRIVER_OK is set: the device starts, then every queue that is set. */
 static void start(struct vg_dev *dev)
@@ -141,30 +509,12 @@ static void start(struct vg_dev *dev)
 		queue_start(dev, q);
 }
 
-static void reset(struct vg_dev *dev)
-{
-	for (unsigned q = 0; q < dev->n_queues; q++) {
-		queue_stop(dev, q);
-		queue_forget(dev, q);
-	}
-	if (dev->status)
-		dev->stats->resets++;
-	dev->ops->reset(dev);
-	dev->started = false;
-	dev->status = 0;
-	dev->features = 0;
-	dev->driver_features = 0;
-}
-
 uint32_t vg_dev_set_status(struct vg_dev *dev, uint32_t status)
 {
 	uint32_t added = status & ~dev->status;
 
-	if (status == 0) {
-		reset(dev);
-		record(dev);
-		return 0;
-	}
+	if (status == 0 || dev->resetting)
+		return dev->status;
 	/* NEEDS_RESET is ours to set; and bits are cleared by a reset alone. */
 	added &= VG_STATUS_ACKNOWLEDGE | VG_STATUS_DRIVER | VG_STATUS_DRIVER_OK |
 		 VG_STATUS_FEATURES_OK | VG_STATUS_FAILED;
@@ -184,26 +534,39 @@ uint32_t vg_dev_set_status(struct vg_dev *dev, uint32_t status)
 }
 
 void vg_dev_resume(struct vg_dev *dev, uint32_t status, uint64_t features, uint32_t generation,
-		   const uint8_t saved[VG_DEV_SAVED])
+		   const void *saved, size_t saved_size)
 {
 	dev->resuming = true;
 	dev->status = status;
 	dev->driver_features = features;
 	dev->features = status & VG_STATUS_FEATURES_OK ? features : 0;
 	dev->generation = generation;
-	memcpy(dev->saved, saved, sizeof(dev->saved));
+	atomic_store(&dev->broken, status & VG_STATUS_NEEDS_RESET);
+	memset(dev->saved, 0, dev->saved_size);
+	memcpy(dev->saved, saved, saved_size < dev->saved_size ? saved_size : dev->saved_size);
 }
 
 void vg_dev_resumed(struct vg_dev *dev)
 {
+	int ret = 0;
+
 	dev->resuming = false;
+	/* Features that are not offered any more stay negotiated: what the device is told to refuse now it
+	 * refuses request by request; what it cannot do at all its resume says. */
+	if (dev->status && dev->ops->resume)
+		ret = dev->ops->resume(dev);
+	if (ret < 0)
+		vg_dev_fault(dev, "the device cannot go on where its predecessor was: %s",
+			     strerror(-ret));
 	if (dev->status & VG_STATUS_DRIVER_OK)
 		start(dev);
 }
 
 uint32_t vg_dev_queue_max(const struct vg_dev *dev, unsigned q)
 {
-	return q < dev->n_queues ? dev->queue_size_max : 0;
+	if (q >= dev->n_queues)
+		return 0;
+	return dev->queue[q].max ? dev->queue[q].max : dev->queue_size_max;
 }
 
 int vg_dev_set_queue(struct vg_dev *dev, unsigned q, uint32_t size, uint64_t desc, uint64_t driver,
@@ -212,22 +575,22 @@ int vg_dev_set_queue(struct vg_dev *dev, unsigned q, uint32_t size, uint64_t des
 	static const struct vg_vq_state from_start = VG_VQ_STATE_START;
 	struct vg_queue *queue;
 
-	if (q >= dev->n_queues || size == 0 || size > dev->queue_size_max)
+	if (size == 0 || size > vg_dev_queue_max(dev, q))
 		return -EINVAL;
-	if (!(dev->status & VG_STATUS_FEATURES_OK) || dev->queue[q].enabled)
+	if (!(dev->status & VG_STATUS_FEATURES_OK) || dev->resetting || dev->queue[q].enabled ||
+	    dev->queue[q].running)
 		return -EBUSY;
 	if (!vg_dev_has(dev, VG_F_RING_PACKED) && (size & (size - 1)))
 		return -EINVAL;
 	queue = &dev->queue[q];
-	*queue = (struct vg_queue){
-		.size = size,
-		.desc = desc,
-		.driver = driver,
-		.device = device,
-		.inflight = inflight,
-		.state = state ? *state : from_start,
-		.enabled = true,
-	};
+	queue->size = size;
+	queue->desc = desc;
+	queue->driver = driver;
+	queue->device = device;
+	queue->inflight = inflight;
+	queue->state = state ? *state : from_start;
+	queue->enabled = true;
+	queue->taken_up = dev->resuming;
 	if (dev->resuming)
 		return 0;
 	record(dev);
@@ -236,20 +599,10 @@ int vg_dev_set_queue(struct vg_dev *dev, unsigned q, uint32_t size, uint64_t des
 	return 0;
 }
 
-void vg_dev_reset_queue(struct vg_dev *dev, unsigned q, struct vg_vq_state *state)
-{
-	if (q >= dev->n_queues)
-		return;
-	queue_stop(dev, q);
-	if (state)
-		*state = dev->queue[q].state;
-	queue_forget(dev, q);
-	record(dev);
-}
-
 void vg_dev_kick(struct vg_dev *dev, unsigned q)
 {
-	if (q < dev->n_queues && dev->queue[q].vq && !(dev->status & VG_STATUS_NEEDS_RESET))
+	if (q < dev->n_queues && dev->queue[q].vq && !dev->queue[q].stopping &&
+	    !atomic_load_explicit(&dev->broken, memory_order_relaxed))
 		dev->ops->queue_ready(dev, q);
 }
 
@@ -257,7 +610,7 @@ static void kick_again(struct vg_deferred *d)
 {
 	struct vg_queue *queue = container_of(d, struct vg_queue, again);
 
-	vg_dev_kick(queue->dev, (unsigned)(queue - queue->dev->queue));
+	vg_dev_kick(queue->dev, queue->index);
 }
 
 void vg_dev_kick_later(struct vg_dev *dev, unsigned q)
@@ -265,8 +618,7 @@ void vg_dev_kick_later(struct vg_dev *dev, unsigned q)
 	struct vg_queue *queue = &dev->queue[q];
 
 	queue->again.run = kick_again;
-	queue->dev = dev;
-	vg_loop_defer(dev->loop, &queue->again);
+	vg_loop_defer(queue->ctx->loop, &queue->again);
 }
 
 static bool config_range_ok(const struct vg_dev *dev, uint32_t off, uint32_t len)
@@ -313,9 +665,19 @@ bool vg_dev_flush(struct vg_dev *dev, unsigned q)
 
 	if (!vq || !vg_vq_flush(vq))
 		return false;
-	dev->stats->interrupts++;
-	dev->port->ops->notify(dev->port, q);
+	vg_dev_notify(dev, q);
 	return true;
+}
+
+void vg_dev_notify(struct vg_dev *dev, unsigned q)
+{
+	dev->queue[q].stats->interrupts++;
+	dev->port->ops->notify(dev->port, q);
+}
+
+bool vg_dev_cheap_notify(const struct vg_dev *dev)
+{
+	return dev->port->ops->cheap_notify;
 }
 
 void vg_dev_save(struct vg_dev *dev)
@@ -330,14 +692,10 @@ void vg_dev_config_changed(struct vg_dev *dev)
 	dev->port->ops->config_changed(dev->port);
 }
 
-void vg_dev_fault(struct vg_dev *dev, const char *fmt, ...)
+/* In the main context. */
+static void fault_here(struct vg_dev *dev, const char *text)
 {
-	char text[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
+	atomic_store(&dev->broken, true);
 	vg_log_limited(&dev->fault_log, VG_LOG_WARN,
 		       "the guest broke the rules, its device stops until its driver resets it: %s",
 		       text);
@@ -349,12 +707,56 @@ void vg_dev_fault(struct vg_dev *dev, const char *fmt, ...)
 	dev->port->ops->config_changed(dev->port);
 }
 
+static void note_fault(struct vg_post *p)
+{
+	struct vg_fault_note *n = container_of(p, struct vg_fault_note, post);
+	char text[sizeof(n->text)];
+
+	memcpy(text, n->text, sizeof(text));
+	atomic_store(&n->sent, false);
+	fault_here(n->dev, text);
+}
+
+/* Which context this thread is; the main one if none. */
+static unsigned this_context(const struct vg_dev *dev)
+{
+	const struct vg_loop *here = vg_loop_current();
+
+	for (unsigned i = 1; i < dev->n_ctx; i++) {
+		if (dev->ctx[i].loop == here)
+			return i;
+	}
+	return 0;
+}
+
+void vg_dev_fault(struct vg_dev *dev, const char *fmt, ...)
+{
+	unsigned i = this_context(dev);
+	struct vg_fault_note *n = &dev->notes[i];
+	char text[sizeof(n->text)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (i == 0) {
+		fault_here(dev, text);
+		return;
+	}
+	/* No context takes anything more, from now on; one reason is enough. */
+	atomic_store(&dev->broken, true);
+	if (atomic_exchange(&n->sent, true))
+		return;
+	memcpy(n->text, text, sizeof(text));
+	vg_loop_post(dev->loop, &n->post);
+}
+
 unsigned vg_dev_pop(struct vg_dev *dev, unsigned q, struct vg_chain **out, unsigned max)
 {
 	struct vg_vq *vq = vg_dev_vq(dev, q);
 	int n;
 
-	if (!vq || (dev->status & VG_STATUS_NEEDS_RESET))
+	if (!vq || atomic_load_explicit(&dev->broken, memory_order_relaxed))
 		return 0;
 	n = vg_vq_pop(vq, out, max);
 	if (n >= 0)
@@ -372,7 +774,8 @@ bool vg_dev_rearm_after(struct vg_dev *dev, unsigned q, unsigned n)
 {
 	struct vg_vq *vq = vg_dev_vq(dev, q);
 
-	return vq && !(dev->status & VG_STATUS_NEEDS_RESET) && vg_vq_rearm_after(vq, n);
+	return vq && !atomic_load_explicit(&dev->broken, memory_order_relaxed) &&
+	       vg_vq_rearm_after(vq, n);
 }
 
 const struct vg_device_ops *vg_device_find(const char *name)

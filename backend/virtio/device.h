@@ -7,24 +7,30 @@
  *
  * The life of a device in a worker:
  *
- *   open        with all privileges: open images, interfaces, sockets. Nothing
- *               of the guest's has been read yet.
+ *   open        with all privileges: paths become descriptors. Nothing is parsed
+ *               that a guest may have written.
  *   (sandbox)   privileges are dropped for good
+ *   probe       what it is: features, queues, configuration
  *   start       the driver set DRIVER_OK; dev->features is final
- *   start_queue for each enabled queue: dev->vq[i] is there
+ *   start_queue for each enabled queue: vg_dev_vq() is there
  *   queue_ready chains may have been made available
- *   stop_queue  finish what is in flight; no chain of the queue may be touched
- *               after it returns
- *   reset       back to the state after open; idempotent
+ *   stop_queue  take no more; when nothing is in flight any more, say so with
+ *               vg_dev_queue_stopped(), at once or later
+ *   reset       all queues have stopped: back to the state after probe; idempotent
  *   close
  *
+ * A device may have its queues served by several threads (context.h): it says which
+ * of them belong together (queue_group). start_queue, queue_ready, stop_queue and
+ * what they submit to the queue's loop run in the queue's context; all else, in the
+ * main one. A device of one group need not think of it.
+ *
  * struct vg_dev holds what every virtio device has: status, features, queues,
- * configuration generation. Ports drive it with the vg_dev_*() functions below
- * (VIRTIO 1.3 sections 2.1 to 2.6, 3.1).
+ * configuration generation. Ports drive it (port.h).
  */
 #ifndef VG_DEVICE_H
 #define VG_DEVICE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,14 +41,13 @@
 #include "backend/base/needs.h"
 #include "backend/base/params.h"
 #include "backend/base/trace.h"
+#include "backend/virtio/context.h"
 #include "backend/virtio/virtqueue.h"
 
 struct vg_dev;
 struct vg_port;
 
 #define VG_MAX_QUEUES 65 /* of one device: 32 pairs and a control queue; see limits.h */
-
-#define VG_DEV_SAVED 64 /* bytes of vg_dev.saved */
 
 /* VIRTIO 1.3 section 2.1 */
 #define VG_STATUS_ACKNOWLEDGE 1u
@@ -82,10 +87,18 @@ struct vg_device_ops {
 	/**
 	 * open - make dev->priv from the configuration; still privileged
 	 *
-	 * Sets dev->device_features, dev->n_queues, dev->queue_size_max, dev->config_size.
+	 * Sets dev->n_groups, and may set what probe sets.
 	 * Return: 0, or negative errno and a sentence for the user.
 	 */
 	int (*open)(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err);
+	/**
+	 * probe - in the sandbox: find out what it is; NULL: open has said it
+	 *
+	 * Sets dev->device_features, dev->n_queues, dev->queue_size_max or each queue's max and
+	 * chain_max, dev->config_size, dev->saved_size, and dev->virtio_id where it is not the
+	 * table's. Return: 0, or negative errno and a sentence; then close is called.
+	 */
+	int (*probe)(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err);
 	void (*close)(struct vg_dev *dev);
 
 	/* Copy @len config bytes at @off; the core has checked the range. Little-endian. */
@@ -99,7 +112,12 @@ struct vg_device_ops {
 	void (*start_queue)(struct vg_dev *dev, unsigned q); /* NULL allowed */
 	void (*queue_ready)(struct vg_dev *dev, unsigned q);
 	void (*stop_queue)(struct vg_dev *dev, unsigned q);
+	/* Which group queue @q belongs to, below dev->n_groups; NULL: all to group 0. */
+	unsigned (*queue_group)(const struct vg_dev *dev, unsigned q);
 	void (*reset)(struct vg_dev *dev);
+	/* Take up dev->saved of a predecessor, whose queues go on. NULL: nothing to do. Negative
+	 * errno: it cannot; the driver is told to reset the device. */
+	int (*resume)(struct vg_dev *dev);
 
 	/* Change a setting while running (`vgrant set`); NULL: nothing can be changed. */
 	int (*set)(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err);
@@ -129,50 +147,68 @@ struct vg_dev_stats {
 	uint64_t resets;
 };
 
+/* Somebody who waits for queues to stop: see port.h. Zero it, set done. */
+struct vg_wait {
+	struct vg_wait *next; /* private */
+	void (*done)(struct vg_wait *w);
+};
+
 struct vg_queue {
-	struct vg_deferred again; /* vg_dev_kick_later() */
 	struct vg_dev *dev;
+	unsigned index;
+	struct vg_ctx *ctx;
+	struct vg_dev_stats *stats; /* its own counters, the context's; never NULL */
+	/* set by open or probe */
+	uint32_t max;	    /* largest size; 0: dev->queue_size_max */
+	uint32_t chain_max; /* segments of a chain, at most VG_CHAIN_MAX; 0: the ring's size */
+
+	/* the driver's: the main context's */
 	uint32_t size;		       /* 0: not set */
 	uint64_t desc, driver, device; /* guest addresses */
-	struct vg_vq *vq;	       /* non-NULL: running */
 	void *inflight;		       /* record of this queue, or NULL; the port's */
-	struct vg_vq_state state;      /* where to start */
+	struct vg_vq_state state;      /* where to start; once stopped: where it stood */
 	bool enabled;		       /* set up by the driver */
+	bool running;		       /* started, and not stopped yet */
+	bool stop_asked;
+	bool taken_up;	       /* from a predecessor, who may have died before it notified */
+	struct vg_wait *waits; /* for it alone */
+	struct vg_vq_state *state_out; /* where they want its state */
+
+	/* the context's */
+	struct vg_vq *vq; /* non-NULL: there is a ring */
+	bool stopping;
+	struct vg_deferred again; /* vg_dev_kick_later() */
+	struct vg_post start, stop, stopped;
+	struct vg_dev_stats own_stats;
 };
 
-/* How the core reaches the guest; each port has one const table. */
-struct vg_port_ops {
-	const char *name;  /* "grant", "vhost-user" */
-	uint64_t features; /* common feature bits that this port can carry */
-	uint64_t required; /* those of them without which FEATURES_OK is refused */
-	/* Notifications, either way, cost little more than a system call: a device need not wait in
-	 * order to save some. */
-	bool cheap_notify;
-	void (*notify)(struct vg_port *port, unsigned q); /* used buffer notification */
-	/* Status, generation or config changed: tell the driver. */
-	void (*config_changed)(struct vg_port *port);
-	/* Something that a successor must know changed: status, features, a queue. NULL allowed. */
-	void (*record)(struct vg_port *port);
-};
-
-struct vg_port {
-	const struct vg_port_ops *ops;
+/* A fault that a context other than the main one met: on its way there. */
+struct vg_fault_note {
+	struct vg_post post;
+	struct vg_dev *dev;
+	atomic_bool sent;
+	char text[256];
 };
 
 struct vg_dev {
 	const struct vg_device_ops *ops;
-	void *priv; /* the device's own */
-	struct vg_loop *loop;
-	struct vg_mem *mem; /* the port's; set before start */
+	void *priv;	      /* the device's own */
+	struct vg_loop *loop; /* the main context's */
+	struct vg_mem *mem;   /* the main context's view; the port's; set before start */
 	struct vg_port *port;
+	struct vg_ctx *ctx; /* n_ctx of them */
+	unsigned n_ctx;
 
 	uint64_t withheld_features; /* that the port has and the user does not want */
 
-	/* set by ops->open */
+	/* set by ops->open or ops->probe */
+	uint16_t virtio_id;	  /* VIRTIO 1.3 section 5; the table's unless set */
 	uint64_t device_features; /* device-specific bits offered, 0 to 23 and 50 to 63 */
+	unsigned n_groups;	  /* of queues, 1 to VG_MAX_CONTEXTS; open's alone */
 	unsigned n_queues;
 	uint32_t queue_size_max; /* a power of two, at most VG_VQ_SIZE_MAX */
 	uint32_t config_size;	 /* bytes */
+	size_t saved_size;	 /* bytes of saved */
 
 	/* the state machine's */
 	uint32_t status;	  /* VG_STATUS_* */
@@ -181,78 +217,76 @@ struct vg_dev {
 	uint32_t generation;
 	bool started;  /* ops->start was called */
 	bool resuming; /* between vg_dev_resume() and vg_dev_resumed() */
+	bool resetting;
+	struct vg_wait *waits;	     /* for all queues to stop */
+	atomic_bool broken;	     /* NEEDS_RESET, as contexts see it */
+	struct vg_fault_note *notes; /* one for each context */
 	struct vg_queue queue[VG_MAX_QUEUES];
-	/* The device's own few bytes that its successor must know if the worker dies: what the driver
-	 * set in it. Written before the driver sees the effect; zero after open. */
-	uint8_t saved[VG_DEV_SAVED];
-	struct vg_dev_stats *stats; /* never NULL */
+	/* The device's own bytes that its successor must know if the worker dies: what the driver set
+	 * in it. Written before the driver sees the effect; zero after probe. Main context. */
+	uint8_t *saved;
+	struct vg_dev_stats *stats; /* of no queue: never NULL */
 	struct vg_dev_stats own_stats;
 	struct vg_ratelimit fault_log;
 	struct vg_trace trace;
 };
 
 /**
- * vg_dev_open - make a device from its configuration
+ * vg_dev_open - make a device from its configuration, with privileges
  * @dev: zeroed by the callee
+ * @loop: the main context's
+ * @new_loop: makes the loops of the others; NULL: vg_loop_new()
  * @params: checked here against the device's table
  *
  * Return: 0, or negative errno with a sentence. vg_dev_close() only after 0.
  */
 int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_loop *loop,
+		int (*new_loop)(unsigned entries, struct vg_loop **out),
 		const struct vg_params *params, struct vg_err *err);
-/** vg_dev_close - reset it and free what open made; its port is disconnected, and still there */
+
+/** vg_dev_threads - give each context but the main one its thread. Return: 0, or negative errno. */
+int vg_dev_threads(struct vg_dev *dev, struct vg_err *err);
+
+/** vg_dev_threads_end - end them; no queue runs. Idempotent; vg_dev_close() does it, too. */
+void vg_dev_threads_end(struct vg_dev *dev);
+
+/** vg_dev_probe - find out what the device is, in the sandbox. Return: 0, or negative errno. */
+int vg_dev_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err);
+
+/**
+ * vg_dev_close - free what open made, threads included
+ *
+ * No queue runs: it was reset, or made quiet, or never started. Needs no port.
+ */
 void vg_dev_close(struct vg_dev *dev);
 
-/* ---- for ports ---------------------------------------------------------- */
+/* ---- for devices -------------------------------------------------------- */
 
-/** vg_dev_offered - all feature bits on this port, common ones included */
-uint64_t vg_dev_offered(const struct vg_dev *dev);
+/** vg_dev_loop, vg_dev_mem, vg_dev_stats - those of queue @q's context, and its own counters */
+static inline struct vg_loop *vg_dev_loop(const struct vg_dev *dev, unsigned q)
+{
+	return dev->queue[q].ctx->loop;
+}
 
-/** vg_dev_set_features - the driver's choice; ignored once FEATURES_OK is set */
-void vg_dev_set_features(struct vg_dev *dev, uint64_t features);
+static inline struct vg_mem *vg_dev_mem(const struct vg_dev *dev, unsigned q)
+{
+	return dev->queue[q].ctx->mem;
+}
 
-/**
- * vg_dev_set_status - the driver writes the status register; 0 resets
- *
- * Starts queues at DRIVER_OK. A reset returns when all queues have stopped.
- * Return: the status that results.
- */
-uint32_t vg_dev_set_status(struct vg_dev *dev, uint32_t status);
+static inline struct vg_dev_stats *vg_dev_stats(const struct vg_dev *dev, unsigned q)
+{
+	return dev->queue[q].stats;
+}
 
-/**
- * vg_dev_resume - take up what a dead predecessor had, before its queues are set again
- *
- * Ends in the state that @status says, save that queues are not there and nothing runs: set each
- * queue, then call vg_dev_resumed().
- */
-void vg_dev_resume(struct vg_dev *dev, uint32_t status, uint64_t features, uint32_t generation,
-		   const uint8_t saved[VG_DEV_SAVED]);
-void vg_dev_resumed(struct vg_dev *dev);
-
-/** vg_dev_queue_max - largest size of queue @q; 0: no such queue */
-uint32_t vg_dev_queue_max(const struct vg_dev *dev, unsigned q);
+/** vg_dev_map_from - data of at least so many bytes is mapped (struct vg_mem); before queues start */
+void vg_dev_map_from(struct vg_dev *dev, size_t bytes);
 
 /**
- * vg_dev_set_queue - the driver sets up and enables queue @q
- * @state: where the ring begins; NULL: at its start
- * @inflight: its in-flight record, or NULL
+ * vg_dev_queue_stopped - the answer to stop_queue: nothing of queue @q is in flight any more
  *
- * Starts it at once when DRIVER_OK is set. Return: 0; -EINVAL: no such queue, bad size; -EBUSY: is
- * enabled already, or not the time for it.
+ * In its context. What was pushed is published.
  */
-int vg_dev_set_queue(struct vg_dev *dev, unsigned q, uint32_t size, uint64_t desc, uint64_t driver,
-		     uint64_t device, const struct vg_vq_state *state, void *inflight);
-
-/** vg_dev_reset_queue - stop and forget queue @q; where it stood goes to *@state if not NULL */
-void vg_dev_reset_queue(struct vg_dev *dev, unsigned q, struct vg_vq_state *state);
-
-/** vg_dev_kick - an available buffer notification for queue @q came in */
-void vg_dev_kick(struct vg_dev *dev, unsigned q);
-
-/** vg_dev_config_read - config bytes; -EINVAL past the end */
-int vg_dev_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len);
-/** vg_dev_config_write - -EINVAL past the end, -EPERM when not writable */
-int vg_dev_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len);
+void vg_dev_queue_stopped(struct vg_dev *dev, unsigned q);
 
 /**
  * vg_dev_kick_later - the device has had its share of this turn: call queue_ready again in the next
@@ -261,9 +295,7 @@ int vg_dev_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint3
  */
 void vg_dev_kick_later(struct vg_dev *dev, unsigned q);
 
-/* ---- for devices -------------------------------------------------------- */
-
-/** vg_dev_vq - the running queue @q, or NULL */
+/** vg_dev_vq - the running queue @q, or NULL; in its context */
 struct vg_vq *vg_dev_vq(struct vg_dev *dev, unsigned q);
 
 /** vg_dev_has - was feature bit @bit negotiated? */
@@ -276,14 +308,20 @@ bool vg_dev_has(const struct vg_dev *dev, unsigned bit);
  */
 bool vg_dev_flush(struct vg_dev *dev, unsigned q);
 
-/** vg_dev_save - dev->saved was changed: a successor knows it from now on */
+/** vg_dev_notify - a used buffer notification, though nothing was published; in its context */
+void vg_dev_notify(struct vg_dev *dev, unsigned q);
+
+/** vg_dev_cheap_notify - whether notifications cost so little that waiting saves nothing */
+bool vg_dev_cheap_notify(const struct vg_dev *dev);
+
+/** vg_dev_save - dev->saved was changed: a successor knows it from now on; main context */
 void vg_dev_save(struct vg_dev *dev);
 
-/** vg_dev_config_changed - raise the generation and tell the driver */
+/** vg_dev_config_changed - raise the generation and tell the driver; main context */
 void vg_dev_config_changed(struct vg_dev *dev);
 
 /**
- * vg_dev_fault - the guest broke the rules: DEVICE_NEEDS_RESET
+ * vg_dev_fault - the guest broke the rules: DEVICE_NEEDS_RESET; from any context
  *
  * Logs once (rate-limited). Queues take nothing more until a reset; what is in flight is finished.
  */

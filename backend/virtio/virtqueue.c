@@ -396,6 +396,16 @@ bool vg_vq_rearm_after(struct vg_vq *vq, unsigned n)
 	return more || vq->resub_at < vq->resub_n;
 }
 
+uint32_t vg_vq_size(const struct vg_vq *vq)
+{
+	return vq->size;
+}
+
+bool vg_vq_packed(const struct vg_vq *vq)
+{
+	return vq->packed;
+}
+
 unsigned vg_vq_inflight(const struct vg_vq *vq)
 {
 	return vq->chains_out - (vq->resub_n - vq->resub_at) - vq->n_held - vq->n_done;

@@ -115,6 +115,10 @@ bool vg_vq_rearm_after(struct vg_vq *vq, unsigned n);
  */
 bool vg_vq_seen(const struct vg_vq *vq);
 
+/** vg_vq_size, vg_vq_packed - descriptors of the ring, and its format */
+uint32_t vg_vq_size(const struct vg_vq *vq);
+bool vg_vq_packed(const struct vg_vq *vq);
+
 /** vg_vq_inflight - chains popped and not yet pushed */
 unsigned vg_vq_inflight(const struct vg_vq *vq);
 

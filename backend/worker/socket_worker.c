@@ -21,56 +21,46 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
-#include "backend/virtio/device.h"
-#include "backend/worker/ipc.h"
 #include "backend/ports/vhost_user/vhost_user.h"
-#include "backend/ports/record.h"
-#include "backend/worker/grant_worker.h"
-
-enum { LOOP_ENTRIES = 256 };
+#include "backend/virtio/port.h"
+#include "backend/worker/worker.h"
 
 struct socket_worker {
+	struct vg_worker w;
 	const struct vg_socket_worker_config *config;
-	struct vg_loop *loop;
 	struct vg_watch accept_watch, life_watch;
-	struct vg_dev dev;
 	struct vg_vu *vu;
 	struct vg_vu_xen *xen;
-	struct vg_timer tick;
 	struct vg_timer again; /* listen again, after accept(2) failed */
-	struct vg_watch ipc_watch;
-	struct vg_record_map rec;
-	bool heard; /* the supervisor's socket has something */
-	bool ending;
+	struct vg_wait quiet;
+	bool ending; /* becoming quiet */
 	int result;
 };
 
+static struct socket_worker *of(struct vg_worker *w)
+{
+	return container_of(w, struct socket_worker, w);
+}
+
+static void has_become_quiet(struct vg_wait *wait)
+{
+	container_of(wait, struct socket_worker, quiet)->w.ending = true;
+}
+
+/* Finish what is in flight, and be no more. */
 static void end(struct socket_worker *w, int result)
 {
+	if (w->ending)
+		return;
 	w->ending = true;
 	w->result = result;
-}
-
-static void tell(struct socket_worker *w, uint32_t type, int error, const char *text)
-{
-	if (w->config->ipc >= 0)
-		vg_worker_reply(w->config->ipc, type, error, text);
-}
-
-static void tell_opened(struct socket_worker *w)
-{
-	struct vg_ipc m = { .type = VG_IPC_OPENED };
-
-	m.opened.virtio_id = w->dev.ops->virtio_id;
-	vg_record_shape_of(&w->dev, &m.opened.shape);
-	if (w->config->ipc >= 0)
-		vg_ipc_send(w->config->ipc, &m, -1);
+	vg_vu_quiesce(w->vu, &w->quiet);
 }
 
 static void listen_again(struct socket_worker *w)
 {
 	if (!w->accept_watch.tether)
-		vg_loop_watch(w->loop, &w->accept_watch, w->config->listen);
+		vg_loop_watch(w->w.loop, &w->accept_watch, w->config->listen);
 }
 
 static void accept_ready(struct vg_watch *watch, unsigned events)
@@ -84,11 +74,11 @@ static void accept_ready(struct vg_watch *watch, unsigned events)
 	vg_loop_unwatch(watch);
 	if (fd < 0) {
 		vg_error("a front-end cannot be accepted: %s", strerror(errno));
-		vg_loop_timer(w->loop, &w->again, NS_PER_S);
+		vg_loop_timer(w->w.loop, &w->again, NS_PER_S);
 		return;
 	}
 	vg_info("a front-end has connected");
-	tell(w, VG_IPC_CONNECTED, 0, NULL);
+	vg_worker_reply(&w->w, VG_IPC_CONNECTED, 0, NULL);
 	vg_vu_serve(w->vu, fd);
 }
 
@@ -105,10 +95,10 @@ static void front_end_gone(void *owner, int error)
 		vg_warn("hung up on the front-end: %s", strerror(-error));
 	else
 		vg_info("the front-end has hung up");
-	tell(w, VG_IPC_DISCONNECTED, error, NULL);
+	vg_worker_reply(&w->w, VG_IPC_DISCONNECTED, error, NULL);
 	if (w->config->listen < 0)
 		end(w, 1);
-	else
+	else if (!w->ending)
 		listen_again(w);
 }
 
@@ -121,32 +111,27 @@ static void life_over(struct vg_watch *watch, unsigned events)
 	end(w, 0);
 }
 
-static void tick(struct vg_timer *t)
+/* Counters go where the supervisor sees them; a predecessor's are carried on. Nobody is served before
+ * that: no context counts yet. */
+static void recorded(struct socket_worker *w)
 {
-	struct socket_worker *w = container_of(t, struct socket_worker, tick);
+	struct vg_dev *dev = &w->w.dev;
 
-	w->dev.ops->tick(&w->dev);
-	vg_loop_timer(w->loop, t, NS_PER_S);
+	dev->stats = vg_record_stats(&w->w.rec);
+	for (unsigned q = 0; q < dev->n_queues; q++)
+		dev->queue[q].stats = vg_record_queue_stats(&w->w.rec, q);
+	vg_record_offered(&w->w.rec, vg_dev_offered(dev));
+	listen_again(w);
 }
 
-/* Counters go where the supervisor sees them; a predecessor's are carried on. */
-static void recorded(struct socket_worker *w, int fd)
+static void show(struct vg_worker *worker, struct vg_wait *done)
 {
-	struct vg_record_shape shape;
-	int ret;
+	struct socket_worker *w = of(worker);
 
-	if (w->rec.base)
-		return;
-	vg_record_shape_of(&w->dev, &shape);
-	ret = fd < 0 ? -EBADF : vg_record_open(fd, &shape, &w->rec);
-	if (ret < 0) {
-		vg_error("the record cannot be mapped: %s", strerror(-ret));
-		end(w, 0);
-		return;
-	}
-	vg_dev_stats_add(vg_record_stats(&w->rec), &w->dev.own_stats);
-	w->dev.stats = vg_record_stats(&w->rec);
-	vg_vu_show(w->vu, &w->rec);
+	if (w->w.rec.base)
+		vg_vu_show(w->vu, &w->w.rec, done);
+	else
+		done->done(done);
 }
 
 /* Everything that needs privileges. */
@@ -154,77 +139,29 @@ static int open_all(struct socket_worker *w, struct vg_err *err)
 {
 	const struct vg_socket_worker_config *c = w->config;
 	const struct vg_vu_events events = { .gone = front_end_gone, .owner = w };
-	struct vg_vu_options options = { .in_band = c->in_band, .no_packed = c->no_packed };
-	const struct vg_device_ops *ops;
-	struct vg_params params;
-	int ret = vg_params_parse(c->spec, &params, err);
+	struct vg_vu_options options = { .in_band = c->in_band,
+					 .no_packed = c->no_packed,
+					 .bounce_bytes = c->bounce_bytes };
+	int ret;
 
-	if (ret < 0)
-		return ret;
-	ops = vg_device_find(params.device);
-	if (!ops)
-		return vg_fail(err, -EINVAL, "there is no device '%s': --help lists them",
-			       params.device);
 	if (c->xen) {
 		ret = vg_vu_xen_open(&w->xen, err);
 		if (ret < 0)
 			return ret;
 		options.xen = w->xen;
 	}
-	ret = vg_dev_open(&w->dev, ops, w->loop, &params, err);
-	if (ret < 0)
-		return ret;
-	ret = vg_vu_new(&w->dev, &options, &events, &w->vu, err);
-	if (ret < 0)
-		ops->close(&w->dev);
-	return ret;
+	ret = vg_worker_open(&w->w, c->spec, err);
+	return ret < 0 ? ret : vg_vu_new(&w->w.dev, &options, &events, &w->vu, err);
 }
 
-/* ---- the supervisor ----------------------------------------------------- */
-
-static void ipc_ready(struct vg_watch *watch, unsigned events)
+static void heard(struct vg_worker *worker, const struct vg_ipc *m, int fd)
 {
-	struct socket_worker *w = container_of(watch, struct socket_worker, ipc_watch);
+	struct socket_worker *w = of(worker);
 
-	w->heard = true;
-	if (!(events & POLLIN))
-		vg_loop_unwatch(watch);
-}
-
-/* Between turns of the loop, never from within one: as in worker.c. */
-static void hear(struct socket_worker *w)
-{
-	struct vg_ipc m;
-	int fd = -1;
-	int ret;
-
-	w->heard = false;
-	while (!w->ending && (ret = vg_ipc_recv(w->config->ipc, &m, &fd)) != -EAGAIN) {
-		if (ret <= 0 || m.type == VG_IPC_QUIESCE) {
-			end(w, 0);
-		} else if (m.type == VG_IPC_RECORD) {
-			recorded(w, fd);
-		} else {
-			if (w->rec.base)
-				vg_vu_show(w->vu, &w->rec);
-			vg_worker_answer(w->config->ipc, &w->dev, &m, fd);
-		}
-		if (fd >= 0)
-			close(fd);
-		fd = -1;
-	}
-}
-
-static int enter_sandbox(struct socket_worker *w, struct vg_err *err)
-{
-	const struct vg_sandbox_needs *needs[4] = { &vg_vu_needs };
-	unsigned n = 1;
-
-	if (w->dev.ops->needs)
-		needs[n++] = w->dev.ops->needs;
-	if (w->xen)
-		needs[n++] = &vg_vu_xen_needs;
-	return vg_sandbox_enter(&w->config->sandbox, needs, err);
+	if (!m || m->type == VG_IPC_QUIESCE)
+		end(w, 0);
+	else if (m->type == VG_IPC_RECORD && vg_worker_record(worker, fd))
+		recorded(w);
 }
 
 /* ---- life --------------------------------------------------------------- */
@@ -232,30 +169,22 @@ static int enter_sandbox(struct socket_worker *w, struct vg_err *err)
 static int begin(struct socket_worker *w, struct vg_err *err)
 {
 	const struct vg_socket_worker_config *c = w->config;
-	int ret = vg_loop_new_disabled(LOOP_ENTRIES, &w->loop);
+	const struct vg_sandbox_needs *const needs[] = { &vg_vu_needs,
+							 c->xen ? &vg_vu_xen_needs : NULL, NULL };
+	int ret = vg_worker_init(&w->w, c->ipc, err);
 
-	if (ret < 0)
-		return vg_fail(err, ret,
-			       ret == -EPERM ? "io_uring is not permitted: set sysctl "
-					       "kernel.io_uring_disabled to 0"
-					     : "io_uring cannot be set up: %s",
-			       strerror(-ret));
-	ret = open_all(w, err);
-	if (ret < 0)
-		return ret;
-	ret = enter_sandbox(w, err);
+	w->w.heard = heard;
+	w->w.show = show;
+	if (ret == 0)
+		ret = open_all(w, err);
+	if (ret == 0)
+		ret = vg_worker_enter(&w->w, &c->sandbox, needs, err);
 	if (ret < 0)
 		return ret;
-	if (w->dev.ops->tick) {
-		w->tick.expired = tick;
-		vg_loop_timer(w->loop, &w->tick, NS_PER_S);
-	}
 	if (c->life >= 0)
-		vg_loop_watch(w->loop, &w->life_watch, c->life);
-	if (c->ipc >= 0)
-		vg_loop_watch(w->loop, &w->ipc_watch, c->ipc);
-	tell_opened(w);
-	if (c->listen >= 0)
+		vg_loop_watch(w->w.loop, &w->life_watch, c->life);
+	vg_worker_opened(&w->w);
+	if (c->listen >= 0 && c->ipc < 0)
 		listen_again(w);
 	if (c->conn >= 0)
 		vg_vu_serve(w->vu, c->conn);
@@ -273,26 +202,21 @@ int vg_socket_worker_run(const struct vg_socket_worker_config *config, struct vg
 	w->accept_watch.ready = accept_ready;
 	w->life_watch.ready = life_over;
 	w->again.expired = accept_again;
-	w->ipc_watch.ready = ipc_ready;
+	w->quiet.done = has_become_quiet;
 	signal(SIGPIPE, SIG_IGN);
 	ret = begin(w, err);
 	if (ret < 0)
-		tell(w, VG_IPC_FAILED, ret, err->text);
-	while (ret == 0 && !w->ending) {
-		ret = vg_loop_turn(w->loop, true) < 0 ? -EIO : 0;
-		if (w->heard)
-			hear(w);
-		vg_trace_flush(&w->dev.trace);
-	}
-	if (w->vu) {
-		vg_vu_quiesce(w->vu);
-		vg_vu_free(w->vu);
-		w->dev.ops->close(&w->dev);
-		vg_trace_close(&w->dev.trace);
-	}
-	vg_record_close(&w->rec);
+		vg_worker_reply(&w->w, VG_IPC_FAILED, ret, err->text);
+	if (ret == 0 && vg_worker_run(&w->w) < 0)
+		ret = -EIO;
+	vg_loop_timer_stop(&w->again);
+	vg_loop_unwatch(&w->accept_watch);
+	vg_loop_unwatch(&w->life_watch);
+	if (w->w.opened)
+		vg_dev_threads_end(&w->w.dev);
+	vg_vu_free(w->vu);
+	vg_worker_fini(&w->w);
 	vg_vu_xen_close(w->xen);
-	vg_loop_free(w->loop);
 	if (ret == 0)
 		ret = w->result;
 	free(w);
@@ -319,5 +243,6 @@ int vg_socket_worker_main(int sock, int listen)
 		    m.setup.who);
 	config.spec = m.setup.spec;
 	config.sandbox = m.setup.sandbox;
+	config.bounce_bytes = m.setup.budget.bounce_bytes;
 	return vg_socket_worker_run(&config, &err) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

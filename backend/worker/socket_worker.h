@@ -22,6 +22,7 @@ struct vg_socket_worker_config {
 	int ipc;  /* the supervisor's socket; ends when that is closed; -1: none */
 	bool in_band, no_packed, xen; /* vhost_user.h: struct vg_vu_options */
 	struct vg_sandbox sandbox;
+	size_t bounce_bytes; /* bounce memory, at most; 0: what limits.h allows */
 };
 
 /**

@@ -15,10 +15,11 @@
 
 #include "backend/base/container.h"
 #include "backend/memory/data.h"
+#include "tests/driver/devhelp.h"
 
-static struct tp *of_copy_mem(struct vg_mem *mem)
+static struct tp_view *of_mem(struct vg_mem *mem)
 {
-	return container_of(mem, struct tp, copy_mem);
+	return container_of(mem, struct tp_view, mem);
 }
 
 static bool is_revoked(const struct tp *tp, uint64_t addr, size_t len, enum vg_dir dir)
@@ -34,7 +35,7 @@ static bool is_revoked(const struct tp *tp, uint64_t addr, size_t len, enum vg_d
 
 static int copy_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 {
-	struct tp *tp = of_copy_mem(mem);
+	struct tp *tp = of_mem(mem)->tp;
 	int first = 0;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -59,16 +60,12 @@ static int copy_copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
 
 static int copy_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
 {
-	struct tp *tp = of_copy_mem(mem);
-
-	return vg_mem_map(&tp->regions.mem, addr, len, out);
+	return vg_mem_map(&of_mem(mem)->regions.mem, addr, len, out);
 }
 
 static void copy_unmap(struct vg_mem *mem, struct vg_map *map)
 {
-	struct tp *tp = of_copy_mem(mem);
-
-	vg_mem_unmap(&tp->regions.mem, map);
+	vg_mem_unmap(&of_mem(mem)->regions.mem, map);
 }
 
 static const struct vg_mem_ops copy_ops = {
@@ -101,10 +98,28 @@ static const struct vg_port_ops port_ops = {
 static void free_memory(struct tp *tp)
 {
 	drv_mem_flat_fini(&tp->flat);
-	if (tp->copy_mem.bounce)
-		vg_bounce_free(tp->copy_mem.bounce);
+	for (unsigned i = 0; tp->view && tp->view[i].tp; i++)
+		vg_bounce_free(tp->view[i].mem.bounce);
+	free(tp->view);
 	munmap(tp->memory, TP_MEMORY);
 	vg_loop_free(tp->loop);
+}
+
+static void make_views(struct tp *tp)
+{
+	tp->view = calloc(tp->dev.n_ctx + 1, sizeof(*tp->view));
+	assert_non_null(tp->view);
+	for (unsigned i = 0; i < tp->dev.n_ctx; i++) {
+		struct tp_view *v = &tp->view[i];
+
+		v->tp = tp;
+		v->mem.ops = &copy_ops;
+		v->mem.bounce = vg_bounce_new(8u << 20);
+		assert_non_null(v->mem.bounce);
+		vg_regions_view_init(&v->regions, &tp->regions);
+		tp->dev.ctx[i].mem = tp->manner == TP_DIRECT ? &v->regions.mem : &v->mem;
+	}
+	tp->dev.mem = tp->dev.ctx[0].mem;
 }
 
 int tp_try_open(struct tp *tp, enum tp_manner manner, const char *spec, struct vg_err *err)
@@ -125,14 +140,11 @@ int tp_try_open(struct tp *tp, enum tp_manner manner, const char *spec, struct v
 									   .size = TP_MEMORY,
 									   .host = tp->memory }),
 			 0);
-	tp->copy_mem.ops = &copy_ops;
-	tp->copy_mem.bounce = vg_bounce_new(8u << 20);
-	assert_non_null(tp->copy_mem.bounce);
 	ret = vg_params_parse(spec, &params, err);
 	if (ret == 0) {
 		ops = vg_device_find(params.device);
 		assert_non_null(ops);
-		ret = vg_dev_open(&tp->dev, ops, tp->loop, &params, err);
+		ret = dh_open(&tp->dev, ops, tp->loop, &params, err);
 	}
 	if (ret < 0) {
 		free_memory(tp);
@@ -140,7 +152,7 @@ int tp_try_open(struct tp *tp, enum tp_manner manner, const char *spec, struct v
 	}
 	tp->port.ops = &port_ops;
 	tp->dev.port = &tp->port;
-	tp->dev.mem = manner == TP_DIRECT ? &tp->regions.mem : &tp->copy_mem;
+	make_views(tp);
 	return 0;
 }
 
@@ -152,40 +164,51 @@ void tp_open(struct tp *tp, enum tp_manner manner, const char *spec)
 		fail_msg("%s: %s", spec, err.text);
 }
 
+void tp_start_queue(struct tp *tp, unsigned q, unsigned size)
+{
+	struct vg_dev *dev = &tp->dev;
+	struct drv_vring_config cfg = {
+		.packed = vg_dev_has(dev, VG_F_RING_PACKED),
+		.event_idx = vg_dev_has(dev, VG_F_EVENT_IDX),
+		.indirect = vg_dev_has(dev, VG_F_INDIRECT_DESC),
+		.in_order = vg_dev_has(dev, VG_F_IN_ORDER),
+	};
+	uint32_t limit = vg_dev_queue_max(dev, q);
+
+	cfg.size = size < limit ? size : limit;
+	assert_int_equal(drv_vring_init(&tp->vr[q], &cfg, &tp->flat.mem), 0);
+	assert_int_equal(vg_dev_set_queue(dev, q, cfg.size, tp->vr[q].desc_mem.addr,
+					  tp->vr[q].driver_mem.addr, tp->vr[q].device_mem.addr,
+					  NULL, NULL),
+			 0);
+}
+
 void tp_start(struct tp *tp, uint64_t want, unsigned size)
 {
 	struct vg_dev *dev = &tp->dev;
 	uint32_t status = VG_STATUS_ACKNOWLEDGE | VG_STATUS_DRIVER;
-	uint32_t limit;
 
-	assert_int_equal(vg_dev_set_status(dev, status), status);
+	assert_int_equal(dh_status(dev, status), status);
 	tp->features = vg_dev_offered(dev) & (want | VG_FEATURE(VG_F_VERSION_1));
 	vg_dev_set_features(dev, tp->features);
 	status |= VG_STATUS_FEATURES_OK;
-	assert_int_equal(vg_dev_set_status(dev, status), status);
-	for (unsigned q = 0; q < dev->n_queues && q < TP_QUEUES; q++) {
-		struct drv_vring_config cfg = {
-			.packed = vg_dev_has(dev, VG_F_RING_PACKED),
-			.event_idx = vg_dev_has(dev, VG_F_EVENT_IDX),
-			.indirect = vg_dev_has(dev, VG_F_INDIRECT_DESC),
-			.in_order = vg_dev_has(dev, VG_F_IN_ORDER),
-		};
-
-		limit = vg_dev_queue_max(dev, q);
-		cfg.size = size < limit ? size : limit;
-		assert_int_equal(drv_vring_init(&tp->vr[q], &cfg, &tp->flat.mem), 0);
-		assert_int_equal(vg_dev_set_queue(dev, q, cfg.size, tp->vr[q].desc_mem.addr,
-						  tp->vr[q].driver_mem.addr,
-						  tp->vr[q].device_mem.addr, NULL, NULL),
-				 0);
-	}
+	assert_int_equal(dh_status(dev, status), status);
+	for (unsigned q = 0; q < dev->n_queues && q < TP_QUEUES; q++)
+		tp_start_queue(tp, q, size);
 	status |= VG_STATUS_DRIVER_OK;
-	assert_int_equal(vg_dev_set_status(dev, status), status);
+	assert_int_equal(dh_status(dev, status), status);
+}
+
+void tp_stop_queue(struct tp *tp, unsigned q)
+{
+	dh_reset_queue(&tp->dev, q, NULL);
+	drv_vring_fini(&tp->vr[q]);
+	memset(&tp->vr[q], 0, sizeof(tp->vr[q]));
 }
 
 void tp_reset(struct tp *tp)
 {
-	assert_int_equal(vg_dev_set_status(&tp->dev, 0), 0);
+	assert_int_equal(dh_status(&tp->dev, 0), 0);
 	for (unsigned q = 0; q < TP_QUEUES; q++) {
 		if (tp->vr[q].mem)
 			drv_vring_fini(&tp->vr[q]);
@@ -201,10 +224,34 @@ void tp_close(struct tp *tp)
 	free_memory(tp);
 }
 
+struct kick {
+	struct vg_call call;
+	struct vg_dev *dev;
+	unsigned q;
+};
+
+static void kicked(struct vg_call *call)
+{
+	struct kick *k = container_of(call, struct kick, call);
+
+	vg_dev_kick(k->dev, k->q);
+	free(k);
+}
+
 void tp_kick(struct tp *tp, unsigned q)
 {
 	if (drv_vring_publish(&tp->vr[q]))
-		vg_dev_kick(&tp->dev, q);
+		tp_kick_anyway(tp, q);
+}
+
+/* As a port does it: in the queue's context. */
+void tp_kick_anyway(struct tp *tp, unsigned q)
+{
+	struct kick *k = malloc(sizeof(*k));
+
+	assert_non_null(k);
+	*k = (struct kick){ .call.fn = kicked, .dev = &tp->dev, .q = q };
+	vg_ctx_call(tp->dev.queue[q].ctx, &k->call);
 }
 
 void tp_wait(struct tp *tp, unsigned q, struct drv_used *used)

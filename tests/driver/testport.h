@@ -25,6 +25,7 @@
 
 #include "backend/memory/regions.h"
 #include "backend/virtio/device.h"
+#include "tests/driver/devhelp.h"
 #include "tests/driver/vblk.h"
 #include "tests/driver/vring.h"
 
@@ -36,13 +37,22 @@ enum { TP_QUEUES = 8, TP_REVOKED = 8 };
 #define TP_BASE	  0x100000000ULL /* guest address of its first byte */
 #define TP_ALL	  (~0ULL)	 /* negotiate all that is offered */
 
+struct tp;
+
+/* The memory, to be copied, as one context sees it. */
+struct tp_view {
+	struct vg_mem mem;
+	struct tp *tp;
+	struct vg_regions_view regions; /* for ranges that stay mapped; or all, TP_DIRECT */
+};
+
 struct tp {
 	struct vg_port port;
 	struct vg_dev dev;
 	struct vg_loop *loop;
 	enum tp_manner manner;
 	struct vg_regions regions; /* the memory, direct */
-	struct vg_mem copy_mem;	   /* the same, to be copied */
+	struct tp_view *view;	   /* dev.n_ctx of them */
 	uint8_t *memory;
 	struct drv_mem_flat flat;
 	struct {
@@ -54,11 +64,11 @@ struct tp {
 	bool fickle;
 	uint64_t features; /* negotiated */
 	struct drv_vring vr[TP_QUEUES];
-	unsigned notified[TP_QUEUES]; /* used buffer notifications */
+	atomic_uint notified[TP_QUEUES]; /* used buffer notifications */
 	unsigned config_changes;
 };
 
-/** tp_try_open - open a device from its configuration. Return: as vg_dev_open(); @err may be NULL */
+/** tp_try_open - open a device from its configuration. Return: as dh_open(); @err may be NULL */
 int tp_try_open(struct tp *tp, enum tp_manner manner, const char *spec, struct vg_err *err);
 
 /** tp_open - the same; a failure fails the test */
@@ -71,12 +81,19 @@ void tp_open(struct tp *tp, enum tp_manner manner, const char *spec);
  */
 void tp_start(struct tp *tp, uint64_t want, unsigned size);
 
+/** tp_start_queue, tp_stop_queue - one queue, with a ring of its own, while the others run */
+void tp_start_queue(struct tp *tp, unsigned q, unsigned size);
+void tp_stop_queue(struct tp *tp, unsigned q);
+
 /** tp_reset - reset the device, and the driver's rings with it */
 void tp_reset(struct tp *tp);
 void tp_close(struct tp *tp);
 
 /** tp_kick - publish and notify if the device wants it */
 void tp_kick(struct tp *tp, unsigned q);
+
+/** tp_kick_anyway - notify, whether it is wanted or not */
+void tp_kick_anyway(struct tp *tp, unsigned q);
 
 /** tp_wait - turn the loop until queue @q gives something back; fails the test after 5 s */
 void tp_wait(struct tp *tp, unsigned q, struct drv_used *used);

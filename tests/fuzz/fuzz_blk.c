@@ -27,6 +27,7 @@
 #include "backend/memory/data.h"
 #include "backend/memory/regions.h"
 #include "backend/virtio/device.h"
+#include "tests/driver/devhelp.h"
 #include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz_loop.h"
 
@@ -249,15 +250,15 @@ static void start(uint64_t want)
 {
 	uint32_t status = VG_STATUS_ACKNOWLEDGE | VG_STATUS_DRIVER;
 
-	vg_dev_set_status(&dev, 0);
+	dh_status(&dev, 0);
 	mode_changed = false;
 	forget_ring();
-	vg_dev_set_status(&dev, status);
+	dh_status(&dev, status);
 	vg_dev_set_features(&dev, (vg_dev_offered(&dev) & want) | VG_FEATURE(VG_F_VERSION_1));
 	status |= VG_STATUS_FEATURES_OK;
-	MUST(vg_dev_set_status(&dev, status) == status);
+	MUST(dh_status(&dev, status) == status);
 	ring();
-	vg_dev_set_status(&dev, status | VG_STATUS_DRIVER_OK);
+	dh_status(&dev, status | VG_STATUS_DRIVER_OK);
 }
 
 /** cut - @len bytes at @at in one segment or in several. Return: how many. */
@@ -379,7 +380,7 @@ static void step(void)
 		if (value & 1) {
 			start((uint64_t)u16() << 24 | (u16() & 0xffff));
 		} else if (vg_dev_has(&dev, VG_F_RING_RESET) && vr.mem) {
-			vg_dev_reset_queue(&dev, 0, NULL);
+			dh_reset_queue(&dev, 0, NULL);
 			forget_ring();
 			ring();
 		}
@@ -442,19 +443,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	snprintf(spec, sizeof(spec), "blk,target=/proc/self/fd/%d%s", imagefd,
 		 read_only ? ",readonly" : "");
 	MUST(vg_params_parse(spec, &params, &err) == 0);
-	MUST(vg_dev_open(&dev, vg_device_find("blk"), NULL, &params, &err) == 0);
+	MUST(dh_open(&dev, vg_device_find("blk"), NULL, &params, &err) == 0);
 	dev.port = &port;
 	/* Little bounce memory, so that requests have to wait for it. */
 	copied.bounce = vg_bounce_new(how & 2 ? 16 << 10 : 4 << 20);
 	MUST(copied.bounce);
-	dev.mem = how & 4 ? &regions.mem : &copied;
+	dev.mem = dev.ctx[0].mem = how & 4 ? &regions.mem : &copied;
 	start(how & 8 ? ~0ull : (uint64_t)u16() << 24 | (u16() & 0xffff));
 	while (fuzz_more())
 		step();
 	settle();
-	vg_dev_set_status(&dev, 0);
+	dh_status(&dev, 0);
 	forget_ring();
-	vg_dev_close(&dev);
+	dh_close(&dev);
 	vg_bounce_free(copied.bounce);
 	MUST(fl_idle());
 	return 0;

@@ -7,8 +7,7 @@
  * messages and buffers of the driver, mostly sensible or any bytes of any
  * lengths; frames, confirmations, changes and lack of room of the bus; changes of
  * the firewall; time that passes. Rings keep the rules: breaking those is
- * fuzz_ring's matter. The loop is replaced by a list, so that a run is a function
- * of its input.
+ * fuzz_ring's matter. The loop is fuzz_loop.h: a run is a function of its input.
  *
  * What must hold: no crash, no sanitizer report; every control message is
  * answered before the next turn; once the device is stopped, every frame has been
@@ -23,92 +22,17 @@
 
 #include "backend/devices/can/int.h"
 #include "backend/memory/regions.h"
+#include "tests/driver/devhelp.h"
 #include "tests/driver/vring.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_loop.h"
 
-enum { RING = 32, MEM = 1 << 20, SLOTS = 3 * RING, FIFO = 64, TIMERS = 8 };
+enum { RING = 32, MEM = 1 << 20, SLOTS = 3 * RING, FIFO = 64 };
 
 /* ---- the loop: what is to run, and when the program says so -------------- */
 
-static struct vg_deferred *deferred;
-static struct vg_timer *timers[TIMERS];
-static int64_t now = 1000000000;
-
-int64_t vg_now_ns(void)
+static void fl_turn(void)
 {
-	return now;
-}
-
-void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d)
-{
-	(void)loop;
-	if (d->queued)
-		return;
-	d->queued = true;
-	d->next = deferred;
-	deferred = d;
-}
-
-void vg_loop_undefer(struct vg_loop *loop, struct vg_deferred *d)
-{
-	(void)loop;
-	for (struct vg_deferred **p = &deferred; *p; p = &(*p)->next) {
-		if (*p == d) {
-			*p = d->next;
-			break;
-		}
-	}
-	d->queued = false;
-}
-
-void vg_loop_timer(struct vg_loop *loop, struct vg_timer *t, int64_t ns)
-{
-	(void)loop;
-	MUST(ns > 0);
-	for (int i = 0; i < TIMERS; i++) {
-		if (timers[i] == t || !timers[i]) {
-			timers[i] = t;
-			t->tether = (struct vg_tether *)t;
-			return;
-		}
-	}
-	MUST(!"a timer is free");
-}
-
-void vg_loop_timer_stop(struct vg_timer *t)
-{
-	for (int i = 0; i < TIMERS; i++) {
-		if (timers[i] == t)
-			timers[i] = NULL;
-	}
-	t->tether = NULL;
-}
-
-static void run_deferred(void)
-{
-	struct vg_deferred *list = deferred;
-
-	deferred = NULL;
-	while (list) {
-		struct vg_deferred *d = list;
-
-		list = d->next;
-		d->queued = false;
-		d->run(d);
-	}
-}
-
-static void run_timers(void)
-{
-	struct vg_timer *due[TIMERS];
-
-	memcpy(due, timers, sizeof(due));
-	for (int i = 0; i < TIMERS; i++) {
-		if (due[i] && due[i]->tether) {
-			vg_loop_timer_stop(due[i]);
-			due[i]->expired(due[i]);
-		}
-	}
+	fl_deferred();
 }
 
 /* ---- the bus ------------------------------------------------------------ */
@@ -278,7 +202,7 @@ static void kick(unsigned q)
 
 static void reset(void)
 {
-	vg_dev_set_status(&dev, 0);
+	dh_status(&dev, 0);
 	for (unsigned q = 0; q < CAN_QUEUES; q++) {
 		if (vr[q].mem)
 			drv_vring_fini(&vr[q]);
@@ -293,10 +217,10 @@ static void start(uint64_t want)
 	uint32_t status = VG_STATUS_ACKNOWLEDGE | VG_STATUS_DRIVER;
 
 	reset();
-	vg_dev_set_status(&dev, status);
+	dh_status(&dev, status);
 	vg_dev_set_features(&dev, (vg_dev_offered(&dev) & want) | VG_FEATURE(VG_F_VERSION_1));
 	status |= VG_STATUS_FEATURES_OK;
-	if (vg_dev_set_status(&dev, status) != status)
+	if (dh_status(&dev, status) != status)
 		return;
 	for (unsigned q = 0; q < CAN_QUEUES; q++) {
 		const struct drv_vring_config cfg = {
@@ -310,7 +234,7 @@ static void start(uint64_t want)
 		MUST(vg_dev_set_queue(&dev, q, RING, vr[q].desc_mem.addr, vr[q].driver_mem.addr,
 				      vr[q].device_mem.addr, NULL, NULL) == 0);
 	}
-	vg_dev_set_status(&dev, status | VG_STATUS_DRIVER_OK);
+	dh_status(&dev, status | VG_STATUS_DRIVER_OK);
 }
 
 static void control(uint16_t type, uint32_t out, uint32_t room_in)
@@ -418,11 +342,11 @@ static void step(void)
 		dropped += room & 1;
 		break;
 	case 9:
-		now += (int64_t)u16() * 1000000;
-		run_timers();
+		fl_now += (int64_t)u16() * 1000000;
+		fl_timers();
 		break;
 	case 10:
-		run_deferred();
+		fl_deferred();
 		take(CAN_TXQ);
 		take(CAN_RXQ);
 		break;
@@ -448,8 +372,8 @@ static void settle(void)
 		kick(q);
 	control(CAN_MSG_STOP, 2, 1);
 	for (int i = 0; i < 4 && running(); i++) {
-		run_timers();
-		run_deferred();
+		fl_timers();
+		fl_deferred();
 		take(CAN_TXQ);
 	}
 	MUST(!running() || tx_out == 0);
@@ -486,18 +410,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	snprintf(spec, sizeof(spec), "can,interface=x,rx-queue=%u,late-ack=%u", 1 + u8() % 32,
 		 u8() & 1);
 	MUST(vg_params_parse(spec, &params, &err) == 0);
-	MUST(vg_dev_open(&dev, &vg_can, NULL, &params, &err) == 0);
+	MUST(dh_open(&dev, &vg_can, NULL, &params, &err) == 0);
 	dev.port = &port;
-	dev.mem = &regions.mem;
+	dev.mem = dev.ctx[0].mem = &regions.mem;
 	start(u8() & 1 ? ~0ull : ~0ull << 40 | 0xf | 1ull << 32);
 	control(CAN_MSG_START, 2, 1);
 	while (fuzz_more())
 		step();
 	settle();
 	reset();
-	vg_dev_close(&dev);
-	MUST(!deferred);
-	for (int i = 0; i < TIMERS; i++)
-		MUST(!timers[i]);
+	dh_close(&dev);
+	MUST(fl_idle());
 	return 0;
 }

@@ -27,6 +27,7 @@
 #include <xengnttab.h>
 
 #include "backend/ports/grant/grant.h"
+#include "tests/driver/devhelp.h"
 #include "tests/fuzz/fuzz_loop.h"
 #include "virtio_grant.h"
 
@@ -267,7 +268,15 @@ static int imagefd, recordfd = -1;
 static struct vg_dev dev;
 static struct vg_record_map rec;
 static struct vg_grant_port *gp;
-static bool connected, told_broken;
+static bool connected, answered, told_broken;
+
+static void came(void *owner, int error, const char *text)
+{
+	(void)owner;
+	MUST(!answered && (error == 0 || text[0]));
+	answered = true;
+	connected = error == 0;
+}
 
 static void broken(void *owner, const char *why)
 {
@@ -284,6 +293,15 @@ static void fl_turn(void)
 	fl_deferred();
 }
 
+static void disconnect_it(void)
+{
+	struct dh_wait w = DH_WAIT;
+
+	vg_grant_port_disconnect(gp, &w.w);
+	dh_await(NULL, &w);
+	connected = false;
+}
+
 static void turns(unsigned n)
 {
 	while (n--) {
@@ -292,8 +310,7 @@ static void turns(unsigned n)
 		MUST(mapped() <= 1 + VG_LIMIT_POOLS + 3 * QUEUES);
 		if (told_broken && connected) {
 			/* As worker.c does. */
-			vg_grant_port_disconnect(gp);
-			connected = false;
+			disconnect_it();
 		}
 		told_broken = false;
 	}
@@ -306,9 +323,15 @@ static struct virtio_grant_control *page(void)
 
 static void connect_it(uint32_t ref, uint32_t port, bool resume)
 {
-	struct vg_err err;
-
-	connected = vg_grant_port_connect(gp, ref, port, resume, &err) == 0;
+	answered = connected = false;
+	vg_grant_port_connect(gp, ref, port, resume);
+	/* One that takes up waits for its predecessor's end. */
+	for (unsigned i = 0; i < 1000 && !answered; i++) {
+		fl_turn();
+		if (!answered)
+			fl_timers();
+	}
+	MUST(answered);
 	MUST(connected || mapped() == 0);
 	told_broken = false;
 }
@@ -322,7 +345,8 @@ static void nothing_left(void)
 
 static void open_all(const char *spec)
 {
-	const struct vg_grant_port_events events = { .broken = broken };
+	const struct vg_grant_port_events events = { .connected = came, .broken = broken };
+	const struct vg_budget budget = VG_BUDGET_ALL;
 	const struct vg_device_ops *ops;
 	struct vg_record_shape shape;
 	struct vg_params params;
@@ -330,20 +354,20 @@ static void open_all(const char *spec)
 
 	MUST(vg_params_parse(spec, &params, &err) == 0);
 	ops = vg_device_find(params.device);
-	MUST(ops && vg_dev_open(&dev, ops, NULL, &params, &err) == 0);
+	MUST(ops && dh_open(&dev, ops, NULL, &params, &err) == 0);
 	vg_record_shape_of(&dev, &shape);
 	MUST(vg_record_make_memfd(&shape, spec, &recordfd, &err) == 0);
 	MUST(vg_record_open(recordfd, &shape, &rec) == 0);
-	MUST(vg_grant_port_new(&dev, DOMID, &rec, &events, &gp, &err) == 0);
+	MUST(vg_grant_port_new(&dev, DOMID, &budget, &rec, &events, &gp, &err) == 0);
 	vg_grant_port_recorded(gp);
 }
 
 static void close_all(void)
 {
-	vg_grant_port_disconnect(gp);
+	disconnect_it();
 	nothing_left();
-	vg_dev_close(&dev);
 	vg_grant_port_free(gp);
+	vg_dev_close(&dev);
 	vg_record_close(&rec);
 	connected = false;
 }
@@ -504,9 +528,17 @@ static void message(void)
 	request(type, id & 15, m, len);
 }
 
+static void show_it(void)
+{
+	struct dh_wait w = DH_WAIT;
+
+	vg_grant_port_show(gp, &w.w);
+	dh_await(NULL, &w);
+}
+
 static void successor(const char *spec, unsigned how)
 {
-	static uint8_t area[4096], saved[VG_DEV_SAVED];
+	static uint8_t area[4096], saved[256];
 	uint8_t *inflight = vg_record_inflight(&rec, 0);
 	struct vg_record_state was;
 	uint32_t ref, port;
@@ -514,7 +546,8 @@ static void successor(const char *spec, unsigned how)
 	vg_record_read(&rec, &was);
 	ref = was.control_ref;
 	port = was.control_channel;
-	memcpy(saved, was.saved, sizeof(saved));
+	MUST(was.saved_size <= sizeof(saved));
+	memcpy(saved, was.saved, was.saved_size);
 	was.saved = saved;
 	memcpy(area, inflight, sizeof(area));
 	close_all();
@@ -585,7 +618,7 @@ static void step(const char *spec)
 		break;
 	case 12:
 		if (chance(3)) {
-			vg_grant_port_disconnect(gp);
+			disconnect_it();
 			nothing_left();
 		}
 		page()->tail.magic = chance(8) ? 0 : htole32(VIRTIO_GRANT_MAGIC);
@@ -604,7 +637,7 @@ static void step(const char *spec)
 	}
 	case 15:
 		vg_dev_config_changed(&dev);
-		vg_grant_port_show(gp);
+		show_it();
 		break;
 	}
 }

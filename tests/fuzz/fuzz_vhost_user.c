@@ -25,6 +25,7 @@
 #include "backend/devices/devices.h"
 #include "backend/ports/vhost_user/vhost_user.h"
 #include "backend/wire/vhost_user.h"
+#include "tests/driver/devhelp.h"
 #include "tests/fuzz/fuzz.h"
 
 enum {
@@ -108,6 +109,14 @@ static void turns(unsigned n)
 		vg_loop_turn(loop, false);
 }
 
+static void drop(void)
+{
+	struct dh_wait w = DH_WAIT;
+
+	vg_vu_drop(vu, &w.w);
+	dh_await(loop, &w);
+}
+
 static void hang_up(void)
 {
 	vg_vu_reader_fini(&answers);
@@ -115,7 +124,7 @@ static void hang_up(void)
 	set_fd(&sock, -1);
 	set_fd(&back, -1);
 	turns(2);
-	vg_vu_drop(vu);
+	drop();
 	turns(2);
 }
 
@@ -318,7 +327,7 @@ static void start(void)
 	MUST(ftruncate(filefd, 8192) == 0);
 	MUST(vg_loop_new(64, &loop) == 0);
 	MUST(vg_params_parse("rng", &params, &err) == 0);
-	MUST(vg_dev_open(&dev, &vg_rng, loop, &params, &err) == 0);
+	MUST(dh_open(&dev, &vg_rng, loop, &params, &err) == 0);
 	MUST(vg_vu_new(&dev, &options, &events, &vu, &err) == 0);
 	mem = mmap(NULL, MEM, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
 	MUST(mem != MAP_FAILED);

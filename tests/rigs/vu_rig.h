@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "backend/ports/vhost_user/vhost_user.h"
+#include "tests/driver/devhelp.h"
 #include "tests/driver/vu_front.h"
 
 #define RIG_MEM	  (8u << 20)
@@ -66,6 +67,15 @@ static inline void rig_settle(struct vu_rig *r)
 	}
 }
 
+/** rig_drop - hang up on the front-end */
+static inline void rig_drop(struct vu_rig *r)
+{
+	struct dh_wait w = DH_WAIT;
+
+	vg_vu_drop(r->vu, &w.w);
+	dh_await(r->loop, &w);
+}
+
 /** rig_connect - another front-end, its memory at @guest and @user */
 static inline void rig_connect(struct vu_rig *r, uint64_t guest, uint64_t user)
 {
@@ -97,7 +107,7 @@ static inline void rig_open(struct vu_rig *r, const char *spec, const struct vg_
 		 strcmp(spec, "rng") ? r->image : "");
 	assert_int_equal(vg_loop_new(64, &r->loop), 0);
 	assert_int_equal(vg_params_parse(text, &params, &err), 0);
-	if (vg_dev_open(&r->dev, vg_device_find(params.device), r->loop, &params, &err) < 0)
+	if (dh_open(&r->dev, vg_device_find(params.device), r->loop, &params, &err) < 0)
 		fail_msg("%s", err.text);
 	if (vg_vu_new(&r->dev, options ? options : &none, &events, &r->vu, &err) < 0)
 		fail_msg("%s", err.text);
@@ -131,8 +141,10 @@ static inline void rig_close(struct vu_rig *r)
 {
 	if (r->f.mem)
 		vuf_fini(&r->f);
+	rig_drop(r);
+	vg_dev_threads_end(&r->dev);
 	vg_vu_free(r->vu);
-	r->dev.ops->close(&r->dev);
+	vg_dev_close(&r->dev);
 	vg_loop_free(r->loop);
 	unlink(r->image);
 }

@@ -52,6 +52,7 @@ enum {
 	DISCARD_SEGS = 1,
 	SAVED_WRITE_THROUGH = 0, /* index into dev->saved */
 	SAVED_CAPACITY = 8,	 /* likewise: 8 bytes, as the driver was told; 0: not yet */
+	SAVED_SIZE = 16,
 	/* 5.2.4 up to and with unused1: what follows belongs to features that are not offered, and
 	 * its presence in the header depends on the kernel's version. */
 	CONFIG_SIZE = 60,
@@ -77,6 +78,8 @@ static const struct vg_param_def blk_params[] = {
 	{ "wait", VG_PARAM_UINT, false, 0, 1000000, NULL,
 	  "longest time in microseconds that a busy queue waits for more requests; 0: never; "
 	  "default: 250, or 0 over vhost-user" },
+	{ "threads", VG_PARAM_UINT, false, 1, VG_MAX_CONTEXTS, "1",
+	  "threads that share the request queues; at most one for each queue" },
 	{ "queues", VG_PARAM_UINT, false, 1, VG_MAX_QUEUES - 1, "1", "number of request queues" },
 	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
 	  "largest queue size, a power of two" },
@@ -135,7 +138,12 @@ static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct 
 			vg_params_str(params, blk_params, "target"), blk->img->looks_like);
 	make_config(blk, queues, size);
 	dev->n_queues = queues;
+	dev->saved_size = SAVED_SIZE;
 	dev->queue_size_max = size;
+	/* 2.7.5.3.1 bounds a chain by the ring; drivers go by seg_max, through indirect tables, also on a
+	 * ring that came out smaller. */
+	for (unsigned q = 0; q < queues; q++)
+		dev->queue[q].chain_max = size > SEG_MAX + 2 ? size : SEG_MAX + 2;
 	dev->config_size = CONFIG_SIZE;
 	dev->device_features = VG_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
 			       VG_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
@@ -172,6 +180,8 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	};
 	const char *serial = vg_params_str(params, blk_params, "serial");
 	uint32_t size = (uint32_t)vg_params_uint(params, blk_params, "queue-size");
+	unsigned queues = (unsigned)vg_params_uint(params, blk_params, "queues");
+	unsigned threads = (unsigned)vg_params_uint(params, blk_params, "threads");
 	struct blk *blk;
 	int ret;
 
@@ -194,12 +204,17 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 		blk->io_errors[q] = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	memcpy(blk->serial, serial, strlen(serial));
 	dev->priv = blk;
+	dev->n_groups = threads < queues ? threads : queues;
 	ret = vg_image_open(&image, &blk->img, err);
-	if (ret == 0)
-		ret = blk_probe(dev, params, err);
 	if (ret < 0)
 		blk_close(dev);
 	return ret;
+}
+
+/* Neighbours go to different threads: a guest with fewer processors than queues uses the first ones. */
+static unsigned blk_queue_group(const struct vg_dev *dev, unsigned q)
+{
+	return q % dev->n_groups;
 }
 
 /* 5.2.5.2: without FLUSH the driver cannot ask for durability, so each write has it, and `writeback`
@@ -265,15 +280,15 @@ static int blk_start(struct vg_dev *dev)
 
 	apply_cache_mode(dev);
 	check_capacity(dev);
-	dev->mem->map_from = blk->map_from;
+	vg_dev_map_from(dev, blk->map_from);
 	/* A timer costs more than the eventfd that it may save. */
 	if (!blk->wait_is_set)
-		blk->wait_ns = dev->port->ops->cheap_notify ? 0 : DEFAULT_WAIT_NS;
+		blk->wait_ns = vg_dev_cheap_notify(dev) ? 0 : DEFAULT_WAIT_NS;
 	return 0;
 }
 static void blk_reset(struct vg_dev *dev)
 {
-	memset(dev->saved, 0, sizeof(dev->saved));
+	memset(dev->saved, 0, dev->saved_size);
 	apply_cache_mode(dev);
 }
 
@@ -322,6 +337,7 @@ const struct vg_device_ops vg_blk = {
 	.params = blk_params,
 	.needs = &blk_needs,
 	.open = blk_open,
+	.probe = blk_probe,
 	.close = blk_close,
 	.config_read = blk_config_read,
 	.config_write = blk_config_write,
@@ -329,6 +345,7 @@ const struct vg_device_ops vg_blk = {
 	.start_queue = blk_start_queue,
 	.queue_ready = blk_queue_ready,
 	.stop_queue = blk_stop_queue,
+	.queue_group = blk_queue_group,
 	.reset = blk_reset,
 	.describe = blk_describe,
 	.tick = blk_tick,

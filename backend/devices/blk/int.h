@@ -51,8 +51,9 @@ struct blk_queue {
 	unsigned inflight;	/* given to the disk */
 	struct vg_batch *batch; /* of the running turn: never kept over a turn */
 	bool stopping;
-	bool stopped;	 /* nothing of it is under way, and its memory is given back */
-	bool starved;	 /* bounce memory ran out: go on when something completes */
+	bool stopped; /* nothing of it is under way, and its memory is given back */
+	bool starved; /* bounce memory, or the engine's room for long chains, ran out */
+	struct vg_bounce_waiter waiter;
 	unsigned n_done; /* on the done list */
 	struct vg_pace pace;
 	int64_t gather_until;  /* requests in the ring are taken by then, ns; 0: at once */

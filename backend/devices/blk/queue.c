@@ -24,7 +24,7 @@ static void wait_begins(struct blk_queue *bq, int64_t now, int64_t when)
 	if (bq->timer.tether && bq->timer_at <= when)
 		return;
 	bq->timer_at = when;
-	vg_loop_timer(bq->dev->loop, &bq->timer, when > now ? when - now : 0);
+	vg_loop_timer(vg_dev_loop(bq->dev, bq->q), &bq->timer, when > now ? when - now : 0);
 }
 
 static void wait_is_over(struct vg_timer *t)
@@ -39,7 +39,7 @@ static void wait_is_over(struct vg_timer *t)
 	if (now < when)
 		wait_begins(bq, now, when);
 	else
-		vg_loop_defer(bq->dev->loop, &bq->complete);
+		vg_loop_defer(vg_dev_loop(bq->dev, bq->q), &bq->complete);
 }
 
 /* Whether what is done had better wait for more of what the disk has. */
@@ -91,7 +91,7 @@ static void complete_all(struct vg_deferred *d)
 	bq->done_tail = &bq->done;
 	bq->n_done = 0;
 	bq->hold_until = 0;
-	vg_batch_init(batch, dev->mem);
+	vg_batch_init(batch, vg_dev_mem(dev, bq->q));
 	for (struct blk_req *r = done; r; r = r->next) {
 		if (r->has_data && r->status == VIRTIO_BLK_S_OK)
 			vg_data_finish(&r->data, batch, r->len);
@@ -126,7 +126,8 @@ static void complete_all(struct vg_deferred *d)
 	vg_dev_flush(dev, bq->q);
 	/* What could not be taken for want of bounce memory, or of the engine's room for long chains,
 	 * may be taken now; no notification will come for it (vg_vq_pop). */
-	bq->starved = false;
+	if (!bq->waiter.queued)
+		bq->starved = false;
 	if (bq->stopping)
 		try_stop(bq);
 	else if (starved || !gathers(bq))
@@ -142,7 +143,7 @@ static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 	struct blk_req *reqs[BATCH];
 	unsigned taken = n;
 
-	vg_batch_init(batch, bq->dev->mem);
+	vg_batch_init(batch, vg_dev_mem(bq->dev, bq->q));
 	for (unsigned i = 0; i < n; i++) {
 		struct vg_chain *c = chains[i];
 
@@ -225,6 +226,9 @@ static void process(struct blk_queue *bq)
 			all += n;
 			if (taken < n || n == 0) {
 				bq->starved = true;
+				if (taken < n)
+					vg_bounce_wait(vg_dev_mem(bq->dev, bq->q),
+						       vg_dev_loop(bq->dev, bq->q), &bq->waiter);
 				return;
 			}
 		}
@@ -236,6 +240,15 @@ void blk_queue_ready(struct vg_dev *dev, unsigned q)
 
 	process(&blk->queue[q]);
 }
+/* Bounce memory has come back. */
+static void fed(struct vg_bounce_waiter *w)
+{
+	struct blk_queue *bq = container_of(w, struct blk_queue, waiter);
+
+	bq->starved = false;
+	process(bq);
+}
+
 /* ---- starting, stopping ------------------------------------------------- */
 
 void blk_start_queue(struct vg_dev *dev, unsigned q)
@@ -248,9 +261,11 @@ void blk_start_queue(struct vg_dev *dev, unsigned q)
 	bq->done_tail = &bq->done;
 	bq->complete.run = complete_all;
 	bq->timer.expired = wait_is_over;
+	bq->waiter.run = fed;
 	bq->reqs = calloc(size, sizeof(*bq->reqs));
 	bq->batch = malloc(sizeof(*bq->batch));
-	if (!bq->reqs || !bq->batch || vg_image_channel_open(blk->img, dev->loop, &bq->disk) < 0) {
+	if (!bq->reqs || !bq->batch ||
+	    vg_image_channel_open(blk->img, vg_dev_loop(dev, q), &bq->disk) < 0) {
 		vg_error("queue %u: out of memory for %u requests", q, size);
 		vg_dev_fault(dev, "queue %u cannot start", q);
 		bq->stopping = true;
@@ -270,12 +285,14 @@ static void try_stop(struct blk_queue *bq)
 		return;
 	bq->stopped = true;
 	vg_loop_timer_stop(&bq->timer);
-	vg_loop_undefer(bq->dev->loop, &bq->complete);
+	vg_loop_undefer(vg_dev_loop(bq->dev, bq->q), &bq->complete);
+	vg_bounce_unwait(vg_dev_mem(bq->dev, bq->q), &bq->waiter);
 	vg_image_channel_close(&bq->disk);
 	free(bq->reqs);
 	free(bq->batch);
 	bq->reqs = NULL;
 	bq->batch = NULL;
+	vg_dev_queue_stopped(bq->dev, bq->q);
 }
 
 /* What the disk has begun is finished first: a write that lands after the driver was told that the
@@ -288,10 +305,6 @@ void blk_stop_queue(struct vg_dev *dev, unsigned q)
 	bq->stopping = true;
 	vg_loop_timer_stop(&bq->timer);
 	if (bq->done)
-		vg_loop_defer(dev->loop, &bq->complete);
+		vg_loop_defer(vg_dev_loop(dev, q), &bq->complete);
 	try_stop(bq);
-	while (!bq->stopped) {
-		if (vg_loop_turn(dev->loop, bq->inflight > 0) < 0)
-			break;
-	}
 }

@@ -43,7 +43,7 @@ void blk_req_done(struct blk_req *r, uint8_t status)
 	*bq->done_tail = r;
 	bq->done_tail = &r->next;
 	bq->n_done++;
-	vg_loop_defer(bq->dev->loop, &bq->complete);
+	vg_loop_defer(vg_dev_loop(bq->dev, bq->q), &bq->complete);
 }
 
 /*
@@ -66,7 +66,7 @@ void blk_req_put_status(struct blk_req *r, struct vg_batch *batch)
 
 void blk_req_count(struct blk_req *r)
 {
-	struct vg_dev_stats *stats = r->bq->dev->stats;
+	struct vg_dev_stats *stats = vg_dev_stats(r->bq->dev, r->bq->q);
 
 	stats->requests++;
 	if (r->status != VIRTIO_BLK_S_OK)

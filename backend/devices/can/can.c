@@ -41,6 +41,7 @@ enum {
 	/* index into dev->saved */
 	SAVED_STARTED = 0,
 	SAVED_BUSOFF = 1,
+	SAVED_SIZE = 2,
 	/* For the bus load of an interface that does not tell its bit rate (vcan). */
 	DEFAULT_BITRATE = 500000,
 	DEFAULT_DATA_BITRATE = 2000000,
@@ -184,9 +185,9 @@ static void take_control(struct can *can)
 					dev,
 					"the result of a control message cannot be written: %s",
 					strerror(-c->error));
-			dev->stats->requests++;
+			vg_dev_stats(dev, CAN_CONTROLQ)->requests++;
 			if (result != CAN_RESULT_OK)
-				dev->stats->errors++;
+				vg_dev_stats(dev, CAN_CONTROLQ)->errors++;
 			vg_vq_push(vg_dev_vq(dev, CAN_CONTROLQ), c, c->error ? 0 : 1);
 			vg_dev_flush(dev, CAN_CONTROLQ);
 			if (++taken >= CONTROL_TURN) {
@@ -276,6 +277,7 @@ static int can_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	bus_changed(can);
 	dev->priv = can;
 	dev->n_queues = CAN_QUEUES;
+	dev->saved_size = SAVED_SIZE;
 	dev->queue_size_max = size;
 	dev->config_size = sizeof(struct can_wire_config);
 	dev->device_features = VG_FEATURE(CAN_F_CLASSIC);
@@ -359,6 +361,7 @@ static void can_stop_queue(struct vg_dev *dev, unsigned q)
 
 	if (q == CAN_TXQ)
 		can_tx_stop(can);
+	vg_dev_queue_stopped(dev, q);
 }
 
 static void can_reset(struct vg_dev *dev)
@@ -371,7 +374,7 @@ static void can_reset(struct vg_dev *dev)
 	can_rx_forget(can);
 	vg_loop_timer_stop(&can->busoff_timer);
 	can->bus->ops->confirm(can->bus, false);
-	memset(dev->saved, 0, sizeof(dev->saved));
+	memset(dev->saved, 0, dev->saved_size);
 }
 
 static int can_set(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err)

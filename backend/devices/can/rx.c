@@ -69,8 +69,9 @@ static void deliver_batch(struct can *can, struct vg_chain **chains, unsigned n)
 		}
 		if (len[i]) {
 			can->n.rx++;
-			dev->stats->requests++;
-			dev->stats->bytes_read += len[i] - sizeof(struct can_wire_header);
+			vg_dev_stats(dev, CAN_RXQ)->requests++;
+			vg_dev_stats(dev, CAN_RXQ)->bytes_read +=
+				len[i] - sizeof(struct can_wire_header);
 		}
 		vg_vq_push(vg_dev_vq(dev, CAN_RXQ), chains[i], len[i]);
 	}
@@ -141,8 +142,7 @@ static void nudge(struct vg_timer *t)
 	if (!can->delivered || !vg_dev_vq(can->dev, CAN_RXQ))
 		return;
 	can->delivered = false;
-	can->dev->stats->interrupts++;
-	can->dev->port->ops->notify(can->dev->port, CAN_RXQ);
+	vg_dev_notify(can->dev, CAN_RXQ);
 }
 
 /* One frame of another participant. */

@@ -46,9 +46,9 @@ void can_tx_answer(struct can *can)
 		if (c->error)
 			vg_dev_fault(dev, "the result of a frame cannot be written: %s",
 				     strerror(-c->error));
-		dev->stats->requests++;
+		vg_dev_stats(dev, CAN_TXQ)->requests++;
 		if (can->done[i].result != CAN_RESULT_OK)
-			dev->stats->errors++;
+			vg_dev_stats(dev, CAN_TXQ)->errors++;
 		vg_vq_push(vg_dev_vq(dev, CAN_TXQ), c, c->error ? 0 : 1);
 	}
 	can->n_done = 0;
@@ -163,7 +163,7 @@ static struct can_tx **was_sent(struct can *can, struct can_tx **p, int64_t now)
 	struct can_tx *t = *p;
 
 	can->n.tx++;
-	can->dev->stats->bytes_written += t->item.f.len;
+	vg_dev_stats(can->dev, CAN_TXQ)->bytes_written += t->item.f.len;
 	can_trace(can, &t->item, 'T');
 	can->unsent = t->next;
 	if (!can->late) {

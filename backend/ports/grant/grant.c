@@ -2,32 +2,27 @@
 /*
  * grant.c - see grant.h
  *
- * Events. All event channels of the device arrive on one descriptor. A port
- * that has fired stays masked until we unmask it, which happens after its work
- * is done: however often the guest notifies, each port costs one round a turn.
- *
- *	fired control port -> messages, at most VG_LIMIT_MESSAGES_PER_TURN
- *	fired queue port   -> vg_dev_kick()
- *
  * The control page is read with the care that memory needs which another
  * domain can write at any time: an index is loaded once, a message copied once.
  *
- * A reset can take long (the disk must finish) and turns the loop meanwhile, so
- * that events arrive while a message is being handled. `busy` keeps messages
- * strictly one after the other.
+ * Messages are handled one after the other, in their order. A request that takes
+ * long (a reset: the disk must finish) stays the first in the page until it is
+ * answered; requests behind it that only read are answered meanwhile, and passed
+ * over when their turn comes. Should we die before, a successor finds them all
+ * again.
+ *
+ * To connect, to disconnect and to become quiet complete later, since queues must
+ * stop and each context must have let go of its event channels.
  */
 #include "backend/ports/grant/grant.h"
 
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <xenevtchn.h>
 
 /* After the types that they do not include. */
@@ -36,7 +31,9 @@
 
 #include "backend/base/container.h"
 #include "backend/memory/grants.h"
+#include "backend/ports/grant/channels.h"
 #include "backend/ports/grant/virtio_msg.h"
+#include "backend/virtio/port.h"
 
 static const struct vg_sandbox_call calls[] = {
 	VG_CALL_IOCTL(IOCTL_GNTDEV_MAP_GRANT_REF),
@@ -52,75 +49,54 @@ static const struct vg_sandbox_call calls[] = {
 
 const struct vg_sandbox_needs vg_grant_port_needs = { .calls = calls };
 
-enum { CONTROL = VG_MAX_QUEUES, CHANNELS = VG_MAX_QUEUES + 1, NO_PORT = -1 };
+enum { CONTROL = VG_CHANNEL_CONTROL };
 enum { REBIND_TRIES = 100, REBIND_PAUSE_NS = 10000000 };
 
-struct channel {
-	int local;	 /* our port, or NO_PORT */
-	uint32_t remote; /* the guest's */
-	bool fired;	 /* masked, to be unmasked once its work is done */
-	uint64_t kicks;	 /* times that it fired */
+/* A context as the port sees it. */
+struct view {
+	struct vg_grant_port *gp;
+	struct vg_ctx *ctx;
+	struct vg_grant_mem gm;
+	struct vg_deferred show; /* refresh what `vgrant list` shows */
 };
 
 struct vg_grant_port {
 	struct vg_port port;
 	struct vg_msg_bus bus;
-	struct vg_grant_mem gm;
 	struct vg_dev *dev;
 	struct vg_record_map *rec;
-	struct vg_record_state state;	 /* what vg_record_write() will store */
-	struct vg_hyper_stats own_hyper; /* until there is a record */
+	struct vg_record_state state; /* what vg_record_write() will store */
 	struct vg_grant_port_events events;
-	uint32_t domid;
-	xenevtchn_handle *xce;
-	struct vg_watch watch;
-	struct channel channel[CHANNELS];  /* by queue; CONTROL is the control page's */
+	struct view *view; /* dev->n_ctx of them */
+	struct vg_channels channels;
 	struct virtio_grant_control *page; /* NULL: not connected */
 	struct vg_deferred more;	   /* messages, or an event, that wait for the next turn */
-	struct vg_deferred show;	   /* refresh what `vgrant list` shows */
-	bool busy;			   /* a message is being handled */
-	bool patient;	    /* a connection is taken up: its ports may not be free yet */
+	bool late;			   /* the first request in the page is being carried out */
+	size_t late_len;    /* its answer is there, of so many bytes, and waits for room */
+	unsigned ahead;	    /* bit i: the i-th behind the first was answered already */
 	bool event_pending; /* an EVENT_CONFIG is owed */
 	struct vg_ratelimit log;
+
+	/* connecting */
+	uint32_t control_ref, channel;
+	bool connecting, take_up;
+	unsigned tries;
+	struct vg_timer again;
+	struct vg_record_state before;
+	struct vg_wait left; /* the connection before */
+
+	/* disconnecting, or becoming quiet */
+	struct vg_wait stopped, synced;
+	bool leaving, keep;	 /* the latter: the record, and the page, are a successor's */
+	struct vg_wait *leavers; /* who waits for it */
+
 	_Alignas(8) uint8_t req[VIRTIO_GRANT_SLOT_SIZE];
 	_Alignas(8) uint8_t resp[VIRTIO_GRANT_SLOT_SIZE];
 };
 
-/* ---- event channels ----------------------------------------------------- */
-
-static int channel_bind(struct vg_grant_port *gp, unsigned c, uint32_t remote)
+static struct vg_grant_mem *main_mem(struct vg_grant_port *gp)
 {
-	xenevtchn_port_or_error_t port;
-
-	port = xenevtchn_bind_interdomain(gp->xce, gp->domid, remote);
-	/* The kernel tears a dead process's io_uring down in its own time, after waitpid(2) told of
-	 * its end, and with it goes the event-channel file that it polled: until then the port of a
-	 * predecessor is still bound. */
-	for (unsigned i = 0; port < 0 && errno == EINVAL && gp->patient && i < REBIND_TRIES; i++) {
-		const struct timespec pause = { .tv_nsec = REBIND_PAUSE_NS };
-
-		nanosleep(&pause, NULL);
-		port = xenevtchn_bind_interdomain(gp->xce, gp->domid, remote);
-	}
-	if (port < 0)
-		return errno ? -errno : -EINVAL;
-	gp->channel[c] = (struct channel){ .local = port, .remote = remote };
-	return 0;
-}
-
-static void channel_close(struct vg_grant_port *gp, unsigned c)
-{
-	if (gp->channel[c].local != NO_PORT)
-		xenevtchn_unbind(gp->xce, (evtchn_port_t)gp->channel[c].local);
-	gp->channel[c] = (struct channel){ .local = NO_PORT };
-}
-
-static void channel_notify(struct vg_grant_port *gp, unsigned c)
-{
-	if (gp->channel[c].local == NO_PORT)
-		return;
-	gp->gm.stats->notifies++;
-	xenevtchn_notify(gp->xce, (evtchn_port_t)gp->channel[c].local);
+	return &gp->view[0].gm;
 }
 
 /* ---- the control page --------------------------------------------------- */
@@ -167,8 +143,48 @@ static void send(struct vg_grant_port *gp, const void *msg, size_t len)
 	store_release(&gp->page->device_prod.value, prod + 1);
 }
 
-/* One request, if there is one and room for its answer. Return: whether there was. */
-static bool one_message(struct vg_grant_port *gp)
+static void take(struct vg_grant_port *gp, uint32_t i)
+{
+	memcpy(gp->req, gp->page->to_device[i % VIRTIO_GRANT_SLOTS], sizeof(gp->req));
+}
+
+/* The first request is done with, and those behind it that were answered already. Only now: one whose
+ * answer was not published is handled again by a successor. */
+static void advance(struct vg_grant_port *gp)
+{
+	uint32_t cons = load_acquire(&gp->page->device_cons.value) + 1;
+
+	for (; gp->ahead & 1; gp->ahead >>= 1)
+		cons++;
+	gp->ahead >>= 1;
+	store_release(&gp->page->device_cons.value, cons);
+}
+
+/* While the first is being carried out: answer those of the others that only read, up to one that does
+ * not. Return: how many. */
+static unsigned answer_ahead(struct vg_grant_port *gp, uint32_t cons, int waiting)
+{
+	unsigned n = 0;
+
+	for (int i = 1; i < waiting && room(gp) > 0; i++) {
+		size_t len;
+
+		if (gp->ahead >> (i - 1) & 1)
+			continue;
+		take(gp, cons + (uint32_t)i);
+		if (!vg_msg_reads(gp->req, sizeof(gp->req)))
+			break;
+		len = vg_msg_handle(&gp->bus, gp->req, sizeof(gp->req), gp->resp);
+		if (len)
+			send(gp, gp->resp, len);
+		gp->ahead |= 1u << (i - 1);
+		n++;
+	}
+	return n;
+}
+
+/* Requests, if there are any and room for their answers. Return: how many were answered. */
+static unsigned some_messages(struct vg_grant_port *gp)
 {
 	struct virtio_grant_control *page = gp->page;
 	uint32_t cons = load_acquire(&page->device_cons.value);
@@ -178,41 +194,48 @@ static bool one_message(struct vg_grant_port *gp)
 
 	if (waiting < 0 || slots < 0) {
 		broken(gp, "an index is out of range");
-		return false;
+		return 0;
 	}
 	if (waiting == 0 || slots == 0)
-		return false;
-	memcpy(gp->req, page->to_device[cons % VIRTIO_GRANT_SLOTS], sizeof(gp->req));
+		return 0;
+	if (gp->late)
+		return answer_ahead(gp, cons, waiting);
+	if (gp->late_len) {
+		send(gp, gp->bus.late, gp->late_len);
+		gp->late_len = 0;
+		advance(gp);
+		return 1;
+	}
+	take(gp, cons);
 	len = vg_msg_handle(&gp->bus, gp->req, sizeof(gp->req), gp->resp);
+	gp->late = len == VG_MSG_LATER;
+	if (gp->late)
+		return answer_ahead(gp, cons, waiting);
 	if (len)
 		send(gp, gp->resp, len);
-	/* Only now: a request whose answer was not published is handled again by a successor. */
-	store_release(&page->device_cons.value, cons + 1);
-	return true;
+	advance(gp);
+	return 1;
 }
 
 /* Serve the control page, fairly: what is left over waits for the next turn. */
 static void serve(struct vg_grant_port *gp)
 {
-	unsigned handled = 0;
+	unsigned handled = 0, n;
 	bool sent = false;
 
-	if (!gp->page || gp->busy)
+	if (!gp->page || gp->leaving)
 		return;
-	gp->busy = true;
-	while (handled < VG_LIMIT_MESSAGES_PER_TURN && one_message(gp))
-		handled++;
-	gp->busy = false;
+	while (handled < VG_LIMIT_MESSAGES_PER_TURN && (n = some_messages(gp)) > 0)
+		handled += n;
 	if (gp->event_pending && room(gp) > 0) {
 		send(gp, gp->resp, vg_msg_event_config(gp->dev, gp->resp));
 		gp->event_pending = false;
 		sent = true;
 	}
 	if (handled || sent)
-		channel_notify(gp, CONTROL);
-	if (handled == VG_LIMIT_MESSAGES_PER_TURN) /* there may be more: they take their turn */
+		vg_channels_notify(&gp->channels, CONTROL);
+	if (handled >= VG_LIMIT_MESSAGES_PER_TURN) /* there may be more: they take their turn */
 		vg_loop_defer(gp->dev->loop, &gp->more);
-	vg_loop_defer(gp->dev->loop, &gp->show);
 }
 
 static void serve_more(struct vg_deferred *d)
@@ -222,57 +245,24 @@ static void serve_more(struct vg_deferred *d)
 
 /* ---- events ------------------------------------------------------------- */
 
-static unsigned channel_of(const struct vg_grant_port *gp, int local)
+static void kicked(void *owner, unsigned q)
 {
-	for (unsigned q = 0; q < gp->dev->n_queues; q++) {
-		if (gp->channel[q].local == local)
-			return q;
-	}
-	return gp->channel[CONTROL].local == local ? CONTROL : CHANNELS;
+	struct vg_grant_port *gp = owner;
+
+	vg_dev_stats(gp->dev, q)->kicks++;
+	vg_dev_kick(gp->dev, q);
 }
 
-static void unmask(struct vg_grant_port *gp, unsigned c)
+static void control(void *owner)
 {
-	if (!gp->channel[c].fired)
-		return;
-	gp->channel[c].fired = false;
-	if (gp->channel[c].local == NO_PORT)
-		return;
-	gp->gm.stats->unmasks++;
-	xenevtchn_unmask(gp->xce, (evtchn_port_t)gp->channel[c].local);
+	serve(owner);
 }
 
-static void events_ready(struct vg_watch *w, unsigned events)
+static void turned(void *owner, struct vg_ctx *ctx)
 {
-	struct vg_grant_port *gp = container_of(w, struct vg_grant_port, watch);
-	xenevtchn_port_or_error_t port;
+	struct vg_grant_port *gp = owner;
 
-	if (!(events & POLLIN)) {
-		vg_loop_unwatch(w);
-		return;
-	}
-	while ((port = xenevtchn_pending(gp->xce)) >= 0) {
-		unsigned c = channel_of(gp, port);
-
-		if (c < CHANNELS)
-			gp->channel[c].fired = true;
-		else
-			xenevtchn_unmask(gp->xce, (evtchn_port_t)port); /* closed meanwhile */
-	}
-	/* Each fired port was masked by the kernel: this loop ends, whatever the guest does. */
-	for (unsigned q = 0; q < gp->dev->n_queues; q++) {
-		if (!gp->channel[q].fired)
-			continue;
-		gp->dev->stats->kicks++;
-		gp->channel[q].kicks++;
-		vg_dev_kick(gp->dev, q);
-		unmask(gp, q);
-	}
-	if (gp->channel[CONTROL].fired) {
-		serve(gp);
-		unmask(gp, CONTROL);
-	}
-	vg_loop_defer(gp->dev->loop, &gp->show);
+	vg_loop_defer(ctx->loop, &gp->view[ctx->index].show);
 }
 
 /* ---- the record --------------------------------------------------------- */
@@ -290,10 +280,10 @@ static void save(struct vg_port *port)
 	s->features = dev->driver_features;
 	s->generation = dev->generation;
 	s->saved = dev->saved;
-	s->saved_size = sizeof(dev->saved);
-	s->n_pools = gp->gm.n_pools;
-	for (unsigned i = 0; i < gp->gm.n_pools; i++) {
-		const struct vg_grant_pool *p = &gp->gm.pool[i];
+	s->saved_size = (uint32_t)dev->saved_size;
+	s->n_pools = main_mem(gp)->n_pools;
+	for (unsigned i = 0; i < s->n_pools; i++) {
+		const struct vg_grant_pool *p = &main_mem(gp)->pool[i];
 
 		s->pool[i].first_ref =
 			(uint32_t)((p->addr & ~VIRTIO_GRANT_ADDR_FLAG) >> VIRTIO_GRANT_PAGE_SHIFT);
@@ -303,7 +293,7 @@ static void save(struct vg_port *port)
 		struct vg_record_queue *r = &s->queue[q];
 
 		*r = (struct vg_record_queue){
-			.channel = gp->channel[q].local == NO_PORT ? 0 : gp->channel[q].remote,
+			.channel = gp->channels.channel[q].remote,
 		};
 		if (!dev->queue[q].enabled)
 			continue;
@@ -315,10 +305,10 @@ static void save(struct vg_port *port)
 	vg_record_write(gp->rec, s);
 }
 
-/* Copy what `vgrant list` shows to where the supervisor can see it. */
-static void show(struct vg_deferred *d)
+/* Copy what `vgrant list` shows of a context's queues to where the supervisor can see it. */
+static void show_view(struct view *v)
 {
-	struct vg_grant_port *gp = container_of(d, struct vg_grant_port, show);
+	struct vg_grant_port *gp = v->gp;
 
 	if (!gp->rec->base)
 		return;
@@ -326,14 +316,21 @@ static void show(struct vg_deferred *d)
 		struct vg_record_live *live = vg_record_live(gp->rec, q);
 		struct vg_vq *vq = gp->dev->queue[q].vq;
 
-		live->size = gp->dev->queue[q].size;
+		if (gp->dev->queue[q].ctx != v->ctx)
+			continue;
+		live->size = vq ? vg_vq_size(vq) : 0;
 		live->running = vq != NULL;
-		live->packed = vg_dev_has(gp->dev, VG_F_RING_PACKED);
-		live->kicks = gp->channel[q].kicks;
+		live->packed = vq && vg_vq_packed(vq);
+		live->kicks = gp->channels.channel[q].kicks;
 		live->inflight = vq ? vg_vq_inflight(vq) : 0;
 		if (vq)
 			live->stats = *vg_vq_stats(vq);
 	}
+}
+
+static void show(struct vg_deferred *d)
+{
+	show_view(container_of(d, struct view, show));
 }
 
 /* Take up the connection that a predecessor had. Whatever of it is not there any more (the guest
@@ -342,35 +339,33 @@ static void resume(struct vg_grant_port *gp, const struct vg_record_state *s)
 {
 	struct vg_dev *dev = gp->dev;
 
-	uint8_t saved[VG_DEV_SAVED] = { 0 };
-
-	memcpy(saved, s->saved, s->saved_size < sizeof(saved) ? s->saved_size : sizeof(saved));
-	vg_dev_resume(dev, s->status, s->features, s->generation, saved);
+	vg_dev_resume(dev, s->status, s->features, s->generation, s->saved, s->saved_size);
 	if (s->lost_queues)
 		vg_dev_fault(dev, "%u of its queues are not configured any more", s->lost_queues);
 	for (uint32_t i = 0; i < s->n_pools && i < VG_LIMIT_POOLS; i++) {
-		if (vg_grant_pool_add(&gp->gm, s->pool[i].first_ref, s->pool[i].pages) < 0)
+		if (vg_grant_pool_add(main_mem(gp), s->pool[i].first_ref, s->pool[i].pages) < 0)
 			vg_dev_fault(dev, "its pool cannot be mapped again");
 	}
 	for (unsigned q = 0; q < dev->n_queues; q++) {
 		const struct vg_record_queue *r = &s->queue[q];
 
-		if (r->channel && channel_bind(gp, q, r->channel) < 0)
+		if (r->channel && !gp->channels.channel[q].bound)
 			vg_dev_fault(dev, "queue %u: its event channel cannot be bound again", q);
 		if (r->size)
 			vg_dev_set_queue(dev, q, r->size, r->desc, r->driver, r->device, NULL,
 					 vg_record_inflight(gp->rec, q));
 	}
 	vg_dev_resumed(dev);
-	for (unsigned q = 0; q < dev->n_queues; q++)
-		channel_notify(gp, q);
+	/* What the predecessor owed, it cannot give any more; a driver that was told already looks once
+	 * more, and finds nothing new. */
+	gp->event_pending = true;
 }
 
 /* ---- what the device asks of its port ----------------------------------- */
 
 static void notify(struct vg_port *port, unsigned q)
 {
-	channel_notify(container_of(port, struct vg_grant_port, port), q);
+	vg_channels_notify(&container_of(port, struct vg_grant_port, port)->channels, q);
 }
 
 static void config_changed(struct vg_port *port)
@@ -404,13 +399,14 @@ static struct vg_grant_port *of_bus(struct vg_msg_bus *bus)
 static int bus_set_channel(struct vg_msg_bus *bus, unsigned q, uint32_t port)
 {
 	struct vg_grant_port *gp = of_bus(bus);
+	const struct vg_channel *c = &gp->channels.channel[q];
 	int ret;
 
 	/* A successor hears the same request again: the same port is no change. */
-	if (port && gp->channel[q].local != NO_PORT && gp->channel[q].remote == port)
+	if (port && c->bound && c->remote == port)
 		return 0;
-	channel_close(gp, q);
-	ret = port ? channel_bind(gp, q, port) : 0;
+	vg_channels_unbind(&gp->channels, q);
+	ret = port ? vg_channels_bind(&gp->channels, q, port) : 0;
 	save(&gp->port);
 	return ret;
 }
@@ -418,14 +414,15 @@ static int bus_set_channel(struct vg_msg_bus *bus, unsigned q, uint32_t port)
 static int bus_add_pool(struct vg_msg_bus *bus, uint32_t first_ref, uint32_t pages)
 {
 	struct vg_grant_port *gp = of_bus(bus);
+	struct vg_grant_mem *gm = main_mem(gp);
 	int ret;
 
-	for (unsigned i = 0; i < gp->gm.n_pools; i++) {
-		if (gp->gm.pool[i].addr == VIRTIO_GRANT_ADDR(first_ref, 0) &&
-		    gp->gm.pool[i].len >> VIRTIO_GRANT_PAGE_SHIFT == pages)
+	for (unsigned i = 0; i < gm->n_pools; i++) {
+		if (gm->pool[i].addr == VIRTIO_GRANT_ADDR(first_ref, 0) &&
+		    gm->pool[i].len >> VIRTIO_GRANT_PAGE_SHIFT == pages)
 			return 0; /* heard again by a successor */
 	}
-	ret = vg_grant_pool_add(&gp->gm, first_ref, pages);
+	ret = vg_grant_pool_add(gm, first_ref, pages);
 	save(&gp->port);
 	return ret;
 }
@@ -434,7 +431,7 @@ static bool bus_queue_wanted(struct vg_msg_bus *bus, unsigned q, void **inflight
 {
 	struct vg_grant_port *gp = of_bus(bus);
 
-	if (gp->channel[q].local == NO_PORT)
+	if (!gp->channels.channel[q].bound)
 		return false;
 	vg_record_fresh(gp->rec, q);
 	*inflight = vg_record_inflight(gp->rec, q);
@@ -445,7 +442,7 @@ static void bus_queue_gone(struct vg_msg_bus *bus, unsigned q)
 {
 	struct vg_grant_port *gp = of_bus(bus);
 
-	channel_close(gp, q);
+	vg_channels_unbind(&gp->channels, q);
 	save(&gp->port);
 }
 
@@ -454,9 +451,20 @@ static void bus_device_gone(struct vg_msg_bus *bus)
 	struct vg_grant_port *gp = of_bus(bus);
 
 	for (unsigned q = 0; q < gp->dev->n_queues; q++)
-		channel_close(gp, q);
-	vg_grant_pools_drop(&gp->gm);
+		vg_channels_unbind(&gp->channels, q);
+	vg_grant_pools_drop(main_mem(gp));
 	save(&gp->port);
+}
+
+static void bus_late(struct vg_msg_bus *bus, size_t len)
+{
+	struct vg_grant_port *gp = of_bus(bus);
+
+	gp->late = false;
+	if (!gp->page || gp->leaving)
+		return;
+	gp->late_len = len;
+	vg_loop_defer(gp->dev->loop, &gp->more);
 }
 
 static const struct vg_msg_bus_ops bus_ops = {
@@ -465,15 +473,49 @@ static const struct vg_msg_bus_ops bus_ops = {
 	.queue_wanted = bus_queue_wanted,
 	.queue_gone = bus_queue_gone,
 	.device_gone = bus_device_gone,
+	.late = bus_late,
 };
 
 /* ---- life --------------------------------------------------------------- */
 
-int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, struct vg_record_map *rec,
-		      const struct vg_grant_port_events *events, struct vg_grant_port **out,
+static void stopped(struct vg_wait *w);
+static void synced(struct vg_wait *w);
+static void left(struct vg_wait *w);
+static void try_again(struct vg_timer *t);
+
+static int open_views(struct vg_grant_port *gp, uint32_t domid, const struct vg_budget *budget,
 		      struct vg_err *err)
 {
+	struct vg_dev *dev = gp->dev;
+	struct vg_budget share = *budget;
+
+	/* Each context has its own bounce memory and its own mappings of data, of equal parts. */
+	share.data_pages /= dev->n_ctx;
+	share.bounce_bytes /= dev->n_ctx;
+	for (unsigned i = 0; i < dev->n_ctx; i++) {
+		struct view *v = &gp->view[i];
+		int ret = vg_grant_mem_init(&v->gm, domid, i ? main_mem(gp) : NULL, &share);
+
+		if (ret < 0)
+			return vg_fail(
+				err, ret,
+				"the grant device cannot be opened: %s; is this a Xen domain with "
+				"xen-gntdev loaded?",
+				strerror(-ret));
+		v->gp = gp;
+		v->ctx = &dev->ctx[i];
+		v->show.run = show;
+		v->ctx->mem = &v->gm.mem;
+	}
+	return 0;
+}
+
+int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, const struct vg_budget *budget,
+		      struct vg_record_map *rec, const struct vg_grant_port_events *events,
+		      struct vg_grant_port **out, struct vg_err *err)
+{
 	struct vg_grant_port *gp = calloc(1, sizeof(*gp));
+	struct vg_channels_events ch = { .kicked = kicked, .control = control, .turned = turned };
 	int ret;
 
 	if (!gp)
@@ -483,151 +525,294 @@ int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, struct vg_record_map *
 	gp->dev = dev;
 	gp->rec = rec;
 	gp->events = *events;
-	gp->domid = domid;
 	gp->more.run = serve_more;
-	gp->show.run = show;
-	gp->watch.ready = events_ready;
+	gp->again.expired = try_again;
+	gp->stopped.done = stopped;
+	gp->synced.done = synced;
+	gp->left.done = left;
 	gp->log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
-	for (unsigned c = 0; c < CHANNELS; c++)
-		gp->channel[c].local = NO_PORT;
-	ret = vg_grant_mem_init(&gp->gm, domid);
-	if (ret < 0) {
-		vg_fail(err, ret,
-			"the grant device cannot be opened: %s; is this a Xen domain with "
-			"xen-gntdev loaded?",
-			strerror(-ret));
-		goto fail;
+	gp->view = calloc(dev->n_ctx, sizeof(*gp->view));
+	ret = gp->view ? open_views(gp, domid, budget, err)
+		       : vg_fail(err, -ENOMEM, "out of memory");
+	ch.owner = gp;
+	if (ret == 0)
+		ret = vg_channels_open(&gp->channels, dev, domid, &ch, err);
+	if (ret) {
+		vg_grant_port_free(gp);
+		return ret;
 	}
-	gp->xce = xenevtchn_open(&vg_xen_logger, 0);
-	if (!gp->xce) {
-		ret = vg_fail(
-			err, errno ? -errno : -ENODEV,
-			"the event-channel device cannot be opened: %s; is xen-evtchn loaded?",
-			strerror(errno));
-		goto fail_mem;
-	}
-	/* From here on this handle reaches no other domain, whoever runs in this process. */
-	if (xenevtchn_restrict(gp->xce, (domid_t)domid) < 0 && errno != EOPNOTSUPP &&
-	    errno != ENOTTY) {
-		ret = vg_fail(err, -errno, "the event-channel handle cannot be restricted: %s",
-			      strerror(errno));
-		goto fail_evtchn;
-	}
-	fcntl(xenevtchn_fd(gp->xce), F_SETFL, fcntl(xenevtchn_fd(gp->xce), F_GETFL) | O_NONBLOCK);
-	vg_loop_watch(dev->loop, &gp->watch, xenevtchn_fd(gp->xce));
+	for (unsigned i = 0; i < dev->n_ctx; i++)
+		gp->channels.end[i].stats = gp->view[i].gm.stats;
 	dev->port = &gp->port;
-	dev->mem = &gp->gm.mem;
-	gp->gm.stats = &gp->own_hyper;
+	dev->mem = dev->ctx[0].mem;
 	*out = gp;
 	return 0;
-fail_evtchn:
-	xenevtchn_close(gp->xce);
-fail_mem:
-	vg_grant_mem_close(&gp->gm);
-fail:
-	free(gp);
-	return ret;
 }
 
 void vg_grant_port_recorded(struct vg_grant_port *gp)
 {
-	gp->dev->stats = vg_record_stats(gp->rec);
-	gp->gm.stats = vg_record_hyper(gp->rec, 0);
-	vg_record_offered(gp->rec, vg_dev_offered(gp->dev));
+	struct vg_dev *dev = gp->dev;
+
+	dev->stats = vg_record_stats(gp->rec);
+	for (unsigned q = 0; q < dev->n_queues; q++)
+		dev->queue[q].stats = vg_record_queue_stats(gp->rec, q);
+	for (unsigned i = 0; i < dev->n_ctx; i++) {
+		gp->view[i].gm.stats = vg_record_hyper(gp->rec, i);
+		gp->channels.end[i].stats = gp->view[i].gm.stats;
+	}
+	vg_record_offered(gp->rec, vg_dev_offered(dev));
 }
 
 void vg_grant_port_free(struct vg_grant_port *gp)
 {
 	if (!gp)
 		return;
-	vg_grant_port_disconnect(gp);
-	vg_loop_unwatch(&gp->watch);
+	vg_loop_timer_stop(&gp->again);
 	vg_loop_undefer(gp->dev->loop, &gp->more);
-	vg_loop_undefer(gp->dev->loop, &gp->show);
-	xenevtchn_close(gp->xce);
-	vg_grant_mem_close(&gp->gm);
+	if (gp->channels.end)
+		vg_channels_close(&gp->channels);
+	for (unsigned i = 0; gp->view && i < gp->dev->n_ctx; i++) {
+		struct view *v = &gp->view[i];
+
+		if (!v->gp)
+			continue;
+		vg_loop_undefer(v->ctx->loop, &v->show);
+		vg_grant_mem_close(&v->gm);
+	}
+	free(gp->view);
 	free(gp);
 }
 
-int vg_grant_port_connect(struct vg_grant_port *gp, uint32_t control_ref, uint32_t channel,
-			  bool take_up, struct vg_err *err)
-{
-	struct vg_record_state before;
-	int ret;
+/* ---- connecting --------------------------------------------------------- */
 
-	if (!gp->rec->base)
-		return vg_fail(err, -EINVAL, "the device has no record yet");
-	vg_record_read(gp->rec, &before);
-	vg_grant_port_disconnect(gp);
-	gp->page = vg_grant_map(&gp->gm, control_ref, 1);
+static void unbind_all(struct vg_grant_port *gp)
+{
+	for (unsigned c = 0; c < VG_CHANNELS; c++)
+		vg_channels_unbind(&gp->channels, c);
+}
+
+/* Whether it is the connection that the record tells of. */
+static bool known(const struct vg_grant_port *gp)
+{
+	return gp->take_up && gp->before.connected && gp->before.control_ref == gp->control_ref &&
+	       gp->before.control_channel == gp->channel;
+}
+
+/*
+ * The kernel tears a dead process's io_uring down in its own time, after waitpid(2) told of its end,
+ * and with it goes the event-channel file that it polled: until then the ports of a predecessor are
+ * still bound.
+ *
+ * Return: 0: all that can be are bound; -EAGAIN: later, none is bound; or negative errno with a
+ * sentence.
+ */
+static int bind_all(struct vg_grant_port *gp, struct vg_err *err)
+{
+	bool patient = gp->take_up && gp->tries < REBIND_TRIES;
+	int ret = vg_channels_bind(&gp->channels, CONTROL, gp->channel);
+
+	for (unsigned q = 0; ret == 0 && known(gp) && q < gp->dev->n_queues; q++) {
+		uint32_t port = gp->before.queue[q].channel;
+
+		if (port)
+			ret = vg_channels_bind(&gp->channels, q, port);
+		if (ret < 0 && !patient)
+			ret = 0; /* resume() says what is missing */
+	}
+	if (ret == 0)
+		return 0;
+	unbind_all(gp);
+	if (ret == -EINVAL && patient)
+		return -EAGAIN;
+	if (ret == -EINVAL && gp->take_up)
+		return vg_fail(err, -EBUSY,
+			       "the guest's event channel %u is bound by a process that has not "
+			       "ended yet",
+			       gp->channel);
+	return vg_fail(err, ret, "the guest's event channel %u cannot be bound: %s", gp->channel,
+		       strerror(-ret));
+}
+
+static int open_page(struct vg_grant_port *gp, struct vg_err *err)
+{
+	if (gp->page)
+		return 0;
+	gp->page = vg_grant_map(main_mem(gp), gp->control_ref, 1);
 	if (!gp->page)
 		return vg_fail(err, -EFAULT,
 			       "the guest's control page (reference %u) cannot be mapped",
-			       control_ref);
-	if (le32toh(__atomic_load_n(&gp->page->tail.magic, __ATOMIC_ACQUIRE)) !=
-	    VIRTIO_GRANT_MAGIC) {
-		ret = vg_fail(err, -EPROTO,
-			      "the guest's control page does not begin a connection: "
-			      "wrong magic number");
-		goto fail;
+			       gp->control_ref);
+	if (le32toh(__atomic_load_n(&gp->page->tail.magic, __ATOMIC_ACQUIRE)) == VIRTIO_GRANT_MAGIC)
+		return 0;
+	return vg_fail(err, -EPROTO,
+		       "the guest's control page does not begin a connection: wrong magic number");
+}
+
+static void close_page(struct vg_grant_port *gp)
+{
+	if (gp->page)
+		vg_grant_unmap(main_mem(gp), gp->page, 1);
+	gp->page = NULL;
+	gp->event_pending = false;
+	gp->late_len = 0;
+	gp->ahead = 0;
+}
+
+static void connect_now(struct vg_grant_port *gp)
+{
+	struct vg_err err = { "" };
+	int ret = open_page(gp, &err);
+
+	if (ret == 0)
+		ret = bind_all(gp, &err);
+	if (ret == -EAGAIN) {
+		gp->tries++;
+		vg_loop_timer(gp->dev->loop, &gp->again, REBIND_PAUSE_NS);
+		return;
 	}
-	gp->patient = take_up;
-	ret = channel_bind(gp, CONTROL, channel);
+	gp->connecting = false;
 	if (ret < 0) {
-		vg_fail(err, ret, "the guest's event channel %u cannot be bound: %s", channel,
-			strerror(-ret));
-		goto fail;
+		close_page(gp);
+		gp->events.connected(gp->events.owner, ret, err.text);
+		return;
 	}
 	memset(&gp->state, 0, sizeof(gp->state));
 	gp->state.connected = 1;
-	gp->state.control_ref = control_ref;
-	gp->state.control_channel = channel;
-	if (take_up && before.connected && before.control_ref == control_ref &&
-	    before.control_channel == channel)
-		resume(gp, &before);
-	else if (take_up)
+	gp->state.control_ref = gp->control_ref;
+	gp->state.control_channel = gp->channel;
+	if (known(gp))
+		resume(gp, &gp->before);
+	else if (gp->take_up)
 		vg_dev_fault(gp->dev, "a connection without a record: it cannot be resumed");
-	gp->patient = false;
 	save(&gp->port);
 	vg_loop_defer(gp->dev->loop, &gp->more);
-	channel_notify(gp, CONTROL);
-	return 0;
-fail:
-	vg_grant_unmap(&gp->gm, gp->page, 1);
-	gp->page = NULL;
-	return ret;
+	vg_channels_notify(&gp->channels, CONTROL);
+	gp->events.connected(gp->events.owner, 0, "");
 }
 
-void vg_grant_port_disconnect(struct vg_grant_port *gp)
+static void try_again(struct vg_timer *t)
 {
-	if (!gp->page)
+	connect_now(container_of(t, struct vg_grant_port, again));
+}
+
+static void left(struct vg_wait *w)
+{
+	struct vg_grant_port *gp = container_of(w, struct vg_grant_port, left);
+
+	if (gp->connecting)
+		connect_now(gp);
+}
+
+void vg_grant_port_connect(struct vg_grant_port *gp, uint32_t control_ref, uint32_t channel,
+			   bool take_up)
+{
+	if (!gp->rec->base || gp->connecting) {
+		gp->events.connected(gp->events.owner, -EINVAL,
+				     gp->connecting ? "it is connecting already"
+						    : "the device has no record yet");
 		return;
-	vg_dev_set_status(gp->dev, 0);
-	bus_device_gone(&gp->bus);
-	channel_close(gp, CONTROL);
-	vg_grant_unmap(&gp->gm, gp->page, 1);
-	gp->page = NULL;
-	gp->event_pending = false;
-	memset(&gp->state, 0, sizeof(gp->state));
-	vg_record_write(gp->rec, &gp->state);
-	show(&gp->show);
-}
-
-void vg_grant_port_show(struct vg_grant_port *gp)
-{
-	show(&gp->show);
-}
-
-void vg_grant_port_quiesce(struct vg_grant_port *gp)
-{
-	vg_loop_unwatch(&gp->watch);
-	for (unsigned q = 0; q < gp->dev->n_queues; q++) {
-		if (!vg_dev_vq(gp->dev, q))
-			continue;
-		gp->dev->ops->stop_queue(gp->dev, q);
-		vg_dev_flush(gp->dev, q);
 	}
-	show(&gp->show);
-	for (unsigned c = 0; c < CHANNELS; c++)
-		channel_close(gp, c); /* free for a successor, at once */
+	gp->connecting = true;
+	gp->control_ref = control_ref;
+	gp->channel = channel;
+	gp->take_up = take_up;
+	gp->tries = 0;
+	vg_record_read(gp->rec, &gp->before);
+	vg_grant_port_disconnect(gp, &gp->left);
+}
+
+/* ---- disconnecting ------------------------------------------------------- */
+
+/* No queue runs; what was bound is given up, and each context is waited for. */
+static void stopped(struct vg_wait *w)
+{
+	struct vg_grant_port *gp = container_of(w, struct vg_grant_port, stopped);
+
+	if (!gp->keep)
+		vg_grant_pools_drop(main_mem(gp));
+	unbind_all(gp);
+	vg_dev_sync(gp->dev, &gp->synced);
+}
+
+static void synced(struct vg_wait *w)
+{
+	struct vg_grant_port *gp = container_of(w, struct vg_grant_port, synced);
+	struct vg_wait *waits = gp->leavers;
+
+	if (!gp->keep) {
+		close_page(gp);
+		memset(&gp->state, 0, sizeof(gp->state));
+		vg_record_write(gp->rec, &gp->state);
+	}
+	gp->leavers = NULL;
+	gp->leaving = gp->keep; /* one that became quiet stays so */
+	while (waits) {
+		struct vg_wait *next = waits->next;
+
+		waits->done(waits);
+		waits = next;
+	}
+}
+
+static void leave(struct vg_grant_port *gp, struct vg_wait *w, bool keep)
+{
+	w->next = gp->leavers;
+	gp->leavers = w;
+	if (gp->leaving)
+		return;
+	gp->leaving = true;
+	gp->keep = keep;
+	if (keep)
+		vg_dev_quiesce(gp->dev, &gp->stopped);
+	else
+		vg_dev_reset(gp->dev, &gp->stopped);
+}
+
+void vg_grant_port_disconnect(struct vg_grant_port *gp, struct vg_wait *w)
+{
+	if (w != &gp->left && gp->connecting) {
+		vg_loop_timer_stop(&gp->again);
+		gp->connecting = false;
+		if (!gp->state.connected)
+			close_page(gp);
+	}
+	if (gp->page || gp->leaving)
+		leave(gp, w, false);
+	else
+		w->done(w);
+}
+
+void vg_grant_port_quiesce(struct vg_grant_port *gp, struct vg_wait *w)
+{
+	vg_loop_timer_stop(&gp->again);
+	gp->connecting = false;
+	leave(gp, w, true);
+}
+
+/* ---- what lists show ------------------------------------------------------ */
+
+struct show_call {
+	struct vg_call call;
+	struct view *view;
+};
+
+static void show_called(struct vg_call *call)
+{
+	struct show_call *c = container_of(call, struct show_call, call);
+
+	show_view(c->view);
+	free(c);
+}
+
+void vg_grant_port_show(struct vg_grant_port *gp, struct vg_wait *w)
+{
+	for (unsigned i = 0; i < gp->dev->n_ctx; i++) {
+		struct show_call *c = calloc(1, sizeof(*c));
+
+		if (!c)
+			continue; /* it shows what it showed before */
+		*c = (struct show_call){ .call.fn = show_called, .view = &gp->view[i] };
+		vg_ctx_call(&gp->dev->ctx[i], &c->call);
+	}
+	vg_dev_sync(gp->dev, w);
 }

@@ -4,7 +4,8 @@
  *
  * Each message is a row of a table: how large its request must be, and who
  * answers. A handler gets the payload, checked for its least size, and writes
- * the payload of the response; it returns that payload's size, or DISCARD.
+ * the payload of the response; it returns that payload's size, DISCARD, or LATER:
+ * a reset, of the device or of a queue, is answered when all has stopped.
  */
 #include "backend/ports/grant/virtio_msg.h"
 
@@ -13,9 +14,11 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/virtio/port.h"
 
 enum {
 	DISCARD = -1,
+	LATER = -2,
 	HEADER = sizeof(struct virtio_msg_header),
 	ROOM = VIRTIO_GRANT_SLOT_SIZE - HEADER, /* payload bytes of a message */
 	VENDOR_ID = 0x564752,			/* "VGR": what GET_DEVICE_INFO calls the vendor */
@@ -31,7 +34,7 @@ static int get_device_info(struct vg_msg_bus *bus, const void *req, size_t len, 
 
 	(void)req;
 	(void)len;
-	r->device_id = htole32(dev->ops->virtio_id);
+	r->device_id = htole32(dev->virtio_id);
 	r->vendor_id = htole32(VENDOR_ID);
 	r->num_feature_bits = htole32(FEATURE_BITS);
 	r->config_size = htole32(dev->config_size);
@@ -137,6 +140,54 @@ static int get_status(struct vg_msg_bus *bus, const void *req, size_t len, void 
 	return sizeof(*r);
 }
 
+/* What was to be reset has stopped, and each context has let go of it: at once, while its request is
+ * handled, or later. */
+static void has_let_go(struct vg_wait *w)
+{
+	struct vg_msg_bus *bus = container_of(w, struct vg_msg_bus, let_go);
+	struct virtio_msg_header *h = (struct virtio_msg_header *)bus->late;
+	bool device = bus->late_queue == UINT32_MAX;
+	size_t size = sizeof(*h) + (device ? sizeof(struct virtio_msg_status) : 0);
+
+	if (bus->handling) {
+		bus->done = true;
+		return;
+	}
+	memset(h + 1, 0, size - sizeof(*h)); /* status 0 */
+	h->type |= VIRTIO_MSG_TYPE_RESPONSE;
+	h->msg_size = htole16((uint16_t)size);
+	bus->ops->late(bus, size);
+}
+
+static void has_stopped(struct vg_wait *w)
+{
+	struct vg_msg_bus *bus = container_of(w, struct vg_msg_bus, wait);
+
+	if (bus->late_queue == UINT32_MAX)
+		bus->ops->device_gone(bus);
+	else
+		bus->ops->queue_gone(bus, bus->late_queue);
+	/* The answer promises: no channel is bound. */
+	vg_dev_sync(bus->dev, &bus->let_go);
+}
+
+/* Return: whether it is done already. */
+static bool reset(struct vg_msg_bus *bus, const void *req, uint32_t queue)
+{
+	memcpy(bus->late, (const uint8_t *)req - HEADER, HEADER);
+	bus->late_queue = queue;
+	bus->wait.done = has_stopped;
+	bus->let_go.done = has_let_go;
+	bus->done = false;
+	bus->handling = true;
+	if (queue == UINT32_MAX)
+		vg_dev_reset(bus->dev, &bus->wait);
+	else
+		vg_dev_reset_queue(bus->dev, queue, NULL, &bus->wait);
+	bus->handling = false;
+	return bus->done;
+}
+
 static int set_status(struct vg_msg_bus *bus, const void *req, size_t len, void *resp)
 {
 	const struct virtio_msg_status *q = req;
@@ -144,9 +195,9 @@ static int set_status(struct vg_msg_bus *bus, const void *req, size_t len, void 
 	uint32_t status = le32toh(q->status);
 
 	(void)len;
-	r->status = htole32(vg_dev_set_status(bus->dev, status));
-	if (status == 0)
-		bus->ops->device_gone(bus);
+	if (status == 0 && !reset(bus, req, UINT32_MAX))
+		return LATER;
+	r->status = htole32(status ? vg_dev_set_status(bus->dev, status) : 0);
 	return sizeof(*r);
 }
 
@@ -198,10 +249,9 @@ static int reset_vqueue(struct vg_msg_bus *bus, const void *req, size_t len, voi
 
 	(void)len;
 	(void)resp;
-	if (vg_dev_has(bus->dev, VG_F_RING_RESET) && vg_dev_queue_max(bus->dev, i)) {
-		vg_dev_reset_queue(bus->dev, i, NULL);
-		bus->ops->queue_gone(bus, i);
-	}
+	if (vg_dev_has(bus->dev, VG_F_RING_RESET) && vg_dev_queue_max(bus->dev, i) &&
+	    !reset(bus, req, i))
+		return LATER;
 	return 0;
 }
 
@@ -258,29 +308,33 @@ struct row {
 	msg_handler handle; /* NULL: no such message */
 	uint16_t size;	    /* payload bytes; the least, when more may follow */
 	bool more;
+	bool reads; /* changes nothing */
 };
 
 static const struct row transport[] = {
-	[VIRTIO_MSG_GET_DEVICE_INFO] = { get_device_info, 0, false },
+	[VIRTIO_MSG_GET_DEVICE_INFO] = { get_device_info, 0, false, true },
 	[VIRTIO_MSG_GET_DEVICE_FEATURES] = { get_device_features,
-					     sizeof(struct virtio_msg_features), false },
+					     sizeof(struct virtio_msg_features), false, true },
 	[VIRTIO_MSG_SET_DRIVER_FEATURES] = { set_driver_features,
-					     sizeof(struct virtio_msg_features), true },
-	[VIRTIO_MSG_GET_CONFIG] = { get_config, sizeof(struct virtio_msg_get_config), false },
-	[VIRTIO_MSG_SET_CONFIG] = { set_config, sizeof(struct virtio_msg_config), true },
-	[VIRTIO_MSG_GET_DEVICE_STATUS] = { get_status, 0, false },
-	[VIRTIO_MSG_SET_DEVICE_STATUS] = { set_status, sizeof(struct virtio_msg_status), false },
-	[VIRTIO_MSG_GET_VQUEUE] = { get_vqueue, sizeof(struct virtio_msg_vq_index), false },
-	[VIRTIO_MSG_SET_VQUEUE] = { set_vqueue, sizeof(struct virtio_msg_vqueue), false },
-	[VIRTIO_MSG_RESET_VQUEUE] = { reset_vqueue, sizeof(struct virtio_msg_vq_index), false },
-	[VIRTIO_MSG_GET_SHM] = { get_shm, sizeof(struct virtio_msg_vq_index), false },
+					     sizeof(struct virtio_msg_features), true, false },
+	[VIRTIO_MSG_GET_CONFIG] = { get_config, sizeof(struct virtio_msg_get_config), false, true },
+	[VIRTIO_MSG_SET_CONFIG] = { set_config, sizeof(struct virtio_msg_config), true, false },
+	[VIRTIO_MSG_GET_DEVICE_STATUS] = { get_status, 0, false, true },
+	[VIRTIO_MSG_SET_DEVICE_STATUS] = { set_status, sizeof(struct virtio_msg_status), false,
+					   false },
+	[VIRTIO_MSG_GET_VQUEUE] = { get_vqueue, sizeof(struct virtio_msg_vq_index), false, true },
+	[VIRTIO_MSG_SET_VQUEUE] = { set_vqueue, sizeof(struct virtio_msg_vqueue), false, false },
+	[VIRTIO_MSG_RESET_VQUEUE] = { reset_vqueue, sizeof(struct virtio_msg_vq_index), false,
+				      false },
+	[VIRTIO_MSG_GET_SHM] = { get_shm, sizeof(struct virtio_msg_vq_index), false, true },
 };
 
 static const struct row bus_rows[] = {
-	[VIRTIO_MSG_BUS_PING] = { ping, sizeof(struct virtio_msg_ping), false },
+	[VIRTIO_MSG_BUS_PING] = { ping, sizeof(struct virtio_msg_ping), false, true },
 	[VIRTIO_GRANT_BUS_SET_VQ_CHANNEL] = { set_vq_channel,
-					      sizeof(struct virtio_grant_vq_channel), false },
-	[VIRTIO_GRANT_BUS_ADD_POOL] = { add_pool, sizeof(struct virtio_grant_pool), false },
+					      sizeof(struct virtio_grant_vq_channel), false,
+					      false },
+	[VIRTIO_GRANT_BUS_ADD_POOL] = { add_pool, sizeof(struct virtio_grant_pool), false, false },
 };
 
 static const struct row *find_row(uint8_t type, uint8_t id)
@@ -319,10 +373,20 @@ size_t vg_msg_handle(struct vg_msg_bus *bus, const void *req, size_t len, void *
 	ret = row->handle(bus, h + 1, size, r + 1);
 	if (ret == DISCARD)
 		return 0;
+	if (ret == LATER)
+		return VG_MSG_LATER;
 	*r = *h;
 	r->type |= VIRTIO_MSG_TYPE_RESPONSE;
 	r->msg_size = htole16((uint16_t)(HEADER + ret));
 	return HEADER + (size_t)ret;
+}
+
+bool vg_msg_reads(const void *req, size_t len)
+{
+	const struct virtio_msg_header *h = req;
+	const struct row *row = len < HEADER ? NULL : find_row(h->type, h->msg_id);
+
+	return row && row->reads;
 }
 
 size_t vg_msg_event_config(const struct vg_dev *dev, void *msg)

@@ -29,22 +29,34 @@ struct vg_msg_bus_ops {
 	/* Queue @q, or the whole device, has been reset: let go of what belonged to it. */
 	void (*queue_gone)(struct vg_msg_bus *bus, unsigned q);
 	void (*device_gone)(struct vg_msg_bus *bus);
+	/* The request that VG_MSG_LATER was said of is done: bus->late holds its answer, @len bytes. */
+	void (*late)(struct vg_msg_bus *bus, size_t len);
 };
 
 struct vg_msg_bus {
 	const struct vg_msg_bus_ops *ops;
 	struct vg_dev *dev;
+	/* private, but for the answer in late */
+	struct vg_wait wait, let_go;
+	bool handling, done;
+	uint32_t late_queue; /* what is being reset; UINT32_MAX: the device */
+	_Alignas(8) uint8_t late[VIRTIO_GRANT_SLOT_SIZE];
 };
+
+/* The answer comes later, through ops->late; until then, nothing but what vg_msg_reads(). */
+#define VG_MSG_LATER SIZE_MAX
 
 /**
  * vg_msg_handle - answer one request
  * @req: @len bytes of a slot, copied; only msg_size of them count
  * @resp: room for VIRTIO_GRANT_SLOT_SIZE bytes; aligned to 8, as @req is
  *
- * May take as long as stopping a device takes (a reset).
- * Return: bytes of the response; 0: the message is discarded.
+ * Return: bytes of the response; 0: the message is discarded; VG_MSG_LATER.
  */
 size_t vg_msg_handle(struct vg_msg_bus *bus, const void *req, size_t len, void *resp);
+
+/** vg_msg_reads - whether a request changes nothing, so that it may be answered before its elders */
+bool vg_msg_reads(const void *req, size_t len);
 
 /** vg_msg_event_config - make an EVENT_CONFIG without data. Return: its bytes. */
 size_t vg_msg_event_config(const struct vg_dev *dev, void *msg);

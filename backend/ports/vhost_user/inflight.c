@@ -30,28 +30,41 @@
 
 #define TRAILER_MAGIC 0x31764c4941525456ULL /* "VTRAILv1" */
 
-enum { VERSION_AT = 8, /* offset of the version in both records */ ALIGN = 64 };
+enum {
+	VERSION_AT = 8,
+	/* offset of the version in both records */ ALIGN = 64,
+	SAVED_LEAST = 64,
+	SAVED_MOST = 65536
+};
 
 struct trailer {
 	uint64_t magic;
 	uint32_t queues;
 	uint32_t queue_size;
-	uint8_t saved[VG_DEV_SAVED];
+	uint8_t saved[SAVED_LEAST]; /* or more: see trailer_size() */
 };
+
+static size_t trailer_size(const struct vg_vu *vu)
+{
+	size_t more = vu->dev->saved_size > SAVED_LEAST ? vu->dev->saved_size - SAVED_LEAST : 0;
+
+	return sizeof(struct trailer) + ((more + 7) & ~(size_t)7);
+}
 
 static size_t stride_of(uint32_t queue_size)
 {
 	return vg_vq_inflight_size(queue_size, true);
 }
 
-static size_t total_of(unsigned queues, uint32_t queue_size)
+static size_t total_of(const struct vg_vu *vu, unsigned queues, uint32_t queue_size)
 {
-	return queues * stride_of(queue_size) + sizeof(struct trailer);
+	return queues * stride_of(queue_size) + trailer_size(vu);
 }
 
 int vg_vu_inflight_new(struct vg_vu *vu)
 {
-	vu->inflight_max = total_of(vu->dev->n_queues, vu->dev->queue_size_max);
+	/* What the device has is not known yet. Memory is what is used of it. */
+	vu->inflight_max = VG_MAX_QUEUES * stride_of(VG_VQ_SIZE_MAX) + SAVED_MOST;
 	vu->inflight_fd = memfd_create("vgrant-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (vu->inflight_fd < 0)
 		return -errno;
@@ -80,6 +93,17 @@ void vg_vu_inflight_free(struct vg_vu *vu)
 	vu->inflight_fd = -1;
 }
 
+static uint32_t largest(const struct vg_dev *dev)
+{
+	uint32_t max = 0;
+
+	for (unsigned q = 0; q < dev->n_queues; q++) {
+		if (vg_dev_queue_max(dev, q) > max)
+			max = vg_dev_queue_max(dev, q);
+	}
+	return max;
+}
+
 int vg_vu_inflight_get(struct vg_vu *vu, struct vg_vu_inflight *d, struct vg_err *err)
 {
 	struct trailer t = { .magic = TRAILER_MAGIC };
@@ -87,12 +111,11 @@ int vg_vu_inflight_get(struct vg_vu *vu, struct vg_vu_inflight *d, struct vg_err
 	uint8_t *p;
 
 	if (d->num_queues == 0 || d->num_queues > vu->dev->n_queues || d->queue_size == 0 ||
-	    d->queue_size > vu->dev->queue_size_max)
+	    d->queue_size > largest(vu->dev))
 		return vg_fail(err, -EINVAL,
 			       "an in-flight record for %u queues of %u: we have %u of at most %u",
-			       d->num_queues, d->queue_size, vu->dev->n_queues,
-			       vu->dev->queue_size_max);
-	len = total_of(d->num_queues, d->queue_size);
+			       d->num_queues, d->queue_size, vu->dev->n_queues, largest(vu->dev));
+	len = total_of(vu, d->num_queues, d->queue_size);
 	/* Zeros it. A region of an earlier time is forgotten by front-ends that ask for another. */
 	if (fallocate(vu->inflight_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
 		      (off_t)vu->inflight_max) < 0)
@@ -100,12 +123,13 @@ int vg_vu_inflight_get(struct vg_vu *vu, struct vg_vu_inflight *d, struct vg_err
 			       strerror(errno));
 	t.queues = d->num_queues;
 	t.queue_size = d->queue_size;
-	memcpy(t.saved, vu->dev->saved, sizeof(t.saved));
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, vu->inflight_fd, 0);
 	if (p == MAP_FAILED)
 		return vg_fail(err, -errno, "the in-flight record cannot be written: %s",
 			       strerror(errno));
-	memcpy(p + len - sizeof(t), &t, sizeof(t));
+	memcpy(p + len - trailer_size(vu), &t, sizeof(t));
+	memcpy(p + len - trailer_size(vu) + offsetof(struct trailer, saved), vu->dev->saved,
+	       vu->dev->saved_size);
 	munmap(p, len);
 	d->mmap_size = len;
 	d->mmap_offset = 0;
@@ -113,16 +137,17 @@ int vg_vu_inflight_get(struct vg_vu *vu, struct vg_vu_inflight *d, struct vg_err
 }
 
 /* Find our trailer at the end. Its numbers come from memory that others share. */
-static void find_trailer(struct vg_vu_inflight_map *im, uint64_t size)
+static void find_trailer(const struct vg_vu *vu, struct vg_vu_inflight_map *im, uint64_t size)
 {
 	struct trailer t;
-	size_t at = size - sizeof(t);
+	size_t at = size - trailer_size(vu);
 
-	if (size < sizeof(t) || (uintptr_t)(im->first + at) % _Alignof(struct trailer))
+	if (size < trailer_size(vu) || (uintptr_t)(im->first + at) % _Alignof(struct trailer))
 		return;
 	memcpy(&t, im->first + at, sizeof(t));
 	if (t.magic != TRAILER_MAGIC || t.queue_size == 0 || t.queue_size > VG_VQ_SIZE_MAX ||
-	    t.queues == 0 || t.queues > VG_MAX_QUEUES || total_of(t.queues, t.queue_size) != size)
+	    t.queues == 0 || t.queues > VG_MAX_QUEUES ||
+	    total_of(vu, t.queues, t.queue_size) != size)
 		return;
 	im->trailer = im->first + at;
 	im->queues = t.queues;
@@ -156,7 +181,7 @@ int vg_vu_inflight_set(struct vg_vu *vu, const struct vg_vu_inflight *d, int fd,
 	im.base = p;
 	im.first = im.base + skip;
 	im.stride = (vg_vq_inflight_size(im.queue_size, packed) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-	find_trailer(&im, d->mmap_size);
+	find_trailer(vu, &im, d->mmap_size);
 	if (im.queues * im.stride > d->mmap_size || skip % 8) {
 		munmap(p, im.len);
 		return vg_fail(err, -EINVAL,
@@ -200,13 +225,13 @@ void vg_vu_inflight_save(struct vg_vu *vu)
 {
 	if (vu->inflight.trailer && vu->dev->started)
 		memcpy(vu->inflight.trailer + offsetof(struct trailer, saved), vu->dev->saved,
-		       sizeof(vu->dev->saved));
+		       vu->dev->saved_size);
 }
 
-bool vg_vu_inflight_saved(struct vg_vu *vu, uint8_t saved[VG_DEV_SAVED])
+bool vg_vu_inflight_saved(struct vg_vu *vu, uint8_t *saved)
 {
 	if (!vu->inflight.trailer)
 		return false;
-	memcpy(saved, vu->inflight.trailer + offsetof(struct trailer, saved), VG_DEV_SAVED);
+	memcpy(saved, vu->inflight.trailer + offsetof(struct trailer, saved), vu->dev->saved_size);
 	return true;
 }

@@ -13,6 +13,8 @@
 #include "backend/base/container.h"
 #include "backend/ports/vhost_user/vhost_user.h"
 #include "backend/ports/vhost_user/mem.h"
+#include "backend/ports/record.h"
+#include "backend/virtio/port.h"
 #include "backend/wire/vhost_user.h"
 
 struct vg_vu_ring {
@@ -25,12 +27,16 @@ struct vg_vu_ring {
 	uint32_t num;
 	struct vg_vu_addr addr;
 	struct vg_vq_state state; /* where to start */
-	int kick, call, err;	  /* -1: none */
-	struct vg_watch watch;	  /* of kick */
-	uint64_t kicks;		  /* since the front-end is there */
-	bool drain;		  /* kick is no eventfd: what is written to it must be read */
-	bool call_owed;		  /* in-band: a call to be sent when the one before is answered */
-	bool call_sent;		  /* in-band: waits for its answer */
+	int err;		  /* -1: none */
+	bool ran;		  /* when it was told to stop */
+	struct vg_wait stopped;
+	/* The context's, which is told of changes: vg_vu_ring_set_kick(), _set_call(). */
+	int kick, call;	       /* -1: none */
+	struct vg_watch watch; /* of kick */
+	uint64_t kicks;	       /* since the front-end is there */
+	bool drain;	       /* kick is no eventfd: what is written to it must be read */
+	bool call_owed;	       /* in-band: a call to be sent when the one before is answered */
+	bool call_sent;	       /* in-band: waits for its answer */
 };
 
 struct vg_vu_inflight_map {
@@ -57,12 +63,21 @@ struct vg_vu {
 	struct vg_watch watch;
 	struct vg_vu_reader reader;
 	struct vg_timer more; /* messages that wait for the next turn */
-	bool busy;	      /* a message is being handled */
+	bool pending;	      /* a message waits for rings to stop */
+	bool inside;	      /* handle() tells them to, and goes on by itself if they have */
 	bool ending;	      /* hang up once it is handled */
-	int error;	      /* why */
-	uint64_t protocol;    /* negotiated protocol features */
-	uint64_t features;    /* as the front-end set them, bit 30 included */
-	bool has_features;    /* SET_FEATURES came */
+	unsigned stopping;    /* rings that were told to, and one for who tells them */
+	void (*then)(struct vg_vu *vu); /* once they have */
+	struct vg_wait *leavers;	/* who waits for drop or quiesce */
+	bool leaving, quiet;		/* one of them is under way; the latter was asked for */
+	struct vg_wait left;
+	bool has_left; /* gone() is to be called then */
+	int left_error;
+	struct vg_wait parted; /* from all that contexts hold of the front-end's */
+	int error;	       /* why */
+	uint64_t protocol;     /* negotiated protocol features */
+	uint64_t features;     /* as the front-end set them, bit 30 included */
+	bool has_features;     /* SET_FEATURES came */
 	struct vg_ratelimit log;
 
 	int back; /* the back-end's channel; -1: none */
@@ -77,7 +92,7 @@ struct vg_vu {
 	int inflight_fd;     /* ours, for GET_INFLIGHT_FD */
 	size_t inflight_max; /* bytes of it */
 	struct vg_vu_inflight_map inflight;
-	uint8_t parked[VG_DEV_SAVED]; /* dev->saved of before a stop: see ring start */
+	uint8_t *parked; /* dev->saved of before a stop: see ring start; NULL before the first */
 
 	struct vg_vu_ring ring[VG_MAX_QUEUES];
 };
@@ -97,11 +112,14 @@ void vg_vu_rings_forget(struct vg_vu *vu);
 /** vg_vu_ring_start - let the ring run, if all is there that it needs */
 void vg_vu_ring_start(struct vg_vu_ring *r);
 
-/** vg_vu_ring_stop - finish what is in flight; r->state tells where it stands */
-void vg_vu_ring_stop(struct vg_vu_ring *r);
-
 void vg_vu_rings_start(struct vg_vu *vu);
-void vg_vu_rings_stop(struct vg_vu *vu);
+
+/**
+ * vg_vu_rings_stop - finish what is in flight of ring @q, or of all rings (VG_VU_ALL), and then
+ *                    call @then: perhaps before this returns. r->state tells where a ring stands.
+ */
+enum { VG_VU_ALL = -2, VG_VU_NONE = -1 };
+void vg_vu_rings_stop(struct vg_vu *vu, int q, void (*then)(struct vg_vu *vu));
 
 /** vg_vu_rings_running - whether any runs */
 bool vg_vu_rings_running(const struct vg_vu *vu);
@@ -112,11 +130,16 @@ bool vg_vu_rings_running(const struct vg_vu *vu);
  * Return: 0; -EINVAL: @fd is neither an eventfd nor a pipe nor a socket.
  */
 int vg_vu_ring_set_kick(struct vg_vu_ring *r, int fd);
-/** vg_vu_ring_set_fd - close what is in *@slot, put @fd there, which may be -1 */
-void vg_vu_ring_set_fd(int *slot, int fd);
+/** vg_vu_ring_set_call - the same for calls; what was used before is told of */
+void vg_vu_ring_set_call(struct vg_vu_ring *r, int fd);
+/** vg_vu_ring_set_err - the same for errors */
+void vg_vu_ring_set_err(struct vg_vu_ring *r, int fd);
 
-/** vg_vu_ring_kick - chains may be there */
+/** vg_vu_ring_kick - chains may be there: an in-band kick */
 void vg_vu_ring_kick(struct vg_vu_ring *r);
+
+/** vg_vu_rings_show - what lists show of the queues of context @ctx; in that context */
+void vg_vu_rings_show(struct vg_vu *vu, const struct vg_ctx *ctx, struct vg_record_map *map);
 
 /** vg_vu_ring_base - r->state as GET_VRING_BASE tells it */
 uint32_t vg_vu_ring_base(const struct vg_vu_ring *r);
@@ -164,7 +187,7 @@ void vg_vu_inflight_wipe(struct vg_vu *vu, unsigned q);
 
 /** vg_vu_inflight_save - dev->saved changed */
 void vg_vu_inflight_save(struct vg_vu *vu);
-/** vg_vu_inflight_saved - what a predecessor saved. Return: whether there is such. */
-bool vg_vu_inflight_saved(struct vg_vu *vu, uint8_t saved[VG_DEV_SAVED]);
+/** vg_vu_inflight_saved - what a predecessor saved, dev->saved_size bytes. Return: whether there is. */
+bool vg_vu_inflight_saved(struct vg_vu *vu, uint8_t *saved);
 
 #endif /* VG_VHOST_USER_INT_H */

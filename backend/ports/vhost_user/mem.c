@@ -402,27 +402,47 @@ int vg_vu_mem_del(struct vg_vu_mem *vm, const struct vg_vu_region *region, struc
 
 /* ---- all regions -------------------------------------------------------- */
 
-int vg_vu_mem_init(struct vg_vu_mem *vm, struct vg_vu_xen *xen)
+int vg_vu_mem_init(struct vg_vu_mem *vm, struct vg_vu_xen *xen, unsigned contexts,
+		   size_t bounce_bytes)
 {
 	memset(vm, 0, sizeof(*vm));
 	vg_regions_init(&vm->direct);
-	vm->direct.mem.bounce = vg_bounce_new(VG_LIMIT_BOUNCE_BYTES);
-	if (!vm->direct.mem.bounce)
-		return -ENOMEM;
+	vm->direct.mem.bounce = vg_bounce_new(bounce_bytes / contexts);
+	vm->view = calloc(contexts, sizeof(*vm->view));
+	if (!vm->direct.mem.bounce || !vm->view)
+		goto fail;
+	for (; vm->n_views < contexts - 1; vm->n_views++) {
+		struct vg_regions_view *v = &vm->view[vm->n_views];
+
+		vg_regions_view_init(v, &vm->direct);
+		v->mem.bounce = vg_bounce_new(bounce_bytes / contexts);
+		if (!v->mem.bounce)
+			goto fail;
+	}
 	vm->xen = xen;
 	vm->xen_mem = (struct vg_mem){ .ops = &seen_ops, .bounce = vm->direct.mem.bounce };
 	return 0;
+fail:
+	vg_vu_mem_fini(vm);
+	return -ENOMEM;
 }
 
 void vg_vu_mem_fini(struct vg_vu_mem *vm)
 {
 	vg_vu_mem_clear(vm);
+	for (unsigned i = 0; i < vm->n_views; i++)
+		vg_bounce_free(vm->view[i].mem.bounce);
+	free(vm->view);
+	vm->view = NULL;
+	vm->n_views = 0;
 	vg_bounce_free(vm->direct.mem.bounce);
 	vm->direct.mem.bounce = NULL;
 }
 
-struct vg_mem *vg_vu_mem_seen(struct vg_vu_mem *vm)
+struct vg_mem *vg_vu_mem_seen(struct vg_vu_mem *vm, unsigned i)
 {
+	if (i)
+		return &vm->view[i - 1].mem;
 	return vm->xen ? &vm->xen_mem : &vm->direct.mem;
 }
 

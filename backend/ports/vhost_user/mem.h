@@ -52,21 +52,30 @@ struct vg_vu_mapping {
 };
 
 struct vg_vu_mem {
-	struct vg_mem xen_mem;	  /* what a device sees when there is Xen: both of the below */
-	struct vg_regions direct; /* what a device sees otherwise */
-	struct vg_vu_xen *xen;	  /* NULL: files only; the owner's */
+	struct vg_mem xen_mem;	      /* what a device sees when there is Xen: both of the below */
+	struct vg_regions direct;     /* what a device sees otherwise */
+	struct vg_vu_xen *xen;	      /* NULL: files only; the owner's */
+	struct vg_regions_view *view; /* n_views of them: of contexts but the main one */
+	unsigned n_views;
 	unsigned n;
 	struct vg_vu_mapping *map[VG_MAX_REGIONS]; /* each allocated: guards are linked */
 };
 
-/** vg_vu_mem_init - an empty memory. Return: 0 or -ENOMEM. */
-int vg_vu_mem_init(struct vg_vu_mem *vm, struct vg_vu_xen *xen);
+/**
+ * vg_vu_mem_init - an empty memory
+ * @contexts: how many will look at it, at least 1; one only with @xen
+ * @bounce_bytes: bounce memory, of all contexts together
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int vg_vu_mem_init(struct vg_vu_mem *vm, struct vg_vu_xen *xen, unsigned contexts,
+		   size_t bounce_bytes);
 
 /** vg_vu_mem_fini - unmap all */
 void vg_vu_mem_fini(struct vg_vu_mem *vm);
 
-/** vg_vu_mem_seen - what to give to a device as its dev->mem */
-struct vg_mem *vg_vu_mem_seen(struct vg_vu_mem *vm);
+/** vg_vu_mem_seen - guest memory as context @i of the device sees it */
+struct vg_mem *vg_vu_mem_seen(struct vg_vu_mem *vm, unsigned i);
 
 /** vg_vu_mem_same - are these the very regions that are there already? */
 bool vg_vu_mem_same(const struct vg_vu_mem *vm, const struct vg_vu_region *regions, const int *fds,
@@ -82,7 +91,7 @@ bool vg_vu_mem_same(const struct vg_vu_mem *vm, const struct vg_vu_region *regio
 int vg_vu_mem_set(struct vg_vu_mem *vm, const struct vg_vu_region *regions, const int *fds,
 		  unsigned n, struct vg_err *err);
 
-/** vg_vu_mem_add - one more; errors as above. Queues may run. */
+/** vg_vu_mem_add - one more; errors as above. Queues of the main context may run. */
 int vg_vu_mem_add(struct vg_vu_mem *vm, const struct vg_vu_region *region, int fd,
 		  struct vg_err *err);
 

@@ -29,6 +29,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,6 +37,9 @@
 #include "backend/ports/vhost_user/int.h"
 
 enum { USED_IDX_AT = 2 /* VIRTIO 1.3, 2.7.8: flags, idx */ };
+
+enum news_kind { KICK, KICK_TO_DRAIN, CALL, NOTIFY, KICKED, FORGET };
+static int tell(struct vg_vu_ring *r, enum news_kind kind, int fd);
 
 /* ---- starting and stopping ---------------------------------------------- */
 
@@ -76,15 +80,14 @@ static void restore_saved(struct vg_vu_ring *r)
 {
 	struct vg_vu *vu = r->vu;
 	struct vg_dev *dev = vu->dev;
-	uint8_t saved[VG_DEV_SAVED];
 	void *rec = vg_vu_inflight_of(vu, r->q, r->num);
 
 	if (dev->started)
 		return;
-	if (rec && !vg_vu_inflight_fresh(rec) && vg_vu_inflight_saved(vu, saved))
-		memcpy(dev->saved, saved, sizeof(saved));
-	else if (!is_start(vu, &r->state))
-		memcpy(dev->saved, vu->parked, sizeof(vu->parked));
+	if (rec && !vg_vu_inflight_fresh(rec) && vg_vu_inflight_saved(vu, dev->saved))
+		return;
+	if (!is_start(vu, &r->state) && vu->parked)
+		memcpy(dev->saved, vu->parked, dev->saved_size);
 }
 
 /* Return: the used index of a split ring, as the ring has it; 0 when it is not there. */
@@ -145,36 +148,60 @@ void vg_vu_ring_start(struct vg_vu_ring *r)
 	}
 	/* A predecessor may have died between used index and call. */
 	if (rec)
-		vg_vu_notify(&vu->port, r->q);
+		tell(r, NOTIFY, -1);
 }
 
-void vg_vu_ring_stop(struct vg_vu_ring *r)
+/* One less that has not stopped. */
+static void one_stopped(struct vg_vu *vu)
+{
+	void (*then)(struct vg_vu * vu) = vu->then;
+
+	if (--vu->stopping)
+		return;
+	vu->then = NULL;
+	then(vu);
+}
+
+static void ring_stopped(struct vg_wait *w)
+{
+	struct vg_vu_ring *r = container_of(w, struct vg_vu_ring, stopped);
+	const struct vg_vq_state *s = &r->state;
+
+	if (r->ran) {
+		r->base_is_ours = true;
+		if (s->avail_idx == s->used_idx && s->avail_wrap == s->used_wrap)
+			vg_vu_inflight_wipe(r->vu, r->q);
+	}
+	one_stopped(r->vu);
+}
+
+static void ring_stop(struct vg_vu_ring *r)
 {
 	struct vg_dev *dev = r->vu->dev;
-	const struct vg_vq_state *s = &r->state;
-	bool ran;
 
 	if (!dev->queue[r->q].enabled)
 		return;
-	ran = vg_dev_vq(dev, r->q) != NULL;
-	vg_dev_reset_queue(dev, r->q, &r->state);
-	if (!ran)
-		return;
-	r->base_is_ours = true;
-	if (s->avail_idx == s->used_idx && s->avail_wrap == s->used_wrap)
-		vg_vu_inflight_wipe(r->vu, r->q);
+	r->ran = vg_dev_queue_running(dev, r->q);
+	r->stopped.done = ring_stopped;
+	r->vu->stopping++;
+	vg_dev_reset_queue(dev, r->q, &r->state, &r->stopped);
+}
+
+void vg_vu_rings_stop(struct vg_vu *vu, int q, void (*then)(struct vg_vu *vu))
+{
+	vu->then = then;
+	vu->stopping = 1;
+	for (unsigned i = 0; i < vu->dev->n_queues; i++) {
+		if (q == VG_VU_ALL || q == (int)i)
+			ring_stop(&vu->ring[i]);
+	}
+	one_stopped(vu);
 }
 
 void vg_vu_rings_start(struct vg_vu *vu)
 {
 	for (unsigned q = 0; q < vu->dev->n_queues; q++)
 		vg_vu_ring_start(&vu->ring[q]);
-}
-
-void vg_vu_rings_stop(struct vg_vu *vu)
-{
-	for (unsigned q = 0; q < vu->dev->n_queues; q++)
-		vg_vu_ring_stop(&vu->ring[q]);
 }
 
 bool vg_vu_rings_running(const struct vg_vu *vu)
@@ -200,6 +227,9 @@ void vg_vu_ring_set_base(struct vg_vu_ring *r, uint32_t num)
 {
 	struct vg_vq_state s = { .avail_idx = (uint16_t)num, .used_idx = (uint16_t)num };
 
+	/* What GET_VRING_BASE said: 0, too, is then no start, but a packed ring's second lap. */
+	if (r->base_is_ours && num == vg_vu_ring_base(r))
+		return;
 	if (r->vu->features & VG_FEATURE(VG_F_RING_PACKED)) {
 		s.avail_idx = num & 0x7fff;
 		s.avail_wrap = num >> 15 & 1;
@@ -215,14 +245,15 @@ void vg_vu_ring_set_base(struct vg_vu_ring *r, uint32_t num)
 
 /* ---- kicks -------------------------------------------------------------- */
 
-void vg_vu_ring_kick(struct vg_vu_ring *r)
+/* In the ring's context. Regions come and go while no ring runs. */
+static void kick(struct vg_vu_ring *r)
 {
 	struct vg_dev *dev = r->vu->dev;
 
-	dev->stats->kicks++;
+	vg_dev_stats(dev, r->q)->kicks++;
 	r->kicks++;
 	vg_dev_kick(dev, r->q);
-	if (vg_vu_mem_hurt(&r->vu->mem))
+	if (vg_dev_vq(dev, r->q) && vg_vu_mem_hurt(&r->vu->mem))
 		vg_dev_fault(dev, "guest memory has vanished: its file was truncated");
 }
 
@@ -240,7 +271,7 @@ static void kick_ready(struct vg_watch *w, unsigned events)
 		if (read(r->kick, rubbish, sizeof(rubbish)) < (ssize_t)sizeof(rubbish))
 			break;
 	}
-	vg_vu_ring_kick(r);
+	kick(r);
 }
 
 /*
@@ -260,7 +291,8 @@ static void dont_block(int fd)
 		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-void vg_vu_ring_set_fd(int *slot, int fd)
+/* Close what is in *@slot, put @fd there, which may be -1. */
+static void set_fd(int *slot, int fd)
 {
 	if (*slot >= 0)
 		close(*slot);
@@ -284,12 +316,7 @@ int vg_vu_ring_set_kick(struct vg_vu_ring *r, int fd)
 		close(fd);
 		return -EINVAL;
 	}
-	vg_loop_unwatch(&r->watch);
-	vg_vu_ring_set_fd(&r->kick, fd);
-	r->drain = (st.st_mode & S_IFMT) != 0;
-	if (fd >= 0)
-		vg_loop_watch(r->vu->dev->loop, &r->watch, fd);
-	return 0;
+	return tell(r, (st.st_mode & S_IFMT) != 0 ? KICK_TO_DRAIN : KICK, fd);
 }
 
 /* ---- calls -------------------------------------------------------------- */
@@ -309,8 +336,105 @@ void vg_vu_notify(struct vg_port *port, unsigned q)
 
 	if (vu->ring[q].call >= 0)
 		signal_fd(vu->ring[q].call);
-	else if (vg_vu_has(vu, VG_VU_PF_INBAND))
+	/* Offered only where there is one context: vg_vu_new(). */
+	else if (vu->options.in_band && vg_vu_has(vu, VG_VU_PF_INBAND))
 		vg_vu_back_call(vu, q);
+}
+
+void vg_vu_ring_set_call(struct vg_vu_ring *r, int fd)
+{
+	tell(r, CALL, fd);
+}
+
+void vg_vu_ring_set_err(struct vg_vu_ring *r, int fd)
+{
+	set_fd(&r->err, fd);
+}
+
+void vg_vu_ring_kick(struct vg_vu_ring *r)
+{
+	tell(r, KICKED, -1);
+}
+
+/* ---- what a ring's context is told ----------------------------------------- */
+
+struct news {
+	struct vg_call call;
+	struct vg_vu_ring *r;
+	enum news_kind kind;
+	int fd;
+};
+
+static void hear(struct vg_call *call)
+{
+	struct news *n = container_of(call, struct news, call);
+	struct vg_vu_ring *r = n->r;
+
+	switch (n->kind) {
+	case KICK:
+	case KICK_TO_DRAIN:
+		vg_loop_unwatch(&r->watch);
+		set_fd(&r->kick, n->fd);
+		r->drain = n->kind == KICK_TO_DRAIN;
+		if (n->fd >= 0)
+			vg_loop_watch(vg_dev_loop(r->vu->dev, r->q), &r->watch, n->fd);
+		break;
+	case CALL:
+		set_fd(&r->call, n->fd);
+		/* What was used before there was a call: one too many does no harm. */
+		if (r->call >= 0 && vg_dev_vq(r->vu->dev, r->q))
+			vg_vu_notify(&r->vu->port, r->q);
+		break;
+	case NOTIFY:
+		vg_vu_notify(&r->vu->port, r->q);
+		break;
+	case KICKED:
+		kick(r);
+		break;
+	case FORGET:
+		vg_loop_unwatch(&r->watch);
+		set_fd(&r->kick, -1);
+		set_fd(&r->call, -1);
+		r->kicks = 0;
+		r->drain = false;
+		break;
+	}
+	free(n);
+}
+
+/* Return: 0; -ENOMEM: @fd was closed. */
+static int tell(struct vg_vu_ring *r, enum news_kind kind, int fd)
+{
+	struct news *n = calloc(1, sizeof(*n));
+
+	if (!n) {
+		if (fd >= 0)
+			close(fd);
+		return -ENOMEM;
+	}
+	*n = (struct news){ .call.fn = hear, .r = r, .kind = kind, .fd = fd };
+	vg_ctx_call(r->vu->dev->queue[r->q].ctx, &n->call);
+	return 0;
+}
+
+void vg_vu_rings_show(struct vg_vu *vu, const struct vg_ctx *ctx, struct vg_record_map *map)
+{
+	struct vg_dev *dev = vu->dev;
+
+	for (unsigned q = 0; q < dev->n_queues; q++) {
+		struct vg_record_live *live = vg_record_live(map, q);
+		struct vg_vq *vq = dev->queue[q].vq;
+
+		if (dev->queue[q].ctx != ctx)
+			continue;
+		live->size = vq ? vg_vq_size(vq) : 0;
+		live->running = vq != NULL;
+		live->packed = vq && vg_vq_packed(vq);
+		live->kicks = vu->ring[q].kicks;
+		live->inflight = vq ? vg_vq_inflight(vq) : 0;
+		if (vq)
+			live->stats = *vg_vq_stats(vq);
+	}
 }
 
 void vg_vu_errors(struct vg_vu *vu)
@@ -338,10 +462,12 @@ void vg_vu_rings_forget(struct vg_vu *vu)
 	for (unsigned q = 0; q < vu->dev->n_queues; q++) {
 		struct vg_vu_ring *r = &vu->ring[q];
 
-		vg_loop_unwatch(&r->watch);
-		vg_vu_ring_set_fd(&r->kick, -1);
-		vg_vu_ring_set_fd(&r->call, -1);
-		vg_vu_ring_set_fd(&r->err, -1);
+		tell(r, FORGET, -1);
+		set_fd(&r->err, -1);
+		r->has_num = r->has_addr = r->kicked = r->enabled = r->base_is_ours = false;
+		r->call_owed = r->call_sent = false;
+		r->num = 0;
+		memset(&r->addr, 0, sizeof(r->addr));
+		memset(&r->state, 0, sizeof(r->state));
 	}
-	vg_vu_rings_init(vu);
 }

@@ -19,9 +19,9 @@
  * features leaves the device as it was, which is what the same driver expects
  * that was stopped and continued.
  *
- * Stopping a ring can take long (the disk must finish) and turns the loop
- * meanwhile. `busy` keeps messages strictly one after the other; hanging up waits
- * for the message to end.
+ * Stopping a ring can take long (the disk must finish). A message for which rings
+ * must stop says so in its row; it is carried out, and answered, when they have.
+ * Until then no other message is read, and hanging up waits.
  */
 #include "backend/ports/vhost_user/vhost_user.h"
 
@@ -38,6 +38,8 @@
 #include "backend/ports/record.h"
 
 enum { NO_PF = -1, MESSAGES_PER_TURN = 64 };
+
+static void parted(struct vg_wait *w);
 
 /* ---- negotiation -------------------------------------------------------- */
 
@@ -81,19 +83,37 @@ static int get_features(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *er
 	return reply_u64(vu, m, offered(vu));
 }
 
-static int set_features(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
+static void nothing_waits(struct vg_wait *w)
+{
+	(void)w;
+}
+
+/* All rings have stopped: a reset is done at once. */
+static void reset_now(struct vg_vu *vu)
+{
+	struct vg_wait w = { .done = nothing_waits };
+
+	vg_dev_reset(vu->dev, &w);
+}
+
+/* Whether SET_FEATURES stands for a reset by the driver. */
+static bool other_features(const struct vg_vu *vu, const struct vg_vu_msg *m)
 {
 	bool same = vu->has_features && vu->features == m->u64;
+
+	return !(m->u64 & ~offered(vu)) && !vg_vu_has(vu, VG_VU_PF_STATUS) &&
+	       !(same && !(vu->dev->status & VG_STATUS_NEEDS_RESET));
+}
+
+static int set_features(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
+{
 	uint64_t unknown = m->u64 & ~offered(vu);
 
 	if (unknown)
 		return vg_fail(err, -EINVAL, "features 0x%llx were never offered",
 			       (unsigned long long)unknown);
-	if (!vg_vu_has(vu, VG_VU_PF_STATUS) &&
-	    !(same && !(vu->dev->status & VG_STATUS_NEEDS_RESET))) {
-		vg_vu_rings_stop(vu);
-		vg_dev_set_status(vu->dev, 0);
-	}
+	if (other_features(vu, m))
+		reset_now(vu);
 	vu->features = m->u64;
 	vu->has_features = true;
 	vg_dev_set_features(vu->dev, m->u64 & ~VG_FEATURE(VG_VU_F_PROTOCOL_FEATURES));
@@ -140,11 +160,19 @@ static int get_queue_num(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *e
 
 /* ---- status ------------------------------------------------------------- */
 
+static void forget_parked(struct vg_vu *vu)
+{
+	free(vu->parked);
+	vu->parked = NULL;
+}
+
 static void reset(struct vg_vu *vu)
 {
-	memcpy(vu->parked, vu->dev->saved, sizeof(vu->parked));
-	vg_vu_rings_stop(vu);
-	vg_dev_set_status(vu->dev, 0);
+	if (!vu->parked)
+		vu->parked = malloc(vu->dev->saved_size + 1);
+	if (vu->parked)
+		memcpy(vu->parked, vu->dev->saved, vu->dev->saved_size);
+	reset_now(vu);
 }
 
 /* DRIVER_OK may come before the rings or after. The queues that are there by then have had what the
@@ -178,7 +206,7 @@ static int reset_device(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *er
 	(void)m;
 	(void)err;
 	reset(vu);
-	memset(vu->parked, 0, sizeof(vu->parked));
+	forget_parked(vu);
 	vg_vu_rings_forget(vu);
 	return 0;
 }
@@ -195,7 +223,6 @@ static int set_mem_table(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *e
 		vg_vu_table_region(m, i, xen, &r[i]);
 	if (vg_vu_mem_same(&vu->mem, r, m->fds, m->n_fds))
 		return 0;
-	vg_vu_rings_stop(vu);
 	ret = vg_vu_mem_set(&vu->mem, r, m->fds, m->n_fds, err);
 	vg_vu_rings_start(vu);
 	return ret;
@@ -204,9 +231,12 @@ static int set_mem_table(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *e
 static int add_mem_reg(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
 {
 	struct vg_vu_region r;
+	int ret;
 
 	vg_vu_single_region(m, vg_vu_has(vu, VG_VU_PF_XEN_MMAP), &r);
-	return vg_vu_mem_add(&vu->mem, &r, m->fds[0], err);
+	ret = vg_vu_mem_add(&vu->mem, &r, m->fds[0], err);
+	vg_vu_rings_start(vu);
+	return ret;
 }
 
 static int rem_mem_reg(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
@@ -215,7 +245,6 @@ static int rem_mem_reg(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err
 	int ret;
 
 	vg_vu_single_region(m, vg_vu_has(vu, VG_VU_PF_XEN_MMAP), &r);
-	vg_vu_rings_stop(vu);
 	ret = vg_vu_mem_del(&vu->mem, &r, err);
 	vg_vu_rings_start(vu);
 	return ret;
@@ -244,14 +273,12 @@ static int set_vring_num(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *e
 
 	if (!r)
 		return -EINVAL;
-	if (m->state.num == 0 || m->state.num > vu->dev->queue_size_max)
+	if (m->state.num == 0 || m->state.num > vg_dev_queue_max(vu->dev, r->q))
 		return vg_fail(
 			err, -EINVAL,
 			"queue %u of %u descriptors: at most %u here; set queue-size= of the "
 			"front-end or of the device",
-			r->q, m->state.num, vu->dev->queue_size_max);
-	if (r->has_num && r->num != m->state.num)
-		vg_vu_ring_stop(r);
+			r->q, m->state.num, vg_dev_queue_max(vu->dev, r->q));
 	r->num = m->state.num;
 	r->has_num = true;
 	vg_vu_ring_start(r);
@@ -267,8 +294,6 @@ static int set_vring_addr(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *
 	if (m->addr.flags)
 		return vg_fail(err, -EINVAL, "queue %u: flags 0x%x of its address", r->q,
 			       m->addr.flags);
-	if (r->has_addr && memcmp(&r->addr, &m->addr, sizeof(r->addr)) != 0)
-		vg_vu_ring_stop(r);
 	r->addr = m->addr;
 	r->has_addr = true;
 	vg_vu_ring_start(r);
@@ -281,7 +306,6 @@ static int set_vring_base(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *
 
 	if (!r)
 		return -EINVAL;
-	vg_vu_ring_stop(r);
 	vg_vu_ring_set_base(r, m->state.num);
 	vg_vu_ring_start(r);
 	return 0;
@@ -293,7 +317,6 @@ static int get_vring_base(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *
 
 	if (!r)
 		return -EINVAL;
-	vg_vu_ring_stop(r);
 	r->kicked = false;
 	vg_vu_ring_set_kick(r, -1);
 	m->state.num = vg_vu_ring_base(r);
@@ -319,10 +342,7 @@ static int set_vring_call(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *
 
 	if (!r)
 		return -EINVAL;
-	vg_vu_ring_set_fd(&r->call, vg_vu_take_fd(m, 0));
-	/* What was used before there was a call: one too many does no harm. */
-	if (r->call >= 0 && vg_dev_vq(vu->dev, r->q))
-		vg_vu_notify(&vu->port, r->q);
+	vg_vu_ring_set_call(r, vg_vu_take_fd(m, 0));
 	return 0;
 }
 
@@ -332,7 +352,7 @@ static int set_vring_err(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *e
 
 	if (!r)
 		return -EINVAL;
-	vg_vu_ring_set_fd(&r->err, vg_vu_take_fd(m, 0));
+	vg_vu_ring_set_err(r, vg_vu_take_fd(m, 0));
 	return 0;
 }
 
@@ -347,8 +367,6 @@ static int set_vring_enable(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err
 	r->enabled = m->state.num;
 	if (r->enabled)
 		vg_vu_ring_start(r);
-	else
-		vg_vu_ring_stop(r);
 	return 0;
 }
 
@@ -442,67 +460,133 @@ static int set_inflight_fd(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err 
 
 /* ---- dispatch ----------------------------------------------------------- */
 
+/* Which rings must have stopped before a message is carried out: a number, VG_VU_ALL, VG_VU_NONE. */
+
+static int if_there(const struct vg_vu *vu, uint64_t index)
+{
+	return index < vu->dev->n_queues ? (int)index : VG_VU_NONE;
+}
+
+static int stop_for_features(struct vg_vu *vu, const struct vg_vu_msg *m)
+{
+	return other_features(vu, m) ? VG_VU_ALL : VG_VU_NONE;
+}
+
+static int stop_for_table(struct vg_vu *vu, const struct vg_vu_msg *m)
+{
+	bool xen = vg_vu_has(vu, VG_VU_PF_XEN_MMAP);
+	struct vg_vu_region r[VG_VU_TABLE_MAX];
+
+	for (unsigned i = 0; i < m->table.n; i++)
+		vg_vu_table_region(m, i, xen, &r[i]);
+	return vg_vu_mem_same(&vu->mem, r, m->fds, m->n_fds) ? VG_VU_NONE : VG_VU_ALL;
+}
+
+/* The main context can go on with one more region; others must not look meanwhile. */
+static int stop_for_region(struct vg_vu *vu, const struct vg_vu_msg *m)
+{
+	(void)m;
+	return vu->dev->n_ctx > 1 ? VG_VU_ALL : VG_VU_NONE;
+}
+
+static int stop_for_num(struct vg_vu *vu, const struct vg_vu_msg *m)
+{
+	int q = if_there(vu, m->state.index);
+
+	return q >= 0 && vu->ring[q].has_num && vu->ring[q].num != m->state.num ? q : VG_VU_NONE;
+}
+
+static int stop_for_addr(struct vg_vu *vu, const struct vg_vu_msg *m)
+{
+	int q = if_there(vu, m->addr.index);
+
+	return q >= 0 && vu->ring[q].has_addr &&
+			       memcmp(&vu->ring[q].addr, &m->addr, sizeof(m->addr)) != 0
+		       ? q
+		       : VG_VU_NONE;
+}
+
+static int stop_it(struct vg_vu *vu, const struct vg_vu_msg *m)
+{
+	return if_there(vu, m->state.index);
+}
+
+static int stop_unless_enabled(struct vg_vu *vu, const struct vg_vu_msg *m)
+{
+	return m->state.num ? VG_VU_NONE : if_there(vu, m->state.index);
+}
+
+static int stop_for_status(struct vg_vu *vu, const struct vg_vu_msg *m)
+{
+	(void)vu;
+	return m->u64 ? VG_VU_NONE : VG_VU_ALL;
+}
+
+static int stop_all(struct vg_vu *vu, const struct vg_vu_msg *m)
+{
+	(void)vu;
+	(void)m;
+	return VG_VU_ALL;
+}
+
 static const struct handler {
 	int (*run)(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err);
 	int protocol_feature; /* that must have been negotiated */
+	int (*stops)(struct vg_vu *vu, const struct vg_vu_msg *m); /* NULL: none */
 } handlers[VG_VU_REQUESTS] = {
-	[VG_VU_GET_FEATURES] = { get_features, NO_PF },
-	[VG_VU_SET_FEATURES] = { set_features, NO_PF },
-	[VG_VU_SET_OWNER] = { nothing, NO_PF },
-	[VG_VU_RESET_OWNER] = { nothing, NO_PF }, /* "recommended that back-ends ignore" it */
-	[VG_VU_SET_MEM_TABLE] = { set_mem_table, NO_PF },
-	[VG_VU_SET_VRING_NUM] = { set_vring_num, NO_PF },
-	[VG_VU_SET_VRING_ADDR] = { set_vring_addr, NO_PF },
-	[VG_VU_SET_VRING_BASE] = { set_vring_base, NO_PF },
-	[VG_VU_GET_VRING_BASE] = { get_vring_base, NO_PF },
-	[VG_VU_SET_VRING_KICK] = { set_vring_kick, NO_PF },
-	[VG_VU_SET_VRING_CALL] = { set_vring_call, NO_PF },
-	[VG_VU_SET_VRING_ERR] = { set_vring_err, NO_PF },
-	[VG_VU_GET_PROTOCOL_FEATURES] = { get_protocol_features, NO_PF },
-	[VG_VU_SET_PROTOCOL_FEATURES] = { set_protocol_features, NO_PF },
-	[VG_VU_GET_QUEUE_NUM] = { get_queue_num, NO_PF },
-	[VG_VU_SET_VRING_ENABLE] = { set_vring_enable, NO_PF },
-	[VG_VU_SET_BACKEND_REQ_FD] = { set_backend_req_fd, VG_VU_PF_BACKEND_REQ },
-	[VG_VU_GET_CONFIG] = { get_config, VG_VU_PF_CONFIG },
-	[VG_VU_SET_CONFIG] = { set_config, VG_VU_PF_CONFIG },
-	[VG_VU_GET_INFLIGHT_FD] = { get_inflight_fd, VG_VU_PF_INFLIGHT_SHMFD },
-	[VG_VU_SET_INFLIGHT_FD] = { set_inflight_fd, VG_VU_PF_INFLIGHT_SHMFD },
-	[VG_VU_RESET_DEVICE] = { reset_device, VG_VU_PF_RESET_DEVICE },
-	[VG_VU_VRING_KICK] = { vring_kick, VG_VU_PF_INBAND },
-	[VG_VU_GET_MAX_MEM_SLOTS] = { get_max_mem_slots, VG_VU_PF_CONFIGURE_MEM_SLOTS },
-	[VG_VU_ADD_MEM_REG] = { add_mem_reg, VG_VU_PF_CONFIGURE_MEM_SLOTS },
-	[VG_VU_REM_MEM_REG] = { rem_mem_reg, VG_VU_PF_CONFIGURE_MEM_SLOTS },
-	[VG_VU_SET_STATUS] = { set_status, VG_VU_PF_STATUS },
-	[VG_VU_GET_STATUS] = { get_status, VG_VU_PF_STATUS },
+	[VG_VU_GET_FEATURES] = { get_features, NO_PF, NULL },
+	[VG_VU_SET_FEATURES] = { set_features, NO_PF, stop_for_features },
+	[VG_VU_SET_OWNER] = { nothing, NO_PF, NULL },
+	[VG_VU_RESET_OWNER] = { nothing, NO_PF, NULL }, /* "recommended that back-ends ignore" it */
+	[VG_VU_SET_MEM_TABLE] = { set_mem_table, NO_PF, stop_for_table },
+	[VG_VU_SET_VRING_NUM] = { set_vring_num, NO_PF, stop_for_num },
+	[VG_VU_SET_VRING_ADDR] = { set_vring_addr, NO_PF, stop_for_addr },
+	[VG_VU_SET_VRING_BASE] = { set_vring_base, NO_PF, stop_it },
+	[VG_VU_GET_VRING_BASE] = { get_vring_base, NO_PF, stop_it },
+	[VG_VU_SET_VRING_KICK] = { set_vring_kick, NO_PF, NULL },
+	[VG_VU_SET_VRING_CALL] = { set_vring_call, NO_PF, NULL },
+	[VG_VU_SET_VRING_ERR] = { set_vring_err, NO_PF, NULL },
+	[VG_VU_GET_PROTOCOL_FEATURES] = { get_protocol_features, NO_PF, NULL },
+	[VG_VU_SET_PROTOCOL_FEATURES] = { set_protocol_features, NO_PF, NULL },
+	[VG_VU_GET_QUEUE_NUM] = { get_queue_num, NO_PF, NULL },
+	[VG_VU_SET_VRING_ENABLE] = { set_vring_enable, NO_PF, stop_unless_enabled },
+	[VG_VU_SET_BACKEND_REQ_FD] = { set_backend_req_fd, VG_VU_PF_BACKEND_REQ, NULL },
+	[VG_VU_GET_CONFIG] = { get_config, VG_VU_PF_CONFIG, NULL },
+	[VG_VU_SET_CONFIG] = { set_config, VG_VU_PF_CONFIG, NULL },
+	[VG_VU_GET_INFLIGHT_FD] = { get_inflight_fd, VG_VU_PF_INFLIGHT_SHMFD, NULL },
+	[VG_VU_SET_INFLIGHT_FD] = { set_inflight_fd, VG_VU_PF_INFLIGHT_SHMFD, NULL },
+	[VG_VU_RESET_DEVICE] = { reset_device, VG_VU_PF_RESET_DEVICE, stop_all },
+	[VG_VU_VRING_KICK] = { vring_kick, VG_VU_PF_INBAND, NULL },
+	[VG_VU_GET_MAX_MEM_SLOTS] = { get_max_mem_slots, VG_VU_PF_CONFIGURE_MEM_SLOTS, NULL },
+	[VG_VU_ADD_MEM_REG] = { add_mem_reg, VG_VU_PF_CONFIGURE_MEM_SLOTS, stop_for_region },
+	[VG_VU_REM_MEM_REG] = { rem_mem_reg, VG_VU_PF_CONFIGURE_MEM_SLOTS, stop_all },
+	[VG_VU_SET_STATUS] = { set_status, VG_VU_PF_STATUS, stop_for_status },
+	[VG_VU_GET_STATUS] = { get_status, VG_VU_PF_STATUS, NULL },
 };
 
-static int dispatch(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
+/* Why a message cannot be carried out at all. Return: 0, or negative errno with a sentence. */
+static int refuse(const struct vg_vu *vu, const struct handler *h, struct vg_err *err)
 {
-	const struct handler *h = &handlers[m->hdr.request];
-
 	if (!h->run)
 		return vg_fail(err, -EOPNOTSUPP, "this device has no use for it");
 	if (h->protocol_feature != NO_PF && !vg_vu_has(vu, (unsigned)h->protocol_feature))
 		return vg_fail(err, -EPROTO, "its protocol feature was not negotiated");
-	return h->run(vu, m, err);
+	return 0;
 }
 
-/* Return: 0, or the negative errno with which to hang up. */
-static int handle(struct vg_vu *vu)
+/* Carry out the message that was read, and answer it. Return: 0, or the negative errno with which to
+ * hang up. */
+static int carry_out(struct vg_vu *vu)
 {
 	struct vg_vu_msg *m = &vu->reader.msg;
 	uint32_t request = m->hdr.request;
-	bool wants_ack;
+	const struct handler *h = &handlers[request];
+	bool wants_ack = (m->hdr.flags & VG_VU_NEED_REPLY) && !vg_vu_has_reply(request);
 	struct vg_err err = { "" };
-	int ret;
+	int ret = refuse(vu, h, &err);
 
-	ret = vg_vu_check(m, VG_VU_MAIN_REQUEST, vg_vu_has(vu, VG_VU_PF_XEN_MMAP), &err);
-	if (ret < 0) {
-		vg_log_limited(&vu->log, VG_LOG_WARN, "the front-end: %s", err.text);
-		return ret;
-	}
-	wants_ack = (m->hdr.flags & VG_VU_NEED_REPLY) && !vg_vu_has_reply(request);
-	ret = dispatch(vu, m, &err);
+	if (ret == 0)
+		ret = h->run(vu, m, &err);
 	/* Asked after: SET_PROTOCOL_FEATURES itself can be acknowledged. */
 	wants_ack = wants_ack && vg_vu_has(vu, VG_VU_PF_REPLY_ACK);
 	if (ret < 0)
@@ -510,16 +594,86 @@ static int handle(struct vg_vu *vu)
 			       vg_vu_name(VG_VU_MAIN_REQUEST, request),
 			       err.text[0] ? err.text : strerror(-ret));
 	vg_vu_drop_fds(m);
+	/* What was refused changes nothing: rings that stopped for it run again. */
+	if (ret < 0 && h->stops)
+		vg_vu_rings_start(vu);
 	if (!vu->ending && wants_ack)
 		ret = vg_vu_send_u64(vu->sock, request, VG_VU_REPLY, ret < 0 ? (uint64_t)-ret : 0);
 	/* A front-end that does not read its answers; to serve() -EAGAIN means another thing. */
 	return ret == -EAGAIN ? -EPIPE : ret;
 }
 
-static void gone(struct vg_vu *vu, int error)
+static void hang_up(struct vg_vu *vu, int error)
 {
-	vg_vu_drop(vu);
-	vu->events.gone(vu->events.owner, error);
+	vu->has_left = true;
+	vu->left_error = error;
+	vg_vu_drop(vu, &vu->left);
+}
+
+static void has_left(struct vg_wait *w)
+{
+	struct vg_vu *vu = container_of(w, struct vg_vu, left);
+
+	vu->has_left = false;
+	vu->events.gone(vu->events.owner, vu->left_error);
+}
+
+static void leave_now(struct vg_vu *vu);
+
+/* The rings that a message was waiting for have stopped. */
+static void go_on(struct vg_vu *vu)
+{
+	int ret;
+
+	if (!vu->pending)
+		return;
+	vu->pending = false;
+	if (vu->leaving) {
+		vg_vu_drop_fds(&vu->reader.msg);
+		leave_now(vu);
+		return;
+	}
+	ret = carry_out(vu);
+	if (vu->ending || ret < 0)
+		hang_up(vu, vu->ending ? vu->error : ret);
+	else
+		vg_loop_timer(vu->dev->loop, &vu->more, 1);
+}
+
+static void stopped_for_message(struct vg_vu *vu)
+{
+	if (!vu->inside)
+		go_on(vu);
+}
+
+/* A message was read. Return: 1: it was carried out; 0: it waits; or negative errno: hang up. */
+static int handle(struct vg_vu *vu)
+{
+	struct vg_vu_msg *m = &vu->reader.msg;
+	const struct handler *h;
+	struct vg_err err = { "" };
+	int q = VG_VU_NONE;
+	int ret = vg_vu_check(m, VG_VU_MAIN_REQUEST, vg_vu_has(vu, VG_VU_PF_XEN_MMAP), &err);
+
+	if (ret < 0) {
+		vg_log_limited(&vu->log, VG_LOG_WARN, "the front-end: %s", err.text);
+		return ret;
+	}
+	h = &handlers[m->hdr.request];
+	if (h->stops && refuse(vu, h, NULL) == 0)
+		q = h->stops(vu, m);
+	if (q != VG_VU_NONE) {
+		vu->pending = true;
+		/* Rings that have stopped already let it go on at once; but from here. */
+		vu->inside = true;
+		vg_vu_rings_stop(vu, q, stopped_for_message);
+		vu->inside = false;
+		if (vu->stopping)
+			return 0;
+		vu->pending = false;
+	}
+	ret = carry_out(vu);
+	return ret < 0 ? ret : 1;
 }
 
 static void serve(struct vg_vu *vu)
@@ -527,22 +681,21 @@ static void serve(struct vg_vu *vu)
 	unsigned handled = 0;
 	int ret = 1;
 
-	if (vu->busy || vu->sock < 0)
+	if (vu->pending || vu->leaving || vu->sock < 0)
 		return;
-	vu->busy = true;
 	while (!vu->ending && handled < MESSAGES_PER_TURN &&
 	       (ret = vg_vu_read(&vu->reader, vu->sock)) == 1) {
 		ret = handle(vu);
+		if (ret == 0)
+			return; /* go_on() */
 		if (ret < 0)
 			break;
-		ret = 1;
 		handled++;
 	}
-	vu->busy = false;
 	if (ret == 1 && !vu->ending)
 		vg_loop_timer(vu->dev->loop, &vu->more, 1);
 	else if (ret != -EAGAIN || vu->ending)
-		gone(vu, vu->ending ? vu->error : ret);
+		hang_up(vu, vu->ending ? vu->error : ret);
 }
 
 static void sock_ready(struct vg_watch *w, unsigned events)
@@ -614,10 +767,21 @@ int vg_vu_new(struct vg_dev *dev, const struct vg_vu_options *options,
 	vu->watch.ready = sock_ready;
 	vu->more.expired = serve_more;
 	vu->log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
+	vu->left.done = has_left;
+	vu->parted.done = parted;
 	vg_vu_reader_init(&vu->reader);
 	vg_vu_rings_init(vu);
 	vg_vu_back_init(vu);
-	ret = vg_vu_mem_init(&vu->mem, options->xen);
+	if (dev->n_ctx > 1 && (options->in_band || options->xen)) {
+		ret = vg_fail(err, -EINVAL,
+			      "threads=%u: with in-band notifications, or memory of Xen guests, "
+			      "one thread serves all queues",
+			      dev->n_ctx);
+		vg_vu_free(vu);
+		return ret;
+	}
+	ret = vg_vu_mem_init(&vu->mem, options->xen, dev->n_ctx,
+			     options->bounce_bytes ? options->bounce_bytes : VG_LIMIT_BOUNCE_BYTES);
 	if (ret == 0)
 		ret = vg_vu_inflight_new(vu);
 	if (ret < 0) {
@@ -626,7 +790,9 @@ int vg_vu_new(struct vg_dev *dev, const struct vg_vu_options *options,
 		return ret;
 	}
 	dev->port = &vu->port;
-	dev->mem = vg_vu_mem_seen(&vu->mem);
+	for (unsigned i = 0; i < dev->n_ctx; i++)
+		dev->ctx[i].mem = vg_vu_mem_seen(&vu->mem, i);
+	dev->mem = dev->ctx[0].mem;
 	*out = vu;
 	return 0;
 }
@@ -635,7 +801,24 @@ void vg_vu_free(struct vg_vu *vu)
 {
 	if (!vu)
 		return;
-	vg_vu_drop(vu);
+	/* One that became quiet has a front-end still. */
+	for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {
+		struct vg_vu_ring *r = &vu->ring[q];
+
+		vg_loop_unwatch(&r->watch);
+		if (r->kick >= 0)
+			close(r->kick);
+		if (r->call >= 0)
+			close(r->call);
+		if (r->err >= 0)
+			close(r->err);
+	}
+	if (vu->sock >= 0) {
+		vg_vu_back_set(vu, -1);
+		vg_vu_reader_fini(&vu->reader);
+		close(vu->sock);
+	}
+	free(vu->parked);
 	vg_vu_mem_fini(&vu->mem);
 	vg_vu_inflight_free(vu);
 	free(vu);
@@ -650,25 +833,39 @@ static const struct vg_sandbox_call calls[] = {
 
 const struct vg_sandbox_needs vg_vu_needs = { .calls = calls };
 
-void vg_vu_show(struct vg_vu *vu, struct vg_record_map *map)
+struct show_call {
+	struct vg_call call;
+	struct vg_vu *vu;
+	struct vg_ctx *ctx;
+	struct vg_record_map *map;
+};
+
+static void show_called(struct vg_call *call)
 {
-	const struct vg_dev *dev = vu->dev;
+	struct show_call *c = container_of(call, struct show_call, call);
+
+	vg_vu_rings_show(c->vu, c->ctx, c->map);
+	free(c);
+}
+
+void vg_vu_show(struct vg_vu *vu, struct vg_record_map *map, struct vg_wait *w)
+{
+	struct vg_dev *dev = vu->dev;
 	struct vg_record_state s = { .status = dev->status, .features = dev->driver_features };
 
 	vg_record_offered(map, vg_dev_offered(dev));
 	vg_record_write(map, &s);
-	for (unsigned q = 0; q < dev->n_queues; q++) {
-		struct vg_record_live *live = vg_record_live(map, q);
-		struct vg_vq *vq = dev->queue[q].vq;
+	for (unsigned i = 0; i < dev->n_ctx; i++) {
+		struct show_call *c = calloc(1, sizeof(*c));
 
-		live->size = dev->queue[q].size;
-		live->running = vq != NULL;
-		live->packed = vg_dev_has(dev, VG_F_RING_PACKED);
-		live->kicks = vu->ring[q].kicks;
-		live->inflight = vq ? vg_vq_inflight(vq) : 0;
-		if (vq)
-			live->stats = *vg_vq_stats(vq);
+		if (!c)
+			continue; /* it shows what it showed before */
+		*c = (struct show_call){
+			.call.fn = show_called, .vu = vu, .ctx = &dev->ctx[i], .map = map
+		};
+		vg_ctx_call(&dev->ctx[i], &c->call);
 	}
+	vg_dev_sync(dev, w);
 }
 
 void vg_vu_serve(struct vg_vu *vu, int sock)
@@ -684,31 +881,77 @@ void vg_vu_serve(struct vg_vu *vu, int sock)
 	vg_loop_watch(vu->dev->loop, &vu->watch, sock);
 }
 
-void vg_vu_drop(struct vg_vu *vu)
+/* ---- leaving ------------------------------------------------------------ */
+
+static void call_leavers(struct vg_vu *vu)
 {
-	if (vu->sock < 0)
-		return;
-	vg_loop_unwatch(&vu->watch);
-	vg_loop_timer_stop(&vu->more);
-	/* Kept until the rings have stopped: serve() must find itself busy, no other socket. */
-	vu->busy = true;
-	vg_vu_rings_stop(vu);
-	vg_dev_set_status(vu->dev, 0);
-	vg_vu_rings_forget(vu);
+	struct vg_wait *w = vu->leavers;
+
+	vu->leavers = NULL;
+	vu->leaving = vu->quiet; /* one that became quiet stays so */
+	while (w) {
+		struct vg_wait *next = w->next;
+
+		w->done(w);
+		w = next;
+	}
+}
+
+/* No context holds anything of the front-end's any more. */
+static void parted(struct vg_wait *w)
+{
+	struct vg_vu *vu = container_of(w, struct vg_vu, parted);
+
 	vg_vu_back_set(vu, -1);
 	vg_vu_inflight_drop(vu);
 	vg_vu_mem_clear(&vu->mem);
-	memset(vu->parked, 0, sizeof(vu->parked));
+	forget_parked(vu);
 	vg_vu_reader_fini(&vu->reader);
 	close(vu->sock);
 	vu->sock = -1;
-	vu->busy = false;
+	call_leavers(vu);
 }
 
-void vg_vu_quiesce(struct vg_vu *vu)
+static void all_stopped(struct vg_vu *vu)
 {
+	if (vu->quiet) {
+		call_leavers(vu);
+		return;
+	}
+	reset_now(vu);
+	vg_vu_rings_forget(vu);
+	vg_dev_sync(vu->dev, &vu->parted);
+}
+
+static void leave_now(struct vg_vu *vu)
+{
+	vg_vu_rings_stop(vu, VG_VU_ALL, all_stopped);
+}
+
+static void leave(struct vg_vu *vu, struct vg_wait *w)
+{
+	bool first = !vu->leaving;
+
+	w->next = vu->leavers;
+	vu->leavers = w;
+	vu->leaving = true;
 	vg_loop_unwatch(&vu->watch);
 	vg_loop_timer_stop(&vu->more);
-	vu->busy = true;
-	vg_vu_rings_stop(vu);
+	if (first && !vu->pending)
+		leave_now(vu);
+}
+
+void vg_vu_drop(struct vg_vu *vu, struct vg_wait *w)
+{
+	if (vu->sock < 0)
+		w->done(w);
+	else
+		leave(vu, w);
+}
+
+void vg_vu_quiesce(struct vg_vu *vu, struct vg_wait *w)
+{
+	if (!vu->leaving)
+		vu->quiet = true;
+	leave(vu, w);
 }

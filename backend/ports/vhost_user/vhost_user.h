@@ -24,6 +24,7 @@ struct vg_vu_options {
 	bool in_band;	       /* offer in-band notifications: slow, for simulations */
 	bool no_packed;	       /* do not offer the packed ring */
 	struct vg_vu_xen *xen; /* offer XEN_MMAP; NULL: do not. Stays the caller's. */
+	size_t bounce_bytes;   /* bounce memory; 0: what limits.h allows */
 };
 
 /* What the port tells its owner. Called from a turn of the loop. */
@@ -43,21 +44,24 @@ struct vg_vu_events {
 int vg_vu_new(struct vg_dev *dev, const struct vg_vu_options *options,
 	      const struct vg_vu_events *events, struct vg_vu **out, struct vg_err *err);
 
-/** vg_vu_free - drop the front-end, free all */
+/** vg_vu_free - free all; the front-end was dropped, or the port is quiet; no thread runs */
 void vg_vu_free(struct vg_vu *vu);
 
 /** vg_vu_serve - a front-end is there; @sock is the port's from now on. There was none before. */
 void vg_vu_serve(struct vg_vu *vu, int sock);
 
-/** vg_vu_drop - hang up, reset the device, forget all memory; idempotent; does not call gone() */
-void vg_vu_drop(struct vg_vu *vu);
+/**
+ * vg_vu_drop - hang up, reset the device, forget all memory; idempotent; does not call gone()
+ * @w: done() is called when that is so; perhaps before this returns
+ */
+void vg_vu_drop(struct vg_vu *vu, struct vg_wait *w);
 
-/** vg_vu_quiesce - finish what is in flight, and leave the rest to a successor */
-void vg_vu_quiesce(struct vg_vu *vu);
+/** vg_vu_quiesce - finish what is in flight, leave the rest to a successor, call @w->done */
+void vg_vu_quiesce(struct vg_vu *vu, struct vg_wait *w);
 
-/** vg_vu_show - what `vgrant list` shows, to @rec */
+/** vg_vu_show - what `vgrant list` shows, to @rec; then call @w->done */
 struct vg_record_map;
-void vg_vu_show(struct vg_vu *vu, struct vg_record_map *rec);
+void vg_vu_show(struct vg_vu *vu, struct vg_record_map *rec, struct vg_wait *w);
 
 /**
  * vg_vu_xen_open - handles for memory of Xen guests; to be called with privileges

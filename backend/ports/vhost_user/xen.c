@@ -72,7 +72,7 @@ int vg_vu_xen_open(struct vg_vu_xen **out, struct vg_err *err)
 
 	if (!xen)
 		return vg_fail(err, -ENOMEM, "out of memory");
-	ret = vg_grant_mem_init(&xen->grants, 0);
+	ret = vg_grant_mem_init(&xen->grants, 0, NULL, NULL);
 	if (ret < 0) {
 		free(xen);
 		return vg_fail(err, ret,

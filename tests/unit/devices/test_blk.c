@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "tests/driver/devhelp.h"
 #include "tests/driver/testport.h"
 
 #define IMAGE	 "disk.img"
@@ -205,7 +206,7 @@ static void roundtrip(enum tp_manner manner, uint64_t features)
 			 0);
 	assert_memory_equal(in, b.virt, 60 * 512);
 	drv_free(&tp.flat.mem, &b);
-	assert_int_equal(tp.dev.stats->errors, 0);
+	assert_int_equal(dh_stats(&tp.dev).errors, 0);
 	tp_close(&tp);
 }
 
@@ -256,9 +257,9 @@ static void test_batches(void **state)
 		}
 		/* Indirect tables or not, 30 requests are taken with one copy of headers and one of
 		 * data. (How many copies bring the answers back is up to the disk's timing.) */
-		before = tp.copy_mem.stats.copies;
+		before = tp.view[0].mem.stats.copies;
 		tp_kick(&tp, q);
-		assert_true(tp.copy_mem.stats.copies - before <= 2);
+		assert_true(tp.view[0].mem.stats.copies - before <= 2);
 	}
 	for (unsigned q = 0; q < QUEUES; q++) {
 		for (unsigned i = 0; i < N; i++) {
@@ -706,7 +707,7 @@ static void test_hostile_double_fetch(void **state)
 		assert_int_equal(drv_blk_read(&blk, 32, back, 8192), 0);
 		assert_memory_equal(back, data, 8192);
 		drv_free(&tp.flat.mem, &b);
-		assert_int_equal(tp.dev.stats->errors, 0);
+		assert_int_equal(dh_stats(&tp.dev).errors, 0);
 		tp_close(&tp);
 	}
 }
@@ -769,7 +770,7 @@ static void test_io_errors(void **state)
 	swap_image(IMAGE, O_WRONLY);
 	assert_int_equal(drv_blk_read(&blk, 0, back, sizeof(back)), -EIO);
 	assert_int_equal(drv_blk_write(&blk, 8, data, sizeof(data)), 0);
-	assert_true(tp.dev.stats->errors >= 3);
+	assert_true(dh_stats(&tp.dev).errors >= 3);
 	assert_false(tp.dev.status & VG_STATUS_NEEDS_RESET);
 	tp_close(&tp);
 }
@@ -849,7 +850,7 @@ static void zeroes(const char *spec, bool unmap)
 	assert_int_equal(drv_blk_read(&blk, SECTORS - 16, back, sizeof(back)), 0);
 	assert_memory_equal(back, zero, 7 * 512);
 	assert_memory_equal(back + 7 * 512, before + 7 * 512, 512);
-	assert_int_equal(tp.dev.stats->errors, 0);
+	assert_int_equal(dh_stats(&tp.dev).errors, 0);
 	tp_close(&tp);
 }
 
@@ -937,7 +938,7 @@ static void test_buffers_anywhere(void **state)
 			assert_memory_equal((uint8_t *)b.virt + at[i], back, 8 * (4096 + 128));
 		}
 		drv_free(&tp.flat.mem, &b);
-		assert_int_equal(tp.dev.stats->errors, 0);
+		assert_int_equal(dh_stats(&tp.dev).errors, 0);
 		tp_close(&tp);
 	}
 }
@@ -1099,7 +1100,7 @@ static void test_large_blocks(void **state)
 	assert_int_equal(drv_blk_read(&blk, 1151, back, 1024), 0);
 	assert_memory_equal(back + 512, whole + 65536 - 512, 512);
 	assert_int_equal(back[0], 0);
-	assert_int_equal(tp.dev.stats->errors, 0);
+	assert_int_equal(dh_stats(&tp.dev).errors, 0);
 	tp_close(&tp);
 	/* What direct I/O cannot write at the end goes by way of the page cache. */
 	assert_true(script("truncate -s 1049088 mnt/disk.img", NULL, 0));
@@ -1145,7 +1146,7 @@ static void test_device_discard(void **state)
 		assert_true(allocated("back.img") < 1 << 20);
 		assert_int_equal(drv_blk_write_zeroes(&blk, 0, 128, true), 0);
 		assert_int_equal(drv_blk_write_zeroes(&blk, 1, 3, false), 0);
-		assert_int_equal(tp.dev.stats->errors, 0);
+		assert_int_equal(dh_stats(&tp.dev).errors, 0);
 		tp_close(&tp);
 	}
 }

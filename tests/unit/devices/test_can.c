@@ -5,6 +5,7 @@
  * What a guest does on purpose to break things is in test_can_hostile.c.
  */
 #include "backend/base/container.h"
+#include "tests/driver/devhelp.h"
 #include "tests/rigs/can_rig.h"
 
 #define F(bit) VG_FEATURE(bit)
@@ -17,10 +18,10 @@ static uint32_t try_features(struct tp *tp, uint64_t device)
 {
 	uint32_t status = VG_STATUS_ACKNOWLEDGE | VG_STATUS_DRIVER;
 
-	vg_dev_set_status(&tp->dev, 0);
-	vg_dev_set_status(&tp->dev, status);
+	dh_status(&tp->dev, 0);
+	dh_status(&tp->dev, status);
 	vg_dev_set_features(&tp->dev, F(VG_F_VERSION_1) | device);
-	return vg_dev_set_status(&tp->dev, status | VG_STATUS_FEATURES_OK) & VG_STATUS_FEATURES_OK;
+	return dh_status(&tp->dev, status | VG_STATUS_FEATURES_OK) & VG_STATUS_FEATURES_OK;
 }
 
 static void test_features(void **state)
@@ -144,7 +145,7 @@ static void transmit(enum tp_manner manner, uint64_t want)
 		check_sent(&cr, &f, 0x55 | (i & 1 ? CAN_EFF_FLAG : 0), true);
 		assert_true(cr.bus->out[cr.bus->out_n - 1].f.flags & CANFD_BRS);
 	}
-	assert_int_equal(cr.tp.dev.stats->errors, 0);
+	assert_int_equal(dh_stats(&cr.tp.dev).errors, 0);
 	assert_int_equal(cr.tp.dev.status & VG_STATUS_NEEDS_RESET, 0);
 	cr_close(&cr);
 }
@@ -760,7 +761,7 @@ static void test_trace(void **state)
 /* A worker that died is followed by one that knows whether the controller was started. */
 static void test_successor_knows_the_state(void **state)
 {
-	uint8_t saved[VG_DEV_SAVED];
+	uint8_t saved[2];
 	struct cr_frame f = cr_frame(0, 1, 8);
 	uint64_t features;
 	struct cr cr;
@@ -768,13 +769,14 @@ static void test_successor_knows_the_state(void **state)
 	(void)state;
 	cr_up(&cr, TP_COPY, "can,interface=c0", TP_ALL);
 	features = cr.tp.dev.features;
+	assert_int_equal(cr.tp.dev.saved_size, sizeof(saved));
 	memcpy(saved, cr.tp.dev.saved, sizeof(saved));
 	cr_close(&cr);
 	cr_open(&cr, TP_COPY, "can,interface=c0");
 	vg_dev_resume(&cr.tp.dev,
 		      VG_STATUS_ACKNOWLEDGE | VG_STATUS_DRIVER | VG_STATUS_FEATURES_OK |
 			      VG_STATUS_DRIVER_OK,
-		      features, 3, saved);
+		      features, 3, saved, sizeof(saved));
 	for (unsigned q = 0; q < CAN_QUEUES; q++) {
 		struct drv_vring_config cfg = { .size = 64,
 						.packed = true,
@@ -804,7 +806,7 @@ static void stop_and_go_on(struct cr *cr, unsigned q)
 	struct drv_vring *vr = &cr->tp.vr[q];
 	struct vg_vq_state at;
 
-	vg_dev_reset_queue(&cr->tp.dev, q, &at);
+	dh_reset_queue(&cr->tp.dev, q, &at);
 	assert_int_equal(vg_dev_set_queue(&cr->tp.dev, q, vr->cfg.size, vr->desc_mem.addr,
 					  vr->driver_mem.addr, vr->device_mem.addr, &at, NULL),
 			 0);

@@ -6,6 +6,7 @@
  * what it makes us hold is bounded. Broken rings are in test_hostile_rings.c.
  */
 #include "backend/base/container.h"
+#include "tests/driver/devhelp.h"
 #include "tests/rigs/can_rig.h"
 
 #define F(bit) VG_FEATURE(bit)
@@ -26,7 +27,7 @@ static void assert_faulted(struct cr *cr)
 {
 	tp_settle(&cr->tp);
 	assert_true(cr->tp.dev.status & VG_STATUS_NEEDS_RESET);
-	assert_int_equal(cr->tp.dev.stats->faults, 1);
+	assert_int_equal(dh_stats(&cr->tp.dev).faults, 1);
 	tp_reset(&cr->tp);
 	cr_begin(cr, cr->want, 64);
 	cr_post(cr, 8);
@@ -430,7 +431,7 @@ static void test_queue_reset_with_frames_in_flight(void **state)
 	cr.bus->silent = true;
 	cr_add(&cr, &f);
 	tp_kick(&cr.tp, CAN_TXQ);
-	vg_dev_reset_queue(&cr.tp.dev, CAN_TXQ, &at);
+	dh_reset_queue(&cr.tp.dev, CAN_TXQ, &at);
 	fake_confirm(cr.bus, 0);
 	fake_put(cr.bus, &item);
 	fake_change(cr.bus, CAN_LINK_DOWN, CAN_ACTIVE);
@@ -438,8 +439,8 @@ static void test_queue_reset_with_frames_in_flight(void **state)
 	tp_settle(&cr.tp);
 	assert_non_null(cr_get(&cr, CAN_RXQ));
 	assert_int_equal(cr_control(&cr, CAN_MSG_STOP), CAN_RESULT_OK);
-	vg_dev_reset_queue(&cr.tp.dev, CAN_RXQ, &at);
-	vg_dev_reset_queue(&cr.tp.dev, CAN_CONTROLQ, &at);
+	dh_reset_queue(&cr.tp.dev, CAN_RXQ, &at);
+	dh_reset_queue(&cr.tp.dev, CAN_CONTROLQ, &at);
 	fake_put(cr.bus, &item);
 	tp_settle(&cr.tp);
 	cr_close(&cr);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tests/driver/devhelp.h"
 #include "tests/driver/testport.h"
 
 static const uint64_t split = TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED);
@@ -44,7 +45,7 @@ static void fills(enum tp_manner manner, uint64_t features)
 	assert_int_equal(ask(&tp, &b, 8192).len, 4096);
 	for (int i = 0; i < 100; i++) /* around the ring */
 		assert_int_equal(ask(&tp, &b, 32).len, 32);
-	assert_int_equal(tp.dev.stats->requests, 102);
+	assert_int_equal(dh_stats(&tp.dev).requests, 102);
 	drv_free(&tp.flat.mem, &b);
 	tp_close(&tp);
 }

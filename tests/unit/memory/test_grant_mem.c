@@ -62,7 +62,7 @@ static int open_mem(void **state)
 	static const struct fx_fault none;
 
 	(void)state;
-	assert_int_equal(vg_grant_mem_init(&gm, domid), 0);
+	assert_int_equal(vg_grant_mem_init(&gm, domid, NULL, NULL), 0);
 	vg_batch_init(&batch, &gm.mem);
 	fx_inject(world, 0, FX_OP_COPY, &none);
 	fx_inject(world, 0, FX_OP_MAP, &none);

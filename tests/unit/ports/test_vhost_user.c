@@ -370,6 +370,135 @@ static void a_new_table_under_running_rings(void **state)
 	close(fds[1]);
 }
 
+/* ---- threads ------------------------------------------------------------ */
+
+enum { LOAD_QUEUES = 4, LOAD_DEPTH = 4 };
+
+/* Requests out on each queue; what @op does to the device meanwhile, they come back. */
+static void with_requests_out(void (*op)(unsigned round))
+{
+	static struct drv_blk_req req[LOAD_QUEUES][LOAD_DEPTH];
+	struct drv_buf buf;
+	struct drv_used used;
+
+	assert_int_equal(
+		drv_alloc(&r.f.flat.mem, LOAD_QUEUES * LOAD_DEPTH * 4096, 4096, true, &buf), 0);
+	for (unsigned round = 0; round < 12; round++) {
+		bool read = round & 1;
+
+		memset(buf.virt, read ? 0 : (int)round + 1, buf.len);
+		for (unsigned q = 0; q < LOAD_QUEUES; q++) {
+			struct drv_blk *blk = &r.f.queue[q].blk;
+
+			for (unsigned i = 0; i < LOAD_DEPTH; i++) {
+				unsigned at = q * LOAD_DEPTH + i;
+
+				req[q][i] = (struct drv_blk_req){
+					.type = read ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT,
+					.sector = at * 8,
+					.dev_writes = read,
+					.seg = { { buf.addr + at * 4096, 4096 } },
+					.segs = 1,
+				};
+				assert_int_equal(drv_blk_submit(blk, &req[q][i]), 0);
+			}
+			blk->kick(blk->ctx);
+		}
+		op(round);
+		for (unsigned q = 0; q < LOAD_QUEUES; q++) {
+			struct drv_blk *blk = &r.f.queue[q].blk;
+
+			for (unsigned i = 0; i < LOAD_DEPTH; i++) {
+				assert_int_equal(blk->wait(blk->ctx, &used), 0);
+				assert_int_equal(drv_blk_finish(blk, &used)->result, 0);
+			}
+		}
+		for (size_t i = 0; read && i < buf.len; i++)
+			assert_int_equal(((uint8_t *)buf.virt)[i], round);
+	}
+	drv_free(&r.f.flat.mem, &buf);
+}
+
+static void stop_a_queue(unsigned round)
+{
+	uint32_t base, q = round % LOAD_QUEUES;
+
+	assert_int_equal(vuf_get_base(&r.f, q, &base), 0);
+	assert_int_equal(vuf_queue_tell(&r.f, q, base), 0);
+	/* What came before the kick descriptor was there. */
+	r.f.queue[q].blk.kick(r.f.queue[q].blk.ctx);
+}
+
+static void another_table(unsigned round)
+{
+	(void)round;
+	assert_int_equal(vuf_share(&r.f), 0);
+}
+
+static void ask_how_it_is(unsigned round)
+{
+	struct vg_record_shape shape;
+	struct vg_record_map map;
+	struct dh_wait w = DH_WAIT;
+	struct vg_err err;
+	int fd = -1;
+
+	(void)round;
+	vg_record_shape_of(&r.dev, &shape);
+	assert_int_equal(vg_record_make_memfd(&shape, "blk", &fd, &err), 0);
+	assert_int_equal(vg_record_open(fd, &shape, &map), 0);
+	vg_vu_show(r.vu, &map, &w.w);
+	dh_await(r.loop, &w);
+	for (unsigned q = 0; q < LOAD_QUEUES; q++) {
+		assert_true(vg_record_live(&map, q)->running);
+		assert_int_equal(vg_record_live(&map, q)->size, 16);
+	}
+	vg_record_close(&map);
+	close(fd);
+}
+
+/* Each queue in a thread of its own, while the front-end stops queues, shares memory anew, goes and
+ * comes back. */
+static void queues_with_threads(void **state)
+{
+	(void)state;
+	for (unsigned life = 0; life < 4; life++) {
+		if (life & 1)
+			r.f.features |= VUF_F_EVENT | VUF_F_PACKED;
+		rig_start(&r, 16);
+		for (unsigned q = 1; q < LOAD_QUEUES; q++) {
+			assert_int_equal(vuf_queue_init(&r.f, q, 16), 0);
+			assert_int_equal(vuf_queue_tell(&r.f, q, 0), 0);
+		}
+		with_requests_out(stop_a_queue);
+		with_requests_out(another_table);
+		with_requests_out(ask_how_it_is);
+		rig_disconnect(&r);
+		assert_int_equal(r.gone, (int)life + 1);
+		rig_connect(&r, RIG_GUEST, RIG_USER);
+	}
+}
+
+static int begin_threads(void **state)
+{
+	(void)state;
+	rig_open(&r, "blk,queues=4,threads=4,queue-size=64,serial=rig", NULL);
+	rig_connect(&r, RIG_GUEST, RIG_USER);
+	return 0;
+}
+
+static void threads_need_eventfds(void **state)
+{
+	const struct vg_vu_events events = { rig_gone, &r };
+	const struct vg_vu_options options = { .in_band = true };
+	struct vg_err err = { "" };
+	struct vg_vu *vu;
+
+	(void)state;
+	assert_int_equal(vg_vu_new(&r.dev, &options, &events, &vu, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "in-band"));
+}
+
 /* ---- OpenVMM ------------------------------------------------------------ */
 
 /* It sends SET_MEM_TABLE once, and "user" addresses that are guest addresses plus 1 << 52: no address
@@ -860,6 +989,8 @@ int main(void)
 		T(in_band_notifications),
 		T(in_band_needs_its_companions),
 		T(front_ends_come_and_go),
+		cmocka_unit_test_setup_teardown(queues_with_threads, begin_threads, close_rig),
+		cmocka_unit_test_setup_teardown(threads_need_eventfds, begin_threads, close_rig),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

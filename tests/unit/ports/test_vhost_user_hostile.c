@@ -48,7 +48,7 @@ static void every_request_in_every_wrong_size(void **state)
 			for (unsigned i = 0; i < COUNT(sizes) * 2; i++) {
 				if (r.f.mem)
 					vuf_fini(&r.f);
-				vg_vu_drop(r.vu);
+				rig_drop(&r);
 				for (unsigned turns = 0; turns < 2; turns++)
 					vg_loop_turn(r.loop, false);
 				rig_connect(&r, RIG_GUEST, RIG_USER);

@@ -76,7 +76,7 @@ static int open_xen(void **state)
 
 	(void)state;
 	memset(&xen, 0, sizeof(xen));
-	assert_int_equal(vg_grant_mem_init(&xen.grants, 0), 0);
+	assert_int_equal(vg_grant_mem_init(&xen.grants, 0, NULL, NULL), 0);
 	xen.foreign = &foreign_ops;
 	foreign_maps = foreign_unmaps = 0;
 	rig_open(&r, RIG_BLK, &options);
@@ -86,12 +86,7 @@ static int open_xen(void **state)
 static int close_xen(void **state)
 {
 	(void)state;
-	if (r.f.mem)
-		vuf_fini(&r.f);
-	vg_vu_free(r.vu);
-	r.dev.ops->close(&r.dev);
-	vg_loop_free(r.loop);
-	unlink(r.image);
+	rig_close(&r);
 	vg_grant_mem_close(&xen.grants);
 	assert_int_equal(foreign_maps, foreign_unmaps);
 	assert_int_equal(fx_grants_in_use(world, domid), 0);

@@ -18,6 +18,7 @@
 
 #include "backend/base/container.h"
 #include "backend/ports/grant/virtio_msg.h"
+#include "tests/driver/devhelp.h"
 #include "tests/driver/testport.h"
 
 #define TARGET "blk,target=dev.img"
@@ -46,26 +47,25 @@ static void test_status(void **state)
 	(void)state;
 	tp_open(&tp, TP_COPY, TARGET);
 	/* DRIVER_OK without FEATURES_OK is not set; NEEDS_RESET is not the driver's to set. */
-	assert_int_equal(vg_dev_set_status(dev, ACK | DRV | RUN | VG_STATUS_NEEDS_RESET),
-			 ACK | DRV);
+	assert_int_equal(dh_status(dev, ACK | DRV | RUN | VG_STATUS_NEEDS_RESET), ACK | DRV);
 	/* FEATURES_OK without VERSION_1 is refused, and with what was not offered. */
 	vg_dev_set_features(dev, 0);
-	assert_int_equal(vg_dev_set_status(dev, ACK | DRV | OK), ACK | DRV);
+	assert_int_equal(dh_status(dev, ACK | DRV | OK), ACK | DRV);
 	vg_dev_set_features(dev, VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(VIRTIO_BLK_F_RO));
-	assert_int_equal(vg_dev_set_status(dev, ACK | DRV | OK), ACK | DRV);
+	assert_int_equal(dh_status(dev, ACK | DRV | OK), ACK | DRV);
 	vg_dev_set_features(dev, VG_FEATURE(VG_F_VERSION_1));
-	assert_int_equal(vg_dev_set_status(dev, ACK | DRV | OK), ACK | DRV | OK);
+	assert_int_equal(dh_status(dev, ACK | DRV | OK), ACK | DRV | OK);
 	/* Final now. */
 	vg_dev_set_features(dev, VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(VG_F_RING_PACKED));
 	assert_false(vg_dev_has(dev, VG_F_RING_PACKED));
 	/* Bits cannot be taken back one by one. */
-	assert_int_equal(vg_dev_set_status(dev, ACK), ACK | DRV | OK);
-	assert_int_equal(vg_dev_set_status(dev, ACK | DRV | OK | RUN), ACK | DRV | OK | RUN);
+	assert_int_equal(dh_status(dev, ACK), ACK | DRV | OK);
+	assert_int_equal(dh_status(dev, ACK | DRV | OK | RUN), ACK | DRV | OK | RUN);
 	assert_true(dev->started);
-	assert_int_equal(vg_dev_set_status(dev, 0), 0);
-	assert_int_equal(vg_dev_set_status(dev, 0), 0); /* idempotent */
+	assert_int_equal(dh_status(dev, 0), 0);
+	assert_int_equal(dh_status(dev, 0), 0); /* idempotent */
 	assert_false(dev->started);
-	assert_int_equal(dev->stats->resets, 1);
+	assert_int_equal(dh_stats(dev).resets, 1);
 	tp_close(&tp);
 }
 
@@ -89,7 +89,7 @@ static void test_queues(void **state)
 			 -EBUSY);
 	assert_int_equal(vg_dev_set_queue(dev, 2, 16, TP_BASE, TP_BASE, TP_BASE, NULL, NULL),
 			 -EINVAL);
-	vg_dev_reset_queue(dev, 0, &where);
+	dh_reset_queue(dev, 0, &where);
 	assert_null(vg_dev_vq(dev, 0));
 	assert_non_null(vg_dev_vq(dev, 1));
 	assert_int_equal(vg_dev_set_queue(dev, 0, 15, TP_BASE, TP_BASE, TP_BASE, NULL, NULL),
@@ -98,8 +98,8 @@ static void test_queues(void **state)
 			 -EINVAL);
 	assert_int_equal(vg_dev_set_queue(dev, 0, 0, TP_BASE, TP_BASE, TP_BASE, NULL, NULL),
 			 -EINVAL);
-	vg_dev_reset_queue(dev, 0, NULL); /* not set: no harm */
-	vg_dev_reset_queue(dev, 99, NULL);
+	dh_reset_queue(dev, 0, NULL); /* not set: no harm */
+	dh_reset_queue(dev, 99, NULL);
 	/* After a queue reset it runs again at once: the other has never stopped. */
 	assert_int_equal(vg_dev_set_queue(dev, 0, 16, tp.vr[0].desc_mem.addr,
 					  tp.vr[0].driver_mem.addr, tp.vr[0].device_mem.addr, NULL,
@@ -123,7 +123,7 @@ static void test_ring_not_there(void **state)
 	tp_open(&tp, TP_COPY, TARGET);
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		tp_start(&tp, TP_ALL, 16);
-		vg_dev_reset_queue(dev, 0, NULL);
+		dh_reset_queue(dev, 0, NULL);
 		assert_int_equal(vg_dev_set_queue(dev, 0, 16, bad[i], tp.vr[0].driver_mem.addr,
 						  tp.vr[0].device_mem.addr, NULL, NULL),
 				 0);
@@ -131,7 +131,7 @@ static void test_ring_not_there(void **state)
 		assert_null(vg_dev_vq(dev, 0));
 		tp_reset(&tp);
 	}
-	assert_int_equal(dev->stats->faults, 4);
+	assert_int_equal(dh_stats(dev).faults, 4);
 	tp_close(&tp);
 }
 

@@ -175,6 +175,18 @@ static void setup(struct rig *r, const char *spec)
 	tell(r, &m, -1);
 }
 
+/** recorded - it has opened, and gets its record: from then on it listens */
+static void recorded(struct rig *r)
+{
+	struct vg_ipc m = { .type = VG_IPC_RECORD };
+	struct vg_err err;
+
+	m.opened = hears(r, VG_IPC_OPENED)->opened;
+	assert_int_equal(m.opened.virtio_id, 63);
+	assert_int_equal(vg_record_make_memfd(&m.opened.shape, "toy", &r->record, &err), 0);
+	tell(r, &m, r->record);
+}
+
 static const struct vg_ipc *set(struct rig *r, const char *key, const char *value)
 {
 	struct vg_ipc m = { .type = VG_IPC_SET };
@@ -214,15 +226,10 @@ static void set_and_described(void **state)
 {
 	struct rig *r = *state;
 	struct vg_ipc m = { .type = VG_IPC_DESCRIBE };
-	struct vg_ipc record = { .type = VG_IPC_RECORD };
 	struct vg_record_view view;
-	struct vg_err err;
 
 	setup(r, "toy");
-	record.opened = hears(r, VG_IPC_OPENED)->opened;
-	assert_int_equal(record.opened.virtio_id, 63);
-	assert_int_equal(vg_record_make_memfd(&record.opened.shape, "toy", &r->record, &err), 0);
-	tell(r, &record, r->record);
+	recorded(r);
 	tell(r, &m, -1);
 	assert_string_equal(hears(r, VG_IPC_DESCRIPTION)->text, "value=none");
 	assert_int_equal(set(r, "value", "7")->error, 0);
@@ -261,7 +268,7 @@ static void front_ends_come_and_go(void **state)
 
 	memcpy(un.sun_path, r->path, sizeof(un.sun_path));
 	setup(r, "toy");
-	hears(r, VG_IPC_OPENED);
+	recorded(r);
 	for (unsigned i = 0; i < 3; i++) {
 		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* context.c - see context.h */
+#include "backend/virtio/context.h"
+
+#include <signal.h>
+
+#include "backend/base/container.h"
+
+static void call(struct vg_post *p)
+{
+	struct vg_call *c = container_of(p, struct vg_call, post);
+
+	c->fn(c);
+}
+
+void vg_ctx_call(struct vg_ctx *ctx, struct vg_call *c)
+{
+	if (ctx->index == 0) {
+		c->fn(c);
+		return;
+	}
+	c->post.run = call;
+	vg_loop_post(ctx->loop, &c->post);
+}
+
+static void *turn(void *arg)
+{
+	struct vg_ctx *ctx = arg;
+
+	vg_loop_run(ctx->loop);
+	return NULL;
+}
+
+int vg_ctx_start(struct vg_ctx *ctx)
+{
+	sigset_t all, before;
+	int ret;
+
+	/* Signals are the main thread's; those that a fault raises come to whom it happens anyway. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	ret = pthread_create(&ctx->thread, NULL, turn, ctx);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	ctx->has_thread = ret == 0;
+	return -ret;
+}
+
+static void end(struct vg_post *p)
+{
+	vg_loop_stop(container_of(p, struct vg_ctx, end)->loop);
+}
+
+void vg_ctx_end(struct vg_ctx *ctx)
+{
+	if (!ctx->has_thread)
+		return;
+	ctx->end.run = end;
+	vg_loop_post(ctx->loop, &ctx->end);
+	pthread_join(ctx->thread, NULL);
+	ctx->has_thread = false;
+}

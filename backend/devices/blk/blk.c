@@ -121,6 +121,13 @@ static void make_config(struct blk *blk, unsigned queues, uint32_t queue_size)
 	c->write_zeroes_may_unmap = l->zeroes_unmap;
 }
 
+static uint32_t chain_max(uint32_t queue_size)
+{
+	if (queue_size > VG_CHAIN_MAX)
+		return VG_CHAIN_MAX;
+	return queue_size > SEG_MAX + 2 ? queue_size : SEG_MAX + 2;
+}
+
 /* What is in the image is looked at here for the first time. */
 static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
@@ -143,7 +150,7 @@ static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct 
 	/* 2.7.5.3.1 bounds a chain by the ring; drivers go by seg_max, through indirect tables, also on a
 	 * ring that came out smaller. */
 	for (unsigned q = 0; q < queues; q++)
-		dev->queue[q].chain_max = size > SEG_MAX + 2 ? size : SEG_MAX + 2;
+		dev->queue[q].chain_max = chain_max(size);
 	dev->config_size = CONFIG_SIZE;
 	dev->device_features = VG_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
 			       VG_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |

@@ -221,16 +221,15 @@ static void process(struct blk_queue *bq)
 		vg_vq_quiet(vg_dev_vq(bq->dev, bq->q));
 		while ((n = vg_dev_pop(bq->dev, bq->q, chains, BATCH)) > 0) {
 			taken = take(bq, chains, n);
+			all += taken;
+			if (taken == n)
+				continue;
 			while (n > taken)
 				vg_vq_unpop(vg_dev_vq(bq->dev, bq->q), chains[--n]);
-			all += n;
-			if (taken < n || n == 0) {
-				bq->starved = true;
-				if (taken < n)
-					vg_bounce_wait(vg_dev_mem(bq->dev, bq->q),
-						       vg_dev_loop(bq->dev, bq->q), &bq->waiter);
-				return;
-			}
+			bq->starved = true;
+			vg_bounce_wait(vg_dev_mem(bq->dev, bq->q), vg_dev_loop(bq->dev, bq->q),
+				       &bq->waiter);
+			return;
 		}
 	} while (rearm(bq, &all));
 }

@@ -531,6 +531,79 @@ static void test_hostile_huge_request(void **state)
 	tp_close(&tp);
 }
 
+/* A queue has all bounce memory out; another, which got none, goes on as soon as there is some. */
+static void test_queues_share_bounce_memory(void **state)
+{
+	enum { LARGE = 16, BYTES = 4 << 20 }; /* more than all bounce memory */
+	static struct drv_blk_req req[LARGE], small;
+	struct drv_blk all, other;
+	struct drv_used u;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	assert_int_equal(truncate(IMAGE, 64 << 20), 0);
+	tp_open(&tp, TP_COPY, TARGET ",queues=2");
+	tp_start(&tp, TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED), 64);
+	tp_blk(&tp, 0, &all);
+	tp_blk(&tp, 1, &other);
+	assert_int_equal(drv_alloc(&tp.flat.mem, BYTES, 4096, true, &b), 0);
+	for (unsigned i = 0; i < LARGE; i++) {
+		req[i] = (struct drv_blk_req){ .type = VIRTIO_BLK_T_IN,
+					       .dev_writes = true,
+					       .segs = 1,
+					       .seg = { { b.addr, BYTES } } };
+		assert_int_equal(drv_blk_submit(&all, &req[i]), 0);
+	}
+	tp_kick(&tp, 0);
+	small = (struct drv_blk_req){
+		.type = VIRTIO_BLK_T_IN, .dev_writes = true, .segs = 1, .seg = { { b.addr, 512 } }
+	};
+	assert_int_equal(drv_blk_submit(&other, &small), 0);
+	tp_kick(&tp, 1);
+	for (unsigned i = 0; i < LARGE; i++) {
+		tp_wait(&tp, 0, &u);
+		assert_int_equal(drv_blk_finish(&all, &u)->result, 0);
+	}
+	tp_wait(&tp, 1, &u);
+	assert_int_equal(drv_blk_finish(&other, &u)->result, 0);
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+}
+
+/* A chain is as long as seg_max allows, through a table, on rings that are smaller, and larger. */
+static void test_rings_of_other_sizes(void **state)
+{
+	static const struct {
+		const char *spec;
+		unsigned ring;
+	} cases[] = { { TARGET, 16 }, { TARGET, 64 }, { TARGET ",queue-size=4096", 4096 } };
+	static uint8_t data[512 * 60];
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * COUNT(cases); i++) {
+		uint64_t want = i & 1 ? TP_ALL : TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED);
+
+		blk_rig(&tp, &blk, TP_COPY, cases[i / 2].spec, want, cases[i / 2].ring);
+		assert_int_equal(drv_alloc(&tp.flat.mem, sizeof(data), 4096, true, &b), 0);
+		fill(b.virt, sizeof(data), i);
+		fill(data, sizeof(data), i);
+		assert_int_equal(request(&blk, VIRTIO_BLK_T_OUT, 8, &b, 512, 60, false,
+					 DRV_ADD_INDIRECT),
+				 0);
+		memset(b.virt, 0, sizeof(data));
+		assert_int_equal(
+			request(&blk, VIRTIO_BLK_T_IN, 8, &b, 512, 60, true, DRV_ADD_INDIRECT), 0);
+		assert_memory_equal(b.virt, data, sizeof(data));
+		assert_false(tp.dev.status & VG_STATUS_NEEDS_RESET);
+		drv_free(&tp.flat.mem, &b);
+		tp_close(&tp);
+	}
+}
+
 static void test_image_shrinks(void **state)
 {
 	struct drv_blk blk;
@@ -1327,6 +1400,8 @@ int main(void)
 		TEST(test_hostile_no_request),
 		TEST(test_hostile_revoked_data),
 		TEST(test_hostile_huge_request),
+		TEST(test_queues_share_bounce_memory),
+		TEST(test_rings_of_other_sizes),
 		TEST(test_hostile_discard),
 		TEST(test_hostile_double_fetch),
 		TEST(test_image_shrinks),

@@ -183,6 +183,35 @@ static void locked_for_good(void **state)
 	becomes(r, g, 2, 5000);
 }
 
+/* A worker dies with news that it owed: its successor has the driver look, at a fault as well. */
+static void owed_news(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	struct drv_vring *vr = &g->dev->queues[0].vr;
+
+	g->dev->timeout_ms = 30000;
+	for (unsigned int faulty = 0; faulty < 2; faulty++) {
+		if (faulty) {
+			vr->avail->ring[vr->published % vr->cfg.size] = 60000;
+			vr->avail->idx = (uint16_t)(vr->published + 1);
+			drv_queue_notify(&g->dev->queues[0]);
+			assert_int_equal(drv_dev_wait_event(g->dev), 0);
+		}
+		g->dev->last_event.hdr.status = 0;
+		kill(worker_of(r), SIGKILL);
+		assert_int_equal(drv_dev_wait_event(g->dev), 0);
+		assert_int_equal(!!(g->dev->last_event.hdr.status & VIRTIO_CONFIG_S_NEEDS_RESET),
+				 faulty);
+		if (!faulty)
+			rig_reads(g, 5);
+	}
+	assert_int_equal(drv_dev_reset(g->dev), 0);
+	rig_up(g, ~0ull, 0);
+	rig_reads(g, 6);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
 /* No descriptors are left, so that no process can be started. */
 static void no_process(void **state)
 {
@@ -523,14 +552,23 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_begin, rig_end)
 	const struct CMUnitTest tests[] = {
-		T(slow_disk),	       T(goes_in_trouble),
-		T(locked_at_start),    T(locked_for_good),
-		T(no_process),	       T(no_record),
-		T(no_ports),	       T(fewer_devices),
-		T(lost_state),	       T(xenstored_refuses),
-		T(xenstored_hangs),    T(orphan),
-		T(malformed_connects), T(edited_configuration),
-		T(long_name),	       T(renamed),
+		T(slow_disk),
+		T(goes_in_trouble),
+		T(locked_at_start),
+		T(locked_for_good),
+		T(owed_news),
+		T(no_process),
+		T(no_record),
+		T(no_ports),
+		T(fewer_devices),
+		T(lost_state),
+		T(xenstored_refuses),
+		T(xenstored_hangs),
+		T(orphan),
+		T(malformed_connects),
+		T(edited_configuration),
+		T(long_name),
+		T(renamed),
 		T(named_by_a_number),
 	};
 

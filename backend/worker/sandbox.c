@@ -32,6 +32,10 @@
  *    have to name an index, which changes when an interface goes and comes back, and says
  *    nothing about what is sent. Who must have that wall gives each guest one end of a vxcan
  *    pair, in a network namespace with nothing else in it.
+ *  - The socket of syslog(3), where the log goes there, is one for datagrams, and sendmsg(2), which a
+ *    vhost-user worker has to pass descriptors with, takes any address in its network namespace, that of
+ *    the host: such a worker that is taken over can send datagrams to services with abstract
+ *    addresses, as any user of the host can.
  */
 #include "backend/worker/sandbox.h"
 
@@ -76,16 +80,16 @@ static const struct vg_sandbox_call common[] = {
 	VG_CALL(write),
 	VG_CALL(readv),
 	VG_CALL(writev),
-	VG_CALL(recvmsg), /* the supervisor */
-	VG_CALL(sendmsg),
+	VG_CALL(recvmsg),  /* the supervisor */
 	VG_CALL(recvfrom), /* trace.c */
-	VG_CALL(sendto),   /* trace.c, syslog(3) */
+	/* send(2): the supervisor, trace.c, syslog(3). Without an address: the kernel takes one for
+	 * a datagram socket that is connected, too, and finds other services by it. */
+	{ SYS_sendto, true, 4, UINT64_MAX, 0 },
 	VG_CALL(close),
 	VG_CALL(fstat),
 	{ SYS_newfstatat, true, 3, 0x1000,
-	  0x1000 }, /* AT_EMPTY_PATH: fstat(3) of glibc before 2.39 */
-	VG_CALL_FCNTL(F_GETFL),
-	VG_CALL_FCNTL(F_SETFL),
+	  0x1000 },		/* AT_EMPTY_PATH: fstat(3) of glibc before 2.39 */
+	VG_CALL_FCNTL(F_GETFL), /* and not to set them: stderr's are everybody's */
 	VG_CALL_FCNTL(F_DUPFD_CLOEXEC),
 	VG_CALL(clock_gettime),
 	VG_CALL(clock_nanosleep),

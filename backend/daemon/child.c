@@ -187,7 +187,8 @@ static void hear_turn(struct vg_child *c)
 {
 	if (!hear(c))
 		vg_loop_defer(c->all->loop, &c->more);
-	if (c->sock >= 0 && c->ops->heard)
+	/* Also of one that has said its last word. */
+	if (c->ops->heard)
 		c->ops->heard(c);
 }
 

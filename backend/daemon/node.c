@@ -460,13 +460,12 @@ static void reaped(struct vg_child *c, int status)
 
 	if (c->all->stopping)
 		return;
-	if (was == VG_NODE_FAILED) {
-		if (n->retrying)
-			vg_node_retry(n);
+	if (was == VG_NODE_FAILED && n->retrying) {
+		vg_node_retry(n);
 		return;
 	}
-	if (was == VG_NODE_CLOSED || was == VG_NODE_IDLE) {
-		/* As it should. */
+	if (was == VG_NODE_FAILED || was == VG_NODE_CLOSED || was == VG_NODE_IDLE) {
+		/* As it should. What it said last may not have been told yet. */
 		vg_node_sync(n);
 		return;
 	}

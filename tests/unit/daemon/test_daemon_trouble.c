@@ -212,6 +212,45 @@ static void owed_news(void **state)
 	assert_int_equal(drv_dev_close(g->dev), 0);
 }
 
+/* what_is() - a word of /proc/PID/stat or cmdline: has @pid become a worker, has it ended? */
+static bool what_is(pid_t pid, const char *file, const char *word)
+{
+	char path[64], text[512] = "";
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	fd = open(path, O_RDONLY);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (fd >= 0)
+		close(fd);
+	for (ssize_t i = 0; i < n; i++)
+		text[i] = text[i] ? text[i] : ' ';
+	return strstr(text, word);
+}
+
+/* A worker says why it fails and ends before the supervisor looks: the guest is told all the same. */
+static void last_words(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_domain(r, 0);
+	pid_t pid = 0;
+
+	rig_nodes(r, 0, "blk,target=/none/such.img");
+	while (!rig_workers(r, &pid, 1) || !what_is(pid, "cmdline", "--worker"))
+		;
+	kill(pid, SIGSTOP);
+	usleep(200000); /* it gets its SETUP */
+	kill(r->daemon, SIGSTOP);
+	kill(pid, SIGCONT);
+	for (int i = 0; i < 500 && !what_is(pid, "stat", ") Z"); i++)
+		usleep(10000);
+	assert_true(what_is(pid, "stat", ") Z"));
+	kill(r->daemon, SIGCONT);
+	becomes(r, g, 6, 5000);
+	assert_listed(r, "/none/such.img does not exist");
+}
+
 /* No descriptors are left, so that no process can be started. */
 static void no_process(void **state)
 {
@@ -552,23 +591,15 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_begin, rig_end)
 	const struct CMUnitTest tests[] = {
-		T(slow_disk),
-		T(goes_in_trouble),
-		T(locked_at_start),
-		T(locked_for_good),
-		T(owed_news),
-		T(no_process),
-		T(no_record),
-		T(no_ports),
-		T(fewer_devices),
-		T(lost_state),
-		T(xenstored_refuses),
-		T(xenstored_hangs),
-		T(orphan),
-		T(malformed_connects),
-		T(edited_configuration),
-		T(long_name),
-		T(renamed),
+		T(slow_disk),	       T(goes_in_trouble),
+		T(locked_at_start),    T(locked_for_good),
+		T(last_words),	       T(owed_news),
+		T(no_process),	       T(no_record),
+		T(no_ports),	       T(fewer_devices),
+		T(lost_state),	       T(xenstored_refuses),
+		T(xenstored_hangs),    T(orphan),
+		T(malformed_connects), T(edited_configuration),
+		T(long_name),	       T(renamed),
 		T(named_by_a_number),
 	};
 

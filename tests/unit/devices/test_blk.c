@@ -577,7 +577,10 @@ static void test_rings_of_other_sizes(void **state)
 	static const struct {
 		const char *spec;
 		unsigned ring;
-	} cases[] = { { TARGET, 16 }, { TARGET, 64 }, { TARGET ",queue-size=4096", 4096 } };
+	} cases[] = { { TARGET, 16 },
+		      { TARGET, 64 },
+		      { TARGET ",queue-size=2", 2 },
+		      { TARGET ",queue-size=4096", 4096 } };
 	static uint8_t data[512 * 60];
 	struct drv_blk blk;
 	struct drv_buf b;

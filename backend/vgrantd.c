@@ -108,6 +108,8 @@ int main(int argc, char **argv)
 		return vg_grant_worker_main(VG_CHILD_SOCK);
 	if (argc == 2 && strcmp(argv[1], "--socket-worker") == 0)
 		return vg_socket_worker_main(VG_CHILD_SOCK, VG_CHILD_EXTRA);
+	/* What whoever started us left open is for no worker. */
+	close_range(VG_CHILD_SOCK, ~0U, CLOSE_RANGE_CLOEXEC);
 	vg_settings_defaults(&settings);
 	ret = parse(argc, argv, &settings, true, &file, &err);
 	if (ret == 0)

@@ -694,6 +694,71 @@ static void bad_configurations(void **state)
 	refused(r, "blk,target=phy:/dev/x", "xl's phy:");
 }
 
+/* descriptors() - what @pid has open beside its standard ones, a line each; Return: how many */
+static unsigned int descriptors(pid_t pid, char text[8192])
+{
+	unsigned int n = 0;
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (int fd = 3; fd < 256; fd++) {
+		char name[64], target[512];
+		ssize_t got;
+
+		snprintf(name, sizeof(name), "/proc/%d/fd/%d", (int)pid, fd);
+		got = readlink(name, target, sizeof(target) - 1);
+		if (got < 0)
+			continue;
+		target[got] = '\0';
+		len += (size_t)snprintf(text + len, 8192 - len, "%s\n", target);
+		assert_true(len < 8192);
+		n++;
+	}
+	return n;
+}
+
+/* own() - fails if @text, what a worker has, holds something that @others has, too */
+static void own(char *text, const char *others)
+{
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		/* Kinds, not objects; and what stands for Xen's devices and its memory. */
+		if (strncmp(line, "anon_inode:", 11) == 0 || strstr(line, "fake-xen") ||
+		    strncmp(line, "/dev/null", 9) == 0)
+			continue;
+		if (strstr(others, line))
+			fail_msg("a worker shares %s", line);
+	}
+}
+
+/* A worker has its image and its end of a socket, nothing of another worker's or of the supervisor's,
+ * and no record: that is mapped. */
+static void descriptors_are_its_own(void **state)
+{
+	static char all[3][8192], copy[8192];
+	struct rig *r = *state;
+	struct rig_guest *a = rig_connected(r, 0), *b = rig_connected(r, 1);
+	pid_t pids[4] = { 0 };
+
+	rig_reads(a, 1);
+	rig_reads(b, 1);
+	assert_int_equal(rig_workers(r, pids, 4), 2);
+	pids[2] = r->daemon;
+	for (unsigned int i = 0; i < 3; i++)
+		assert_true(descriptors(pids[i], all[i]) > 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_non_null(strstr(all[i], ".img"));
+		assert_null(strstr(all[i], "/run"));
+		for (unsigned int k = 0; k < 3; k++) {
+			if (k == i)
+				continue;
+			memcpy(copy, all[i], sizeof(copy));
+			own(copy, all[k]);
+		}
+	}
+	assert_int_equal(drv_dev_close(a->dev), 0);
+	assert_int_equal(drv_dev_close(b->dev), 0);
+}
+
 static void two_daemons(void **state)
 {
 	struct rig *r = *state;
@@ -747,6 +812,7 @@ int main(void)
 		T(worker_killed),
 		T(daemon_killed),
 		T(bad_configurations),
+		T(descriptors_are_its_own),
 		T(two_daemons),
 		T(no_xen),
 		T(from_xl_config),

@@ -351,9 +351,10 @@ static void resume(struct vg_grant_port *gp, const struct vg_record_state *s)
 
 		if (r->channel && !gp->channels.channel[q].bound)
 			vg_dev_fault(dev, "queue %u: its event channel cannot be bound again", q);
-		if (r->size)
-			vg_dev_set_queue(dev, q, r->size, r->desc, r->driver, r->device, NULL,
-					 vg_record_inflight(gp->rec, q));
+		if (r->size && vg_dev_set_queue(dev, q, r->size, r->desc, r->driver, r->device,
+						NULL, vg_record_inflight(gp->rec, q)) < 0)
+			vg_dev_fault(dev, "queue %u: it cannot be taken up with %u descriptors", q,
+				     r->size);
 	}
 	vg_dev_resumed(dev);
 	/* What the predecessor owed, it cannot give any more; a driver that was told already looks once

@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 
 #include "tests/rigs/daemon_rig.h"
+#include "xenstore/keys.h"
 
 static int64_t now_ms(void)
 {
@@ -530,6 +531,32 @@ static void edited_configuration(void **state)
 	assert_int_equal(drv_dev_close(g->dev), 0);
 }
 
+/* The key that says with what it runs is written by hand, so that its ring is too large now: the
+ * driver is told, and does not wait for ever. */
+static void smaller_than_it_was(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	char path[128], spec[400];
+
+	g->dev->timeout_ms = 30000;
+	rig_daemon_stop(r, SIGTERM);
+	snprintf(path, sizeof(path), "/local/domain/0/backend/virtio/%u/%u/" VG_KEY_RUNNING, g->id,
+		 RIG_ID);
+	snprintf(spec, sizeof(spec), "blk,target=%s,queue-size=16", g->image);
+	assert_int_equal(fx_xs_write(fx_xs(r->w), path, "%s", spec), 0);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	g->dev->last_event.hdr.status = 0;
+	assert_int_equal(drv_dev_wait_event(g->dev), 0);
+	assert_true(g->dev->last_event.hdr.status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	assert_true(rig_logged(r, "cannot be taken up"));
+	assert_int_equal(drv_dev_reset(g->dev), 0);
+	rig_up(g, ~0ull, 0);
+	rig_reads(g, 4);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
 /* A name as long as a host's may be. */
 static void long_name(void **state)
 {
@@ -591,15 +618,25 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_begin, rig_end)
 	const struct CMUnitTest tests[] = {
-		T(slow_disk),	       T(goes_in_trouble),
-		T(locked_at_start),    T(locked_for_good),
-		T(last_words),	       T(owed_news),
-		T(no_process),	       T(no_record),
-		T(no_ports),	       T(fewer_devices),
-		T(lost_state),	       T(xenstored_refuses),
-		T(xenstored_hangs),    T(orphan),
-		T(malformed_connects), T(edited_configuration),
-		T(long_name),	       T(renamed),
+		T(slow_disk),
+		T(goes_in_trouble),
+		T(locked_at_start),
+		T(locked_for_good),
+		T(last_words),
+		T(owed_news),
+		T(no_process),
+		T(no_record),
+		T(no_ports),
+		T(fewer_devices),
+		T(lost_state),
+		T(xenstored_refuses),
+		T(xenstored_hangs),
+		T(orphan),
+		T(malformed_connects),
+		T(edited_configuration),
+		T(smaller_than_it_was),
+		T(long_name),
+		T(renamed),
 		T(named_by_a_number),
 	};
 

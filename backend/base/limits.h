@@ -18,13 +18,17 @@
  * operation. QEMU's VIRTQUEUE_MAX_SIZE is the same. */
 #define VG_CHAIN_MAX 1024u
 
-/* The largest map-from of a disk: larger requests there are none of, as Linux' virtio_blk sends at
- * most seg_max pages, 504 KiB. It bounds nothing else. A chain's data may be longer: over grants what
+/* The largest map-from of a disk, and the largest request of Linux' virtio_blk. It bounds nothing else. A chain's data may be longer: over grants what
  * bounce memory holds (VG_LIMIT_BOUNCE_BYTES); in memory that is direct it costs us nothing. */
 #define VG_LIMIT_REQUEST_BYTES (4u << 20)
 
 /* Bounce memory of one device that may be out at once; a device waits when it is used up. */
 #define VG_LIMIT_BOUNCE_BYTES (64u << 20)
+
+/* Of that, what a thread of a device has in any case, whatever its guest's budget: one that does not
+ * fit at all is an I/O error. Linux gives a disk requests of up to 1280 KiB, and of 4 MiB since 6.17
+ * (BLK_DEF_MAX_SECTORS_CAP), where pages lie side by side: seg_max bounds their segments alone. */
+#define VG_LIMIT_BOUNCE_LEAST (4u << 20)
 
 /* Buffers of a disk's queue for what its image takes only aligned (O_DIRECT), or for zeroes that must
  * be written: 2 MiB. A request uses one, slice by slice, and waits for it. */

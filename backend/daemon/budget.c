@@ -8,7 +8,7 @@ enum {
 	/* A device works with these, slowly: a small pool, no data mapped, some requests bounced. */
 	FLOOR_POOL_PAGES = 64,
 	FLOOR_DATA_PAGES = 16,
-	FLOOR_BOUNCE_BYTES = 1 << 20,
+	FLOOR_BOUNCE_BYTES = VG_LIMIT_BOUNCE_LEAST,
 	DATA_PART = 5, /* of the pages that a guest may have mapped, one in five is for data */
 };
 

@@ -57,7 +57,7 @@ const struct vg_setting_key vg_settings_keys[] = {
 	  "most pages of one guest that its devices together hold mapped; Xen has 262144 for all "
 	  "that "
 	  "this domain maps, unless it was told otherwise" },
-	{ "limits", "guest-bounce", VG_SETTING_UINT, MEMBER(guest_bounce_mib), 64, 1 << 20, "512",
+	{ "limits", "guest-bounce", VG_SETTING_UINT, MEMBER(guest_bounce_mib), 256, 1 << 20, "512",
 	  "MiB of copies of one guest's data that its devices together hold at once" },
 	{ "limits", "guest-memory", VG_SETTING_UINT, MEMBER(guest_memory_mib), 64, 1 << 24, "2048",
 	  "MiB of memory for all workers of one guest, page cache included; needs a control group "

@@ -490,9 +490,12 @@ static int open_views(struct vg_grant_port *gp, uint32_t domid, const struct vg_
 	struct vg_dev *dev = gp->dev;
 	struct vg_budget share = *budget;
 
-	/* Each context has its own bounce memory and its own mappings of data, of equal parts. */
+	/* Each context has its own bounce memory and its own mappings of data, of equal parts; but not
+	 * so little that a request would never fit. */
 	share.data_pages /= dev->n_ctx;
 	share.bounce_bytes /= dev->n_ctx;
+	if (share.bounce_bytes < VG_LIMIT_BOUNCE_LEAST)
+		share.bounce_bytes = VG_LIMIT_BOUNCE_LEAST;
 	for (unsigned i = 0; i < dev->n_ctx; i++) {
 		struct view *v = &gp->view[i];
 		int ret = vg_grant_mem_init(&v->gm, domid, i ? main_mem(gp) : NULL, &share);

@@ -342,6 +342,38 @@ static void fewer_devices(void **state)
 	assert_int_equal(drv_dev_close(b->dev), 0);
 }
 
+/* What a guest may hold is dealt out to its devices, and its first one gets no more than a share of it:
+ * of pages that stay mapped, and of memory for copies, which is enough for any request on each of its
+ * threads. */
+static void a_share_of_the_budget(void **state)
+{
+	enum { LARGE = 4 << 20 };
+	static uint8_t data[LARGE];
+	struct rig *r = *state;
+	struct rig_guest *g = rig_domain(r, 0);
+	struct drv_mem *pool;
+	char text[300];
+	FILE *f;
+
+	rig_daemon_stop(r, SIGTERM);
+	snprintf(text, sizeof(text), "%s/vgrantd.conf", r->dir);
+	f = fopen(text, "w");
+	fprintf(f, "[limits]\nguest-mapped-pages = 8192\nguest-bounce = 256\n");
+	fclose(f);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	rig_image(g->image, LARGE / 512, 3);
+	snprintf(text, sizeof(text), "blk,target=%s,queues=4,threads=4", g->image);
+	rig_nodes(r, 0, text);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	assert_int_equal(drv_dev_pool(g->dev, 1400, &pool), -ENOSPC);
+	assert_int_equal(drv_dev_pool(g->dev, 1000, &pool), 0);
+	rig_up(g, ~0ull, 0);
+	assert_int_equal(drv_blk_read(&g->blk, 0, data, LARGE), 0);
+	assert_int_equal(data[512 * 7], 7 + 3);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
 /* ---- xenstored --------------------------------------------------------------- */
 
 /* Transactions conflict for some seconds: what was to be written is written in the end. */
@@ -628,6 +660,7 @@ int main(void)
 		T(no_record),
 		T(no_ports),
 		T(fewer_devices),
+		T(a_share_of_the_budget),
 		T(lost_state),
 		T(xenstored_refuses),
 		T(xenstored_hangs),

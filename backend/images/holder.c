@@ -136,6 +136,23 @@ void vg_holder_of(dev_t dev, struct vg_holder *h)
 	by_sysfs(dev, h);
 }
 
+/* Who has claimed it (O_EXCL) without a mount: xen-blkback, for another guest's disk; another vgrantd. */
+static void by_claim(const char *node, const char *disk, struct vg_holder *h)
+{
+	char name[300], text[8] = "";
+	int fd = open(node, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0) {
+		close(fd);
+		return;
+	}
+	if (errno != EBUSY)
+		return;
+	snprintf(name, sizeof(name), "/sys/block/%.200s/ro", disk);
+	found(h, !(read_line(name, text, sizeof(text)) && text[0] == '1'),
+	      "another guest or program has claimed");
+}
+
 void vg_holder_of_file(dev_t dev, ino_t ino, struct vg_holder *h)
 {
 	char name[300], text[1024];
@@ -156,6 +173,8 @@ void vg_holder_of_file(dev_t dev, ino_t ino, struct vg_holder *h)
 		if (stat(name, &st) < 0 || !S_ISBLK(st.st_mode))
 			continue;
 		vg_holder_of(st.st_rdev, &loop);
+		if (!loop.found)
+			by_claim(name, e->d_name, &loop);
 		if (loop.found)
 			found(h, loop.writes, "is under /dev/%s, which %.120s", e->d_name,
 			      loop.what);

@@ -1261,6 +1261,25 @@ static void test_mounted(void **state)
 	expect_error(spec, -EBUSY, "readonly");
 }
 
+/* An image under a loop device that xen-blkback, say, has for another guest. */
+static void test_claimed(void **state)
+{
+	const char *name;
+	struct tp tp;
+	int fd;
+
+	(void)state;
+	name = loop_device("");
+	fd = name ? open(name, O_RDWR | O_EXCL | O_CLOEXEC) : -1;
+	if (fd < 0)
+		skip();
+	expect_error("blk,target=back.img", -EBUSY, "has claimed");
+	expect_error("blk,target=back.img,readonly", -EBUSY, "has claimed");
+	close(fd);
+	tp_open(&tp, TP_COPY, "blk,target=back.img");
+	tp_close(&tp);
+}
+
 /* One device by two nodes is one device: one writer, or readers. */
 static void test_two_nodes(void **state)
 {
@@ -1421,6 +1440,7 @@ int main(void)
 		TEST(test_large_blocks),
 		TEST(test_device_discard),
 		TEST(test_mounted),
+		TEST(test_claimed),
 		TEST(test_two_nodes),
 		TEST(test_udev_looks),
 		TEST(test_formats),

@@ -34,6 +34,7 @@ enum {
 	FREE_FD = 10,  /* above the numbers that a worker's descriptors get */
 	TURN = 64,     /* messages of one worker in one turn of the loop */
 	LAST_TURNS = 16,
+	NO_GUEST = 32752,      /* Xen's first number that no domain has (DOMID_FIRST_RESERVED) */
 	START_PATIENCE_S = 10, /* for a device that nobody has yet */
 	RETRY_MIN_MS = 100,
 	RETRY_MAX_MS = 3000,
@@ -48,6 +49,7 @@ struct vg_process {
 	struct vg_child *child; /* NULL: its device is gone, and it is to end */
 	pid_t pid;
 	uint32_t domid;		  /* of its guest; 0: it has none */
+	uint32_t user;		  /* added to all->uid_base: no other guest's worker has that */
 	struct vg_budget budget;  /* what it may hold, until it has ended */
 	struct vg_timer patience; /* killed when it expires */
 	char who[160];
@@ -296,6 +298,26 @@ static void budget(struct vg_process *p)
 	p->budget = vg_budget_deal(&all, &used, present);
 }
 
+/* Workers of one guest share a user. One that serves no guest that we know, but a socket, has the first
+ * that is free. */
+static uint32_t user_of(const struct vg_process *p)
+{
+	const struct vg_process *q = p->all->processes;
+	uint32_t user = NO_GUEST;
+
+	if (p->domid)
+		return p->domid;
+	while (q) {
+		if (q != p && q->user == user) {
+			user++;
+			q = p->all->processes;
+		} else {
+			q = q->next;
+		}
+	}
+	return user;
+}
+
 /* Its memory counts as its guest's, and it goes before the host's own processes when that is short:
  * a worker that is killed is replaced. We ourselves may be spared more (OOMScoreAdjust=). */
 static void confine(const struct vg_process *p)
@@ -328,8 +350,8 @@ static void send_setup(struct vg_child *c)
 	m.setup.log_target = settings->log_target;
 	m.setup.log_level = settings->log_level;
 	m.setup.sandbox = c->all->sandbox;
-	if (p->domid && c->all->uid_base)
-		m.setup.sandbox.uid = c->all->uid_base + p->domid;
+	if (c->all->uid_base)
+		m.setup.sandbox.uid = c->all->uid_base + p->user;
 	m.setup.budget = p->budget;
 	snprintf(m.setup.who, sizeof(m.setup.who), "%s", c->who);
 	memcpy(m.setup.spec, c->spec, sizeof(m.setup.spec));
@@ -368,6 +390,7 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 	c->sock = pair[0];
 	vg_loop_watch(c->all->loop, &c->watch, c->sock);
 	c->worker_since_ns = vg_now_ns();
+	p->user = user_of(p);
 	budget(p);
 	confine(p);
 	send_setup(c);

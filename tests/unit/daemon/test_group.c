@@ -259,12 +259,18 @@ static void what_it_is_started_with(void **state)
 	UNTIL(b.opened == 2);
 	sscanf(b.worker.detail, "uid %u gid %u domid %u pool %u", &uid, &gid, &domid, &pool);
 	assert_int_equal(pool, first);
-	/* Another guest's, and one that belongs to no guest. */
+	/* Those that belong to no guest: each alone. */
 	assert_int_equal(vg_child_start(&a.worker, "--worker", 0, -1, NULL), 0);
 	UNTIL(a.opened == 2);
 	sscanf(a.worker.detail, "uid %u gid %u domid %u pool %u", &uid, &gid, &domid, &pool);
-	assert_int_equal(uid, 0);
+	assert_int_equal(uid, 458752 + 32752);
 	assert_int_equal(pool, VG_LIMIT_POOL_PAGES);
+	kill(b.worker.pid, SIGKILL);
+	UNTIL(b.reaped == 2);
+	assert_int_equal(vg_child_start(&b.worker, "--worker", 0, -1, NULL), 0);
+	UNTIL(b.opened == 3);
+	sscanf(b.worker.detail, "uid %u", &uid);
+	assert_int_equal(uid, 458752 + 32753);
 	owner_fini(&a);
 	owner_fini(&b);
 }

@@ -39,7 +39,8 @@ serve() { # QUEUES
 	$build/vgrant-vhost-user --socket-path "$work/s" "blk,target=$work/image,queues=$1,threads=$1" 2>"$work/log" &
 	pid=$!
 	for _ in {1..100}; do
-		server=$(pgrep -P "$pid") && [[ -S $work/s ]] && return
+		# Not a child that only sees what it may do: the worker, once it has settled.
+		[[ ! -S $work/s ]] || { sleep 0.3; server=$(pgrep -P "$pid") && return; }
 		sleep 0.05
 	done
 	cat "$work/log" >&2

@@ -18,8 +18,9 @@
  * operation. QEMU's VIRTQUEUE_MAX_SIZE is the same. */
 #define VG_CHAIN_MAX 1024u
 
-/* The largest map-from of a disk, and the largest request of Linux' virtio_blk. It bounds nothing else. A chain's data may be longer: over grants what
- * bounce memory holds (VG_LIMIT_BOUNCE_BYTES); in memory that is direct it costs us nothing. */
+/* The largest map-from of a disk, and the largest request of Linux' virtio_blk. It bounds nothing
+ * else. A chain's data may be longer: over grants what bounce memory holds (VG_LIMIT_BOUNCE_BYTES);
+ * in memory that is direct it costs us nothing. */
 #define VG_LIMIT_REQUEST_BYTES (4u << 20)
 
 /* Bounce memory of one device that may be out at once; a device waits when it is used up. */

@@ -137,6 +137,16 @@ static void bounce_put(struct vg_bounce *b, void *buf, size_t len)
 		vg_loop_defer(b->loop, &b->wake);
 }
 
+static void unqueue(struct vg_bounce *b, struct vg_bounce_waiter *w)
+{
+	struct vg_bounce_waiter **p = &b->waiters;
+
+	while (*p && *p != w)
+		p = &(*p)->next;
+	if (*p)
+		*p = w->next;
+}
+
 /* Let those who wait try, the eldest first, until one has to wait again. */
 static void wake(struct vg_deferred *d)
 {
@@ -150,12 +160,7 @@ static void wake(struct vg_deferred *d)
 		w->run(w);
 		if (!w->queued)
 			continue;
-		for (struct vg_bounce_waiter **p = &b->waiters; *p; p = &(*p)->next) {
-			if (*p == w) {
-				*p = w->next;
-				break;
-			}
-		}
+		unqueue(b, w);
 		w->next = b->waiters;
 		b->waiters = w;
 		break;
@@ -188,12 +193,7 @@ void vg_bounce_unwait(struct vg_mem *mem, struct vg_bounce_waiter *w)
 
 	if (!w->queued)
 		return;
-	for (struct vg_bounce_waiter **p = &b->waiters; *p; p = &(*p)->next) {
-		if (*p == w) {
-			*p = w->next;
-			break;
-		}
-	}
+	unqueue(b, w);
 	w->queued = false;
 	if (!b->waiters && b->loop)
 		vg_loop_undefer(b->loop, &b->wake);

@@ -282,11 +282,7 @@ struct xentoollog_logger vg_xen_logger = { .vmessage = quiet };
 int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_mem *pools,
 		      const struct vg_budget *budget)
 {
-	static const struct vg_budget all = {
-		.pool_pages = VG_LIMIT_POOL_PAGES,
-		.data_pages = VG_LIMIT_DATA_PAGES,
-		.bounce_bytes = VG_LIMIT_BOUNCE_BYTES,
-	};
+	static const struct vg_budget all = VG_BUDGET_ALL;
 
 	if (!budget)
 		budget = &all;

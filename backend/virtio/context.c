@@ -6,6 +6,14 @@
 
 #include "backend/base/container.h"
 
+void vg_ctx_post(struct vg_ctx *ctx, struct vg_post *p)
+{
+	if (ctx->index == 0)
+		p->run(p);
+	else
+		vg_loop_post(ctx->loop, p);
+}
+
 static void call(struct vg_post *p)
 {
 	struct vg_call *c = container_of(p, struct vg_call, post);
@@ -15,12 +23,8 @@ static void call(struct vg_post *p)
 
 void vg_ctx_call(struct vg_ctx *ctx, struct vg_call *c)
 {
-	if (ctx->index == 0) {
-		c->fn(c);
-		return;
-	}
 	c->post.run = call;
-	vg_loop_post(ctx->loop, &c->post);
+	vg_ctx_post(ctx, &c->post);
 }
 
 static void *turn(void *arg)

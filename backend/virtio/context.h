@@ -39,6 +39,9 @@ struct vg_call {
 	void (*fn)(struct vg_call *call);
 };
 
+/** vg_ctx_post - run @p in @ctx: from the main context, in that one now; else in a later turn */
+void vg_ctx_post(struct vg_ctx *ctx, struct vg_post *p);
+
 /** vg_ctx_call - call @call->fn(@call) in @ctx: from the main context, now; else in a later turn */
 void vg_ctx_call(struct vg_ctx *ctx, struct vg_call *call);
 

@@ -208,8 +208,9 @@ static void record(struct vg_dev *dev)
 
 /* In its context: map the ring and hand it to the device; a ring that is not there is the guest's
  * fault. */
-static void start_here(struct vg_queue *queue)
+static void start_posted(struct vg_post *p)
 {
+	struct vg_queue *queue = container_of(p, struct vg_queue, start);
 	struct vg_dev *dev = queue->dev;
 	const struct vg_vq_config cfg = {
 		.size = queue->size,
@@ -235,11 +236,6 @@ static void start_here(struct vg_queue *queue)
 		vg_dev_notify(dev, queue->index);
 }
 
-static void start_posted(struct vg_post *p)
-{
-	start_here(container_of(p, struct vg_queue, start));
-}
-
 static void queue_start(struct vg_dev *dev, unsigned q)
 {
 	struct vg_queue *queue = &dev->queue[q];
@@ -248,10 +244,7 @@ static void queue_start(struct vg_dev *dev, unsigned q)
 		return;
 	queue->running = true;
 	queue->start.run = start_posted;
-	if (queue->ctx->index == 0)
-		start_here(queue);
-	else
-		vg_loop_post(queue->ctx->loop, &queue->start);
+	vg_ctx_post(queue->ctx, &queue->start);
 }
 
 /* ---- a queue stops ------------------------------------------------------- */
@@ -266,7 +259,7 @@ static void queue_forget(struct vg_queue *queue)
 	queue->enabled = false;
 }
 
-static void call_waits(struct vg_wait **list)
+void vg_waits_call(struct vg_wait **list)
 {
 	struct vg_wait *w = *list;
 
@@ -311,7 +304,7 @@ static void all_stopped(struct vg_dev *dev)
 		return;
 	if (dev->resetting)
 		reset_finish(dev);
-	call_waits(&dev->waits);
+	vg_waits_call(&dev->waits);
 }
 
 /* In the main context: queue->vq is no more, and queue->state says where it stood. */
@@ -327,7 +320,7 @@ static void stopped_main(struct vg_queue *queue)
 	if (alone) {
 		queue_forget(queue);
 		record(dev);
-		call_waits(&queue->waits);
+		vg_waits_call(&queue->waits);
 	}
 	all_stopped(dev);
 }
@@ -364,18 +357,15 @@ void vg_dev_queue_stopped(struct vg_dev *dev, unsigned q)
 }
 
 /* In its context. */
-static void stop_here(struct vg_queue *queue)
+static void stop_posted(struct vg_post *p)
 {
+	struct vg_queue *queue = container_of(p, struct vg_queue, stop);
+
 	queue->stopping = true;
 	if (queue->vq)
 		queue->dev->ops->stop_queue(queue->dev, queue->index);
 	else
 		tell_stopped(queue);
-}
-
-static void stop_posted(struct vg_post *p)
-{
-	stop_here(container_of(p, struct vg_queue, stop));
 }
 
 static void queue_stop(struct vg_queue *queue)
@@ -384,10 +374,7 @@ static void queue_stop(struct vg_queue *queue)
 		return;
 	queue->stop_asked = true;
 	queue->stop.run = stop_posted;
-	if (queue->ctx->index == 0)
-		stop_here(queue);
-	else
-		vg_loop_post(queue->ctx->loop, &queue->stop);
+	vg_ctx_post(queue->ctx, &queue->stop);
 }
 
 static void stop_all(struct vg_dev *dev, struct vg_wait *w)

@@ -35,6 +35,9 @@ struct vg_port {
 	const struct vg_port_ops *ops;
 };
 
+/** vg_waits_call - empty @list, and call done() of each that was on it */
+void vg_waits_call(struct vg_wait **list);
+
 /** vg_dev_offered - all feature bits on this port, common ones included */
 uint64_t vg_dev_offered(const struct vg_dev *dev);
 

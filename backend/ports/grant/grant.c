@@ -741,21 +741,14 @@ static void stopped(struct vg_wait *w)
 static void synced(struct vg_wait *w)
 {
 	struct vg_grant_port *gp = container_of(w, struct vg_grant_port, synced);
-	struct vg_wait *waits = gp->leavers;
 
 	if (!gp->keep) {
 		close_page(gp);
 		memset(&gp->state, 0, sizeof(gp->state));
 		vg_record_write(gp->rec, &gp->state);
 	}
-	gp->leavers = NULL;
 	gp->leaving = gp->keep; /* one that became quiet stays so */
-	while (waits) {
-		struct vg_wait *next = waits->next;
-
-		waits->done(waits);
-		waits = next;
-	}
+	vg_waits_call(&gp->leavers);
 }
 
 static void leave(struct vg_grant_port *gp, struct vg_wait *w, bool keep)

@@ -887,16 +887,8 @@ void vg_vu_serve(struct vg_vu *vu, int sock)
 
 static void call_leavers(struct vg_vu *vu)
 {
-	struct vg_wait *w = vu->leavers;
-
-	vu->leavers = NULL;
 	vu->leaving = vu->quiet; /* one that became quiet stays so */
-	while (w) {
-		struct vg_wait *next = w->next;
-
-		w->done(w);
-		w = next;
-	}
+	vg_waits_call(&vu->leavers);
 }
 
 /* No context holds anything of the front-end's any more. */

@@ -739,6 +739,20 @@ struct vg_record_live *vg_record_live(const struct vg_record_map *map, unsigned 
 	return element(map, &map->layout->head.live, q);
 }
 
+void vg_record_show(const struct vg_record_map *map, const struct vg_queue *queue, uint64_t kicks)
+{
+	struct vg_record_live *live = vg_record_live(map, queue->index);
+	const struct vg_vq *vq = queue->vq;
+
+	live->size = vq ? vg_vq_size(vq) : 0;
+	live->running = vq != NULL;
+	live->packed = vq && vg_vq_packed(vq);
+	live->kicks = kicks;
+	live->inflight = vq ? vg_vq_inflight(vq) : 0;
+	if (vq)
+		live->stats = *vg_vq_stats(vq);
+}
+
 void vg_record_offered(const struct vg_record_map *map, uint64_t offered)
 {
 	*(uint64_t *)element(map, &map->layout->head.offered, 0) = offered;

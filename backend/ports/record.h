@@ -161,6 +161,14 @@ struct vg_dev_stats *vg_record_queue_stats(const struct vg_record_map *map, unsi
 struct vg_hyper_stats *vg_record_hyper(const struct vg_record_map *map, unsigned c);
 struct vg_record_live *vg_record_live(const struct vg_record_map *map, unsigned q);
 
+/**
+ * vg_record_show - bring up to date what lists show of @queue
+ * @kicks: times that the driver notified
+ *
+ * In the queue's context.
+ */
+void vg_record_show(const struct vg_record_map *map, const struct vg_queue *queue, uint64_t kicks);
+
 /** vg_record_offered - the feature bits that the device offers, for lists */
 void vg_record_offered(const struct vg_record_map *map, uint64_t offered);
 

@@ -313,18 +313,10 @@ static void show_view(struct view *v)
 	if (!gp->rec->base)
 		return;
 	for (unsigned q = 0; q < gp->dev->n_queues; q++) {
-		struct vg_record_live *live = vg_record_live(gp->rec, q);
-		struct vg_vq *vq = gp->dev->queue[q].vq;
+		const struct vg_queue *queue = &gp->dev->queue[q];
 
-		if (gp->dev->queue[q].ctx != v->ctx)
-			continue;
-		live->size = vq ? vg_vq_size(vq) : 0;
-		live->running = vq != NULL;
-		live->packed = vq && vg_vq_packed(vq);
-		live->kicks = gp->channels.channel[q].kicks;
-		live->inflight = vq ? vg_vq_inflight(vq) : 0;
-		if (vq)
-			live->stats = *vg_vq_stats(vq);
+		if (queue->ctx == v->ctx)
+			vg_record_show(gp->rec, queue, gp->channels.channel[q].kicks);
 	}
 }
 

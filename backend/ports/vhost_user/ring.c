@@ -422,18 +422,8 @@ void vg_vu_rings_show(struct vg_vu *vu, const struct vg_ctx *ctx, struct vg_reco
 	struct vg_dev *dev = vu->dev;
 
 	for (unsigned q = 0; q < dev->n_queues; q++) {
-		struct vg_record_live *live = vg_record_live(map, q);
-		struct vg_vq *vq = dev->queue[q].vq;
-
-		if (dev->queue[q].ctx != ctx)
-			continue;
-		live->size = vq ? vg_vq_size(vq) : 0;
-		live->running = vq != NULL;
-		live->packed = vq && vg_vq_packed(vq);
-		live->kicks = vu->ring[q].kicks;
-		live->inflight = vq ? vg_vq_inflight(vq) : 0;
-		if (vq)
-			live->stats = *vg_vq_stats(vq);
+		if (dev->queue[q].ctx == ctx)
+			vg_record_show(map, &dev->queue[q], vu->ring[q].kicks);
 	}
 }
 

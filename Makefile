@@ -11,7 +11,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 CC ?= cc
 PKG := liburing json-c libseccomp libcap-ng
 CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' \
-	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
+	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"' $(shell pkg-config --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
 # Control flow: what the compiler's target has.
@@ -33,6 +33,9 @@ SAN := $(SAN_$(VARIANT))
 ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(EXTRA_CFLAGS)
 LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng) \
 	  -lxlutil -lxenforeignmemory
+# Of libvirt's side alone: vgrantd is linked with neither.
+XMLLIBS := -lxml2
+VIRTLIBS := -lvirt
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
 # How programs are linked; some are static, or have a fuzzer's main.
 KIND = $(LDHARDEN)
@@ -94,7 +97,7 @@ $(B)/hostile: $(HOSTILE_SRC:%.c=$(B)/%.o)
 	$(LINK) $^ -lxenevtchn -lxenstore -lxentoollog -lxentoolcore -lpthread
 
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
-	$(LINK) $^ $(LDLIBS)
+	$(LINK) $^ $(LDLIBS) $(XMLLIBS)
 
 # What the loop is asked for can be counted, and made to fail.
 $(B)/tests/unit/devices/test_blk: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_loop_,readv writev fdatasync fallocate discard)
@@ -104,12 +107,12 @@ $(B)/tests/unit/test_module.o: CPPFLAGS += -Itests/rigs/kernel
 $(B)/tests/unit/test_module.o: WARN += -Wno-unused-parameter -Wno-sign-compare
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB) $(HELP)
-	$(LINK) $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) -lpthread
+	$(LINK) $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) $(XMLLIBS) -lpthread
 
 # A fuzzer that brings its own loop, Xen or xenstore has all functions of that, and the library's stays out.
 $(B)/tests/fuzz/%: KIND = -fsanitize=fuzzer
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB) $(HELP)
-	$(LINK) $< $(LIB) $(HELP) $(LIB) -lcmocka $(LDLIBS) -lpthread
+	$(LINK) $< $(LIB) $(HELP) $(LIB) -lcmocka $(LDLIBS) $(XMLLIBS) -lpthread
 
 fuzz-programs: $(FUZZ)
 

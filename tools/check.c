@@ -4,7 +4,10 @@
  *
  * Needs no daemon, no Xen and no rights. A mistake is what would keep a device or
  * the guest from working, wherever it is started; a warning is what may be right
- * on another machine, or in the user's mind.
+ * on another machine, or in the user's mind. A file may be an xl configuration, or
+ * the XML of a libvirt domain.
+ *
+ * libvirt's hook (hook.c) asks the same of a domain that starts here and now.
  */
 #include <errno.h>
 #include <libgen.h>
@@ -17,12 +20,16 @@
 #include "backend/virtio/device.h"
 #include "backend/daemon/settings.h"
 #include "backend/images/image.h"
+#include "backend/toolstack/libvirt/domxml.h"
 #include "backend/toolstack/xlconf.h"
 #include "tools/vgrant.h"
 
 /* What was found in one file. */
 struct findings {
 	const char *file;
+	FILE *out;
+	const struct vg_domxml *xml; /* NULL: it is an xl configuration */
+	bool here; /* the guest is to be started here and now: what is missing is a mistake */
 	struct vg_xl_place place; /* of what is being looked at; line 0: not known */
 	unsigned mistakes, warnings;
 };
@@ -37,10 +44,10 @@ __attribute__((format(printf, 3, 0))) static void tell(const struct findings *f,
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	if (f->place.line)
-		printf("%s:%u:%u: %s: %s\n", f->file, f->place.line, f->place.column, word,
-		       vgrant_printable(text));
+		fprintf(f->out, "%s:%u:%u: %s: %s\n", f->file, f->place.line, f->place.column, word,
+			vgrant_printable(text));
 	else
-		printf("%s: %s: %s\n", f->file, word, vgrant_printable(text));
+		fprintf(f->out, "%s: %s: %s\n", f->file, word, vgrant_printable(text));
 }
 
 static void mistake(struct findings *f, const char *fmt, ...)
@@ -107,8 +114,8 @@ static void check_target(struct findings *f, const struct vg_xl_device *d)
 	if (!target || target[0] != '/' || d->backend)
 		return;
 	if (stat(target, &st) < 0)
-		warning(f, "vgrant entry '%.120s': on this machine %s: %s", d->spec, target,
-			strerror(errno));
+		(f->here ? mistake : warning)(f, "vgrant entry '%.120s': on this machine %s: %s",
+					      d->spec, target, strerror(errno));
 	else if (S_ISDIR(st.st_mode))
 		mistake(f, "vgrant entry '%.120s': %s is a folder", d->spec, target);
 	else
@@ -116,11 +123,17 @@ static void check_target(struct findings *f, const struct vg_xl_device *d)
 }
 
 /* A sentence about a value begins with its key: point to that in the entry. */
-static void point_to_key(struct findings *f, const struct vg_xl_device *d, const char *sentence)
+static void point_to_key(struct findings *f, const struct vg_xlconf *conf,
+			 const struct vg_xl_device *d, const char *sentence)
 {
 	size_t len = strcspn(sentence, " ");
 	const char *p = d->spec;
 
+	if (f->xml) {
+		f->place =
+			vg_domxml_key_place(f->xml, (unsigned)(d - conf->devices), sentence, len);
+		return;
+	}
 	while ((p = strchr(p, ',')) != NULL) {
 		p++;
 		if (strncmp(p, sentence, len) == 0 && p[len] == '=')
@@ -128,7 +141,8 @@ static void point_to_key(struct findings *f, const struct vg_xl_device *d, const
 	}
 }
 
-static void check_device(struct findings *f, const struct vg_xl_device *d)
+static void check_device(struct findings *f, const struct vg_xlconf *conf,
+			 const struct vg_xl_device *d)
 {
 	const struct vg_device_ops *ops;
 	struct vg_err err;
@@ -146,7 +160,7 @@ static void check_device(struct findings *f, const struct vg_xl_device *d)
 	if (vg_params_check(&d->params, ops->params, vg_common_params, &err) < 0 ||
 	    vg_params_check_paths(&d->params, ops->params, &err) < 0) {
 		if (f->place.line)
-			point_to_key(f, d, err.text);
+			point_to_key(f, conf, d, err.text);
 		mistake(f, "vgrant entry '%.120s': %s; see `vgrant help %s`", d->spec, err.text,
 			ops->name);
 		return;
@@ -234,17 +248,28 @@ static void check_place(struct findings *f, const char *path)
 		settings.config_dirs[0] ? settings.config_dirs[0] : "one of its folders");
 }
 
+/* What both kinds of file have. */
+static void check_devices(struct findings *f, struct vg_xlconf *conf)
+{
+	if (conf->dropped)
+		mistake(f, "it has %u entries too many: a guest may have %d", conf->dropped,
+			VG_XL_DEVICES_MAX);
+	vg_xlconf_match(conf, virtio_id_of);
+	for (unsigned i = 0; i < conf->n_devices; i++) {
+		f->place = conf->devices[i].place;
+		check_device(f, conf, &conf->devices[i]);
+	}
+	f->place = (struct vg_xl_place){ 0, 0 };
+	check_shared(f, conf);
+}
+
 static void check_conf(struct findings *f, struct vg_xlconf *conf)
 {
 	if (!conf->name[0])
 		mistake(f, "it has no name = \"...\", by which xl and vgrantd know the guest");
-	if (conf->dropped)
-		mistake(f, "it has %u entries too many: a guest may have %d", conf->dropped,
-			VG_XL_DEVICES_MAX);
 	if (!conf->n_devices)
 		warning(f,
 			"it has no vgrant = [ ... ], so vgrantd has nothing to do for this guest");
-	vg_xlconf_match(conf, virtio_id_of);
 	if (conf->vgrant_again.line) {
 		f->place = conf->vgrant_again;
 		mistake(f,
@@ -252,21 +277,28 @@ static void check_conf(struct findings *f, struct vg_xlconf *conf)
 			"the "
 			"guest does not get: make one of them, or write +=",
 			conf->vgrant.line);
+		f->place = (struct vg_xl_place){ 0, 0 };
 	}
-	for (unsigned i = 0; i < conf->n_devices; i++) {
-		f->place = conf->devices[i].place;
-		check_device(f, &conf->devices[i]);
-	}
-	f->place = (struct vg_xl_place){ 0, 0 };
-	check_shared(f, conf);
+	check_devices(f, conf);
 	for (unsigned i = 0; i < conf->n_virtios; i++)
 		check_virtio(f, conf, i);
 	check_place(f, f->file);
 }
 
-static unsigned check_file(const char *file)
+static void conclude(const struct findings *f, const struct vg_xlconf *conf)
 {
-	struct findings f = { .file = file };
+	printf("%s: guest %s, %u device%s: ", f->file,
+	       conf->name[0] ? vgrant_printable(conf->name) : "without a name", conf->n_devices,
+	       conf->n_devices == 1 ? "" : "s");
+	if (f->mistakes)
+		printf("%u mistake%s\n", f->mistakes, f->mistakes == 1 ? "" : "s");
+	else
+		printf("%s\n", f->warnings ? "no mistakes, but see the warnings" : "all is well");
+}
+
+static unsigned check_xl(const char *file)
+{
+	struct findings f = { .file = file, .out = stdout };
 	struct vg_xlconf *conf;
 	struct vg_err err;
 
@@ -275,15 +307,44 @@ static unsigned check_file(const char *file)
 		return 1;
 	}
 	check_conf(&f, conf);
-	printf("%s: guest %s, %u device%s: ", file,
-	       conf->name[0] ? vgrant_printable(conf->name) : "without a name", conf->n_devices,
-	       conf->n_devices == 1 ? "" : "s");
-	if (f.mistakes)
-		printf("%u mistake%s\n", f.mistakes, f.mistakes == 1 ? "" : "s");
-	else
-		printf("%s\n", f.warnings ? "no mistakes, but see the warnings" : "all is well");
+	conclude(&f, conf);
 	vg_xlconf_free(conf);
 	return f.mistakes;
+}
+
+static unsigned check_xml(const char *file)
+{
+	struct findings f = { .file = strcmp(file, "-") == 0 ? "standard input" : file,
+			      .out = stdout };
+	struct vg_domxml *xml;
+	struct vg_err err;
+
+	if (vg_domxml_read(file, &xml, &err) < 0) {
+		printf("%s\n", vgrant_printable(err.text));
+		return 1;
+	}
+	f.xml = xml;
+	if (!xml->ours)
+		warning(&f, "it has no <" VG_DOMXML_PREFIX ":" VG_DOMXML_ELEMENT
+			    " xmlns:" VG_DOMXML_PREFIX "='" VG_DOMXML_URI
+			    "'> in its <metadata>, so vgrantd has nothing to do for this guest");
+	check_devices(&f, xml->conf);
+	conclude(&f, xml->conf);
+	vg_domxml_free(xml);
+	return f.mistakes;
+}
+
+unsigned vgrant_check_here(const char *name, struct vg_domxml *xml, FILE *out)
+{
+	struct findings f = { .file = name, .out = out, .xml = xml, .here = true };
+
+	check_devices(&f, xml->conf);
+	return f.mistakes;
+}
+
+static unsigned check_file(const char *file)
+{
+	return strcmp(file, "-") == 0 || vg_domxml_is(file) ? check_xml(file) : check_xl(file);
 }
 
 int vgrant_check(const struct vgrant_options *opt, int argc, char **argv)

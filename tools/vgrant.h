@@ -3,8 +3,8 @@
  * vgrant.h - the command line, `vgrant`: what its files share
  *
  * vgrant.c has the table of commands, options.c the options; client.c talks to
- * vgrantd; list.c prints devices; check.c and help.c need no daemon: they go by
- * the devices' own tables. text.c is what all of them say things with.
+ * vgrantd; list.c prints devices; check.c, convert.c and help.c need no daemon: they
+ * go by the devices' own tables. text.c is what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
  */
@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 struct json_object;
+struct vg_domxml;
 struct vgrant_command;
 
 enum vgrant_exit {
@@ -115,5 +116,15 @@ const char *vgrant_duration(uint64_t seconds);
 int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_check(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_help(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_convert(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
+
+/**
+ * vgrant_check_here - what would keep the devices of @xml from working, here and now
+ * @name: of the guest, for sentences
+ *
+ * Return: how many mistakes were told on @out.
+ */
+unsigned vgrant_check_here(const char *name, struct vg_domxml *xml, FILE *out);
 
 #endif /* VGRANT_H */

@@ -216,7 +216,7 @@ static int read_common(struct vg_xl_device *dev, struct vg_err *why)
 	return 0;
 }
 
-static void read_device(struct vg_xlconf *conf, struct vg_xl_device *dev)
+void vg_xlconf_read_device(struct vg_xlconf *conf, struct vg_xl_device *dev)
 {
 	struct vg_err why;
 
@@ -325,7 +325,7 @@ static int read_lists(struct vg_xlconf *conf, XLU_Config *cfg)
 		dev->spec = strdup(list_item(cfg, "vgrant", conf->n_devices));
 		if (!dev->spec)
 			return -ENOMEM;
-		read_device(conf, dev);
+		vg_xlconf_read_device(conf, dev);
 	}
 	n = list_len(cfg, "virtio", &conf->dropped);
 	conf->virtios = calloc(n ? n : 1, sizeof(*conf->virtios));

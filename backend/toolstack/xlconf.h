@@ -81,6 +81,13 @@ int vg_xlconf_read(const char *path, struct vg_xlconf **out, struct vg_err *err)
 void vg_xlconf_free(struct vg_xlconf *conf);
 
 /**
+ * vg_xlconf_read_device - parse @dev->spec, of a device that stands behind those of @conf
+ *
+ * For what is written elsewhere than in an xl configuration. A mistake goes to @dev->err.
+ */
+void vg_xlconf_read_device(struct vg_xlconf *conf, struct vg_xl_device *dev);
+
+/**
  * vg_xlconf_find - find the file of a guest
  * @dirs: folders, ended by NULL; their order is the order of preference
  * @name: the guest's name, as in xenstore; the "--incoming" of a migration is ignored

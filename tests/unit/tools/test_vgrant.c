@@ -444,6 +444,82 @@ static void check_finds_mistakes(void **state)
 	assert_out("/nothing cannot be opened");
 }
 
+/* ---- libvirt's XML ------------------------------------------------------ */
+
+static void write_file(const char *name, const char *text)
+{
+	char file[128];
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/%s", dir, name);
+	f = fopen(file, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void check_reads_libvirts_xml(void **state)
+{
+	char args[256];
+
+	(void)state;
+	write_file("d.xml", "<domain>\n <name>web</name>\n <metadata>\n"
+			    "  <v:devices xmlns:v='urn:vgrant:devices:1'>\n"
+			    "   <v:rng/>\n"
+			    "   <v:blk readonly='1'\n          target='~/x'/>\n"
+			    "   <v:turbine/>\n"
+			    "  </v:devices>\n </metadata>\n</domain>\n");
+	snprintf(args, sizeof(args), "check %s/d.xml", dir);
+	assert_int_equal(run(args), 1);
+	assert_out(
+		"/d.xml:7:11: mistake: vgrant entry 'blk,readonly=1,target=~/x': target must be a");
+	assert_out("/d.xml:8:4: mistake: vgrant entry 'turbine': there is no device \"turbine\"");
+	assert_out("guest web, 3 devices: 2 mistakes");
+	snprintf(args, sizeof(args), "check - <%s/d.xml", dir);
+	assert_int_equal(run(args), 1);
+	assert_out("standard input:8:4: mistake");
+	write_file("e.xml", "<domain>\n<name>web</nam>");
+	snprintf(args, sizeof(args), "check %s/e.xml", dir);
+	assert_int_equal(run(args), 1);
+	assert_out("/e.xml:2:");
+	write_file("n.xml", "<domain><name>web</name></domain>");
+	snprintf(args, sizeof(args), "check %s/n.xml", dir);
+	assert_int_equal(run(args), 0);
+	assert_out("nothing to do for this guest");
+}
+
+/* xl to XML to xl to XML: the same twice. */
+static void convert_goes_both_ways(void **state)
+{
+	static char first[sizeof(out)], second[sizeof(out) + 32];
+	char args[256];
+
+	(void)state;
+	write_file("c.cfg",
+		   "name = \"w\"\n"
+		   "vgrant = [ 'blk,target=/a\\\\,b\"c', \"blk,target=/it's <&>\", 'rng' ]\n");
+	snprintf(args, sizeof(args), "convert %s/c.cfg", dir);
+	assert_int_equal(run(args), 0);
+	assert_out("  <vgrant:blk target='/a,b\"c'/>\n");
+	assert_out("  <vgrant:blk target='/it&apos;s &lt;&amp;>'/>\n");
+	assert_out("  <vgrant:rng/>\n");
+	snprintf(first, sizeof(first), "%s", out);
+	write_file("c.xml", first);
+	snprintf(args, sizeof(args), "convert %s/c.xml", dir);
+	assert_int_equal(run(args), 0);
+	snprintf(second, sizeof(second), "name = 'w'\n%s", out);
+	write_file("c2.cfg", second);
+	snprintf(args, sizeof(args), "convert %s/c2.cfg", dir);
+	assert_int_equal(run(args), 0);
+	assert_string_equal(out, first);
+	write_file("bad.cfg", "name = 'w'\nvgrant = [ 'rng',\n  'blk,,' ]\n");
+	snprintf(args, sizeof(args), "convert %s/bad.cfg", dir);
+	assert_int_equal(run(args), 1);
+	assert_out("/bad.cfg:3:4: vgrant entry 'blk,,'");
+	assert_int_equal(run("schema"), 0);
+	assert_out("<element name=\"rng\">");
+}
+
 static void check_passes_what_is_right(void **state)
 {
 	(void)state;
@@ -487,6 +563,8 @@ int main(void)
 		cmocka_unit_test(wrong_usage_is_told),
 		cmocka_unit_test(help_needs_no_daemon),
 		cmocka_unit_test(check_finds_mistakes),
+		cmocka_unit_test(check_reads_libvirts_xml),
+		cmocka_unit_test(convert_goes_both_ways),
 		cmocka_unit_test(check_passes_what_is_right),
 		cmocka_unit_test(check_looks_at_images),
 		SERVED(the_table_is_aligned),

@@ -43,7 +43,7 @@ LINK = $(CC) $(ALL_CFLAGS) $(KIND) $(LDFLAGS) -o $@
 
 comma := ,
 
-PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c
+PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c backend/vgrant-libvirt.c
 LIB_SRC := $(sort $(filter-out $(PROGRAMS),$(shell find backend xenstore -name '*.c')))
 FAKE_SRC := $(wildcard tests/fakes/xen/*.c)
 # One of the two ways to Xen; the other is for the program that runs in a guest.
@@ -57,7 +57,7 @@ HELP := $(B)/libtesthelp.a
 
 .PHONY: all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
 	bench-xen fuzz install clean help
-all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user ## build the programs (build/release/)
+all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt ## build the programs (build/release/)
 
 # What is missing on this machine is said once, in a sentence, before any compiler says it.
 # All variants but the release are for tests, which need more.
@@ -84,6 +84,10 @@ $(B)/vgrantd: $(B)/backend/vgrantd.o $(LIB)
 # One device for a VMM that is not Xen's.
 $(B)/vgrant-vhost-user: $(B)/backend/vgrant-vhost-user.o $(LIB)
 	$(LINK) $^ $(XENLIBS) $(LDLIBS)
+
+# libvirt's client: a process beside vgrantd, which starts without it where libvirt is not installed.
+$(B)/vgrant-libvirt: $(B)/backend/vgrant-libvirt.o $(LIB)
+	$(LINK) $^ $(VIRTLIBS) $(XMLLIBS) $(LDLIBS)
 
 # The same daemon on tests/fakes/xen in place of Xen's libraries, and a CAN bus of its own.
 $(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fakes/can/fake_can.o $(LIB) $(HELP)
@@ -116,7 +120,7 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB) $(HELP)
 
 fuzz-programs: $(FUZZ)
 
-unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant
+unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-libvirt
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

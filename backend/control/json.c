@@ -25,9 +25,9 @@ const char *const vg_control_state_words[VG_CONTROL_STATES] = {
 };
 
 const char *const vg_control_origin_words[VG_CONTROL_ORIGINS] = {
-	[VG_CONTROL_FROM_CONFIG] = "config",	 [VG_CONTROL_FROM_VIRTIO] = "xl-virtio",
-	[VG_CONTROL_FROM_DISK] = "xl-disk",	 [VG_CONTROL_FROM_ATTACH] = "attach",
-	[VG_CONTROL_FROM_SOCKET] = "vhost-user",
+	[VG_CONTROL_FROM_CONFIG] = "config",   [VG_CONTROL_FROM_VIRTIO] = "xl-virtio",
+	[VG_CONTROL_FROM_DISK] = "xl-disk",    [VG_CONTROL_FROM_ATTACH] = "attach",
+	[VG_CONTROL_FROM_LIBVIRT] = "libvirt", [VG_CONTROL_FROM_SOCKET] = "vhost-user",
 };
 
 static const struct {

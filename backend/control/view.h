@@ -26,10 +26,11 @@ extern const char *const vg_control_state_words[VG_CONTROL_STATES];
 
 /* Where a device comes from; the words of "origin" in vg_control_origin_words[]. */
 enum vg_control_origin {
-	VG_CONTROL_FROM_CONFIG, /* "config": vgrant = [...] of an xl configuration, see file */
-	VG_CONTROL_FROM_VIRTIO, /* "xl-virtio": a node of virtio = [...] with nothing in vgrant */
-	VG_CONTROL_FROM_DISK,	/* "xl-disk": disk = [ '...,specification=virtio,...' ] */
-	VG_CONTROL_FROM_ATTACH, /* "attach": `vgrant attach` */
+	VG_CONTROL_FROM_CONFIG,	 /* "config": vgrant = [...] of an xl configuration, see file */
+	VG_CONTROL_FROM_VIRTIO,	 /* "xl-virtio": a node of virtio = [...] with nothing in vgrant */
+	VG_CONTROL_FROM_DISK,	 /* "xl-disk": disk = [ '...,specification=virtio,...' ] */
+	VG_CONTROL_FROM_ATTACH,	 /* "attach": `vgrant attach` */
+	VG_CONTROL_FROM_LIBVIRT, /* "libvirt": metadata of a libvirt domain, see file */
 	VG_CONTROL_FROM_SOCKET, /* "vhost-user": [vhost-user] of vgrantd.conf; file is the socket */
 	VG_CONTROL_ORIGINS,
 };

@@ -39,7 +39,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
-#include "backend/daemon/spec.h"
+#include "backend/toolstack/spec.h"
 #include "virtio_grant.h"
 #include "xenstore/keys.h"
 #include "xenstore/watch.h"

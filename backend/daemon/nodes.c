@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/daemon/spec.h"
+#include "backend/toolstack/spec.h"
 #include "virtio_grant.h"
 #include "xenstore/keys.h"
 

@@ -34,6 +34,8 @@ const struct vg_setting_key vg_settings_keys[] = {
 	{ "guests", "config-dirs", VG_SETTING_PATHS, MEMBER(config_dirs_text), 0, 0,
 	  "/etc/xen/auto /etc/xen",
 	  "folders that are searched for guests' xl configurations, the first one first" },
+	{ "guests", "libvirt", VG_SETTING_STRING, MEMBER(libvirt), 0, 0, "xen:///system",
+	  "libvirt whose domains' metadata is searched, too, and before the folders; off: none" },
 	{ "control", "group", VG_SETTING_STRING, MEMBER(group), 0, 0, "",
 	  "group whose members may run vgrant list and trace; only root may change anything" },
 	{ "control", "mode", VG_SETTING_MODE, MEMBER(mode), 0, 0777, "0660",

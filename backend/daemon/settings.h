@@ -49,6 +49,8 @@ struct vg_settings {
 	const char *config_dirs[VG_SETTINGS_DIRS_MAX + 1]; /* ended by NULL */
 	char config_dirs_text[2048];			   /* what config_dirs points into */
 
+	char libvirt[128]; /* libvirt's URI, or "off" */
+
 	/* [control] */
 	char group[33]; /* "": root */
 	unsigned mode;	/* of the socket */

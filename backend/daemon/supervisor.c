@@ -8,6 +8,7 @@
  *	           read [vhost-user] again; SIGCHLD
  *	control    requests of `vgrant` (requests.c)
  *	workers    child.c, and node.c or sockets.c
+ *	libvirt    what the process that speaks to it says (virt.c)
  *
  * Watch events are drained first, all there are, and only mark what they name:
  * a guest that writes its state a thousand times costs one look (XSA-349).
@@ -33,6 +34,7 @@
 #include "backend/daemon/nodes.h"
 #include "backend/daemon/requests.h"
 #include "backend/daemon/sockets.h"
+#include "backend/daemon/virt.h"
 #include "backend/toolstack/toolstack.h"
 #include "backend/toolstack/xlsource.h"
 #include "virtio_grant.h"
@@ -48,6 +50,7 @@ struct vg_super {
 	struct vg_nodes nodes;
 	struct vg_sockets sockets;
 	struct vg_toolstack toolstack;
+	struct vg_virt_process virt;
 	struct vg_requests requests;
 	struct vg_watch xs_watch, signal_watch;
 	struct vg_timer rescan; /* xenstored did not say what there is */
@@ -162,9 +165,11 @@ static int open_xenstore(struct vg_super *s, struct vg_err *err)
 	s->nodes.xs = s->xs;
 	s->nodes.domid = domid;
 	vg_toolstack_init(&s->toolstack, s->loop, s->xs, domid);
-	if (domid == 0)
+	if (domid == 0) {
+		vg_virt_start(&s->virt, s->loop, &s->toolstack, s->settings);
 		vg_toolstack_add_source(&s->toolstack, &vg_xl_source,
 					(void *)(uintptr_t)s->settings->config_dirs);
+	}
 	s->requests.toolstack = &s->toolstack;
 	return 0;
 }
@@ -231,6 +236,7 @@ static void hangup(struct vg_super *s)
 {
 	vg_info("SIGHUP: failed devices are tried again, and [vhost-user] is read again");
 	vg_nodes_retry(&s->nodes);
+	vg_virt_retry(&s->virt);
 	reload(s);
 	vg_sockets_sync(&s->sockets);
 }
@@ -331,6 +337,7 @@ static void close_all(struct vg_super *s)
 	s->children.stopping = true;
 	vg_sockets_free(&s->sockets);
 	vg_nodes_free(&s->nodes);
+	vg_virt_stop(&s->virt);
 	vg_toolstack_free(&s->toolstack);
 	vg_requests_close(&s->requests);
 	vg_loop_timer_stop(&s->rescan);

@@ -6,7 +6,6 @@
  *	requests.c    what `vgrant` asks for
  *	nodes.c       devices of Xen guests, all of them
  *	node.c        one of them: from a node to a worker, and its states
- *	spec.c        its configuration
  *	sockets.c     devices of [vhost-user]: from a line of the settings to a worker
  *	child.c       what those two have in common: a worker process
  *	tracer.c      from a worker's trace to those who ask for it

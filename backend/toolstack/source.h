@@ -3,15 +3,18 @@
  * source.h - where guests' devices are configured: from (name, uuid, domid) to device entries
  *
  * toolstack.c asks the sources one after the other when a guest appears; the first that knows the
- * guest counts. xlsource.c (files of xl) is one of them; what keeps configurations elsewhere is
- * another file with a struct vg_source, and one line where the supervisor adds it.
+ * guest counts. libvirt/virtsource.c (metadata of libvirt's domains) and xlsource.c (files of xl) are
+ * two; what keeps configurations elsewhere is another file with a struct vg_source, and one line where
+ * the supervisor adds it.
  */
 #ifndef VG_SOURCE_H
 #define VG_SOURCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "backend/base/log.h"
+#include "backend/control/view.h"
 
 struct vg_guest_id {
 	uint32_t domid;
@@ -26,6 +29,7 @@ struct vg_source_device {
 	int adopts; /* number of a node that another toolstack makes, to be served; -1: ours to make */
 	const char *adopts_from; /* domain that serves that node; "": 0 */
 	unsigned number;	 /* of the node to be made; no other device of the guest has it */
+	bool has_id;		 /* the user wrote the number; of a source that follows */
 	struct vg_err err;	 /* what is wrong with the entry; text is empty when all is well */
 };
 
@@ -39,7 +43,13 @@ struct vg_source_config {
 };
 
 struct vg_source {
-	const char *name; /* for the log */
+	const char *name;	       /* for the log */
+	enum vg_control_origin origin; /* of its devices, for `vgrant list` */
+	/*
+	 * What it says of a guest counts for as long as that runs: devices come and go with it
+	 * (vg_guests_changed()). Otherwise it is asked once, when the guest appears.
+	 */
+	bool follows;
 	/*
 	 * @ctx: as the source was added
 	 * @virtio_id_of: virtio device id of a device by its name ("blk"); 0: no such device

@@ -11,6 +11,11 @@
  *    `virtio = [...]`, that one is adopted, when it appears;
  *  - otherwise both directories are made.
  *
+ * A source that follows (libvirt's metadata) counts while the guest runs, too: nodes of its origin
+ * are compared with what it wants, at first and whenever it changes, and made or taken away. An entry
+ * with id= is known by that; one without, by what it says. One that says something new under an old
+ * id is left as it is, which is told: a device is not changed by taking it away under its guest.
+ *
  * An entry that is wrong becomes a node as well: its worker says what is wrong,
  * where the user looks for it.
  *
@@ -30,6 +35,7 @@
 #include "backend/base/number.h"
 #include "backend/base/params.h"
 #include "backend/control/control.h"
+#include "backend/toolstack/spec.h"
 #include "backend/toolstack/xlconf.h"
 #include "backend/virtio/device.h"
 #include "virtio_grant.h"
@@ -43,9 +49,11 @@ struct vg_guest {
 	struct vg_guest *next;
 	uint32_t domid;
 	char *name;			 /* NULL: it has none yet */
+	char *uuid;			 /* NULL until it was looked for a configuration */
 	const struct vg_source *source;	 /* of config */
 	struct vg_source_config *config; /* NULL: none was found */
 	bool looked;			 /* for a configuration */
+	bool dropped; /* the source, which follows, has nothing for it any more */
 };
 
 static void again(struct vg_toolstack *ts)
@@ -191,7 +199,7 @@ static int make(struct vg_toolstack *ts, const struct vg_guest *g, const struct 
 
 	ret = backend_domid(ts, d->backend, &backend, &err);
 	if (ret == 0)
-		ret = make_nodes(ts, g->domid, backend, d->number, d->spec, VG_CONTROL_FROM_CONFIG,
+		ret = make_nodes(ts, g->domid, backend, d->number, d->spec, g->source->origin,
 				 g->config->where, &err);
 	/* -EEXIST: an earlier try, or vgrantd, came to an end before it could leave its mark. */
 	if (ret == -EEXIST)
@@ -219,28 +227,220 @@ static char *uuid_of(struct vg_toolstack *ts, uint32_t domid)
 }
 
 /* Ask the sources. Return: 0; -ENOENT: none knows it; or negative errno; logged. */
-static int find_config(struct vg_toolstack *ts, struct vg_guest *g)
+static int find_config(struct vg_toolstack *ts, struct vg_guest *g,
+		       struct vg_source_config **config, const struct vg_source **from)
 {
-	char *uuid = uuid_of(ts, g->domid);
 	const struct vg_guest_id id = { .domid = g->domid,
 					.name = g->name,
-					.uuid = uuid ? uuid : "" };
+					.uuid = g->uuid ? g->uuid : "" };
 	int ret = -ENOENT;
 
 	for (unsigned i = 0; ret == -ENOENT && i < ts->n_sources; i++) {
 		const struct vg_source *source = ts->sources[i].source;
 		struct vg_err err = { "" };
 
-		ret = source->find(ts->sources[i].ctx, &id, virtio_id_of, &g->config, &err);
-		if (ret == 0)
-			g->source = source;
-		else
+		ret = source->find(ts->sources[i].ctx, &id, virtio_id_of, config, &err);
+		*from = source;
+		if (ret < 0)
 			vg_log(ret == -ENOENT ? VG_LOG_DEBUG : VG_LOG_ERR, "guest %s (%u): %s: %s",
 			       g->name, g->domid, source->name, err.text);
 	}
-	free(uuid);
 	return ret;
 }
+
+static void tell_config(const struct vg_guest *g)
+{
+	const struct vg_source_config *c = g->config;
+
+	vg_info("guest %s (%u): %u devices in %s", g->name, g->domid, c->n_devices, c->where);
+	if (c->warning.text[0])
+		vg_error("guest %s (%u): %s: %s", g->name, g->domid, c->where, c->warning.text);
+	for (unsigned i = 0; i < c->n_devices; i++) {
+		if (c->devices[i].err.text[0])
+			vg_error("guest %s (%u): %s:%u: %s", g->name, g->domid, c->where,
+				 c->devices[i].line, c->devices[i].err.text);
+	}
+}
+
+/* ---- a source that follows ------------------------------------------------------ */
+
+enum { BACKENDS_MAX = 8 }; /* domains that serve one guest, looked at for what is to go */
+
+/* A node that an entry of such a source was made into. */
+struct made {
+	struct vg_xs_pair pair;
+	char spec[VG_PARAMS_LEN];
+	bool wanted;
+};
+
+struct mades {
+	unsigned n;
+	struct made made[VG_LIMIT_DEVICES_PER_GUEST];
+};
+
+static void add_backend(struct vg_toolstack *ts, const char *name, uint32_t *list, unsigned *n)
+{
+	uint32_t domid;
+
+	if (backend_domid(ts, name, &domid, NULL) < 0)
+		return;
+	for (unsigned i = 0; i < *n; i++) {
+		if (list[i] == domid)
+			return;
+	}
+	if (*n < BACKENDS_MAX)
+		list[(*n)++] = domid;
+}
+
+/* Our domain, those that @config names, and those that it named. Return: how many. */
+static unsigned backends_of(struct vg_toolstack *ts, const struct vg_guest *g, uint32_t *list)
+{
+	unsigned n = 0;
+
+	add_backend(ts, NULL, list, &n);
+	for (unsigned i = 0; i < g->config->n_devices; i++)
+		add_backend(ts, g->config->devices[i].backend, list, &n);
+	return n;
+}
+
+/* What was made for @g already, by this source. Return: 0, or negative errno. */
+static int list_made(struct vg_toolstack *ts, const struct vg_guest *g, uint32_t backend,
+		     struct mades *all)
+{
+	const char *origin = vg_control_origin_words[g->source->origin];
+	char dir[VG_XS_PATH], **list, *word;
+	unsigned n;
+	int ret;
+
+	snprintf(dir, sizeof(dir), "/local/domain/%u/backend/" VIRTIO_GRANT_XENBUS_TYPE "/%u",
+		 backend, g->domid);
+	ret = vg_xs_list(ts->xs, dir, &list, &n);
+	for (unsigned i = 0; ret == 0 && i < n && all->n < COUNT(all->made); i++) {
+		struct made *m = &all->made[all->n];
+		uint64_t id;
+
+		if (vg_number(list[i], 10, INT32_MAX, &id) < 0)
+			continue;
+		vg_xs_pair_init(&m->pair, VIRTIO_GRANT_XENBUS_TYPE, g->domid, backend,
+				(uint32_t)id);
+		ret = vg_xs_text_dup(ts->xs, m->pair.b, VG_KEY_ORIGIN, &word);
+		if (ret == 0 && strcmp(word, origin) == 0)
+			ret = vg_spec_read(ts->xs, &m->pair, false, m->spec);
+		else if (ret == 0)
+			ret = -ENOENT;
+		free(word);
+		m->wanted = false;
+		all->n += ret == 0;
+		if (ret == -ENOENT || ret == -EINVAL)
+			ret = 0;
+	}
+	free(list);
+	return ret;
+}
+
+/* Do both say the same, whatever the order of their keys, and whoever wrote the number? */
+static bool says_same(const char *a, const char *b)
+{
+	struct vg_params p, q;
+	unsigned n_p = 0, n_q = 0;
+
+	if (vg_params_parse(a, &p, NULL) < 0 || vg_params_parse(b, &q, NULL) < 0)
+		return strcmp(a, b) == 0;
+	for (unsigned i = 0; i < p.n; i++) {
+		const char *other = vg_params_str(&q, NULL, p.p[i].key);
+
+		if (strcmp(p.p[i].key, "id") == 0)
+			continue;
+		n_p++;
+		if (!other || strcmp(other, p.p[i].value) != 0)
+			return false;
+	}
+	for (unsigned i = 0; i < q.n; i++)
+		n_q += strcmp(q.p[i].key, "id") != 0;
+	return n_p == n_q && strcmp(p.device, q.device) == 0;
+}
+
+static struct made *made_of(struct mades *all, const struct vg_source_device *d)
+{
+	for (unsigned i = 0; i < all->n; i++) {
+		struct made *m = &all->made[i];
+
+		if (!m->wanted &&
+		    (d->has_id ? m->pair.id == d->number : says_same(m->spec, d->spec)))
+			return m;
+	}
+	return NULL;
+}
+
+/* A node for @d; without id= the first number that is free. Return: 0, or negative errno: try again. */
+static int plug(struct vg_toolstack *ts, const struct vg_guest *g, const struct vg_source_device *d)
+{
+	struct vg_err err = { "" };
+	uint32_t backend, id = d->number;
+	int ret = backend_domid(ts, d->backend, &backend, &err);
+
+	do {
+		if (ret == 0 || ret == -EEXIST)
+			ret = make_nodes(ts, g->domid, backend, id, d->spec, g->source->origin,
+					 g->config->where, &err);
+	} while (ret == -EEXIST && !d->has_id &&
+		 ++id < VG_XL_FIRST_NUMBER + VG_LIMIT_DEVICES_PER_GUEST * 4);
+	if (ret < 0)
+		vg_error("guest %s (%u): '%s' in %s: %s", g->name, g->domid, d->spec,
+			 g->config->where, err.text);
+	else
+		vg_info("guest %s (%u): device %u: '%s'", g->name, g->domid, id, d->spec);
+	return ret == -ENOENT || ret == -EEXIST ? 0 : ret;
+}
+
+/* Take a node away as `xl` would. Its domain's vgrantd does the rest. */
+static int unplug(struct vg_toolstack *ts, const struct vg_guest *g, const struct made *m)
+{
+	int ret = vg_xs_update_one(ts->xs, m->pair.b, "online", "0");
+
+	vg_info("guest %s (%u): device %u goes: %s has it no more", g->name, g->domid, m->pair.id,
+		g->config->where);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/* Have the nodes be as g->config wants. Return: whether all are; if not: try again. */
+static bool follow(struct vg_toolstack *ts, struct vg_guest *g, const uint32_t *backends,
+		   unsigned n)
+{
+	struct mades *all = calloc(1, sizeof(*all));
+	bool missing[VG_XL_DEVICES_MAX] = { false };
+	unsigned n_wanted = g->dropped ? 0 : g->config->n_devices;
+	int ret = all ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; ret == 0 && i < n; i++)
+		ret = list_made(ts, g, backends[i], all);
+	for (unsigned i = 0; ret == 0 && i < n_wanted; i++) {
+		struct made *m = made_of(all, &g->config->devices[i]);
+
+		missing[i] = !m;
+		if (!m)
+			continue;
+		m->wanted = true;
+		if (!says_same(m->spec, g->config->devices[i].spec))
+			vg_warn("guest %s (%u): device %u stays '%s' while the guest has it; '%s' "
+				"in %s counts from its next start (vgrant set changes what can be "
+				"changed now)",
+				g->name, g->domid, m->pair.id, m->spec, g->config->devices[i].spec,
+				g->config->where);
+	}
+	for (unsigned i = 0; ret == 0 && i < all->n; i++) {
+		if (!all->made[i].wanted)
+			ret = unplug(ts, g, &all->made[i]);
+	}
+	for (unsigned i = 0; ret == 0 && i < n_wanted; i++) {
+		if (missing[i])
+			ret = plug(ts, g, &g->config->devices[i]);
+	}
+	free(all);
+	return ret == 0;
+}
+
+/* ---- new guests ----------------------------------------------------------------- */
 
 /* The guest is new to us: find its configuration and do what it says. */
 static void configure(struct vg_toolstack *ts, struct vg_guest *g)
@@ -251,27 +451,25 @@ static void configure(struct vg_toolstack *ts, struct vg_guest *g)
 
 	if (!g->config) {
 		g->looked = true;
-		if (find_config(ts, g) < 0 || !g->config->n_devices)
+		free(g->uuid);
+		g->uuid = uuid_of(ts, g->domid);
+		if (find_config(ts, g, &g->config, &g->source) < 0)
 			return;
-		vg_info("guest %s (%u): %u devices in %s", g->name, g->domid, g->config->n_devices,
-			g->config->where);
-		if (g->config->warning.text[0])
-			vg_error("guest %s (%u): %s: %s", g->name, g->domid, g->config->where,
-				 g->config->warning.text);
-		for (unsigned i = 0; i < g->config->n_devices; i++) {
-			const struct vg_source_device *d = &g->config->devices[i];
-
-			if (d->err.text[0])
-				vg_error("guest %s (%u): %s:%u: %s", g->name, g->domid,
-					 g->config->where, d->line, d->err.text);
-		}
+		if (!g->config->n_devices && !g->source->follows)
+			return;
+		tell_config(g);
 	}
 	domain_dir(dir, g->domid);
 	ret = vg_xs_text_dup(ts->xs, dir, MARK, &mark);
 	free(mark);
 	marked = ret == 0 || ret == -EINVAL;
 	all = marked || ret == -ENOENT;
-	for (unsigned i = 0; all && i < g->config->n_devices; i++) {
+	if (all && g->source->follows) {
+		uint32_t backends[BACKENDS_MAX];
+
+		all = follow(ts, g, backends, backends_of(ts, g, backends));
+	}
+	for (unsigned i = 0; all && !g->source->follows && i < g->config->n_devices; i++) {
 		const struct vg_source_device *d = &g->config->devices[i];
 
 		if (d->adopts >= 0)
@@ -301,6 +499,7 @@ static void guest_free(struct vg_guest *g)
 	if (g->config)
 		g->source->free(g->config);
 	free(g->name);
+	free(g->uuid);
 	free(g);
 }
 
@@ -370,6 +569,82 @@ void vg_guests_scan(struct vg_toolstack *ts)
 static void again_expired(struct vg_timer *t)
 {
 	vg_guests_scan(container_of(t, struct vg_toolstack, again));
+}
+
+/* Nodes were made for @g from another source than @where: that one keeps it. */
+static bool is_anothers(struct vg_toolstack *ts, const struct vg_guest *g, const char *where)
+{
+	char dir[VG_XS_PATH], *mark;
+	bool other;
+
+	domain_dir(dir, g->domid);
+	vg_xs_text_dup(ts->xs, dir, MARK, &mark);
+	other = mark && strcmp(mark, where) != 0;
+	free(mark);
+	return other;
+}
+
+/* Its source says something new, or, without devices of ours, nothing any more. */
+static void change(struct vg_toolstack *ts, struct vg_guest *g)
+{
+	struct vg_source_config *config = NULL;
+	const struct vg_source *from;
+	uint32_t backends[BACKENDS_MAX];
+	unsigned n = 0;
+	int ret = find_config(ts, g, &config, &from);
+
+	if (ret < 0 && (ret != -ENOENT || !g->source->follows))
+		return;
+	if (ret == 0 &&
+	    (!from->follows || (g->source != from && is_anothers(ts, g, config->where)))) {
+		if (from->follows)
+			vg_warn("guest %s (%u): %s has devices, too; those of %s count while it "
+				"runs",
+				g->name, g->domid, config->where, g->config->where);
+		from->free(config);
+		/* A file of xl's is for guests that appear: what was followed has nothing any more. */
+		if (from->follows || !g->source->follows)
+			return;
+		ret = -ENOENT;
+	}
+	if (g->source->follows)
+		n = backends_of(ts, g, backends);
+	g->dropped = ret < 0;
+	if (ret == 0) {
+		g->source->free(g->config);
+		g->config = config;
+		g->source = from;
+		tell_config(g);
+	}
+	for (unsigned i = 0; i < g->config->n_devices; i++)
+		add_backend(ts, g->config->devices[i].backend, backends, &n);
+	add_backend(ts, NULL, backends, &n);
+	g->looked = follow(ts, g, backends, n);
+	if (!g->looked)
+		again(ts);
+}
+
+void vg_guests_changed(struct vg_toolstack *ts, const char *uuid)
+{
+	for (struct vg_guest *g = ts->guests; g; g = g->next) {
+		if (!g->uuid || strcmp(g->uuid, uuid) != 0)
+			continue;
+		if (g->config) {
+			change(ts, g);
+		} else {
+			g->looked = false;
+			see(ts, g->domid);
+		}
+	}
+}
+
+const char *vg_guest_uuid(const struct vg_toolstack *ts, const char *guest)
+{
+	for (const struct vg_guest *g = ts->guests; g; g = g->next) {
+		if (g->name && g->uuid && vg_control_is_guest(guest, g->name, g->domid))
+			return g->uuid;
+	}
+	return NULL;
 }
 
 void vg_guest_renamed(struct vg_toolstack *ts, uint32_t domid)

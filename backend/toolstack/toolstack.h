@@ -42,6 +42,16 @@ void vg_toolstack_add_source(struct vg_toolstack *ts, const struct vg_source *so
 /** vg_guests_scan - look for guests that came or went; make nodes for those that came */
 void vg_guests_scan(struct vg_toolstack *ts);
 
+/** vg_guests_changed - a source that follows knows something new of the guest of this uuid */
+void vg_guests_changed(struct vg_toolstack *ts, const char *uuid);
+
+/**
+ * vg_guest_uuid - of the guest that runs and that @guest means, by name or number
+ *
+ * Return: borrowed until the next call of ours; NULL: no such guest is known.
+ */
+const char *vg_guest_uuid(const struct vg_toolstack *ts, const char *guest);
+
 /** vg_guest_renamed - the name of @domid may have changed */
 void vg_guest_renamed(struct vg_toolstack *ts, uint32_t domid);
 

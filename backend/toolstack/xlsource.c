@@ -63,6 +63,7 @@ static int xl_find(void *ctx, const struct vg_guest_id *guest,
 
 const struct vg_source vg_xl_source = {
 	.name = "xl",
+	.origin = VG_CONTROL_FROM_CONFIG,
 	.find = xl_find,
 	.free = xl_free,
 };

@@ -60,11 +60,13 @@ struct rig {
 
 /* ---- the daemon ------------------------------------------------------------ */
 
+static const char *rig_libvirt = "off"; /* libvirt's address, for the next daemon */
+
 static inline void rig_exec(struct rig *r)
 {
 	const char *build = getenv("VGRANT_BUILD");
 	const char *asan = getenv("ASAN_OPTIONS");
-	char prog[256], run[160], conf[160], options[256], file[160];
+	char prog[256], run[160], conf[160], options[256], file[160], libvirt[160];
 	int fd;
 
 	snprintf(prog, sizeof(prog), "%s/vgrantd-fake", build ? build : "build/asan");
@@ -77,8 +79,9 @@ static inline void rig_exec(struct rig *r)
 	if (fd >= 0)
 		dup2(fd, 2);
 	snprintf(file, sizeof(file), "%s/vgrantd.conf", r->dir);
+	snprintf(libvirt, sizeof(libvirt), "libvirt=%s", rig_libvirt);
 	execl(prog, prog, "-v", "-c", access(file, F_OK) ? "/dev/null" : file, "-o", run, "-o",
-	      conf, "-o", RIG_SANDBOX, (char *)NULL);
+	      conf, "-o", libvirt, "-o", RIG_SANDBOX, (char *)NULL);
 	fprintf(stderr, "cannot run %s: %s\n", prog, strerror(errno));
 	_exit(127);
 }

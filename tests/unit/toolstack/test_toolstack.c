@@ -76,8 +76,12 @@ static void free_config(struct vg_source_config *config)
 	free(config);
 }
 
-static const struct vg_source nobody = { "nobody", knows_nobody, free_config };
-static const struct vg_source table = { "table", find_in_table, free_config };
+static const struct vg_source nobody = { .name = "nobody",
+					 .find = knows_nobody,
+					 .free = free_config };
+static const struct vg_source table = { .name = "table",
+					.find = find_in_table,
+					.free = free_config };
 
 /* ---- the fixture ------------------------------------------------------------------ */
 
@@ -192,6 +196,136 @@ static void made_in_the_end(void **state)
 	assert_value(f, id, 71, "vgrant-config", "rng");
 }
 
+/* One that follows: what it wants now, of the one guest that it knows. */
+static const char *wanted[4];
+static bool wants_something;
+
+static int find_wanted(void *ctx, const struct vg_guest_id *guest,
+		       uint16_t (*virtio_id_of)(const char *device), struct vg_source_config **out,
+		       struct vg_err *err)
+{
+	struct vg_source_config *config;
+	unsigned next = 64;
+
+	(void)ctx, (void)virtio_id_of;
+	if (guest->uuid[0] != '7' || !wants_something)
+		return vg_fail(err, -ENOENT, "not mine");
+	config = calloc(1, sizeof(*config));
+	config->where = "the wish";
+	config->devices = calloc(4, sizeof(*config->devices));
+	for (unsigned i = 0; wanted[i]; i++) {
+		const char *id = strstr(wanted[i], "id=");
+
+		config->devices[i] = (struct vg_source_device){
+			.spec = wanted[i],
+			.adopts = -1,
+			.adopts_from = "",
+			.has_id = id != NULL,
+			.number = id ? (unsigned)atoi(id + 3) : next,
+		};
+		next += !id;
+		config->n_devices++;
+	}
+	*out = config;
+	return 0;
+}
+
+static const struct vg_source wish = { .name = "wish",
+				       .origin = VG_CONTROL_FROM_LIBVIRT,
+				       .follows = true,
+				       .find = find_wanted,
+				       .free = free_config };
+
+static void want(struct fixture *f, const char *a, const char *b, const char *c)
+{
+	wanted[0] = a;
+	wanted[1] = a ? b : NULL;
+	wanted[2] = a && b ? c : NULL;
+	wants_something = true;
+	vg_guests_changed(&f->ts, "70000000-0000-0000-0000-000000000000");
+}
+
+/* Devices come and go with what the source says; what stays keeps its number. */
+static void a_source_that_follows(void **state)
+{
+	static const uint8_t uuid[16] = { 0x70 };
+	const struct fx_domain_config cfg = { .name = "g", .uuid = uuid };
+	struct fixture *f = *state;
+	struct vg_err err;
+	unsigned int id;
+
+	vg_toolstack_add_source(&f->ts, &wish, NULL);
+	assert_int_equal(fx_domain_create(f->w, &cfg, &id), 0);
+	wants_something = false;
+	vg_guests_scan(&f->ts);
+	assert_value(f, id, 64, "vgrant-config", NULL);
+	want(f, "rng", "blk,target=/a", "rng,id=7");
+	assert_value(f, id, 64, "vgrant-config", "rng");
+	assert_value(f, id, 65, "vgrant-config", "blk,target=/a");
+	assert_value(f, id, 7, "vgrant-config", "rng,id=7");
+	assert_value(f, id, 65, "vgrant-origin", "libvirt");
+	assert_string_equal(vg_guest_uuid(&f->ts, "g"), "70000000-0000-0000-0000-000000000000");
+	/* What was attached is nobody's but the user's. */
+	assert_int_equal(vg_guest_attach(&f->ts, "g", "rng", &err), 66);
+	/* The first goes; the second, now first, stays what it is, and one comes. */
+	want(f, "blk,target=/a", "rng,id=7", "blk,target=/b");
+	assert_value(f, id, 64, "online", "0");
+	assert_value(f, id, 65, "online", "1");
+	assert_value(f, id, 7, "online", "1");
+	assert_value(f, id, 66, "online", "1");
+	/* 64 is still there, on its way out: the next free number is taken. */
+	assert_value(f, id, 67, "vgrant-config", "blk,target=/b");
+	/* The same in other words is the same. */
+	want(f, "blk,id=65,target=/a", "rng,id=7", "blk,id=67,target=/b");
+	for (unsigned i = 65; i < 68; i++)
+		assert_value(f, id, i, "online", "1");
+	assert_value(f, id, 68, "vgrant-config", NULL);
+	/* Other words under an old number change nothing while the guest runs. */
+	want(f, "blk,id=65,target=/other", "rng,id=7", "blk,id=67,target=/b");
+	assert_value(f, id, 65, "vgrant-config", "blk,target=/a");
+	assert_value(f, id, 65, "online", "1");
+	/* vgrantd that is started anew sees what has changed meanwhile. */
+	vg_toolstack_free(&f->ts);
+	wanted[1] = NULL;
+	vg_guests_scan(&f->ts);
+	assert_value(f, id, 7, "online", "0");
+	assert_value(f, id, 65, "online", "1");
+	assert_value(f, id, 67, "online", "0");
+	/* Nothing at all. */
+	wants_something = false;
+	vg_guests_changed(&f->ts, "70000000-0000-0000-0000-000000000000");
+	assert_value(f, id, 65, "online", "0");
+	assert_value(f, id, 66, "online", "1");
+}
+
+/* A guest that another source has configured is not given a second set. */
+static void two_sources_one_guest(void **state)
+{
+	static const uint8_t uuid[16] = { 0x70 };
+	static struct table guests = { "70000000-0000-0000-0000-000000000000",
+				       { "rng", NULL, NULL } };
+	const struct fx_domain_config cfg = { .name = "g", .uuid = uuid };
+	struct fixture *f = *state;
+	unsigned int id;
+
+	vg_toolstack_add_source(&f->ts, &wish, NULL);
+	vg_toolstack_add_source(&f->ts, &table, &guests);
+	wants_something = false;
+	assert_int_equal(fx_domain_create(f->w, &cfg, &id), 0);
+	vg_guests_scan(&f->ts);
+	assert_value(f, id, 70, "vgrant-config", "rng");
+	want(f, "rng", NULL, NULL);
+	assert_value(f, id, 64, "vgrant-config", NULL);
+	assert_value(f, id, 70, "online", "1");
+	/* The next time that it is started the first source is the first. */
+	assert_int_equal(fx_domain_destroy(f->w, id, 0), 0);
+	vg_guests_scan(&f->ts);
+	assert_int_equal(fx_domain_create(f->w, &cfg, &id), 0);
+	vg_guests_scan(&f->ts);
+	assert_value(f, id, 64, "vgrant-config", "rng");
+	assert_value(f, id, 70, "vgrant-config", NULL);
+}
+
 /* Without a source this is no dom0. */
 static void driver_domain(void **state)
 {
@@ -286,8 +420,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		T(a_second_source),	  T(made_in_the_end),	     T(driver_domain),
-		cmocka_unit_test(events), cmocka_unit_test(numbers),
+		T(a_second_source),	   T(made_in_the_end),	     T(driver_domain),
+		T(a_source_that_follows),  T(two_sources_one_guest), cmocka_unit_test(events),
+		cmocka_unit_test(numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 /*
  * spec.c - see spec.h
  */
-#include "backend/daemon/spec.h"
+#include "backend/toolstack/spec.h"
 
 #include <errno.h>
 #include <stdio.h>

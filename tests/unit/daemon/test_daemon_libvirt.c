@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test_daemon_libvirt.c - vgrantd, vgrant-libvirt and libvirt's own test driver
+ *
+ * test:///FILE is a libvirt in memory, within vgrant-libvirt: it has the domains of FILE when that
+ * starts, keeps metadata and sends events. Its domain `web` and a guest of tests/fakes/xen have one
+ * uuid, as a domain of libvirt's and Xen's have. What libvirt's Xen driver does is for tests/xen.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/rigs/daemon_rig.h"
+
+#define UUID "12340000-0000-0000-0000-000000000000"
+
+static const uint8_t uuid[16] = { 0x12, 0x34 };
+
+/* ---- a libvirt with one domain ---------------------------------------------------- */
+
+static char uri[160];
+static const char *metadata; /* of the domain */
+
+static void write_node(const char *dir)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/node.xml", dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f,
+		"<node><domain type='test'><name>web</name><uuid>" UUID "</uuid>"
+		"<metadata>%s</metadata><memory>8192</memory><os><type>hvm</type></os></domain>"
+		"</node>\n",
+		metadata);
+	fclose(f);
+	snprintf(uri, sizeof(uri), "test://%s/node.xml", dir);
+}
+
+static int begin_with(void **state, const char *text)
+{
+	struct rig *r;
+	int ret = rig_begin(state);
+
+	if (ret)
+		return ret;
+	/* Its folder is known now: the daemon starts anew with a libvirt in it. */
+	r = *state;
+	rig_daemon_stop(r, SIGTERM);
+	metadata = text;
+	write_node(r->dir);
+	rig_libvirt = uri;
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	return 0;
+}
+
+#define OURS(devices) "<v:devices xmlns:v='urn:vgrant:devices:1'>" devices "</v:devices>"
+
+static int begin(void **state)
+{
+	return begin_with(state, OURS("<v:rng/><v:rng id='70' packed='0'/>"));
+}
+
+static int begin_empty(void **state)
+{
+	return begin_with(state, "");
+}
+
+static int begin_wrong(void **state)
+{
+	return begin_with(state, OURS("<v:rng/>text"));
+}
+
+static int end(void **state)
+{
+	rig_libvirt = "off";
+	return rig_end(state);
+}
+
+/* ---- what there is ------------------------------------------------------------------ */
+
+static char *key(struct rig *r, unsigned int guest, unsigned int id, const char *name)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "/local/domain/0/backend/virtio/%u/%u/%s", guest, id, name);
+	return fx_xs_read(fx_xs(r->w), path);
+}
+
+/* becomes() - the key has @value within some seconds; NULL: it goes */
+static void becomes(struct rig *r, unsigned int guest, unsigned int id, const char *name,
+		    const char *value)
+{
+	char *now = NULL;
+
+	for (int i = 0; i < 1000; i++, usleep(10000)) {
+		free(now);
+		now = key(r, guest, id, name);
+		if (value ? now && strcmp(now, value) == 0 : !now) {
+			free(now);
+			return;
+		}
+	}
+	fail_msg("%u/%u/%s is '%s', not '%s'", guest, id, name, now ? now : "nothing",
+		 value ? value : "nothing");
+}
+
+static void logged(struct rig *r, const char *text)
+{
+	for (int i = 0; i < 1000 && !rig_logged(r, text); i++)
+		usleep(10000);
+	if (!rig_logged(r, text))
+		fail_msg("not logged: %s", text);
+}
+
+/* A file of xl's that names the guest, too. */
+static void write_xl(struct rig *r)
+{
+	char path[160];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/xen/web.cfg", r->dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs("name = 'web'\nvgrant = [ 'rng,id=90' ]\n", f);
+	fclose(f);
+}
+
+static unsigned int guest(struct rig *r, bool same_uuid)
+{
+	const struct fx_domain_config cfg = { .name = "web", .uuid = same_uuid ? uuid : NULL };
+	unsigned int id;
+
+	assert_int_equal(fx_domain_create(r->w, &cfg, &id), 0);
+	return id;
+}
+
+/* ---- tests ------------------------------------------------------------------------------ */
+
+/* The domain's metadata becomes nodes; it counts before a file of xl's of the same name. */
+static void metadata_becomes_nodes(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+
+	write_xl(r);
+	logged(r, "libvirt: connected to");
+	id = guest(r, true);
+	becomes(r, id, 64, "vgrant-config", "rng");
+	becomes(r, id, 70, "vgrant-config", "rng,id=70,packed=0");
+	becomes(r, id, 64, "vgrant-origin", "libvirt");
+	becomes(r, id, 64, "vgrant-file", "libvirt's metadata of web");
+	assert_null(key(r, id, 90, "vgrant-config"));
+	becomes(r, id, 64, "state", "2");
+}
+
+/* A guest of that name that is not libvirt's is configured by its file. */
+static void another_of_that_name(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+
+	write_xl(r);
+	logged(r, "libvirt: connected to");
+	id = guest(r, false);
+	becomes(r, id, 90, "vgrant-config", "rng,id=90");
+	becomes(r, id, 90, "vgrant-origin", "config");
+	assert_null(key(r, id, 64, "vgrant-config"));
+}
+
+/* libvirt has the domain, and no metadata of ours: the file counts, as before libvirt was asked. */
+static void without_metadata(void **state)
+{
+	struct rig *r = *state;
+
+	write_xl(r);
+	logged(r, "libvirt: connected to");
+	becomes(r, guest(r, true), 90, "vgrant-config", "rng,id=90");
+}
+
+/* What is wrong as a whole is told, gives no devices, and hides no file. */
+static void wrong_metadata(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+
+	write_xl(r);
+	logged(r, "libvirt: connected to");
+	id = guest(r, true);
+	logged(r, "there is text among the devices");
+	assert_null(key(r, id, 64, "vgrant-config"));
+	assert_null(key(r, id, 90, "vgrant-config"));
+}
+
+/* The guest was there before the daemon, and before libvirt: found when libvirt has told. */
+static void the_guest_was_first(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+
+	rig_daemon_stop(r, SIGTERM);
+	id = guest(r, true);
+	rig_daemon_start(r);
+	becomes(r, id, 64, "vgrant-config", "rng");
+	becomes(r, id, 70, "vgrant-config", "rng,id=70,packed=0");
+}
+
+/* The process that speaks to libvirt dies: devices stay, it is started again, and nothing is doubled. */
+static void its_process_dies(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+	char cmd[256], *was, *now;
+
+	logged(r, "libvirt: connected to");
+	id = guest(r, true);
+	becomes(r, id, 70, "state", "2");
+	was = key(r, id, 70, "vgrant-config");
+	snprintf(cmd, sizeof(cmd), "kill -9 $(pgrep -P %d vgrant-libvirt)", r->daemon);
+	assert_int_equal(system(cmd), 0);
+	logged(r, "vgrant-libvirt has ended and is started again");
+	for (int i = 0; i < 500; i++, usleep(10000)) {
+		snprintf(cmd, sizeof(cmd), "pgrep -P %d vgrant-libvirt >/dev/null", r->daemon);
+		if (system(cmd) == 0)
+			break;
+	}
+	assert_int_equal(system(cmd), 0);
+	now = key(r, id, 70, "vgrant-config");
+	assert_string_equal(now, was);
+	assert_null(key(r, id, 65, "vgrant-config"));
+	free(was);
+	free(now);
+}
+
+/* A driver that a libvirt does not have: told once, and the daemon serves. */
+static void libvirt_is_not_there(void **state)
+{
+	struct rig *r = *state;
+
+	rig_daemon_stop(r, SIGTERM);
+	rig_libvirt = "test:///nonexistent/node.xml";
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	write_xl(r);
+	logged(r, "libvirt: not connected");
+	becomes(r, guest(r, true), 90, "vgrant-config", "rng,id=90");
+}
+
+int main(void)
+{
+#define T(f, b) cmocka_unit_test_setup_teardown(f, b, end)
+	const struct CMUnitTest tests[] = {
+		T(metadata_becomes_nodes, begin), T(another_of_that_name, begin),
+		T(without_metadata, begin_empty), T(wrong_metadata, begin_wrong),
+		T(the_guest_was_first, begin),	  T(its_process_dies, begin),
+		T(libvirt_is_not_there, begin),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -96,6 +96,19 @@ static int connect_daemon(const struct vgrant_options *opt)
 	return -1;
 }
 
+bool vgrant_is_there(const struct vgrant_options *opt)
+{
+	struct sockaddr_un addr = { 0 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool there;
+
+	socket_path(opt, &addr);
+	there = fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0;
+	if (fd >= 0)
+		close(fd);
+	return there;
+}
+
 static struct json_object *make_request(const char *cmd, const struct vgrant_arg *args)
 {
 	struct json_object *obj = json_object_new_object();

@@ -4,7 +4,7 @@
  *
  * vgrant.c has the table of commands, options.c the options; client.c talks to
  * vgrantd; list.c prints devices; check.c, convert.c and help.c need no daemon: they
- * go by the devices' own tables. text.c is what all of them say things with.
+ * go by the devices' own tables. hook.c is libvirt's. text.c is what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
  */
@@ -89,6 +89,9 @@ struct vgrant_arg {
 int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd,
 	       const struct vgrant_arg *args);
 
+/** vgrant_is_there - does vgrantd take connections? Says nothing. */
+bool vgrant_is_there(const struct vgrant_options *opt);
+
 /** vgrant_text - member @key of @obj as text; "" when it is not there, or null */
 const char *vgrant_text(struct json_object *obj, const char *key);
 /** vgrant_number - member @key of @obj as a number; 0 when it is not there */
@@ -117,6 +120,7 @@ int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_check(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_help(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_convert(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_hook(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
 
 /**

@@ -520,6 +520,44 @@ static void convert_goes_both_ways(void **state)
 	assert_out("<element name=\"rng\">");
 }
 
+/* libvirt's hook: passes what is well and all but `prepare`, and says what is not. */
+static void hook_refuses_what_cannot_work(void **state)
+{
+	char args[256];
+
+	(void)state;
+	write_file("h.xml", "<domain><name>web</name><metadata>"
+			    "<v:devices xmlns:v='urn:vgrant:devices:1'>"
+			    "<v:blk target='/nonexistent/x.img'/></v:devices></metadata></domain>");
+	snprintf(args, sizeof(args), "libvirt-hook web prepare begin - <%s/h.xml", dir);
+	assert_int_equal(run(args), 1);
+	assert_out("/nonexistent/x.img: No such file or directory");
+	snprintf(args, sizeof(args), "libvirt-hook web reconnect begin - <%s/h.xml", dir);
+	assert_int_equal(run(args), 0);
+	write_file("h.xml", "<domain><name>web</name><metadata>"
+			    "<v:devices xmlns:v='urn:vgrant:devices:1'><v:rng/></v:devices>"
+			    "</metadata></domain>");
+	snprintf(args, sizeof(args), "libvirt-hook web prepare begin - <%s/h.xml", dir);
+	assert_int_equal(run(args), 0);
+	write_file("h.xml", "<domain><name>web</name><metadata/></domain>");
+	assert_int_equal(run(args), 0);
+	write_file("h.xml", "<domain><name>web</name>");
+	assert_int_equal(run(args), 1);
+}
+
+static void hook_needs_the_daemon(void **state)
+{
+	char args[256];
+
+	(void)state;
+	write_file("h.xml", "<domain><name>web</name><metadata>"
+			    "<v:devices xmlns:v='urn:vgrant:devices:1'><v:rng/></v:devices>"
+			    "</metadata></domain>");
+	snprintf(args, sizeof(args), "libvirt-hook web prepare begin - <%s/h.xml", dir);
+	assert_int_equal(run(args), 3);
+	assert_out("vgrantd is not running");
+}
+
 static void check_passes_what_is_right(void **state)
 {
 	(void)state;
@@ -567,6 +605,8 @@ int main(void)
 		cmocka_unit_test(convert_goes_both_ways),
 		cmocka_unit_test(check_passes_what_is_right),
 		cmocka_unit_test(check_looks_at_images),
+		cmocka_unit_test(hook_needs_the_daemon),
+		SERVED(hook_refuses_what_cannot_work),
 		SERVED(the_table_is_aligned),
 		SERVED(list_has_forms_for_programs_and_for_the_curious),
 		SERVED(attach_waits_for_the_device_to_be_opened),

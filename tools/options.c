@@ -17,6 +17,8 @@ static const struct {
 	{ 'j', "json", NULL, "list: print JSON" },
 	{ 'b', "brief", NULL, "list: print GUEST, NAME, TYPE, STATE, separated by tabs" },
 	{ 'v', "verbose", NULL, "list: print all that is known of each device" },
+	{ 'l', "live", NULL, "of a libvirt domain: the one that runs" },
+	{ 'c', "config", NULL, "of a libvirt domain: what its next start takes" },
 	{ 's', "socket", "PATH", "vgrantd's control socket; default: as vgrantd.conf says" },
 	{ 'h', "help", NULL, "explain, and do nothing" },
 	{ 'V', "version", NULL, "print vgrant's own version" },
@@ -58,6 +60,12 @@ static void take_option(struct vgrant_line *p, char letter)
 		break;
 	case 'v':
 		p->opt.verbose = true;
+		break;
+	case 'l':
+		p->opt.live = true;
+		break;
+	case 'c':
+		p->opt.config = true;
 		break;
 	case 's':
 		p->opt.socket = optarg;

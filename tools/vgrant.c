@@ -40,19 +40,32 @@ static int look(const struct vgrant_options *opt, const char *guest, const char 
 	return VGRANT_OK;
 }
 
+/* The member "scope" of a request; NULL: none. */
+static const char *scope_of(const struct vgrant_options *opt)
+{
+	if (opt->live && opt->config)
+		return "live,config";
+	return opt->live ? "live" : opt->config ? "config" : NULL;
+}
+
 /* Ask for it, then watch until the device has been opened, or has failed to. */
 static int attach(const struct vgrant_options *opt, int argc, char **argv)
 {
 	struct json_object *answer = NULL;
 	char id[32], state[32] = "", error[1024] = "";
 	int ret = vgrant_ask(opt, &answer, "attach",
-			     VGRANT_ARGS({ "guest", argv[0] }, { "device", argv[1] }));
+			     VGRANT_ARGS({ "guest", argv[0] }, { "device", argv[1] },
+					 { "scope", scope_of(opt) }));
 
 	(void)argc;
 	if (ret != VGRANT_OK)
 		return ret;
 	snprintf(id, sizeof(id), "%s", vgrant_text(answer, "id"));
 	json_object_put(answer);
+	if (opt->config && !opt->live) {
+		printf("device %s of %s: from its next start on\n", id, argv[0]);
+		return VGRANT_OK;
+	}
 	for (int i = 0; i < WAIT_S * 1000 / WAIT_STEP_MS; i++) {
 		ret = look(opt, argv[0], id, state, sizeof(state), error, sizeof(error));
 		if (ret != VGRANT_OK || (*state && strcmp(state, "opening") != 0))
@@ -77,9 +90,12 @@ static int detach(const struct vgrant_options *opt, int argc, char **argv)
 {
 	char state[32], error[1024];
 	int ret = vgrant_ask(opt, NULL, "detach",
-			     VGRANT_ARGS({ "guest", argv[0] }, { "id", argv[1] }));
+			     VGRANT_ARGS({ "guest", argv[0] }, { "id", argv[1] },
+					 { "scope", scope_of(opt) }));
 
 	(void)argc;
+	if (opt->config && !opt->live)
+		return ret;
 	for (int i = 0; ret == VGRANT_OK && i < WAIT_S * 1000 / WAIT_STEP_MS; i++) {
 		ret = look(opt, argv[0], argv[1], state, sizeof(state), error, sizeof(error));
 		if (ret == VGRANT_OK && !*state)
@@ -108,7 +124,7 @@ static int set(const struct vgrant_options *opt, int argc, char **argv)
 	*eq = '\0';
 	return vgrant_ask(opt, NULL, "set",
 			  VGRANT_ARGS({ "guest", argv[0] }, { "id", argv[1] }, { "key", argv[2] },
-				      { "value", eq + 1 }));
+				      { "value", eq + 1 }, { "scope", scope_of(opt) }));
 }
 
 static int trace(const struct vgrant_options *opt, int argc, char **argv)
@@ -159,9 +175,9 @@ static int version(const struct vgrant_options *opt, int argc, char **argv)
 static const struct vgrant_command commands[] = {
 	{ "list", "[GUEST]", "show devices, of one guest or of all", 0, 1, "jbv", vgrant_list },
 	{ "attach", "GUEST DEVICE", "add a device, as in: attach web blk,target=/srv/x.img", 2, 2,
-	  "", attach },
-	{ "detach", "GUEST ID", "take a device away", 2, 2, "", detach },
-	{ "set", "GUEST ID KEY=VALUE", "change a setting of a running device", 3, 3, "", set },
+	  "lc", attach },
+	{ "detach", "GUEST ID", "take a device away", 2, 2, "lc", detach },
+	{ "set", "GUEST ID KEY=VALUE", "change a setting of a running device", 3, 3, "lc", set },
 	{ "trace", "GUEST ID", "print what passes through a device, until Ctrl-C", 2, 2, "",
 	  trace },
 	{ "check", "FILE...",

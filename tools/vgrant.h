@@ -31,6 +31,7 @@ enum vgrant_exit {
 struct vgrant_options {
 	const char *socket; /* NULL: as vgrantd.conf says */
 	bool json, brief, verbose;
+	bool live, config;		       /* of a libvirt domain: which definition */
 	const struct vgrant_command *commands; /* all that there are, for `vgrant help` */
 };
 

@@ -53,7 +53,7 @@ void vg_control_req_free(struct vg_control_req *req)
 
 /* ---- commands ----------------------------------------------------------- */
 
-enum { ARGS_MAX = 4 };
+enum { ARGS_MAX = 5 };
 
 struct command {
 	const char *name;
@@ -107,9 +107,34 @@ static void run_list(struct vg_control *c, struct vg_control_req *req, const cha
 	c->cfg.ops->list(c->cfg.ctx, req, arg[0]);
 }
 
+/* "scope": which definition of a libvirt domain is meant. Return: 0, or -EINVAL, and @req is finished. */
+static int take_scope(struct vg_control_req *req, const char *text)
+{
+	static const struct {
+		const char *word;
+		unsigned scope;
+	} words[] = {
+		{ "live", VG_CONTROL_LIVE },
+		{ "config", VG_CONTROL_CONFIG },
+		{ "live,config", VG_CONTROL_LIVE | VG_CONTROL_CONFIG },
+	};
+
+	if (!text)
+		return 0;
+	for (size_t i = 0; i < COUNT(words); i++) {
+		if (strcmp(words[i].word, text) == 0) {
+			req->scope = words[i].scope;
+			return 0;
+		}
+	}
+	fail_text(req, -EINVAL, "a scope is one of: live; config; live,config");
+	return -EINVAL;
+}
+
 static void run_attach(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
 {
-	c->cfg.ops->attach(c->cfg.ctx, req, arg[0], arg[1]);
+	if (take_scope(req, arg[2]) == 0)
+		c->cfg.ops->attach(c->cfg.ctx, req, arg[0], arg[1]);
 }
 
 static void run_detach(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
@@ -117,7 +142,8 @@ static void run_detach(struct vg_control *c, struct vg_control_req *req, const c
 	struct vg_control_target t;
 	char kind[32];
 
-	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0 &&
+	    take_scope(req, arg[2]) == 0)
 		c->cfg.ops->detach(c->cfg.ctx, req, &t);
 }
 
@@ -126,7 +152,8 @@ static void run_set(struct vg_control *c, struct vg_control_req *req, const char
 	struct vg_control_target t;
 	char kind[32];
 
-	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0 &&
+	    take_scope(req, arg[4]) == 0)
 		c->cfg.ops->set(c->cfg.ctx, req, &t, arg[2], arg[3]);
 }
 
@@ -188,12 +215,24 @@ static void run_shutdown(struct vg_control *c, struct vg_control_req *req, const
 
 static const struct command commands[] = {
 	{ "list", false, NEEDS(list), { { "guest", true } }, run_list },
-	{ "attach", true, NEEDS(attach), { { "guest", false }, { "device", false } }, run_attach },
-	{ "detach", true, NEEDS(detach), { { "guest", false }, { "id", false } }, run_detach },
+	{ "attach",
+	  true,
+	  NEEDS(attach),
+	  { { "guest", false }, { "device", false }, { "scope", true } },
+	  run_attach },
+	{ "detach",
+	  true,
+	  NEEDS(detach),
+	  { { "guest", false }, { "id", false }, { "scope", true } },
+	  run_detach },
 	{ "set",
 	  true,
 	  NEEDS(set),
-	  { { "guest", false }, { "id", false }, { "key", false }, { "value", false } },
+	  { { "guest", false },
+	    { "id", false },
+	    { "key", false },
+	    { "value", false },
+	    { "scope", true } },
 	  run_set },
 	{ "trace", false, NEEDS(trace), { { "guest", false }, { "id", false } }, run_trace },
 	{ "show-config", false, NEEDS(show_config), { { NULL, false } }, run_show_config },
@@ -372,6 +411,11 @@ int vg_control_line(struct vg_control_req *req, const char *text)
 	vg_client_send(client, obj);
 	json_object_put(obj);
 	return 0;
+}
+
+unsigned vg_control_scope(const struct vg_control_req *req)
+{
+	return req->scope;
 }
 
 bool vg_control_is_gone(const struct vg_control_req *req)

@@ -15,6 +15,8 @@
  *	{"cmd":"shutdown"}
  *	{"cmd":"trace","guest":"web","id":"0"}      {"ok":true,"more":true,"line":"..."} ... {"ok":true}
  *
+ * attach, detach and set take "scope" ("live", "config" or "live,config"): of a domain of libvirt's,
+ * the running one, the definition that the next start takes, or both.
  * "guest" is a name or a domain number; "id" is a device's number, or its name ("virtio/0"). An
  * answer ends with the line that has no "more". A connection carries one request at a time.
  * The members of a device are those of struct vg_control_device, see vg_control_list_add(), and view.h.
@@ -125,6 +127,11 @@ void vg_control_fail(struct vg_control_req *req, int code, const struct vg_err *
  * many were ("dropped":n); -EPIPE: the client is gone. The request must still be finished.
  */
 int vg_control_line(struct vg_control_req *req, const char *text);
+
+enum { VG_CONTROL_LIVE = 1u << 0, VG_CONTROL_CONFIG = 1u << 1 };
+
+/** vg_control_scope - VG_CONTROL_LIVE, VG_CONTROL_CONFIG, both; 0: the client named none */
+unsigned vg_control_scope(const struct vg_control_req *req);
 
 /** vg_control_is_gone - has the client left? The request must still be finished. */
 bool vg_control_is_gone(const struct vg_control_req *req);

@@ -49,6 +49,7 @@ struct vg_control_req {
 	struct vg_control_req *next, **pprev; /* of control->requests */
 	struct vg_client *client;	      /* NULL: gone */
 	struct json_object *answer, *devices;
+	unsigned scope;	  /* VG_CONTROL_LIVE, VG_CONTROL_CONFIG */
 	uint64_t dropped; /* lines of the stream since the last one that was sent */
 	void (*gone)(void *arg);
 	void *gone_arg;

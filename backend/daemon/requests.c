@@ -7,10 +7,12 @@
 #include "backend/daemon/requests.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/params.h"
 
 enum { DESCRIBE_PATIENCE_MS = 300 };
 
@@ -68,13 +70,109 @@ static void on_list(void *ctx, struct vg_control_req *req, const char *guest)
 	described(r->children);
 }
 
+/* ---- libvirt's guests --------------------------------------------------- */
+
+/*
+ * Whether a change of @guest is to be made in libvirt's metadata, from where it comes to us.
+ * Without a scope: where that is so now, and libvirt can be reached.
+ * Return: 1, with *@uuid of the guest that runs, or NULL; 0: no; negative errno with a sentence.
+ */
+static int is_libvirts(struct vg_requests *r, const char *guest, unsigned scope, const char **uuid,
+		       struct vg_err *err)
+{
+	int ret = r->toolstack ? vg_guest_followed(r->toolstack, guest, uuid) : -ENOENT;
+	bool known;
+
+	if (ret == -ENOENT)
+		*uuid = NULL;
+	known = ret != 0 && r->virt && vg_virt_knows(r->virt, *uuid, guest);
+	if (known && (scope || r->virt->connected))
+		return 1;
+	if (!(scope & VG_CONTROL_CONFIG))
+		return 0;
+	if (ret == 0)
+		return vg_fail(
+			err, -EINVAL,
+			"the devices of %s are from its xl configuration: that is the place to "
+			"change what it has from its next start on",
+			guest);
+	if (r->virt && !r->virt->connected)
+		return vg_fail(err, -ENOTCONN, "libvirt cannot be reached: %s",
+			       r->virt->error.text);
+	return vg_fail(err, -ENOENT,
+		       "libvirt has no domain %s; of a guest of xl's the configuration is a file",
+		       guest);
+}
+
+_Static_assert((int)VG_VIRT_LIVE == (int)VG_CONTROL_LIVE &&
+		       (int)VG_VIRT_CONFIG == (int)VG_CONTROL_CONFIG,
+	       "a scope is the same to both");
+
+static void put_in(struct vg_virt_msg *m, const struct vg_control_req *req, enum vg_virt_op op,
+		   const char *guest, const char *uuid)
+{
+	memset(m, 0, sizeof(*m));
+	m->change.op = op;
+	m->change.scope = vg_control_scope(req);
+	snprintf(m->uuid, sizeof(m->uuid), "%s", uuid ? uuid : "");
+	snprintf(m->change.guest, sizeof(m->change.guest), "%s", guest);
+}
+
+static void attached(void *ctx, int ret, struct vg_err *err)
+{
+	struct vg_control_req *req = ctx;
+
+	if (ret < 0) {
+		vg_control_fail(req, ret, err);
+		return;
+	}
+	vg_control_add_uint(req, "id", (uint64_t)ret);
+	vg_control_ok(req);
+}
+
+static void changed(void *ctx, int ret, struct vg_err *err)
+{
+	struct vg_control_req *req = ctx;
+
+	if (ret < 0)
+		vg_control_fail(req, ret, err);
+	else
+		vg_control_ok(req);
+}
+
+/* Numbers of the guest's devices that are here, whoever made them. */
+static void note_numbers(struct vg_requests *r, const char *guest, uint8_t taken[32])
+{
+	for (const struct vg_child *c = r->children->first; c; c = c->next) {
+		struct vg_control_device d = { 0 };
+
+		c->ops->place(c, &d);
+		if (d.id < 256 && vg_control_is_guest(guest, d.guest, d.domid))
+			taken[d.id / 8] |= (uint8_t)(1u << d.id % 8);
+	}
+}
+
 static void on_attach(void *ctx, struct vg_control_req *req, const char *guest, const char *spec)
 {
 	struct vg_requests *r = ctx;
 	struct vg_err err = { "" };
-	int ret = r->toolstack ? vg_guest_attach(r->toolstack, guest, spec, &err)
+	struct vg_virt_msg m;
+	const char *uuid;
+	int ret = r->toolstack ? is_libvirts(r, guest, vg_control_scope(req), &uuid, &err)
 			       : vg_fail(&err, -ENODEV, "there is no Xen here, and thus no guest");
 
+	if (ret == 1 && strlen(spec) < sizeof(m.change.spec)) {
+		ret = vg_guest_check(spec, &err);
+		if (ret == 0) {
+			put_in(&m, req, VG_VIRT_ATTACH, guest, uuid);
+			snprintf(m.change.spec, sizeof(m.change.spec), "%s", spec);
+			note_numbers(r, guest, m.change.taken);
+			vg_virt_change(r->virt, &m, attached, req);
+			return;
+		}
+	} else if (ret >= 0) {
+		ret = vg_guest_attach(r->toolstack, guest, spec, &err);
+	}
 	if (ret < 0) {
 		vg_control_fail(req, ret, &err);
 		return;
@@ -108,14 +206,42 @@ static struct vg_child *target_of(struct vg_requests *r, const struct vg_control
 	return found;
 }
 
+/* Is it a device from libvirt's metadata, or is only that meant? What else it was, is taken away here. */
+static bool of_metadata(const struct vg_child *c, unsigned scope)
+{
+	struct vg_control_device d = { 0 };
+
+	if (scope == VG_CONTROL_CONFIG)
+		return true;
+	c->ops->place(c, &d);
+	return d.origin == VG_CONTROL_FROM_LIBVIRT;
+}
+
 static void on_detach(void *ctx, struct vg_control_req *req, const struct vg_control_target *t)
 {
-	struct vg_child *c = target_of(ctx, t, req);
+	unsigned scope = vg_control_scope(req);
+	struct vg_requests *r = ctx;
 	struct vg_err err = { "" };
-	int ret;
+	struct vg_virt_msg m;
+	const char *uuid;
+	struct vg_child *c = NULL;
+	int ret = is_libvirts(r, t->guest, scope, &uuid, &err);
 
-	if (!c)
+	if (ret < 0) {
+		vg_control_fail(req, ret, &err);
 		return;
+	}
+	if (ret == 0 || (uuid && scope != VG_CONTROL_CONFIG)) {
+		c = target_of(r, t, req);
+		if (!c)
+			return;
+	}
+	if (ret == 1 && (!c || of_metadata(c, scope))) {
+		put_in(&m, req, VG_VIRT_DETACH, t->guest, uuid);
+		m.change.id = t->id;
+		vg_virt_change(r->virt, &m, changed, req);
+		return;
+	}
 	ret = c->ops->detach(c, &err);
 	if (ret < 0)
 		vg_control_fail(req, ret, &err);
@@ -123,13 +249,84 @@ static void on_detach(void *ctx, struct vg_control_req *req, const struct vg_con
 		vg_control_ok(req);
 }
 
+/* `set --config`, and what of it is to be done live when libvirt has taken it. */
+struct config_set {
+	struct vg_requests *r;
+	struct vg_control_req *req;
+	struct vg_control_target t;
+	char guest[256], kind[32], key[64], value[512];
+};
+
+static void set_in_config(void *ctx, int ret, struct vg_err *err)
+{
+	struct config_set *s = ctx;
+
+	if (ret < 0) {
+		vg_control_fail(s->req, ret, err);
+	} else if (!(vg_control_scope(s->req) & VG_CONTROL_LIVE)) {
+		vg_control_ok(s->req);
+	} else {
+		struct vg_child *c = target_of(s->r, &s->t, s->req);
+
+		if (c)
+			vg_child_set(c, s->req, s->key, s->value);
+	}
+	free(s);
+}
+
+static struct config_set *new_config_set(struct vg_requests *r, struct vg_control_req *req,
+					 const struct vg_control_target *t, const char *key,
+					 const char *value)
+{
+	struct config_set *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->r = r;
+	s->req = req;
+	s->t = *t;
+	snprintf(s->guest, sizeof(s->guest), "%s", t->guest);
+	snprintf(s->kind, sizeof(s->kind), "%s", t->kind ? t->kind : "");
+	snprintf(s->key, sizeof(s->key), "%s", key);
+	snprintf(s->value, sizeof(s->value), "%s", value);
+	s->t.guest = s->guest;
+	s->t.kind = t->kind ? s->kind : NULL;
+	return s;
+}
+
 static void on_set(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
 		   const char *key, const char *value)
 {
-	struct vg_child *c = target_of(ctx, t, req);
+	unsigned scope = vg_control_scope(req);
+	struct vg_requests *r = ctx;
+	struct vg_err err = { "" };
+	struct config_set *s;
+	struct vg_virt_msg m;
+	const char *uuid;
+	struct vg_child *c;
+	int ret = scope & VG_CONTROL_CONFIG ? is_libvirts(r, t->guest, scope, &uuid, &err) : 0;
 
-	if (c)
-		vg_child_set(c, req, key, value);
+	if (ret == 0) {
+		c = target_of(r, t, req);
+		if (c)
+			vg_child_set(c, req, key, value);
+		return;
+	}
+	put_in(&m, req, VG_VIRT_SET, t->guest, ret == 1 ? uuid : NULL);
+	m.change.scope = VG_VIRT_CONFIG;
+	m.change.id = t->id;
+	if (ret == 1 &&
+	    (strlen(key) >= sizeof(s->key) || strlen(value) >= sizeof(s->value) ||
+	     vg_params_replace("set", key, value, m.change.spec, sizeof(m.change.spec)) < 0))
+		ret = vg_fail(&err, -EINVAL, "%.40s or its value cannot stand in a configuration",
+			      key);
+	s = ret == 1 ? new_config_set(r, req, t, key, value) : NULL;
+	if (ret == 1 && !s)
+		ret = vg_fail(&err, -ENOMEM, "out of memory");
+	if (ret < 0)
+		vg_control_fail(req, ret, &err);
+	else
+		vg_virt_change(r->virt, &m, set_in_config, s);
 }
 
 static void on_trace(void *ctx, struct vg_control_req *req, const struct vg_control_target *t)

@@ -8,13 +8,15 @@
 #include "backend/control/control.h"
 #include "backend/daemon/child.h"
 #include "backend/daemon/settings.h"
+#include "backend/toolstack/libvirt/virtsource.h"
 #include "backend/toolstack/toolstack.h"
 
-/* The owner fills in the first four, and zeroes the rest. */
+/* The owner fills in the first five, and zeroes the rest. */
 struct vg_requests {
 	struct vg_settings *settings;
 	struct vg_children *children;
 	struct vg_toolstack *toolstack; /* NULL: there is no Xen here */
+	struct vg_virt *virt;		/* NULL: none; its libvirt may be out of reach */
 	void (*shutdown)(struct vg_requests *r);
 	struct vg_control *control;
 	struct vg_timer list_timer; /* the end of patience with workers that describe */

@@ -167,6 +167,7 @@ static int open_xenstore(struct vg_super *s, struct vg_err *err)
 	vg_toolstack_init(&s->toolstack, s->loop, s->xs, domid);
 	if (domid == 0) {
 		vg_virt_start(&s->virt, s->loop, &s->toolstack, s->settings);
+		s->requests.virt = &s->virt.virt;
 		vg_toolstack_add_source(&s->toolstack, &vg_xl_source,
 					(void *)(uintptr_t)s->settings->config_dirs);
 	}

@@ -638,13 +638,15 @@ void vg_guests_changed(struct vg_toolstack *ts, const char *uuid)
 	}
 }
 
-const char *vg_guest_uuid(const struct vg_toolstack *ts, const char *guest)
+int vg_guest_followed(const struct vg_toolstack *ts, const char *guest, const char **uuid)
 {
 	for (const struct vg_guest *g = ts->guests; g; g = g->next) {
-		if (g->name && g->uuid && vg_control_is_guest(guest, g->name, g->domid))
-			return g->uuid;
+		if (!g->name || !g->uuid || !vg_control_is_guest(guest, g->name, g->domid))
+			continue;
+		*uuid = g->uuid;
+		return !g->config || g->source->follows;
 	}
-	return NULL;
+	return -ENOENT;
 }
 
 void vg_guest_renamed(struct vg_toolstack *ts, uint32_t domid)
@@ -688,11 +690,32 @@ static const char *value_of(const struct vg_params *p, const char *key)
 	return NULL;
 }
 
+static int parse(const char *spec, struct vg_params *params, struct vg_err *err)
+{
+	const struct vg_device_ops *ops;
+	int ret = vg_params_parse(spec, params, err);
+
+	if (ret < 0)
+		return ret;
+	ops = vg_device_find(params->device);
+	if (!ops)
+		return vg_fail(err, -EINVAL, "there is no device '%s': `vgrant help` lists them",
+			       params->device);
+	ret = vg_params_check(params, ops->params, vg_common_params, err);
+	return ret < 0 ? ret : vg_params_check_paths(params, ops->params, err);
+}
+
+int vg_guest_check(const char *spec, struct vg_err *err)
+{
+	struct vg_params params;
+
+	return parse(spec, &params, err);
+}
+
 int vg_guest_attach(struct vg_toolstack *ts, const char *guest, const char *spec,
 		    struct vg_err *err)
 {
 	uint32_t domid = 0, backend, id = VG_XL_FIRST_NUMBER;
-	const struct vg_device_ops *ops;
 	struct vg_params params;
 	const char *id_text;
 	int ret;
@@ -701,16 +724,7 @@ int vg_guest_attach(struct vg_toolstack *ts, const char *guest, const char *spec
 		return vg_fail(
 			err, -EPERM,
 			"this is no dom0: attach the device there, with backend=<this domain>");
-	ret = vg_params_parse(spec, &params, err);
-	if (ret < 0)
-		return ret;
-	ops = vg_device_find(params.device);
-	if (!ops)
-		return vg_fail(err, -EINVAL, "there is no device '%s': `vgrant help` lists them",
-			       params.device);
-	ret = vg_params_check(&params, ops->params, vg_common_params, err);
-	if (ret == 0)
-		ret = vg_params_check_paths(&params, ops->params, err);
+	ret = parse(spec, &params, err);
 	if (ret < 0)
 		return ret;
 	ret = find_domain(ts, guest, &domid);

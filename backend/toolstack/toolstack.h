@@ -46,11 +46,15 @@ void vg_guests_scan(struct vg_toolstack *ts);
 void vg_guests_changed(struct vg_toolstack *ts, const char *uuid);
 
 /**
- * vg_guest_uuid - of the guest that runs and that @guest means, by name or number
+ * vg_guest_followed - may a source that follows change the devices of the guest that runs as @guest?
+ * @uuid: gets its uuid, borrowed until the next call of ours
  *
- * Return: borrowed until the next call of ours; NULL: no such guest is known.
+ * Return: 1; 0: its devices are from a source that does not follow; -ENOENT: no such guest runs.
  */
-const char *vg_guest_uuid(const struct vg_toolstack *ts, const char *guest);
+int vg_guest_followed(const struct vg_toolstack *ts, const char *guest, const char **uuid);
+
+/** vg_guest_check - is @spec one that vg_guest_attach() would take? 0, or negative errno with a sentence */
+int vg_guest_check(const char *spec, struct vg_err *err);
 
 /** vg_guest_renamed - the name of @domid may have changed */
 void vg_guest_renamed(struct vg_toolstack *ts, uint32_t domid);

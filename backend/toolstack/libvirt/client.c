@@ -370,9 +370,9 @@ static int write_metadata(virDomainPtr dom, unsigned flags, const char *const *s
 	return ret;
 }
 
-/* One of the two definitions. */
+/* One of the two definitions. @write: false: only see whether it can be done */
 static int change_one(virDomainPtr dom, unsigned flags, const struct vg_virt_msg *m, unsigned id,
-		      struct vg_err *err)
+		      bool write, struct vg_err *err)
 {
 	char(*room)[VG_PARAMS_LEN] = calloc(VG_XL_DEVICES_MAX + 1, VG_PARAMS_LEN);
 	const char *specs[VG_XL_DEVICES_MAX + 1];
@@ -382,11 +382,11 @@ static int change_one(virDomainPtr dom, unsigned flags, const struct vg_virt_msg
 
 	if (ret == 0)
 		ret = edit(x, m, id, specs, room, err);
-	if (ret >= 0)
+	if (ret >= 0 && write)
 		ret = write_metadata(dom, flags, specs, (unsigned)ret, err);
 	vg_domxml_free(x);
 	free(room);
-	return ret;
+	return ret < 0 ? ret : 0;
 }
 
 /* A number for a device to be attached, that neither definition has, nor vgrantd. */
@@ -445,20 +445,23 @@ static int flags_of(virDomainPtr dom, uint32_t scope, struct vg_err *err)
 	return flags;
 }
 
-/* Live first: what cannot be there now is not written down for later. Return: the id, or negative errno. */
+/* Both are looked at before one is written: nothing is half done. Return: the id, or negative errno. */
 static int change(struct client *c, virDomainPtr dom, const struct vg_virt_msg *m,
 		  struct vg_err *err)
 {
+	static const unsigned bits[] = { VIR_DOMAIN_AFFECT_LIVE, VIR_DOMAIN_AFFECT_CONFIG };
 	int flags = flags_of(dom, m->change.scope, err);
-	int id = flags < 0			  ? flags
-		 : m->change.op == VG_VIRT_ATTACH ? choose_number(dom, (unsigned)flags, m, err)
-						  : (int)m->change.id;
-	int ret = id < 0 ? id : 0;
+	int id = flags, ret;
 
-	for (int bit = VIR_DOMAIN_AFFECT_LIVE; ret == 0 && bit <= VIR_DOMAIN_AFFECT_CONFIG;
-	     bit <<= 1) {
-		if (flags & bit)
-			ret = change_one(dom, (unsigned)bit, m, (unsigned)id, err);
+	if (flags >= 0)
+		id = m->change.op == VG_VIRT_ATTACH ? choose_number(dom, (unsigned)flags, m, err)
+						    : (int)m->change.id;
+	ret = id < 0 ? id : 0;
+	for (unsigned step = 0; ret == 0 && step < 2 * COUNT(bits); step++) {
+		unsigned bit = bits[step % COUNT(bits)];
+
+		if ((unsigned)flags & bit)
+			ret = change_one(dom, bit, m, (unsigned)id, step >= COUNT(bits), err);
 	}
 	if (id >= 0)
 		tell(c, dom);

@@ -210,6 +210,104 @@ static void the_guest_was_first(void **state)
 	becomes(r, id, 70, "vgrant-config", "rng,id=70,packed=0");
 }
 
+/* ask() - one request on the control socket. Return: its answer, in a static buffer. */
+static const char *ask(struct rig *r, const char *request)
+{
+	static char answer[1 << 16];
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t n = 0;
+	ssize_t got;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(dprintf(fd, "%s\n", request), strlen(request) + 1);
+	while ((got = read(fd, answer + n, sizeof(answer) - 1 - n)) > 0) {
+		n += (size_t)got;
+		if (answer[n - 1] == '\n')
+			break;
+	}
+	close(fd);
+	answer[n] = '\0';
+	return answer;
+}
+
+static void answers(struct rig *r, const char *request, const char *part)
+{
+	const char *answer = ask(r, request);
+
+	if (!strstr(answer, part))
+		fail_msg("%s: %s", request, answer);
+}
+
+#define ATTACH(device, scope) \
+	"{\"cmd\":\"attach\",\"guest\":\"web\",\"device\":\"" device "\"" scope "}"
+#define DETACH(id, scope) "{\"cmd\":\"detach\",\"guest\":\"web\",\"id\":\"" id "\"" scope "}"
+#define LIVE		  ",\"scope\":\"live\""
+#define CONFIG		  ",\"scope\":\"config\""
+#define BOTH		  ",\"scope\":\"live,config\""
+
+/* What `vgrant` changes of libvirt's guest goes into libvirt's metadata, and comes back from there. */
+static void changes_go_through_libvirt(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+
+	logged(r, "libvirt: connected to");
+	id = guest(r, true);
+	becomes(r, id, 70, "state", "2");
+	answers(r, ATTACH("rng,packed=0", LIVE), "\"id\":65}");
+	becomes(r, id, 65, "vgrant-origin", "libvirt");
+	becomes(r, id, 65, "vgrant-config", "rng,packed=0,id=65");
+	/* Without a scope it is the same; numbers do not move when one goes. */
+	answers(r, ATTACH("rng", ""), "\"id\":66}");
+	becomes(r, id, 66, "vgrant-origin", "libvirt");
+	answers(r, DETACH("64", ""), "\"ok\":true");
+	becomes(r, id, 64, "vgrant-config", NULL);
+	answers(r, DETACH("65", LIVE), "\"ok\":true");
+	becomes(r, id, 65, "vgrant-config", NULL);
+	becomes(r, id, 66, "vgrant-config", "rng,id=66");
+	/* The next start's: has 64 still, and does not touch what runs. */
+	answers(r, ATTACH("rng,id=80", CONFIG), "\"id\":80}");
+	answers(r, ATTACH("rng,id=80", CONFIG), "there is a device 80 in the metadata already");
+	assert_null(key(r, id, 80, "vgrant-config"));
+	answers(r,
+		"{\"cmd\":\"set\",\"guest\":\"web\",\"id\":\"80\",\"key\":\"packed\",\"value\":"
+		"\"0\"" CONFIG "}",
+		"\"ok\":true");
+	answers(r,
+		"{\"cmd\":\"set\",\"guest\":\"web\",\"id\":\"80\",\"key\":\"colour\",\"value\":"
+		"\"0\"" CONFIG "}",
+		"has no key");
+	answers(r, DETACH("64", CONFIG), "\"ok\":true");
+	answers(r, DETACH("64", CONFIG), "there is no device 64 in the metadata");
+	/* In one of the two it is not: then neither is changed. */
+	answers(r, DETACH("66", BOTH), "there is no device 66 in the metadata");
+	becomes(r, id, 66, "online", "1");
+	answers(r, ATTACH("rng", BOTH), "\"ok\":true");
+}
+
+/* What cannot be is refused, before anything is changed. */
+static void changes_that_are_refused(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+
+	write_xl(r);
+	logged(r, "libvirt: connected to");
+	answers(r, ATTACH("rng", BOTH), "\"id\":"); /* it runs for libvirt */
+	answers(r, ATTACH("turbine", LIVE), "there is no device 'turbine'");
+	answers(r, ATTACH("rng", ",\"scope\":\"dead\""), "a scope is one of");
+	answers(r, "{\"cmd\":\"attach\",\"guest\":\"db\",\"device\":\"rng\"" CONFIG "}",
+		"libvirt has no domain db");
+	/* The guest that runs under that name is not libvirt's. */
+	id = guest(r, false);
+	becomes(r, id, 90, "vgrant-origin", "config");
+	answers(r, ATTACH("rng", CONFIG), "from its xl configuration");
+	answers(r, ATTACH("rng", ""), "\"id\":64}");
+	becomes(r, id, 64, "vgrant-origin", "attach");
+}
+
 /* The process that speaks to libvirt dies: devices stay, it is started again, and nothing is doubled. */
 static void its_process_dies(void **state)
 {
@@ -255,10 +353,11 @@ int main(void)
 {
 #define T(f, b) cmocka_unit_test_setup_teardown(f, b, end)
 	const struct CMUnitTest tests[] = {
-		T(metadata_becomes_nodes, begin), T(another_of_that_name, begin),
-		T(without_metadata, begin_empty), T(wrong_metadata, begin_wrong),
-		T(the_guest_was_first, begin),	  T(its_process_dies, begin),
-		T(libvirt_is_not_there, begin),
+		T(metadata_becomes_nodes, begin),   T(another_of_that_name, begin),
+		T(without_metadata, begin_empty),   T(wrong_metadata, begin_wrong),
+		T(the_guest_was_first, begin),	    T(its_process_dies, begin),
+		T(libvirt_is_not_there, begin),	    T(changes_go_through_libvirt, begin),
+		T(changes_that_are_refused, begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,7 +157,7 @@ static void on_attach(void *ctx, struct vg_control_req *req, const char *guest, 
 	struct vg_requests *r = ctx;
 	struct vg_err err = { "" };
 	struct vg_virt_msg m;
-	const char *uuid;
+	const char *uuid = NULL;
 	int ret = r->toolstack ? is_libvirts(r, guest, vg_control_scope(req), &uuid, &err)
 			       : vg_fail(&err, -ENODEV, "there is no Xen here, and thus no guest");
 
@@ -206,13 +206,11 @@ static struct vg_child *target_of(struct vg_requests *r, const struct vg_control
 	return found;
 }
 
-/* Is it a device from libvirt's metadata, or is only that meant? What else it was, is taken away here. */
-static bool of_metadata(const struct vg_child *c, unsigned scope)
+/* Is it a device from libvirt's metadata? What else there is, is taken away here. */
+static bool of_metadata(const struct vg_child *c)
 {
 	struct vg_control_device d = { 0 };
 
-	if (scope == VG_CONTROL_CONFIG)
-		return true;
 	c->ops->place(c, &d);
 	return d.origin == VG_CONTROL_FROM_LIBVIRT;
 }
@@ -225,21 +223,32 @@ static void on_detach(void *ctx, struct vg_control_req *req, const struct vg_con
 	struct vg_virt_msg m;
 	const char *uuid;
 	struct vg_child *c = NULL;
+	bool libvirts;
 	int ret = is_libvirts(r, t->guest, scope, &uuid, &err);
 
 	if (ret < 0) {
 		vg_control_fail(req, ret, &err);
 		return;
 	}
-	if (ret == 0 || (uuid && scope != VG_CONTROL_CONFIG)) {
+	libvirts = ret != 0;
+	if (!libvirts || (uuid && scope != VG_CONTROL_CONFIG)) {
 		c = target_of(r, t, req);
 		if (!c)
 			return;
 	}
-	if (ret == 1 && (!c || of_metadata(c, scope))) {
+	if (!c || (libvirts && of_metadata(c))) {
 		put_in(&m, req, VG_VIRT_DETACH, t->guest, uuid);
 		m.change.id = t->id;
 		vg_virt_change(r->virt, &m, changed, req);
+		return;
+	}
+	if (scope & VG_CONTROL_CONFIG) {
+		vg_control_fail(req,
+				vg_fail(&err, -EINVAL,
+					"device %u of %s is not from libvirt's metadata: leave "
+					"--config away",
+					t->id, t->guest),
+				&err);
 		return;
 	}
 	ret = c->ops->detach(c, &err);
@@ -302,7 +311,7 @@ static void on_set(void *ctx, struct vg_control_req *req, const struct vg_contro
 	struct vg_err err = { "" };
 	struct config_set *s;
 	struct vg_virt_msg m;
-	const char *uuid;
+	const char *uuid = NULL;
 	struct vg_child *c;
 	int ret = scope & VG_CONTROL_CONFIG ? is_libvirts(r, t->guest, scope, &uuid, &err) : 0;
 
@@ -312,7 +321,7 @@ static void on_set(void *ctx, struct vg_control_req *req, const struct vg_contro
 			vg_child_set(c, req, key, value);
 		return;
 	}
-	put_in(&m, req, VG_VIRT_SET, t->guest, ret == 1 ? uuid : NULL);
+	put_in(&m, req, VG_VIRT_SET, t->guest, uuid);
 	m.change.scope = VG_VIRT_CONFIG;
 	m.change.id = t->id;
 	if (ret == 1 &&

@@ -63,7 +63,7 @@ static int begin_with(void **state, const char *text)
 
 static int begin(void **state)
 {
-	return begin_with(state, OURS("<v:rng/><v:rng id='70' packed='0'/>"));
+	return begin_with(state, OURS("<v:rng/><v:rng packed='on'/><v:rng id='70' packed='0'/>"));
 }
 
 static int begin_empty(void **state)
@@ -256,17 +256,17 @@ static void changes_go_through_libvirt(void **state)
 	logged(r, "libvirt: connected to");
 	id = guest(r, true);
 	becomes(r, id, 70, "state", "2");
-	answers(r, ATTACH("rng,packed=0", LIVE), "\"id\":65}");
-	becomes(r, id, 65, "vgrant-origin", "libvirt");
-	becomes(r, id, 65, "vgrant-config", "rng,packed=0,id=65");
-	/* Without a scope it is the same; numbers do not move when one goes. */
-	answers(r, ATTACH("rng", ""), "\"id\":66}");
+	answers(r, ATTACH("rng,packed=0", LIVE), "\"id\":66}");
 	becomes(r, id, 66, "vgrant-origin", "libvirt");
+	becomes(r, id, 66, "vgrant-config", "rng,packed=0,id=66");
+	/* Without a scope it is the same; numbers do not move when one goes. */
+	answers(r, ATTACH("rng", ""), "\"id\":67}");
+	becomes(r, id, 67, "vgrant-origin", "libvirt");
 	answers(r, DETACH("64", ""), "\"ok\":true");
 	becomes(r, id, 64, "vgrant-config", NULL);
-	answers(r, DETACH("65", LIVE), "\"ok\":true");
-	becomes(r, id, 65, "vgrant-config", NULL);
-	becomes(r, id, 66, "vgrant-config", "rng,id=66");
+	answers(r, DETACH("66", LIVE), "\"ok\":true");
+	becomes(r, id, 66, "vgrant-config", NULL);
+	becomes(r, id, 67, "vgrant-config", "rng,id=67");
 	/* The next start's: has 64 still, and does not touch what runs. */
 	answers(r, ATTACH("rng,id=80", CONFIG), "\"id\":80}");
 	answers(r, ATTACH("rng,id=80", CONFIG), "there is a device 80 in the metadata already");
@@ -281,9 +281,12 @@ static void changes_go_through_libvirt(void **state)
 		"has no key");
 	answers(r, DETACH("64", CONFIG), "\"ok\":true");
 	answers(r, DETACH("64", CONFIG), "there is no device 64 in the metadata");
+	/* The one behind it has the number that it had. */
+	answers(r, DETACH("65", CONFIG), "\"ok\":true");
+	becomes(r, id, 65, "online", "1");
 	/* In one of the two it is not: then neither is changed. */
-	answers(r, DETACH("66", BOTH), "there is no device 66 in the metadata");
-	becomes(r, id, 66, "online", "1");
+	answers(r, DETACH("67", BOTH), "there is no device 67 in the metadata");
+	becomes(r, id, 67, "online", "1");
 	answers(r, ATTACH("rng", BOTH), "\"ok\":true");
 }
 
@@ -330,7 +333,7 @@ static void its_process_dies(void **state)
 	assert_int_equal(system(cmd), 0);
 	now = key(r, id, 70, "vgrant-config");
 	assert_string_equal(now, was);
-	assert_null(key(r, id, 65, "vgrant-config"));
+	assert_null(key(r, id, 66, "vgrant-config"));
 	free(was);
 	free(now);
 }

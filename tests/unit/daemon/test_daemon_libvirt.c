@@ -338,6 +338,31 @@ static void its_process_dies(void **state)
 	free(now);
 }
 
+/* libvirt hangs: vgrantd does not; a change is given up in the end, and what was known counts. */
+static void libvirt_hangs(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+	char cmd[256];
+	struct timespec a, b;
+
+	logged(r, "libvirt: connected to");
+	snprintf(cmd, sizeof(cmd), "kill -STOP $(pgrep -P %d vgrant-libvirt)", r->daemon);
+	assert_int_equal(system(cmd), 0);
+	id = guest(r, true);
+	becomes(r, id, 70, "state", "2");
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	answers(r, ATTACH("rng", LIVE), "libvirt has not answered for 10 s");
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	assert_true(b.tv_sec - a.tv_sec >= 9); /* it did wait */
+	answers(r, "{\"cmd\":\"list\"}", "libvirt's metadata of web");
+	/* It is well again: what was asked comes after all, once. */
+	snprintf(cmd, sizeof(cmd), "kill -CONT $(pgrep -P %d vgrant-libvirt)", r->daemon);
+	assert_int_equal(system(cmd), 0);
+	becomes(r, id, 66, "vgrant-config", "rng,id=66");
+	assert_null(key(r, id, 67, "vgrant-config"));
+}
+
 /* A driver that a libvirt does not have: told once, and the daemon serves. */
 static void libvirt_is_not_there(void **state)
 {
@@ -356,11 +381,11 @@ int main(void)
 {
 #define T(f, b) cmocka_unit_test_setup_teardown(f, b, end)
 	const struct CMUnitTest tests[] = {
-		T(metadata_becomes_nodes, begin),   T(another_of_that_name, begin),
-		T(without_metadata, begin_empty),   T(wrong_metadata, begin_wrong),
-		T(the_guest_was_first, begin),	    T(its_process_dies, begin),
-		T(libvirt_is_not_there, begin),	    T(changes_go_through_libvirt, begin),
-		T(changes_that_are_refused, begin),
+		T(metadata_becomes_nodes, begin),     T(another_of_that_name, begin),
+		T(without_metadata, begin_empty),     T(wrong_metadata, begin_wrong),
+		T(the_guest_was_first, begin),	      T(its_process_dies, begin),
+		T(libvirt_is_not_there, begin),	      T(libvirt_hangs, begin),
+		T(changes_go_through_libvirt, begin), T(changes_that_are_refused, begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,11 +70,11 @@ quick lv-pvh --type pvh
 
 # Without libvirtd vgrantd starts and serves; when that comes, it is found.
 ok "vgrantd starts before libvirtd" vgrantd_start
-before=$(holds)
 ok "and says what it misses" until_dom0 20 "grep -q 'libvirt: not connected' /var/log/vgrantd.log"
 dom0 'virtlogd -d; libvirtd -d'
 ok "libvirtd has its Xen driver" until_dom0 60 'virsh -c xen:///system list'
 ok "vgrantd is connected" until_dom0 30 "grep -q 'libvirt: connected to xen:///system' /var/log/vgrantd.log"
+before=$(holds)
 
 ok "a PV guest is defined" define lv-pv $pv pv \
 	"<vgrant:blk target='/root/one.img' id='64' serial='one'/>"

@@ -180,6 +180,8 @@ static const struct vgrant_command commands[] = {
 	{ "set", "GUEST ID KEY=VALUE", "change a setting of a running device", 3, 3, "lc", set },
 	{ "trace", "GUEST ID", "print what passes through a device, until Ctrl-C", 2, 2, "",
 	  trace },
+	{ "domblklist", "GUEST", "show a guest's disks as virsh domblklist would", 1, 1, "",
+	  vgrant_domblklist },
 	{ "check", "FILE...",
 	  "check guests' xl configurations or libvirt XML (-: stdin); needs no vgrantd", 1, 1000,
 	  "", vgrant_check },

@@ -4,7 +4,8 @@
  *
  * vgrant.c has the table of commands, options.c the options; client.c talks to
  * vgrantd; list.c prints devices; check.c, convert.c and help.c need no daemon: they
- * go by the devices' own tables. hook.c is libvirt's. text.c is what all of them say things with.
+ * go by the devices' own tables. hook.c is libvirt's.
+ * views.c has what virsh cannot show. text.c is what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
  */
@@ -121,6 +122,7 @@ int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_check(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_help(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_convert(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_domblklist(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_hook(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
 

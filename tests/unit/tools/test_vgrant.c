@@ -316,6 +316,16 @@ static void list_has_forms_for_programs_and_for_the_curious(void **state)
 	assert_out("vgrantd has no device of a guest nobody");
 }
 
+static void disks_in_virshs_columns(void **state)
+{
+	(void)state;
+	assert_int_equal(run("domblklist web"), 0);
+	assert_string_equal(out, " Target      Source\n"
+				 "--------------------------\n"
+				 " virtio/64   /srv/web.img\n");
+	assert_int_equal(run("domblklist"), 2);
+}
+
 static void attach_waits_for_the_device_to_be_opened(void **state)
 {
 	(void)state;
@@ -608,6 +618,7 @@ int main(void)
 		cmocka_unit_test(hook_needs_the_daemon),
 		SERVED(hook_refuses_what_cannot_work),
 		SERVED(the_table_is_aligned),
+		SERVED(disks_in_virshs_columns),
 		SERVED(list_has_forms_for_programs_and_for_the_curious),
 		SERVED(attach_waits_for_the_device_to_be_opened),
 		SERVED(detach_waits_for_the_device_to_go),

@@ -102,6 +102,16 @@ ok "live metadata takes a disk away" virsh metadata lv-pv --live --uri urn:vgran
 	"<devices><blk target='/root/one.img' id='64' serial='one'/></devices>"
 ok "which goes" until_dom0 60 '! vgrant list --brief | grep -q virtio/65'
 
+
+ok "vgrant attach --live --config" dom0 "vgrant attach lv-pv blk,target=/root/two.img,serial=two --live --config"
+ok "connects the disk" until_list '^lv-pv virtio/65 blk connected'
+is "$(dom0 'for o in "" --inactive; do virsh -q -c xen:///system dumpxml lv-pv $o | grep -o "<vgrant:blk[^>]*two.img[^>]*>"; done')" \
+	"<vgrant:blk target=\"/root/two.img\" serial=\"two\" id=\"65\"/>
+<vgrant:blk target=\"/root/two.img\" serial=\"two\" id=\"65\"/>" "and stands in both definitions"
+ok "vgrant detach --live --config" dom0 "vgrant detach lv-pv 65 --live --config"
+is "$(dom0 'for o in "" --inactive; do virsh -q -c xen:///system dumpxml lv-pv $o; done | grep -c two.img')" 0 "takes it from both"
+nok "what is not there is refused" dom0 "vgrant detach lv-pv 65 --live --config"
+
 ok "virsh save" virsh save lv-pv /root/lv.save
 ok "its devices are gone" gone
 ok "virsh restore" virsh restore /root/lv.save
@@ -131,6 +141,7 @@ ok "virsh destroy" virsh destroy lv-pvh
 ok "its devices are gone" gone
 ok "virsh undefine" virsh undefine lv-pvh
 is "$(holds)" "$before" "dom0 holds no more than before"
-ok "vgrantd stops, and its client of libvirt with it" dom0 'daemon stop && ! pgrep -f "^[^ ]*vgrant-libvirt"'
+ok "vgrantd stops" vgrantd_stop
+ok "and its client of libvirt with it" until_dom0 10 '! pgrep -x vgrant-libvirt'
 dom0 'pkill -x libvirtd; pkill -x virtlogd; rm -rf /etc/libvirt/hooks/libxl.d'
 done_testing

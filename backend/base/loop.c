@@ -165,8 +165,8 @@ static struct io_uring_sqe *get_sqe(struct vg_loop *loop)
 	return sqe;
 }
 
-void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
-		   unsigned niov, uint64_t offset)
+static void readv_with(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		       unsigned niov, uint64_t offset, int rw_flags)
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
@@ -174,7 +174,20 @@ void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct 
 		io_uring_prep_read(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, offset);
 	else
 		io_uring_prep_readv(sqe, fd, iov, niov, offset);
+	sqe->rw_flags = rw_flags;
 	io_uring_sqe_set_data(sqe, io);
+}
+
+void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		   unsigned niov, uint64_t offset)
+{
+	readv_with(loop, io, fd, iov, niov, offset, 0);
+}
+
+void vg_loop_readv_now(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		       unsigned niov, uint64_t offset)
+{
+	readv_with(loop, io, fd, iov, niov, offset, RWF_NOWAIT);
 }
 
 void vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,

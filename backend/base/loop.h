@@ -125,6 +125,9 @@ void vg_loop_stop(struct vg_loop *loop);
  * must live until then. @offset in bytes. */
 void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 		   unsigned niov, uint64_t offset);
+/* The same, but -EAGAIN where it would have to wait; -EOPNOTSUPP: this file cannot tell. */
+void vg_loop_readv_now(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		       unsigned niov, uint64_t offset);
 /* @rw_flags: RWF_* of pwritev2(2), e.g. RWF_DSYNC for write-through. */
 void vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 		    unsigned niov, uint64_t offset, int rw_flags);

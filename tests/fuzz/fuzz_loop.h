@@ -274,6 +274,20 @@ void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct 
 		.kind = FL_READ, .io = io, .fd = fd, .iov = iov, .niov = niov, .offset = offset });
 }
 
+/* Whether there was something is the target's to say, by the result. */
+void vg_loop_readv_now(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
+		       unsigned niov, uint64_t offset)
+{
+	(void)loop;
+	fl_queue((struct fl_op){ .kind = FL_READ,
+				 .io = io,
+				 .fd = fd,
+				 .flags = RWF_NOWAIT,
+				 .iov = iov,
+				 .niov = niov,
+				 .offset = offset });
+}
+
 void vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 		    unsigned niov, uint64_t offset, int rw_flags)
 {

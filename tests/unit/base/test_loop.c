@@ -63,6 +63,36 @@ static int temp_file(void)
 	return fd;
 }
 
+/* A read that waits, behind two that do not, of a socket that has one packet. */
+static void test_read_now(void **state)
+{
+	char in[3][8];
+	struct iovec iov[3] = { { in[0], 8 }, { in[1], 8 }, { in[2], 8 } };
+	struct op op[3] = { { .io.done = op_done },
+			    { .io.done = op_done },
+			    { .io.done = op_done } };
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(write(pair[1], "one", 3), 3);
+	vg_loop_readv_now(loop, &op[0].io, pair[0], &iov[0], 1, 0);
+	vg_loop_readv_now(loop, &op[1].io, pair[0], &iov[1], 1, 0);
+	vg_loop_readv(loop, &op[2].io, pair[0], &iov[2], 1, 0);
+	while (!op[0].calls || !op[1].calls)
+		vg_loop_turn(loop, true);
+	assert_int_equal(op[0].res, 3);
+	assert_int_equal(op[1].res, -EAGAIN);
+	assert_int_equal(op[2].calls, 0);
+	assert_int_equal(write(pair[1], "two!", 4), 4);
+	while (!op[2].calls)
+		vg_loop_turn(loop, true);
+	assert_int_equal(op[2].res, 4);
+	assert_memory_equal(in[2], "two!", 4);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void test_file_io(void **state)
 {
 	char out[] = "written", in[8] = "", in2[4] = "";
@@ -671,6 +701,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_file_io, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_read_now, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_more_than_the_queue, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_turn_within_a_turn, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_watch, make_loop, free_loop),

@@ -9,9 +9,12 @@ SYSCONFDIR ?= /etc
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 CC ?= cc
-PKG := liburing json-c libseccomp libcap-ng
-CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' \
-	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"' $(shell pkg-config --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
+# The libraries whose headers lie in folders of their own.
+NL_CFLAGS := $(shell pkg-config --cflags libnl-route-3.0 2>/dev/null || echo -isystem /usr/include/libnl3)
+XML_CFLAGS := $(shell pkg-config --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
+PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0
+CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
+	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
 # Control flow: what the compiler's target has.
@@ -31,7 +34,7 @@ endif
 SAN := $(SAN_$(VARIANT))
 # Guest memory is seen through many types: no type-based alias analysis, as in the Linux kernel.
 ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(EXTRA_CFLAGS)
-LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng) \
+LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng -lnl-route-3 -lnl-3) \
 	  -lxlutil -lxenforeignmemory
 # Of libvirt's side alone: vgrantd is linked with neither.
 XMLLIBS := -lxml2

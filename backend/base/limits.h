@@ -66,6 +66,11 @@
  * ring. Linux' virtio_can has at most 128 under way. */
 #define VG_LIMIT_CAN_TX_PENDING 256u
 
+/* Frames of a network device's queue pair that were read and wait for the guest's buffers, and bytes
+ * for each: the longest frame and its header. 2.2 MiB a pair, of which small frames touch little. */
+#define VG_LIMIT_NET_RX_SLOTS 33u
+#define VG_LIMIT_NET_RX_BYTES (68u << 10)
+
 /* Control messages handled in one turn of the loop; the rest wait for the next: a guest that
  * floods its control page shares the worker fairly with its own queues. */
 #define VG_LIMIT_MESSAGES_PER_TURN 16u

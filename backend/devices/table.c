@@ -5,6 +5,7 @@
 const struct vg_device_ops *const vg_devices[] = {
 	&vg_blk,
 	&vg_can,
+	&vg_net,
 	&vg_rng,
 	NULL,
 };

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * control.c - the control queue, VIRTIO 1.3 section 5.1.6.5
+ *
+ * Linux' driver waits for each answer in a loop, often with a lock that its whole
+ * network stack needs: a command is carried out and answered at once, in the main
+ * context, whatever the data queues do. What it changed is saved before it is
+ * answered; pairs in other contexts hear of it a moment later.
+ *
+ * A command that is unknown, not negotiated, of a wrong size or out of range is
+ * answered ERR and changes nothing. One without room for the answer is a fault.
+ */
+#include <endian.h>
+#include <string.h>
+
+#include "backend/devices/net/int.h"
+
+enum { TURN = 64 }; /* commands in one turn of the loop */
+
+/* Copy from a command, past its header. Return: whether it was there. */
+static bool get(struct net *net, struct vg_chain *c, size_t off, void *to, size_t len)
+{
+	bool ok;
+
+	vg_batch_init(&net->batch, net->dev->mem);
+	ok = vg_chain_read(&net->batch, c, sizeof(struct virtio_net_ctrl_hdr) + off, to, len) == 0;
+	vg_batch_run(&net->batch);
+	return ok && !c->error;
+}
+
+/* Bytes behind the header. */
+static size_t size_of(const struct vg_chain *c)
+{
+	return c->out_len - sizeof(struct virtio_net_ctrl_hdr);
+}
+
+static bool has(const struct net *net, unsigned bit)
+{
+	return vg_dev_has(net->dev, bit);
+}
+
+static bool rx_mode(struct net *net, struct vg_chain *c, uint8_t cmd)
+{
+	struct net_filter *f = &net->s.filter;
+	bool *const modes[] = {
+		[VIRTIO_NET_CTRL_RX_PROMISC] = &f->promisc,
+		[VIRTIO_NET_CTRL_RX_ALLMULTI] = &f->allmulti,
+		[VIRTIO_NET_CTRL_RX_ALLUNI] = &f->alluni,
+		[VIRTIO_NET_CTRL_RX_NOMULTI] = &f->nomulti,
+		[VIRTIO_NET_CTRL_RX_NOUNI] = &f->nouni,
+		[VIRTIO_NET_CTRL_RX_NOBCAST] = &f->nobcast,
+	};
+	uint8_t on;
+
+	if (cmd >= COUNT(modes) || size_of(c) != 1 ||
+	    !has(net, cmd > VIRTIO_NET_CTRL_RX_ALLMULTI ? VIRTIO_NET_F_CTRL_RX_EXTRA
+							: VIRTIO_NET_F_CTRL_RX) ||
+	    !get(net, c, 0, &on, 1))
+		return false;
+	*modes[cmd] = on;
+	net_filter_changed(net);
+	return true;
+}
+
+/* A table of addresses at *@off of the command; *@off becomes where it ends. */
+static bool mac_table(struct net *net, struct vg_chain *c, size_t *off, uint8_t to[][6],
+		      uint16_t *n, bool *overflow)
+{
+	uint32_t entries;
+
+	if (!get(net, c, *off, &entries, sizeof(entries)))
+		return false;
+	*off += sizeof(entries);
+	entries = le32toh(entries);
+	if (entries > (size_of(c) - *off) / 6)
+		return false;
+	*overflow = entries > NET_MACS;
+	*n = (uint16_t)(*overflow ? 0 : entries);
+	if (*n && !get(net, c, *off, to, *n * (size_t)6))
+		return false;
+	*off += entries * (size_t)6;
+	return true;
+}
+
+static bool mac_tables(struct net *net, struct vg_chain *c)
+{
+	struct net_filter f = net->s.filter;
+	size_t off = 0;
+
+	if (!has(net, VIRTIO_NET_F_CTRL_RX) ||
+	    !mac_table(net, c, &off, f.uni, &f.n_uni, &f.uni_overflow) ||
+	    !mac_table(net, c, &off, f.multi, &f.n_multi, &f.multi_overflow) || off != size_of(c))
+		return false;
+	net->s.filter = f;
+	net_filter_changed(net);
+	return true;
+}
+
+static bool mac_address(struct net *net, struct vg_chain *c)
+{
+	static const uint8_t none[6];
+	uint8_t mac[6];
+
+	if (!has(net, VIRTIO_NET_F_CTRL_MAC_ADDR) || size_of(c) != sizeof(mac) ||
+	    !get(net, c, 0, mac, sizeof(mac)) || (mac[0] & 1) || memcmp(mac, none, 6) == 0)
+		return false;
+	memcpy(net->s.filter.mac, mac, sizeof(mac));
+	net_filter_changed(net);
+	return true;
+}
+
+static bool vlan(struct net *net, struct vg_chain *c, uint8_t cmd)
+{
+	uint16_t id;
+
+	if (!has(net, VIRTIO_NET_F_CTRL_VLAN) || cmd > VIRTIO_NET_CTRL_VLAN_DEL ||
+	    size_of(c) != sizeof(id) || !get(net, c, 0, &id, sizeof(id)) || le16toh(id) > 4095)
+		return false;
+	net_filter_vlan(&net->s.filter, le16toh(id), cmd == VIRTIO_NET_CTRL_VLAN_ADD);
+	net_filter_changed(net);
+	return true;
+}
+
+static bool announce(struct net *net, struct vg_chain *c, uint8_t cmd)
+{
+	if (!has(net, VIRTIO_NET_F_GUEST_ANNOUNCE) || cmd != VIRTIO_NET_CTRL_ANNOUNCE_ACK ||
+	    size_of(c) != 0)
+		return false;
+	/* The driver asked for it, so it need not be told; but its configuration is another one. */
+	net->dev->generation += !net->s.announced;
+	net->s.announced = true;
+	return true;
+}
+
+static bool pairs(struct net *net, struct vg_chain *c, uint8_t cmd)
+{
+	uint16_t n;
+
+	if (!has(net, VIRTIO_NET_F_MQ) || cmd != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET ||
+	    size_of(c) != sizeof(n) || !get(net, c, 0, &n, sizeof(n)) || le16toh(n) < 1 ||
+	    le16toh(n) > net->n_pairs || net->link->ops->active(net->link, le16toh(n)) < 0)
+		return false;
+	net->s.active = le16toh(n);
+	return true;
+}
+
+static bool offloads(struct net *net, struct vg_chain *c, uint8_t cmd)
+{
+	uint64_t wanted, before = net->s.offloads;
+
+	if (!has(net, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) ||
+	    cmd != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET || size_of(c) != sizeof(wanted) ||
+	    !get(net, c, 0, &wanted, sizeof(wanted)) ||
+	    (le64toh(wanted) & ~(net->dev->features & NET_GUEST_OFFLOADS)))
+		return false;
+	net->s.offloads = le64toh(wanted);
+	if (net_apply_offloads(net) == 0)
+		return true;
+	net->s.offloads = before;
+	return false;
+}
+
+static bool run(struct net *net, struct vg_chain *c)
+{
+	struct virtio_net_ctrl_hdr h;
+
+	if (c->out_len < sizeof(h))
+		return false;
+	vg_batch_init(&net->batch, net->dev->mem);
+	vg_chain_read(&net->batch, c, 0, &h, sizeof(h));
+	if (vg_batch_run(&net->batch) < 0)
+		return false;
+	switch (h.class) {
+	case VIRTIO_NET_CTRL_RX:
+		return rx_mode(net, c, h.cmd);
+	case VIRTIO_NET_CTRL_MAC:
+		return h.cmd == VIRTIO_NET_CTRL_MAC_TABLE_SET  ? mac_tables(net, c)
+		       : h.cmd == VIRTIO_NET_CTRL_MAC_ADDR_SET ? mac_address(net, c)
+							       : false;
+	case VIRTIO_NET_CTRL_VLAN:
+		return vlan(net, c, h.cmd);
+	case VIRTIO_NET_CTRL_ANNOUNCE:
+		return announce(net, c, h.cmd);
+	case VIRTIO_NET_CTRL_MQ:
+		return pairs(net, c, h.cmd);
+	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
+		return offloads(net, c, h.cmd);
+	default:
+		return false;
+	}
+}
+
+/* Return: whether the queue may go on. */
+static bool answer(struct net *net, struct vg_chain *c)
+{
+	struct vg_dev *dev = net->dev;
+	unsigned q = net->control_q;
+	uint8_t ack;
+
+	if (c->in_len < 1) {
+		vg_vq_unpop(vg_dev_vq(dev, q), c);
+		vg_dev_fault(dev, "a control command without room for its answer");
+		return false;
+	}
+	ack = run(net, c) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	if (ack == VIRTIO_NET_OK)
+		net_save(net);
+	else
+		vg_dev_stats(dev, q)->errors++;
+	c->error = 0;
+	vg_batch_init(&net->batch, dev->mem);
+	vg_chain_write(&net->batch, c, 0, &ack, 1);
+	vg_batch_run(&net->batch);
+	if (c->error)
+		vg_dev_fault(dev, "the answer to a control command cannot be written: %s",
+			     strerror(-c->error));
+	vg_dev_stats(dev, q)->requests++;
+	vg_vq_push(vg_dev_vq(dev, q), c, c->error ? 0 : 1);
+	vg_dev_flush(dev, q);
+	return true;
+}
+
+void net_control_take(struct net *net)
+{
+	struct vg_dev *dev = net->dev;
+	struct vg_chain *c;
+	unsigned taken = 0;
+
+	do {
+		while (vg_dev_pop(dev, net->control_q, &c, 1)) {
+			if (!answer(net, c))
+				return;
+			if (++taken == TURN) {
+				vg_dev_kick_later(dev, net->control_q);
+				return;
+			}
+		}
+	} while (vg_dev_rearm(dev, net->control_q));
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * host.c - see host.h
+ *
+ * As Xen's own scripts have it (vif-bridge, xen-network-common.sh): the host's end
+ * of a guest's cable has the address fe:ff:ff:ff:ff:ff, which no bridge takes for
+ * its own, answers no ARP and makes no IPv6 address for itself.
+ */
+#include "backend/devices/net/host.h"
+
+#include <errno.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <netlink/errno.h>
+#include <netlink/netlink.h>
+#include <netlink/route/link.h>
+#include <netlink/route/link/inet6.h>
+#include <string.h>
+
+/* A negative errno for what libnl says. */
+static int errno_of(int nl)
+{
+	switch (-nl) {
+	case NLE_OBJ_NOTFOUND:
+	case NLE_NODEV:
+		return -ENODEV;
+	case NLE_PERM:
+		return -EPERM;
+	case NLE_EXIST:
+		return -EEXIST;
+	case NLE_BUSY:
+		return -EBUSY;
+	case NLE_NOMEM:
+		return -ENOMEM;
+	case NLE_RANGE:
+	case NLE_INVAL:
+		return -EINVAL;
+	default:
+		return -EIO;
+	}
+}
+
+static int connect_to(struct nl_sock **sk, struct vg_err *err)
+{
+	int ret;
+
+	*sk = nl_socket_alloc();
+	ret = *sk ? nl_connect(*sk, NETLINK_ROUTE) : -NLE_NOMEM;
+	if (ret == 0)
+		return 0;
+	nl_socket_free(*sk);
+	return vg_fail(err, errno_of(ret), "rtnetlink cannot be reached: %s", nl_geterror(ret));
+}
+
+static int find_bridge(struct nl_sock *sk, const char *name, struct rtnl_link **out,
+		       struct vg_err *err)
+{
+	const char *type;
+	int ret = rtnl_link_get_kernel(sk, 0, name, out);
+
+	if (ret < 0)
+		return errno_of(ret) == -ENODEV
+			       ? vg_fail(err, -ENODEV,
+					 "there is no bridge %s; make it with `ip link add %s type "
+					 "bridge`, or name another: bridge=",
+					 name, name)
+			       : vg_fail(err, errno_of(ret), "bridge %s: %s", name,
+					 nl_geterror(ret));
+	type = rtnl_link_get_type(*out);
+	if (type && strcmp(type, "bridge") == 0)
+		return 0;
+	rtnl_link_put(*out);
+	return vg_fail(err, -EINVAL, "%s is no Linux bridge; `ip link show type bridge` lists them",
+		       name);
+}
+
+/* Return: 0, or negative errno with a sentence. */
+static int change(struct nl_sock *sk, const char *name, struct rtnl_link *bridge, uint32_t mtu,
+		  struct vg_err *err)
+{
+	struct rtnl_link *now, *wanted = rtnl_link_alloc();
+	struct nl_addr *mac = NULL;
+	int ret = rtnl_link_get_kernel(sk, 0, name, &now);
+
+	if (ret < 0) {
+		rtnl_link_put(wanted);
+		return vg_fail(err, errno_of(ret), "interface %s: %s", name, nl_geterror(ret));
+	}
+	ret = wanted ? nl_addr_parse("fe:ff:ff:ff:ff:ff", AF_LLC, &mac) : -NLE_NOMEM;
+	if (ret == 0) {
+		rtnl_link_set_addr(wanted, mac);
+		rtnl_link_set_flags(wanted, IFF_NOARP);
+		if (mtu)
+			rtnl_link_set_mtu(wanted, mtu);
+		ret = rtnl_link_change(sk, now, wanted, 0);
+	}
+	/* An address of its own would be heard by the guest; a host without IPv6 makes none. */
+	if (ret == 0 && rtnl_link_inet6_set_addr_gen_mode(wanted, IN6_ADDR_GEN_MODE_NONE) == 0)
+		rtnl_link_change(sk, now, wanted, 0);
+	if (ret == 0 && bridge)
+		ret = rtnl_link_enslave(sk, bridge, now);
+	if (ret == 0) {
+		rtnl_link_put(wanted);
+		wanted = rtnl_link_alloc();
+		if (wanted)
+			rtnl_link_set_flags(wanted, IFF_UP);
+		ret = wanted ? rtnl_link_change(sk, now, wanted, 0) : -NLE_NOMEM;
+	}
+	nl_addr_put(mac);
+	rtnl_link_put(wanted);
+	rtnl_link_put(now);
+	return ret < 0 ? vg_fail(err, errno_of(ret), "interface %s cannot be put %s%s: %s", name,
+				 bridge ? "on bridge " : "up",
+				 bridge ? rtnl_link_get_name(bridge) : "", nl_geterror(ret))
+		       : 0;
+}
+
+static int mtu_of(struct nl_sock *sk, const char *name, uint32_t *mtu)
+{
+	struct rtnl_link *link;
+	int ret = rtnl_link_get_kernel(sk, 0, name, &link);
+
+	if (ret < 0)
+		return errno_of(ret);
+	*mtu = rtnl_link_get_mtu(link);
+	rtnl_link_put(link);
+	return 0;
+}
+
+int net_host_plug(const char *name, const char *bridge, uint32_t *mtu, struct vg_err *err)
+{
+	struct rtnl_link *br = NULL;
+	struct nl_sock *sk;
+	int ret = connect_to(&sk, err);
+
+	if (ret < 0)
+		return ret;
+	if (bridge)
+		ret = find_bridge(sk, bridge, &br, err);
+	if (ret == 0)
+		ret = change(sk, name, br, *mtu ? *mtu : br ? rtnl_link_get_mtu(br) : 0, err);
+	if (ret == 0)
+		mtu_of(sk, name, mtu);
+	if (br)
+		rtnl_link_put(br);
+	nl_socket_free(sk);
+	return ret;
+}
+
+int net_host_mtu(const char *name, uint32_t *mtu)
+{
+	struct nl_sock *sk;
+	int ret = connect_to(&sk, NULL);
+
+	if (ret < 0)
+		return ret;
+	ret = mtu_of(sk, name, mtu);
+	nl_socket_free(sk);
+	return ret;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * int.h - shared by the files of the network device; nobody else includes it
+ *
+ *	net.c		the device: configuration, features, life
+ *	control.c	the control queue
+ *	tx.c		from the guest to the link
+ *	rx.c		from the link to the guest
+ *	header.c	what a guest says of a frame, checked
+ *	filter.c	which frames a guest wants
+ *	tap.c, host.c	the link: a TAP, and the host's network around it
+ */
+#ifndef VG_NET_INT_H
+#define VG_NET_INT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/base/container.h"
+#include "backend/base/limits.h"
+#include "backend/devices/devices.h"
+#include "backend/devices/net/filter.h"
+#include "backend/devices/net/header.h"
+#include "backend/devices/net/link.h"
+#include "backend/devices/net/wire.h"
+#include "backend/memory/data.h"
+
+enum {
+	NET_BATCH = 64, /* chains taken in one go */
+	/* Frames of a pair that the link may have at once: the most that one submission carries. */
+	NET_TX_MAX = 128,
+	NET_TX_IOV = 24, /* Linux' driver has 19 segments at most; more are allocated */
+};
+
+/* What CTRL_GUEST_OFFLOADS can switch, 5.1.6.5.6.1. */
+#define NET_GUEST_OFFLOADS                                                           \
+	(VG_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | VG_FEATURE(VIRTIO_NET_F_GUEST_TSO4) | \
+	 VG_FEATURE(VIRTIO_NET_F_GUEST_TSO6) | VG_FEATURE(VIRTIO_NET_F_GUEST_ECN) |  \
+	 VG_FEATURE(VIRTIO_NET_F_GUEST_USO4) | VG_FEATURE(VIRTIO_NET_F_GUEST_USO6))
+
+struct net;
+struct net_pair;
+
+/* Frames that were not passed on, by reason; a context writes, any reads. */
+struct net_counters {
+	uint64_t tx_short, tx_long, tx_csum, tx_gso; /* enum net_verdict */
+	uint64_t tx_refused;			     /* the host's kernel found fault with them */
+	uint64_t tx_down;			     /* the interface is down, or gone */
+	uint64_t rx_filtered;
+	uint64_t rx_small;  /* larger than all buffers that the driver can have */
+	uint64_t rx_failed; /* reads of the link that failed: it is gone */
+};
+
+static inline void net_count(uint64_t *counter)
+{
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
+/* A frame of the guest's. */
+struct net_tx_req {
+	struct vg_io io;
+	struct net_pair *pair;
+	struct net_tx_req *next; /* free list, or done list */
+	struct vg_chain *chain;
+	struct vg_data data;
+	bool has_data;
+	bool writing; /* the link has it */
+	struct iovec *iov;
+	struct iovec inl[NET_TX_IOV];
+	uint8_t head[NET_HDR + NET_HEAD]; /* of what lies in guest memory: sent as it was checked */
+};
+
+/* A read of the link. */
+struct net_rx_slot {
+	struct vg_io io;
+	struct net_pair *pair;
+	struct net_rx_slot *next;
+	uint8_t *buf; /* VG_LIMIT_NET_RX_BYTES */
+	struct iovec iov;
+	uint32_t len; /* bytes read, header included */
+};
+
+struct net_tx {
+	unsigned q;
+	struct net_tx_req *reqs; /* NET_TX_MAX; NULL: it does not run */
+	struct net_tx_req *free, *done, **done_tail;
+	unsigned free_n;
+	unsigned inflight; /* that the link has */
+	struct vg_deferred complete;
+	struct vg_batch *batch;
+	struct vg_bounce_waiter waiter;
+	bool starved; /* bounce memory, requests or the engine's room ran out */
+	bool stopping;
+};
+
+struct net_rx {
+	unsigned q;
+	struct net_rx_slot *slots; /* VG_LIMIT_NET_RX_SLOTS; NULL: it does not run */
+	uint8_t *memory;
+	struct net_rx_slot *free, *ready, **ready_tail, *written;
+	unsigned inflight;	      /* reads under way */
+	struct net_rx_slot *sentinel; /* the read that waits for the next frame; NULL: none does */
+	unsigned burst, got;	 /* reads that do not wait: posted, and of all that found a frame */
+	bool dry;		 /* one found none */
+	unsigned calm, patience; /* see adapt() */
+	bool cannot_burst;	 /* this kernel's link cannot be asked not to wait */
+	struct vg_chain **held;	 /* a ring of the queue's size: popped, oldest first */
+	unsigned held_head, held_n;
+	uint64_t held_bytes;
+	unsigned held_descs;
+	struct vg_deferred deliver;
+	struct vg_timer again; /* the link failed */
+	struct vg_batch *batch;
+	bool stopping;
+};
+
+struct net_pair {
+	struct net *net;
+	struct vg_dev *dev;
+	unsigned index;
+	int fd; /* of the link */
+	struct net_tx tx;
+	struct net_rx rx;
+	struct net_filter filter; /* this context's copy */
+	struct net_counters n;
+};
+
+/* What a successor must know; dev->saved. */
+struct net_saved {
+	uint8_t valid;	   /* the driver has started the device */
+	uint8_t hw[6];	   /* its address before the driver set another */
+	uint8_t announced; /* it has acknowledged that */
+	uint16_t active;
+	uint64_t offloads; /* bits of VIRTIO_NET_F_GUEST_* in effect */
+	struct net_filter filter;
+};
+
+struct net {
+	struct vg_dev *dev;
+	struct net_link *link;
+	unsigned n_pairs;
+	uint8_t mac[6]; /* as configured */
+	atomic_uint mtu;
+	uint32_t speed;	  /* Mbit/s */
+	bool plugged;	  /* `link=up` */
+	atomic_bool gone; /* the link's interface is */
+	bool told_gone;
+	struct net_saved s;
+	unsigned control_q;    /* its index depends on MQ, 5.1.2 */
+	struct vg_batch batch; /* of the control queue */
+	struct net_pair pair[NET_PAIRS_MAX];
+};
+
+/** net_pair_of - the pair that queue @q belongs to, which is not the control queue; or NULL */
+static inline struct net_pair *net_pair_of(struct net *net, unsigned q)
+{
+	return q != net->control_q && q / 2 < net->n_pairs ? &net->pair[q / 2] : NULL;
+}
+
+/* ---- net.c -------------------------------------------------------------- */
+
+/** net_filter_changed - net->s.filter is another one: tell all pairs */
+void net_filter_changed(struct net *net);
+
+/** net_save - net->s was changed */
+void net_save(struct net *net);
+
+/** net_apply_offloads - the link may give what net->s.offloads says. Return: 0, or negative errno. */
+int net_apply_offloads(struct net *net);
+
+/* ---- control.c ---------------------------------------------------------- */
+
+/** net_control_take - answer what is in the control queue */
+void net_control_take(struct net *net);
+
+/* ---- tx.c, rx.c: as struct vg_device_ops has them, for one pair --------- */
+
+void net_tx_start(struct net_pair *p);
+void net_tx_take(struct net_pair *p);
+void net_tx_stop(struct net_pair *p);
+void net_rx_start(struct net_pair *p);
+void net_rx_take(struct net_pair *p);
+void net_rx_stop(struct net_pair *p);
+
+#endif /* VG_NET_INT_H */

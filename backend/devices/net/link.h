@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * link.h - the contract of what is at the other end of a network device
+ *
+ * A link has a descriptor for each queue pair. One read(2) of it is one frame with
+ * a struct virtio_net_hdr_v1 before it, little-endian, whose num_buffers is not
+ * set; one write(2) sends one. All of it is opened with privileges; afterwards the
+ * descriptors, and what is below, are all that is used.
+ */
+#ifndef VG_NET_LINK_H
+#define VG_NET_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/base/log.h"
+#include "backend/devices/net/wire.h"
+
+struct net_link;
+
+struct net_link_config {
+	const char *name;   /* of the interface that is made; NULL: the kernel chooses */
+	const char *tap;    /* of one that is there, and stays; NULL: none */
+	const char *bridge; /* NULL: none */
+	unsigned pairs;	    /* 1 to NET_PAIRS_MAX */
+	uint32_t mtu;	    /* 0: the bridge's, or else as it is */
+};
+
+struct net_link_ops {
+	/* Return: 0, or negative errno with a sentence; then nothing is left. */
+	int (*open)(const struct net_link_config *config, struct net_link **out,
+		    struct vg_err *err);
+	void (*close)(struct net_link *link);
+	/* What may be handed to the guest: TUN_F_*. Return: 0, or negative errno. */
+	int (*offloads)(struct net_link *link, unsigned tun_flags);
+	/* Frames for the guest go to the first @pairs descriptors. Return: likewise. */
+	int (*active)(struct net_link *link, unsigned pairs);
+	/* Whether the cable is plugged in, as the host sees it. */
+	void (*carrier)(struct net_link *link, bool on);
+};
+
+struct net_link {
+	const struct net_link_ops *ops;
+	char name[16];	       /* of the interface */
+	unsigned pairs;	       /* that it has */
+	int fd[NET_PAIRS_MAX]; /* non-blocking; -1: closed */
+	uint32_t mtu;
+	bool uso; /* UDP segmentation both ways */
+};
+
+/** net_link_ops - what net.c opens: a TAP (tap.c), unless a test says otherwise */
+extern const struct net_link_ops *net_link_ops;
+
+#endif /* VG_NET_LINK_H */

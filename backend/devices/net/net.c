@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * net.c - network device, VIRTIO 1.3 section 5.1
+ *
+ * Each queue pair has its own descriptor of the link (link.h), its own context, and
+ * shares nothing with the others while frames pass. The control queue, the
+ * configuration and the link itself belong to the main context. Since the control
+ * queue is the third one for a driver that does not negotiate MQ, whatever the
+ * number of pairs (5.1.2), the second pair lies in the main context, and the first,
+ * where there are several threads, does not.
+ *
+ * What the host may hand to the guest unfinished (checksums, segments) is what the
+ * driver negotiated, or said since: the link is told, and does the rest itself.
+ *
+ * The cable. The link has a carrier while the driver runs the device and the user
+ * has not pulled it (`vgrant set GUEST ID link=down`): a bridge forgets what it
+ * learnt of a guest that is gone, and nothing old waits for one that comes.
+ *
+ * A worker that dies: what the driver has set is in dev->saved. Frames on their way
+ * are lost, as on a wire, but for those of the guest that the ring still has; its
+ * driver is asked to announce itself, for a bridge has to learn anew where it is.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+
+#include "backend/devices/net/int.h"
+
+enum {
+	DEFAULT_MTU = 1500,
+	DUPLEX_FULL = 1, /* 5.1.4 */
+};
+
+static const struct vg_param_def net_params[] = {
+	{ "bridge", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "Linux bridge of this domain that the interface is put on" },
+	{ "mac", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "the guest's address, as 00:16:3e:12:34:56; default: made of the guest's name and the "
+	  "device's number" },
+	{ "vifname", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "name of the interface that is made in this domain" },
+	{ "tap", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "a TAP interface that is there already, instead of one that is made" },
+	{ "mtu", VG_PARAM_UINT, false, 0, NET_MTU_MAX, "0",
+	  "largest packet in bytes; 0: the bridge's, else 1500" },
+	{ "queues", VG_PARAM_UINT, false, 1, NET_PAIRS_MAX, "1", "number of queue pairs" },
+	{ "threads", VG_PARAM_UINT, false, 0, NET_PAIRS_MAX, "0",
+	  "threads that share the queue pairs; 0: one for each" },
+	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
+	  "largest queue size, a power of two" },
+	{ "offloads", VG_PARAM_BOOL, false, 0, 1, "1",
+	  "leave checksums and segmentation of large packets to whoever sends them out" },
+	{ "speed", VG_PARAM_UINT, false, 1, 0x7fffffff, "10000",
+	  "Mbit/s that the guest is told; nothing is slowed down" },
+	{ "link", VG_PARAM_STRING, false, 0, 0, "up", "up, or down: as if the cable was pulled" },
+	{ 0 },
+};
+
+/* ---- what the driver set ------------------------------------------------ */
+
+void net_save(struct net *net)
+{
+	memcpy(net->dev->saved, &net->s, sizeof(net->s));
+	vg_dev_save(net->dev);
+}
+
+struct filter_call {
+	struct vg_call call;
+	struct net_pair *pair;
+	struct net_filter filter;
+};
+
+static void take_filter(struct vg_call *call)
+{
+	struct filter_call *f = container_of(call, struct filter_call, call);
+
+	f->pair->filter = f->filter;
+	free(f);
+}
+
+void net_filter_changed(struct net *net)
+{
+	for (unsigned i = 0; i < net->n_pairs; i++) {
+		struct net_pair *p = &net->pair[i];
+		struct vg_ctx *ctx = net->dev->queue[2 * i].ctx;
+		struct filter_call *f;
+
+		if (ctx->index == 0) {
+			p->filter = net->s.filter;
+			continue;
+		}
+		f = malloc(sizeof(*f));
+		if (!f)
+			abort(); /* a kilobyte; a guest must not get what it refused */
+		f->call.fn = take_filter;
+		f->pair = p;
+		f->filter = net->s.filter;
+		vg_ctx_call(ctx, &f->call);
+	}
+}
+
+int net_apply_offloads(struct net *net)
+{
+	static const struct {
+		uint64_t bits;
+		unsigned tun;
+	} map[] = {
+		{ VG_FEATURE(VIRTIO_NET_F_GUEST_CSUM), TUN_F_CSUM },
+		{ VG_FEATURE(VIRTIO_NET_F_GUEST_TSO4), TUN_F_TSO4 },
+		{ VG_FEATURE(VIRTIO_NET_F_GUEST_TSO6), TUN_F_TSO6 },
+		{ VG_FEATURE(VIRTIO_NET_F_GUEST_ECN), TUN_F_TSO_ECN },
+		/* The kernel takes these two together only. */
+		{ VG_FEATURE(VIRTIO_NET_F_GUEST_USO4) | VG_FEATURE(VIRTIO_NET_F_GUEST_USO6),
+		  TUN_F_USO4 | TUN_F_USO6 },
+	};
+	unsigned flags = 0;
+
+	for (unsigned i = 0; i < COUNT(map); i++) {
+		if ((net->s.offloads & map[i].bits) == map[i].bits)
+			flags |= map[i].tun;
+	}
+	/* Without checksums there is nothing else. */
+	return net->link->ops->offloads(net->link, flags & TUN_F_CSUM ? flags : 0);
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+static void net_close(struct vg_dev *dev)
+{
+	struct net *net = dev->priv;
+
+	if (net->link)
+		net->link->ops->close(net->link);
+	free(net);
+	dev->priv = NULL;
+}
+
+static int parse_mac(const char *text, uint8_t mac[6], struct vg_err *err)
+{
+	static const uint8_t none[6];
+	unsigned v[6];
+	int end = 0;
+
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5],
+		   &end) != 6 ||
+	    text[end] || strlen(text) != 17 || strspn(text, "0123456789abcdefABCDEF:") != 17)
+		return vg_fail(err, -EINVAL,
+			       "mac=%s is no address: six hexadecimal numbers, as "
+			       "00:16:3e:12:34:56",
+			       text);
+	for (unsigned i = 0; i < 6; i++)
+		mac[i] = (uint8_t)v[i];
+	if (mac[0] & 1)
+		return vg_fail(err, -EINVAL,
+			       "mac=%s is a multicast address, for its first number is odd: no "
+			       "interface can have it",
+			       text);
+	if (memcmp(mac, none, 6) == 0)
+		return vg_fail(err, -EINVAL, "mac=%s is no interface's address", text);
+	return 0;
+}
+
+/* In Xen's range. The supervisor knows the guest and makes one that stays; here nobody does. */
+static int random_mac(uint8_t mac[6], struct vg_err *err)
+{
+	mac[0] = 0;
+	mac[1] = 0x16;
+	mac[2] = 0x3e;
+	if (getrandom(mac + 3, 3, 0) != 3)
+		return vg_fail(err, -EIO, "the kernel gives no random address; set mac=");
+	mac[3] &= 0x7f;
+	return 0;
+}
+
+static int parse_link(const char *text, bool *up, struct vg_err *err)
+{
+	*up = strcmp(text, "up") == 0;
+	return *up || strcmp(text, "down") == 0
+		       ? 0
+		       : vg_fail(err, -EINVAL, "link=%s: it is up or down", text);
+}
+
+static uint64_t offered(const struct net *net, bool offloads)
+{
+	uint64_t f = VG_FEATURE(VIRTIO_NET_F_MAC) | VG_FEATURE(VIRTIO_NET_F_MTU) |
+		     VG_FEATURE(VIRTIO_NET_F_STATUS) | VG_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
+		     VG_FEATURE(VIRTIO_NET_F_SPEED_DUPLEX) | VG_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
+		     VG_FEATURE(VIRTIO_NET_F_CTRL_RX) | VG_FEATURE(VIRTIO_NET_F_CTRL_RX_EXTRA) |
+		     VG_FEATURE(VIRTIO_NET_F_CTRL_VLAN) | VG_FEATURE(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+		     VG_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE);
+
+	if (net->n_pairs > 1)
+		f |= VG_FEATURE(VIRTIO_NET_F_MQ);
+	if (!offloads)
+		return f;
+	f |= VG_FEATURE(VIRTIO_NET_F_CSUM) | VG_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
+	     VG_FEATURE(VIRTIO_NET_F_HOST_TSO6) | VG_FEATURE(VIRTIO_NET_F_HOST_ECN) |
+	     VG_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | VG_FEATURE(VIRTIO_NET_F_GUEST_TSO4) |
+	     VG_FEATURE(VIRTIO_NET_F_GUEST_TSO6) | VG_FEATURE(VIRTIO_NET_F_GUEST_ECN) |
+	     VG_FEATURE(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+	if (net->link->uso)
+		f |= VG_FEATURE(VIRTIO_NET_F_HOST_USO) | VG_FEATURE(VIRTIO_NET_F_GUEST_USO4) |
+		     VG_FEATURE(VIRTIO_NET_F_GUEST_USO6);
+	return f;
+}
+
+static int open_link(struct net *net, const struct vg_params *params, struct vg_err *err)
+{
+	const struct net_link_config config = {
+		.name = vg_params_str(params, net_params, "vifname"),
+		.tap = vg_params_str(params, net_params, "tap"),
+		.bridge = vg_params_str(params, net_params, "bridge"),
+		.mtu = (uint32_t)vg_params_uint(params, net_params, "mtu"),
+		.pairs = net->n_pairs,
+	};
+	int ret;
+
+	if (config.mtu && config.mtu < NET_MTU_MIN)
+		return vg_fail(err, -EINVAL, "mtu=%u is less than %d, the least of IPv4",
+			       config.mtu, NET_MTU_MIN);
+	if (config.tap && (config.name || config.bridge || config.mtu))
+		return vg_fail(err, -EINVAL,
+			       "tap= is an interface that is used as it is: bridge=, vifname= and "
+			       "mtu= are for one that is made");
+	ret = net_link_ops->open(&config, &net->link, err);
+	if (ret == 0 && net->link)
+		atomic_store(&net->mtu, net->link->mtu > NET_MTU_MAX ? NET_MTU_MAX
+					: net->link->mtu	     ? net->link->mtu
+								     : DEFAULT_MTU);
+	return ret;
+}
+
+static int net_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+{
+	uint32_t size = (uint32_t)vg_params_uint(params, net_params, "queue-size");
+	unsigned threads = (unsigned)vg_params_uint(params, net_params, "threads");
+	const char *mac = vg_params_str(params, net_params, "mac");
+	struct net *net;
+	int ret;
+
+	if (size & (size - 1))
+		return vg_fail(err, -EINVAL, "queue-size=%u is not a power of two", size);
+	net = calloc(1, sizeof(*net));
+	if (!net)
+		return vg_fail(err, -ENOMEM, "out of memory");
+	net->dev = dev;
+	net->n_pairs = (unsigned)vg_params_uint(params, net_params, "queues");
+	net->speed = (uint32_t)vg_params_uint(params, net_params, "speed");
+	net->control_q = net->n_pairs * 2;
+	ret = mac ? parse_mac(mac, net->mac, err) : random_mac(net->mac, err);
+	if (ret == 0)
+		ret = parse_link(vg_params_str(params, net_params, "link"), &net->plugged, err);
+	if (ret == 0)
+		ret = open_link(net, params, err);
+	if (ret < 0 || !net->link) {
+		free(net);
+		return ret;
+	}
+	for (unsigned i = 0; i < net->n_pairs; i++)
+		net->pair[i] = (struct net_pair){
+			.net = net, .dev = dev, .index = i, .fd = net->link->fd[i]
+		};
+	dev->priv = net;
+	dev->n_groups = threads && threads < net->n_pairs ? threads : net->n_pairs;
+	dev->n_queues = net->n_pairs * 2 + 1;
+	dev->queue_size_max = size;
+	dev->config_size = sizeof(struct net_config);
+	dev->saved_size = sizeof(struct net_saved);
+	dev->device_features = offered(net, vg_params_bool(params, net_params, "offloads"));
+	return 0;
+}
+
+/* See the top of this file. */
+static unsigned net_queue_group(const struct vg_dev *dev, unsigned q)
+{
+	unsigned pair = q / 2;
+
+	if (q + 1 == dev->n_queues)
+		return 0;
+	return (pair < 2 ? 1 - pair : pair) % dev->n_groups;
+}
+
+/* ---- configuration and features ----------------------------------------- */
+
+static void net_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len)
+{
+	const struct net *net = dev->priv;
+	bool announce =
+		net->s.valid && !net->s.announced && vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE);
+	struct net_config c = {
+		.status = htole16(
+			(uint16_t)((net->plugged && !net->told_gone ? VIRTIO_NET_S_LINK_UP : 0) |
+				   (announce ? VIRTIO_NET_S_ANNOUNCE : 0))),
+		.max_pairs = htole16((uint16_t)net->n_pairs),
+		.mtu = htole16((uint16_t)atomic_load(&net->mtu)),
+		.speed = htole32(net->speed),
+		.duplex = DUPLEX_FULL,
+	};
+
+	memcpy(c.mac, net->s.valid ? net->s.filter.mac : net->mac, sizeof(c.mac));
+	memcpy(buf, (const uint8_t *)&c + off, len);
+}
+
+/* 5.1.3.1: what needs what. */
+static int net_features_ok(struct vg_dev *dev, uint64_t f)
+{
+	static const struct {
+		uint64_t feature, needs; /* one of these */
+	} rules[] = {
+#define F(name) VG_FEATURE(VIRTIO_NET_F_##name)
+		{ F(GUEST_TSO4) | F(GUEST_TSO6) | F(GUEST_USO4) | F(GUEST_USO6), F(GUEST_CSUM) },
+		{ F(GUEST_ECN), F(GUEST_TSO4) | F(GUEST_TSO6) },
+		{ F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_USO), F(CSUM) },
+		{ F(HOST_ECN), F(HOST_TSO4) | F(HOST_TSO6) },
+		{ F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(GUEST_ANNOUNCE) | F(MQ) |
+			  F(CTRL_MAC_ADDR) | F(CTRL_GUEST_OFFLOADS),
+		  F(CTRL_VQ) },
+		{ F(GUEST_ANNOUNCE), F(STATUS) },
+#undef F
+	};
+
+	(void)dev;
+	/* The header has another length without it. */
+	if (!(f & VG_FEATURE(VG_F_VERSION_1)))
+		return -EINVAL;
+	for (unsigned i = 0; i < COUNT(rules); i++) {
+		if ((f & rules[i].feature) && !(f & rules[i].needs))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+/* ---- starting, stopping ------------------------------------------------- */
+
+static void defaults(struct net *net)
+{
+	memset(&net->s, 0, sizeof(net->s));
+	net->s.valid = true;
+	net->s.active = 1;
+	net->s.offloads = net->dev->features & NET_GUEST_OFFLOADS;
+	memcpy(net->s.hw, net->mac, sizeof(net->s.hw));
+	net_filter_init(&net->s.filter, net->mac, vg_dev_has(net->dev, VIRTIO_NET_F_CTRL_VLAN));
+}
+
+static int net_start(struct vg_dev *dev)
+{
+	struct net *net = dev->priv;
+	int ret;
+
+	memcpy(&net->s, dev->saved, sizeof(net->s));
+	if (!net->s.valid)
+		defaults(net);
+	memcpy(net->mac, net->s.hw, sizeof(net->mac));
+	if (net->s.active > net->n_pairs)
+		net->s.active = (uint16_t)net->n_pairs;
+	net->s.announced = false;
+	net->control_q = vg_dev_has(dev, VIRTIO_NET_F_MQ) ? net->n_pairs * 2 : 2;
+	ret = net_apply_offloads(net);
+	if (ret == 0)
+		ret = net->link->ops->active(net->link, net->s.active);
+	if (ret < 0)
+		return ret;
+	net_save(net);
+	net_filter_changed(net);
+	net->link->ops->carrier(net->link, net->plugged);
+	/* It may have come from elsewhere, or the interface is a new one. */
+	if (vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		vg_dev_config_changed(dev);
+	return 0;
+}
+
+static void net_reset(struct vg_dev *dev)
+{
+	struct net *net = dev->priv;
+
+	if (net->s.valid) {
+		net->link->ops->carrier(net->link, false);
+		net->link->ops->offloads(net->link, 0);
+	}
+	memset(&net->s, 0, sizeof(net->s));
+	memset(dev->saved, 0, dev->saved_size);
+}
+
+static void net_start_queue(struct vg_dev *dev, unsigned q)
+{
+	struct net_pair *p = net_pair_of(dev->priv, q);
+
+	if (p && q & 1)
+		net_tx_start(p);
+	else if (p)
+		net_rx_start(p);
+}
+
+static void net_queue_ready(struct vg_dev *dev, unsigned q)
+{
+	struct net *net = dev->priv;
+	struct net_pair *p = net_pair_of(net, q);
+
+	if (p && q & 1)
+		net_tx_take(p);
+	else if (p)
+		net_rx_take(p);
+	else if (q == net->control_q)
+		net_control_take(net);
+}
+
+static void net_stop_queue(struct vg_dev *dev, unsigned q)
+{
+	struct net_pair *p = net_pair_of(dev->priv, q);
+
+	if (p && q & 1)
+		net_tx_stop(p);
+	else if (p)
+		net_rx_stop(p);
+	else
+		vg_dev_queue_stopped(dev, q);
+}
+
+/* ---- while it runs ------------------------------------------------------ */
+
+static int net_set(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err)
+{
+	struct net *net = dev->priv;
+	bool up;
+	int ret;
+
+	if (strcmp(key, "link") != 0)
+		return vg_fail(err, -ENOENT, "%s cannot be changed while running; link can", key);
+	ret = parse_link(value, &up, err);
+	if (ret < 0 || up == net->plugged)
+		return ret;
+	net->plugged = up;
+	if (dev->started)
+		net->link->ops->carrier(net->link, up);
+	vg_dev_config_changed(dev);
+	return 0;
+}
+
+static void net_tick(struct vg_dev *dev)
+{
+	struct net *net = dev->priv;
+
+	if (net->told_gone || !atomic_load(&net->gone))
+		return;
+	net->told_gone = true;
+	vg_error("interface %s was removed by somebody; the guest's link is down until its device "
+		 "is attached again, or its worker is ended: the next one makes a new interface",
+		 net->link->name);
+	vg_dev_config_changed(dev);
+}
+
+static void net_describe(struct vg_dev *dev, char *buf, size_t len)
+{
+	struct net *net = dev->priv;
+	const uint8_t *m = net->s.valid ? net->s.filter.mac : net->mac;
+	struct {
+		const char *name;
+		size_t at;
+		uint64_t value;
+	} rest[] = {
+#define C(text, member) { text, offsetof(struct net_counters, member), 0 }
+		C("tx-short", tx_short),       C("tx-long", tx_long),
+		C("tx-csum", tx_csum),	       C("tx-gso", tx_gso),
+		C("tx-refused", tx_refused),   C("tx-down", tx_down),
+		C("rx-filtered", rx_filtered), C("rx-small", rx_small),
+		C("rx-failed", rx_failed),
+#undef C
+	};
+	char text[512];
+	int at = snprintf(text, sizeof(text),
+			  "%s=%s %02x:%02x:%02x:%02x:%02x:%02x mtu=%u pairs=%u/%u", net->link->name,
+			  net->told_gone ? "gone"
+			  : net->plugged ? "up"
+					 : "down",
+			  m[0], m[1], m[2], m[3], m[4], m[5], atomic_load(&net->mtu),
+			  net->s.valid ? net->s.active : 0u, net->n_pairs);
+
+	/* What is zero, as most of it should be, is not said. */
+	for (unsigned i = 0; i < COUNT(rest); i++) {
+		for (unsigned k = 0; k < net->n_pairs; k++) {
+			const uint8_t *n = (const uint8_t *)&net->pair[k].n;
+
+			rest[i].value += __atomic_load_n((const uint64_t *)(n + rest[i].at),
+							 __ATOMIC_RELAXED);
+		}
+		if (rest[i].value && at < (int)sizeof(text) - 48)
+			at += snprintf(text + at, sizeof(text) - (size_t)at, " %s=%llu",
+				       rest[i].name, (unsigned long long)rest[i].value);
+	}
+	snprintf(buf, len, "%s", text);
+}
+
+/* tap.c: what the kernel lets whoever has the descriptor do, without any capability. */
+static const struct vg_sandbox_call net_calls[] = {
+	VG_CALL_IOCTL(TUNSETOFFLOAD),
+	VG_CALL_IOCTL(TUNSETQUEUE),
+	VG_CALL_IOCTL(TUNSETCARRIER),
+	VG_CALLS_END,
+};
+static const struct vg_sandbox_needs net_needs = { .calls = net_calls,
+						   .loop = VG_LOOP_READ | VG_LOOP_WRITE };
+
+const struct vg_device_ops vg_net = {
+	.name = "net",
+	.help = "a network card, whose other end is a TAP interface of this domain",
+	.virtio_id = NET_VIRTIO_ID,
+	.params = net_params,
+	.needs = &net_needs,
+	.open = net_open,
+	.close = net_close,
+	.config_read = net_config_read,
+	.features_ok = net_features_ok,
+	.start = net_start,
+	.start_queue = net_start_queue,
+	.queue_ready = net_queue_ready,
+	.stop_queue = net_stop_queue,
+	.queue_group = net_queue_group,
+	.reset = net_reset,
+	.set = net_set,
+	.describe = net_describe,
+	.tick = net_tick,
+};

@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * rx.c - from the link to the guest, VIRTIO 1.3 sections 5.1.6.3 and 5.1.6.4
+ *
+ *	io_uring --> wanted? --> driver's buffers, one copy a turn --> used, one notification
+ *
+ * Frames are read into memory of our own and copied to the guest's, all of a turn
+ * with one batch. How long a frame is, and whether the guest wants it, is known only
+ * once it was read, so that the driver's buffers cannot be given to the kernel
+ * beforehand without tying up 64 KiB of them for each read.
+ *
+ * One read, the sentinel, waits for the next frame; it is submitted with what else
+ * the turn submits and costs no system call of its own, nor does being told. Where
+ * frames come faster than turns, reads that do not wait are submitted before it, as
+ * many as lately found something: see adapt().
+ *
+ * While the driver has no buffers nothing is read: the link keeps what it can, and
+ * the host drops the rest there, where it counts it.
+ *
+ * What the driver has made available and no frame has used yet is held, popped, for
+ * a frame may need many buffers (MRG_RXBUF) and they may come one by one.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/devices/net/int.h"
+
+enum {
+	SLOTS = VG_LIMIT_NET_RX_SLOTS,
+	USED = 256,	 /* buffers that one batch fills */
+	FIRST_BURST = 4, /* reads */
+	CALM = 4,	 /* single frames before a burst is tried */
+	CALM_MAX = 64,
+};
+
+#define AGAIN_NS NS_PER_S /* a link that failed is tried again */
+
+static struct vg_loop *loop_of(const struct net_pair *p)
+{
+	return vg_dev_loop(p->dev, p->rx.q);
+}
+
+static void try_stop(struct net_pair *p);
+static void post(struct net_pair *p);
+
+/* ---- reads -------------------------------------------------------------- */
+
+static struct net_rx_slot *slot_get(struct net_rx *rx)
+{
+	struct net_rx_slot *s = rx->free;
+
+	rx->free = s->next;
+	s->next = NULL;
+	return s;
+}
+
+static void slot_put(struct net_rx *rx, struct net_rx_slot *s)
+{
+	s->next = rx->free;
+	rx->free = s;
+}
+
+static void failed(struct net_pair *p, int error)
+{
+	struct net_rx *rx = &p->rx;
+
+	switch (error) {
+	case -EAGAIN:
+		rx->dry = true;
+		break;
+	case -EOPNOTSUPP:
+		rx->cannot_burst = true;
+		break;
+	case -ECANCELED:
+	case -EINTR:
+		break;
+	case -EBADFD:
+		atomic_store(&p->net->gone, true);
+		/* fall through */
+	default:
+		net_count(&p->n.rx_failed);
+		if (!rx->stopping && !rx->again.tether)
+			vg_loop_timer(loop_of(p), &rx->again, AGAIN_NS);
+		break;
+	}
+}
+
+static void read_done(struct vg_io *io, int res)
+{
+	struct net_rx_slot *s = container_of(io, struct net_rx_slot, io);
+	struct net_pair *p = s->pair;
+	struct net_rx *rx = &p->rx;
+
+	rx->inflight--;
+	if (rx->sentinel == s)
+		rx->sentinel = NULL;
+	if (res >= NET_HDR + NET_ETH && !rx->stopping) {
+		s->len = (uint32_t)res;
+		*rx->ready_tail = s;
+		rx->ready_tail = &s->next;
+		rx->got++;
+	} else {
+		slot_put(rx, s);
+		if (res < NET_HDR + NET_ETH)
+			failed(p, res < 0 ? res : -EIO);
+	}
+	if (rx->stopping)
+		try_stop(p);
+	else
+		vg_loop_defer(loop_of(p), &rx->deliver);
+}
+
+/*
+ * How many reads to submit that do not wait. A sentinel that finds a frame does not tell whether
+ * there are more, and asking costs a turn: so it is asked after some single frames, ever more seldom
+ * if in vain. What found all that it looked for is doubled.
+ */
+static void adapt(struct net_rx *rx)
+{
+	if (rx->burst && rx->dry) {
+		/* The sentinel's, too, is among them. */
+		rx->burst = rx->got > 2 ? rx->got - 1 : 0;
+		if (rx->burst)
+			rx->patience = CALM;
+		else if (rx->patience < CALM_MAX)
+			rx->patience *= 2;
+		rx->calm = 0;
+	} else if (rx->burst) {
+		rx->burst = rx->burst * 2 < SLOTS - 1 ? rx->burst * 2 : SLOTS - 1;
+	} else if (rx->got && ++rx->calm >= rx->patience) {
+		rx->burst = FIRST_BURST;
+		rx->calm = 0;
+	}
+	if (rx->cannot_burst)
+		rx->burst = 0;
+	rx->got = 0;
+	rx->dry = false;
+}
+
+static void post(struct net_pair *p)
+{
+	struct net_rx *rx = &p->rx;
+	struct vg_loop *loop = loop_of(p);
+
+	if (rx->stopping || !rx->slots || rx->sentinel || rx->ready || rx->again.tether)
+		return;
+	adapt(rx);
+	for (unsigned i = 0; i < rx->burst && rx->free && rx->free->next; i++) {
+		struct net_rx_slot *s = slot_get(rx);
+
+		rx->inflight++;
+		vg_loop_readv_now(loop, &s->io, p->fd, &s->iov, 1, 0);
+	}
+	if (!rx->free)
+		return; /* never: all other slots are in flight, and one is left for it */
+	rx->sentinel = slot_get(rx);
+	rx->inflight++;
+	vg_loop_readv(loop, &rx->sentinel->io, p->fd, &rx->sentinel->iov, 1, 0);
+}
+
+static void try_again(struct vg_timer *t)
+{
+	post(container_of(t, struct net_pair, rx.again));
+}
+
+/* ---- the driver's buffers ----------------------------------------------- */
+
+static struct vg_chain *held_at(const struct net_rx *rx, unsigned i, uint32_t size)
+{
+	return rx->held[(rx->held_head + i) % size];
+}
+
+/* Take what the driver has made available. Return: whether there was anything. */
+static bool hold(struct net_pair *p)
+{
+	struct net_rx *rx = &p->rx;
+	uint32_t size = p->dev->queue[rx->q].size;
+	struct vg_chain *chains[NET_BATCH];
+	unsigned n, room = size - rx->held_n;
+
+	n = room ? vg_dev_pop(p->dev, rx->q, chains, room < NET_BATCH ? room : NET_BATCH) : 0;
+	for (unsigned i = 0; i < n; i++) {
+		rx->held[(rx->held_head + rx->held_n++) % size] = chains[i];
+		rx->held_bytes += chains[i]->in_len;
+		rx->held_descs += chains[i]->ndesc;
+	}
+	return n > 0;
+}
+
+static struct vg_chain *unhold(struct net_pair *p)
+{
+	struct net_rx *rx = &p->rx;
+	uint32_t size = p->dev->queue[rx->q].size;
+	struct vg_chain *c = rx->held[rx->held_head];
+
+	rx->held_head = (rx->held_head + 1) % size;
+	rx->held_n--;
+	rx->held_bytes -= c->in_len;
+	rx->held_descs -= c->ndesc;
+	return c;
+}
+
+/* How many of the held buffers take @len bytes; 0: they do not. */
+static unsigned buffers_for(const struct net_pair *p, uint32_t len)
+{
+	const struct net_rx *rx = &p->rx;
+	uint32_t size = p->dev->queue[rx->q].size;
+	uint64_t bytes = 0;
+	unsigned n = 0;
+
+	if (rx->held_bytes < len)
+		return 0;
+	while (bytes < len)
+		bytes += held_at(rx, n++, size)->in_len;
+	return n;
+}
+
+/* ---- delivery ----------------------------------------------------------- */
+
+struct used {
+	struct {
+		struct vg_chain *chain;
+		uint32_t len;
+	} at[USED];
+	unsigned n;
+};
+
+/* Copy, and publish. */
+static void finish(struct net_pair *p, struct used *u)
+{
+	struct net_rx *rx = &p->rx;
+
+	vg_batch_run(rx->batch);
+	for (unsigned i = 0; i < u->n; i++) {
+		struct vg_chain *c = u->at[i].chain;
+
+		if (c->error) {
+			vg_dev_fault(p->dev, "queue %u: a receive buffer cannot be written: %s",
+				     rx->q, strerror(-c->error));
+			c->error = 0;
+			u->at[i].len = 0;
+		}
+		vg_vq_push(vg_dev_vq(p->dev, rx->q), c, u->at[i].len);
+	}
+	u->n = 0;
+	while (rx->written) {
+		struct net_rx_slot *s = rx->written;
+
+		rx->written = s->next;
+		slot_put(rx, s);
+	}
+}
+
+enum fate { DELIVERED, DROPPED, LATER };
+
+/* The oldest frame, which the guest wants. */
+static enum fate deliver_one(struct net_pair *p, struct net_rx_slot *s, struct used *u)
+{
+	struct net_rx *rx = &p->rx;
+	struct vg_dev *dev = p->dev;
+	bool merge = vg_dev_has(dev, VIRTIO_NET_F_MRG_RXBUF);
+	struct virtio_net_hdr_v1 h;
+	uint32_t done = 0;
+	unsigned n;
+
+	while (rx->held_n == 0 && hold(p))
+		;
+	if (merge) {
+		while (rx->held_bytes < s->len && hold(p))
+			;
+	}
+	if (rx->held_n == 0)
+		return LATER;
+	if (rx->held[rx->held_head]->in_len < NET_HDR) {
+		vg_dev_fault(dev, "queue %u: a receive buffer of %u bytes", rx->q,
+			     rx->held[rx->held_head]->in_len);
+		return DROPPED;
+	}
+	n = merge ? buffers_for(p, s->len) : rx->held[rx->held_head]->in_len >= s->len;
+	if (!n) {
+		/* More buffers may come, unless these are all that fit into the ring. */
+		if (merge && rx->held_descs < dev->queue[rx->q].size)
+			return LATER;
+		net_count(&p->n.rx_small);
+		return DROPPED;
+	}
+	if (n > USED) {
+		net_count(&p->n.rx_small);
+		return DROPPED;
+	}
+	if (u->n + n > USED)
+		finish(p, u);
+	/* What the host says of the frame; a TAP leaves num_buffers as it finds it. */
+	memcpy(&h, s->buf, NET_HDR);
+	h.flags &= vg_dev_has(dev, VIRTIO_NET_F_GUEST_CSUM)
+			   ? VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID
+			   : 0;
+	h.num_buffers = htole16((uint16_t)n);
+	memcpy(s->buf, &h, NET_HDR);
+	while (n--) {
+		struct vg_chain *c = unhold(p);
+		uint32_t part = c->in_len < s->len - done ? c->in_len : s->len - done;
+
+		vg_chain_write(rx->batch, c, 0, s->buf + done, part);
+		u->at[u->n].chain = c;
+		u->at[u->n++].len = part;
+		done += part;
+	}
+	vg_dev_stats(dev, rx->q)->requests++;
+	vg_dev_stats(dev, rx->q)->bytes_read += s->len - NET_HDR;
+	return DELIVERED;
+}
+
+/* Give the guest all frames that are there, as far as it has buffers. Return: whether it lacks some. */
+static bool deliver_all(struct net_pair *p)
+{
+	struct net_rx *rx = &p->rx;
+	struct used u = { .n = 0 };
+	bool later = false;
+
+	vg_batch_init(rx->batch, vg_dev_mem(p->dev, rx->q));
+	while (rx->ready && !later) {
+		struct net_rx_slot *s = rx->ready;
+		enum fate fate = DROPPED;
+
+		if (net_filter_pass(&p->filter, s->buf + NET_HDR, s->len - NET_HDR))
+			fate = deliver_one(p, s, &u);
+		else
+			net_count(&p->n.rx_filtered);
+		later = fate == LATER;
+		if (later)
+			break;
+		rx->ready = s->next;
+		if (!rx->ready)
+			rx->ready_tail = &rx->ready;
+		if (fate == DELIVERED) {
+			s->next = rx->written;
+			rx->written = s;
+		} else {
+			slot_put(rx, s);
+		}
+	}
+	finish(p, &u);
+	vg_dev_flush(p->dev, rx->q);
+	return later;
+}
+
+void net_rx_take(struct net_pair *p)
+{
+	struct net_rx *rx = &p->rx;
+
+	if (rx->stopping || !rx->slots)
+		return;
+	/* As long as frames wait, the next buffer is to be announced. */
+	while (deliver_all(p)) {
+		if (!vg_dev_rearm(p->dev, rx->q))
+			return;
+	}
+	vg_vq_quiet(vg_dev_vq(p->dev, rx->q));
+	post(p);
+}
+
+static void deliver(struct vg_deferred *d)
+{
+	net_rx_take(container_of(d, struct net_pair, rx.deliver));
+}
+
+/* ---- starting, stopping ------------------------------------------------- */
+
+static void forget(struct net_rx *rx)
+{
+	free(rx->slots);
+	free(rx->memory);
+	free(rx->held);
+	free(rx->batch);
+	rx->slots = NULL;
+	rx->memory = NULL;
+	rx->held = NULL;
+	rx->batch = NULL;
+}
+
+void net_rx_start(struct net_pair *p)
+{
+	struct net_rx *rx = &p->rx;
+
+	*rx = (struct net_rx){ .q = p->index * 2, .patience = CALM };
+	rx->ready_tail = &rx->ready;
+	rx->deliver.run = deliver;
+	rx->again.expired = try_again;
+	rx->slots = calloc(SLOTS, sizeof(*rx->slots));
+	rx->memory = aligned_alloc(4096, (size_t)SLOTS * VG_LIMIT_NET_RX_BYTES);
+	rx->held = calloc(p->dev->queue[rx->q].size, sizeof(struct vg_chain *));
+	rx->batch = malloc(sizeof(*rx->batch));
+	if (!rx->slots || !rx->memory || !rx->held || !rx->batch) {
+		forget(rx);
+		vg_dev_fault(p->dev, "queue %u cannot start: out of memory", rx->q);
+		return;
+	}
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct net_rx_slot *s = &rx->slots[i];
+
+		s->io.done = read_done;
+		s->pair = p;
+		s->buf = rx->memory + (size_t)i * VG_LIMIT_NET_RX_BYTES;
+		/* The tail of the header, which the kernel does not write, is never older memory. */
+		memset(s->buf, 0, NET_HDR);
+		s->iov = (struct iovec){ .iov_base = s->buf, .iov_len = VG_LIMIT_NET_RX_BYTES };
+		slot_put(rx, s);
+	}
+	post(p);
+}
+
+static void try_stop(struct net_pair *p)
+{
+	struct net_rx *rx = &p->rx;
+
+	if (rx->inflight)
+		return;
+	vg_loop_undefer(loop_of(p), &rx->deliver);
+	vg_loop_timer_stop(&rx->again);
+	forget(rx);
+	vg_dev_queue_stopped(p->dev, rx->q);
+}
+
+/* What was read and not delivered is lost, as on a wire; buffers go back to the ring, untouched. */
+void net_rx_stop(struct net_pair *p)
+{
+	struct net_rx *rx = &p->rx;
+	uint32_t size = p->dev->queue[rx->q].size;
+
+	rx->stopping = true;
+	while (rx->held_n)
+		vg_vq_unpop(vg_dev_vq(p->dev, rx->q), held_at(rx, --rx->held_n, size));
+	for (unsigned i = 0; rx->sentinel && i < SLOTS; i++) {
+		if (&rx->slots[i] == rx->sentinel)
+			vg_loop_cancel(loop_of(p), &rx->slots[i].io);
+	}
+	try_stop(p);
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * tap.c - a TAP as the link of a network device, see link.h
+ *
+ * A TAP that is made here is not persistent: it goes, with its place on a bridge and
+ * all that was set of it, when the last descriptor is closed; so nothing is left of
+ * a worker, however it ended. One that is there already is used as it is.
+ *
+ * Descriptors are not to block: io_uring then waits for a frame by polling, on every
+ * kernel, instead of with a thread; and tun takes its short way for small frames.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "backend/base/container.h"
+#include "backend/devices/net/host.h"
+#include "backend/devices/net/link.h"
+
+#ifndef IFF_TUN_EXCL
+#define IFF_TUN_EXCL 0x8000
+#endif
+
+static const struct net_link_ops net_tap_ops;
+const struct net_link_ops *net_link_ops = &net_tap_ops;
+
+struct tap {
+	struct net_link link;
+	unsigned active;
+};
+
+static struct tap *of(struct net_link *link)
+{
+	return container_of(link, struct tap, link);
+}
+
+/* ---- while it runs ------------------------------------------------------ */
+
+static int tap_offloads(struct net_link *link, unsigned flags)
+{
+	return ioctl(link->fd[0], TUNSETOFFLOAD, (unsigned long)flags) < 0 ? -errno : 0;
+}
+
+/* The kernel chooses among the queues that are attached. */
+static int tap_active(struct net_link *link, unsigned pairs)
+{
+	struct tap *t = of(link);
+
+	while (t->active != pairs) {
+		bool more = t->active < pairs;
+		struct ifreq ifr = { .ifr_flags = more ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+		if (ioctl(link->fd[more ? t->active : t->active - 1], TUNSETQUEUE, &ifr) < 0)
+			return -errno;
+		if (more)
+			t->active++;
+		else
+			t->active--;
+	}
+	return 0;
+}
+
+static void tap_carrier(struct net_link *link, bool on)
+{
+	unsigned value = on;
+
+	/* It may be gone: then nothing hangs on it any more. */
+	if (ioctl(link->fd[0], TUNSETCARRIER, &value) < 0 && errno != EBADFD)
+		vg_warn("the carrier of interface %s cannot be switched: %s", link->name,
+			strerror(errno));
+}
+
+static void tap_close(struct net_link *link)
+{
+	for (unsigned i = 0; i < link->pairs; i++) {
+		if (link->fd[i] >= 0)
+			close(link->fd[i]);
+	}
+	free(of(link));
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+static int open_failed(int error, const char *name, bool made, struct vg_err *err)
+{
+	switch (error) {
+	case EBUSY:
+		return vg_fail(err, -error,
+			       made ? "there is an interface %s already; choose another name: "
+				      "vifname="
+				    : "interface %s is in use by another process",
+			       name);
+	case EINVAL:
+		return vg_fail(
+			err, -error,
+			"%s: this is no TAP, or it was not made for as many queues (`ip tuntap "
+			"add ... mode tap multi_queue vnet_hdr`)",
+			name);
+	case EPERM:
+		return vg_fail(err, -error,
+			       "%s: no permission to use a TAP; this takes CAP_NET_ADMIN", name);
+	default:
+		return vg_fail(err, -error, "TAP %s cannot be opened: %s", name, strerror(error));
+	}
+}
+
+/* One queue of the TAP, the first makes it. */
+static int open_queue(struct tap *t, unsigned i, bool make, struct vg_err *err)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int size = NET_HDR, little_endian = 1;
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return vg_fail(err, -errno,
+			       "/dev/net/tun cannot be opened: %s; load it with `modprobe tun`",
+			       strerror(errno));
+	t->link.fd[i] = fd;
+	if (t->link.pairs > 1)
+		ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	if (make && i == 0)
+		ifr.ifr_flags = (short)(ifr.ifr_flags | IFF_TUN_EXCL);
+	memcpy(ifr.ifr_name, t->link.name, sizeof(ifr.ifr_name));
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
+		return open_failed(errno, t->link.name, make, err);
+	memcpy(t->link.name, ifr.ifr_name, sizeof(t->link.name));
+	if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0 || ioctl(fd, TUNSETVNETLE, &little_endian) < 0)
+		return vg_fail(err, -errno, "TAP %s does not take virtio's header: %s",
+			       t->link.name, strerror(errno));
+	return 0;
+}
+
+static int name_it(struct tap *t, const struct net_link_config *c, struct vg_err *err)
+{
+	const char *name = c->tap ? c->tap : c->name ? c->name : "vgnet%d";
+
+	if (!*name || strlen(name) >= IFNAMSIZ || strchr(name, '/') ||
+	    (strchr(name, '%') && (c->tap || c->name)) || strpbrk(name, " \t:"))
+		return vg_fail(err, -EINVAL,
+			       "'%s' is no interface's name: 1 to %d characters, without blanks, "
+			       "colons, slashes and %%",
+			       name, IFNAMSIZ - 1);
+	memcpy(t->link.name, name, strlen(name));
+	if (c->tap && !if_nametoindex(c->tap))
+		return vg_fail(err, -ENODEV,
+			       "there is no interface %s; make it with `ip tuntap add %s mode tap "
+			       "multi_queue vnet_hdr`",
+			       c->tap, c->tap);
+	return 0;
+}
+
+static int open_all(struct tap *t, const struct net_link_config *c, struct vg_err *err)
+{
+	int ret = name_it(t, c, err);
+
+	for (unsigned i = 0; ret == 0 && i < c->pairs; i++)
+		ret = open_queue(t, i, !c->tap, err);
+	if (ret < 0)
+		return ret;
+	t->active = c->pairs;
+	/* Linux 6.2. */
+	t->link.uso = tap_offloads(&t->link, TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6) == 0;
+	tap_offloads(&t->link, 0);
+	tap_carrier(&t->link, false);
+	t->link.mtu = c->mtu;
+	if (c->tap)
+		return net_host_mtu(t->link.name, &t->link.mtu) < 0
+			       ? vg_fail(err, -ENODEV, "interface %s is gone", t->link.name)
+			       : 0;
+	return net_host_plug(t->link.name, c->bridge, &t->link.mtu, err);
+}
+
+static int tap_open(const struct net_link_config *c, struct net_link **out, struct vg_err *err)
+{
+	struct tap *t = calloc(1, sizeof(*t));
+	int ret;
+
+	if (!t)
+		return vg_fail(err, -ENOMEM, "out of memory");
+	t->link.ops = &net_tap_ops;
+	t->link.pairs = c->pairs;
+	for (unsigned i = 0; i < c->pairs; i++)
+		t->link.fd[i] = -1;
+	ret = open_all(t, c, err);
+	if (ret < 0) {
+		tap_close(&t->link);
+		return ret;
+	}
+	*out = &t->link;
+	return 0;
+}
+
+static const struct net_link_ops net_tap_ops = {
+	.open = tap_open,
+	.close = tap_close,
+	.offloads = tap_offloads,
+	.active = tap_active,
+	.carrier = tap_carrier,
+};

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * tx.c - from the guest to the link, VIRTIO 1.3 section 5.1.6.2
+ *
+ *	pop --> copy --> check --> io_uring --> used, one notification
+ *
+ * One turn takes what is there, at most as many frames as the link may have at
+ * once; all of them are copied with one batch and submitted with one system call.
+ * A TAP takes a frame while it is submitted, in order, and nothing waits.
+ *
+ * What is checked must be what is sent. Where data is copied that is so by itself.
+ * Where it lies in memory that the guest may write to, all headers (NET_HEAD bytes)
+ * are copied and sent from there, and only what is behind them comes from the guest's
+ * memory, of which nobody concludes anything.
+ *
+ * A frame that cannot be sent is dropped and counted, as a wire would: the driver is
+ * not told. Memory that is not there is the driver's fault.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/devices/net/int.h"
+
+static struct vg_loop *loop_of(const struct net_pair *p)
+{
+	return vg_dev_loop(p->dev, p->tx.q);
+}
+
+static void try_stop(struct net_pair *p);
+
+/* ---- requests ----------------------------------------------------------- */
+
+static struct net_tx_req *req_get(struct net_pair *p, struct vg_chain *c)
+{
+	struct net_tx_req *r = p->tx.free;
+
+	assert(r); /* no more is popped than there are */
+	p->tx.free = r->next;
+	p->tx.free_n--;
+	r->next = NULL;
+	r->chain = c;
+	r->has_data = false;
+	r->iov = r->inl;
+	return r;
+}
+
+static void req_put(struct net_tx_req *r)
+{
+	if (r->iov != r->inl)
+		free(r->iov);
+	r->iov = r->inl;
+	if (r->has_data)
+		vg_data_end(&r->data);
+	r->has_data = false;
+	r->next = r->pair->tx.free;
+	r->pair->tx.free = r;
+	r->pair->tx.free_n++;
+}
+
+/* It is dealt with: its chain goes back at the end of the turn. */
+static void req_done(struct net_tx_req *r)
+{
+	struct net_tx *tx = &r->pair->tx;
+
+	r->next = NULL;
+	*tx->done_tail = r;
+	tx->done_tail = &r->next;
+	vg_loop_defer(loop_of(r->pair), &tx->complete);
+}
+
+static void drop(struct net_tx_req *r, uint64_t *counter)
+{
+	net_count(counter);
+	vg_dev_stats(r->pair->dev, r->pair->tx.q)->errors++;
+	req_done(r);
+}
+
+static void written(struct vg_io *io, int res)
+{
+	struct net_tx_req *r = container_of(io, struct net_tx_req, io);
+	struct net_pair *p = r->pair;
+	struct vg_dev_stats *stats = vg_dev_stats(p->dev, p->tx.q);
+
+	p->tx.inflight--;
+	r->writing = false;
+	if (res >= 0) {
+		stats->bytes_written += r->chain->out_len - NET_HDR;
+		req_done(r);
+	} else {
+		drop(r, res == -EINVAL ? &p->n.tx_refused : &p->n.tx_down);
+	}
+}
+
+/* ---- one frame ---------------------------------------------------------- */
+
+static uint64_t *counter_of(struct net_counters *n, enum net_verdict verdict)
+{
+	switch (verdict) {
+	case NET_SHORT:
+		return &n->tx_short;
+	case NET_LONG:
+		return &n->tx_long;
+	case NET_CSUM:
+		return &n->tx_csum;
+	default:
+		return &n->tx_gso;
+	}
+}
+
+/* Bytes at the start of a chain that are copied where the rest is not. */
+static size_t head_of(const struct vg_chain *c)
+{
+	return c->out_len < NET_HDR + NET_HEAD ? c->out_len : NET_HDR + NET_HEAD;
+}
+
+/* Have the data of @r made available. Return: 0, or of vg_data_begin(). */
+static int fetch(struct net_tx_req *r, struct vg_batch *batch)
+{
+	struct vg_chain *c = r->chain;
+	int ret = vg_data_begin(&r->data, batch, c, VG_FROM_GUEST, 0, c->out_len);
+
+	if (ret < 0)
+		return ret;
+	r->has_data = true;
+	if (!vg_data_is_own(&r->data))
+		ret = vg_chain_read(batch, c, 0, r->head, head_of(c));
+	return ret;
+}
+
+/* What is written, where the data lies in guest memory: the copied head, then the rest. Return: how
+ * many; 0: out of memory. */
+static unsigned gather(struct net_tx_req *r)
+{
+	size_t skip = head_of(r->chain);
+	unsigned n = 1;
+
+	if (r->data.niov + 1 > NET_TX_IOV) {
+		r->iov = malloc((r->data.niov + 1) * sizeof(*r->iov));
+		if (!r->iov) {
+			r->iov = r->inl;
+			return 0;
+		}
+	}
+	r->iov[0] = (struct iovec){ .iov_base = r->head, .iov_len = skip };
+	for (unsigned i = 0; i < r->data.niov; i++) {
+		struct iovec v = r->data.iov[i];
+
+		if (v.iov_len <= skip) {
+			skip -= v.iov_len;
+			continue;
+		}
+		v.iov_base = (uint8_t *)v.iov_base + skip;
+		v.iov_len -= skip;
+		skip = 0;
+		r->iov[n++] = v;
+	}
+	return n;
+}
+
+/* Decide on the copy, and give it to the link. */
+static void send(struct net_tx_req *r, const struct net_rules *rules)
+{
+	struct net_pair *p = r->pair;
+	bool own = vg_data_is_own(&r->data);
+	uint8_t *head = own ? r->data.iov[0].iov_base : r->head;
+	size_t len = r->chain->out_len - NET_HDR;
+	struct virtio_net_hdr_v1 h;
+	enum net_verdict verdict;
+	unsigned n;
+
+	memcpy(&h, head, NET_HDR);
+	verdict =
+		net_check(rules, &h, head + NET_HDR, own ? len : head_of(r->chain) - NET_HDR, len);
+	if (verdict != NET_PASS) {
+		drop(r, counter_of(&p->n, verdict));
+		return;
+	}
+	memcpy(head, &h, NET_HDR);
+	if (own) {
+		r->inl[0] = r->data.iov[0];
+		n = 1;
+	} else {
+		n = gather(r);
+		if (!n) {
+			drop(r, &p->n.tx_refused);
+			return;
+		}
+	}
+	p->tx.inflight++;
+	r->writing = true;
+	vg_loop_writev(loop_of(p), &r->io, p->fd, r->iov, n, 0, 0);
+}
+
+/* ---- a turn ------------------------------------------------------------- */
+
+static struct net_rules rules_of(const struct net_pair *p)
+{
+	const struct vg_dev *dev = p->dev;
+
+	return (struct net_rules){
+		.csum = vg_dev_has(dev, VIRTIO_NET_F_CSUM),
+		.tso4 = vg_dev_has(dev, VIRTIO_NET_F_HOST_TSO4),
+		.tso6 = vg_dev_has(dev, VIRTIO_NET_F_HOST_TSO6),
+		.ecn = vg_dev_has(dev, VIRTIO_NET_F_HOST_ECN),
+		.uso = vg_dev_has(dev, VIRTIO_NET_F_HOST_USO),
+		.mtu = atomic_load_explicit(&p->net->mtu, memory_order_relaxed),
+	};
+}
+
+/* One batch of chains that have been popped. Return: how many could be taken, of @n. */
+static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
+{
+	const struct net_rules rules = rules_of(p);
+	struct net_tx_req *reqs[NET_BATCH];
+	unsigned taken = 0;
+	int ret = 0;
+
+	vg_batch_init(p->tx.batch, vg_dev_mem(p->dev, p->tx.q));
+	for (; taken < n; taken++) {
+		struct vg_chain *c = chains[taken];
+		struct net_tx_req *r = reqs[taken] = req_get(p, c);
+
+		if (c->out_len < NET_HDR + NET_ETH || c->out_len - NET_HDR > NET_FRAME_MAX)
+			continue; /* nothing of it needs to be looked at */
+		ret = fetch(r, p->tx.batch);
+		if (ret < 0)
+			break;
+	}
+	vg_batch_run(p->tx.batch);
+	for (unsigned i = 0; i < taken; i++) {
+		struct net_tx_req *r = reqs[i];
+		struct vg_chain *c = r->chain;
+
+		if (c->error) {
+			vg_dev_fault(p->dev, "queue %u: a frame cannot be read: %s", p->tx.q,
+				     strerror(-c->error));
+			c->error = 0;
+			req_done(r);
+		} else if (r->has_data) {
+			send(r, &rules);
+		} else {
+			drop(r, c->out_len < NET_HDR + NET_ETH ? &p->n.tx_short : &p->n.tx_long);
+		}
+	}
+	if (taken == n)
+		return n;
+	req_put(reqs[taken]);
+	if (ret == -ENOBUFS || ret == -ENOMEM) {
+		p->tx.starved = true;
+		vg_bounce_wait(vg_dev_mem(p->dev, p->tx.q), loop_of(p), &p->tx.waiter);
+	} else {
+		vg_dev_fault(p->dev, "queue %u: a frame cannot be read: %s", p->tx.q,
+			     strerror(-ret));
+	}
+	return taken;
+}
+
+void net_tx_take(struct net_pair *p)
+{
+	struct vg_chain *chains[NET_BATCH];
+	struct net_tx *tx = &p->tx;
+
+	if (tx->stopping || tx->starved || !tx->reqs)
+		return;
+	do {
+		vg_vq_quiet(vg_dev_vq(p->dev, tx->q));
+		for (;;) {
+			unsigned n, taken;
+
+			if (!tx->free_n) {
+				tx->starved = true; /* until some are done */
+				return;
+			}
+			n = vg_dev_pop(p->dev, tx->q, chains,
+				       tx->free_n < NET_BATCH ? tx->free_n : NET_BATCH);
+			if (!n)
+				break;
+			taken = take(p, chains, n);
+			while (n > taken)
+				vg_vq_unpop(vg_dev_vq(p->dev, tx->q), chains[--n]);
+			if (tx->starved)
+				return;
+			if (!taken)
+				break; /* broken */
+		}
+	} while (vg_dev_rearm(p->dev, tx->q));
+}
+
+/* End of a turn: what is sent or dropped goes back, with one notification. */
+static void complete_all(struct vg_deferred *d)
+{
+	struct net_pair *p = container_of(d, struct net_pair, tx.complete);
+	struct net_tx *tx = &p->tx;
+	struct net_tx_req *done = tx->done;
+
+	tx->done = NULL;
+	tx->done_tail = &tx->done;
+	while (done) {
+		struct net_tx_req *r = done;
+
+		done = r->next;
+		vg_dev_stats(p->dev, tx->q)->requests++;
+		vg_vq_push(vg_dev_vq(p->dev, tx->q), r->chain, 0);
+		req_put(r);
+	}
+	vg_dev_flush(p->dev, tx->q);
+	if (!tx->waiter.queued)
+		tx->starved = false;
+	if (tx->stopping)
+		try_stop(p);
+	else
+		net_tx_take(p);
+}
+
+/* Bounce memory has come back. */
+static void fed(struct vg_bounce_waiter *w)
+{
+	struct net_pair *p = container_of(w, struct net_pair, tx.waiter);
+
+	p->tx.starved = false;
+	net_tx_take(p);
+}
+
+/* ---- starting, stopping ------------------------------------------------- */
+
+void net_tx_start(struct net_pair *p)
+{
+	struct net_tx *tx = &p->tx;
+
+	*tx = (struct net_tx){ .q = p->index * 2 + 1 };
+	tx->done_tail = &tx->done;
+	tx->complete.run = complete_all;
+	tx->waiter.run = fed;
+	tx->reqs = calloc(NET_TX_MAX, sizeof(*tx->reqs));
+	tx->batch = malloc(sizeof(*tx->batch));
+	if (!tx->reqs || !tx->batch) {
+		free(tx->reqs);
+		tx->reqs = NULL;
+		vg_dev_fault(p->dev, "queue %u cannot start: out of memory", tx->q);
+		return;
+	}
+	for (unsigned i = 0; i < NET_TX_MAX; i++) {
+		tx->reqs[i].io.done = written;
+		tx->reqs[i].pair = p;
+		tx->reqs[i].iov = tx->reqs[i].inl;
+		req_put(&tx->reqs[i]);
+	}
+}
+
+static void try_stop(struct net_pair *p)
+{
+	struct net_tx *tx = &p->tx;
+
+	if (tx->inflight || tx->done)
+		return;
+	vg_loop_undefer(loop_of(p), &tx->complete);
+	if (tx->waiter.queued)
+		vg_bounce_unwait(vg_dev_mem(p->dev, tx->q), &tx->waiter);
+	free(tx->reqs);
+	free(tx->batch);
+	tx->reqs = NULL;
+	tx->batch = NULL;
+	vg_dev_queue_stopped(p->dev, tx->q);
+}
+
+/* A link that does not take what it has (only a test's) is not waited for. */
+void net_tx_stop(struct net_pair *p)
+{
+	struct net_tx *tx = &p->tx;
+
+	tx->stopping = true;
+	for (unsigned i = 0; tx->inflight && i < NET_TX_MAX; i++) {
+		if (tx->reqs[i].writing)
+			vg_loop_cancel(loop_of(p), &tx->reqs[i].io);
+	}
+	try_stop(p);
+}

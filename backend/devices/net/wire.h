@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * wire.h - what virtio-net's drivers and a TAP say, as far as the kernel's headers
+ * of Debian 12 (Linux 6.1) do not have it yet; VIRTIO 1.3 section 5.1
+ */
+#ifndef VG_NET_WIRE_H
+#define VG_NET_WIRE_H
+
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+#include <stdint.h>
+
+#ifndef VIRTIO_NET_F_GUEST_USO4 /* Linux 6.2 */
+#define VIRTIO_NET_F_GUEST_USO4 54
+#define VIRTIO_NET_F_GUEST_USO6 55
+#define VIRTIO_NET_F_HOST_USO	56
+#endif
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+enum {
+	NET_VIRTIO_ID = 1,
+	NET_PAIRS_MAX = 32,
+	/* In front of each frame, with VERSION_1 and without HASH_REPORT (5.1.6). */
+	NET_HDR = sizeof(struct virtio_net_hdr_v1),
+	NET_ETH = 14,
+	NET_VLAN = 4,
+	NET_MTU_MIN = 68, /* RFC 791; Linux' driver forgets the feature below that */
+	NET_MTU_MAX =
+		65521, /* 5.1.4: what a TAP can be set to, too: 65535 less the Ethernet header */
+	/* The longest frame, GSO or not: an IP packet of 65535 bytes behind two VLAN tags. */
+	NET_FRAME_MAX = 65535 + NET_ETH + 2 * NET_VLAN,
+	NET_MACS =
+		64, /* of each filter table; a driver that has more gets all frames of that kind */
+};
+
+/* 5.1.4, as far as it is offered. */
+struct net_config {
+	uint8_t mac[6];
+	uint16_t status;
+	uint16_t max_pairs;
+	uint16_t mtu;
+	uint32_t speed; /* Mbit/s */
+	uint8_t duplex;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct net_config) == 17 && NET_HDR == 12, "as 5.1.4 and 5.1.6 have it");
+
+#endif /* VG_NET_WIRE_H */

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_net_tap.c - the network device on a TAP, in a network namespace of this test
+ *
+ * Needs /dev/net/tun and the right to make a namespace; skipped without. The other
+ * end of the bridge is a veth pair with a packet socket on it.
+ */
+#include "backend/devices/net/int.h"
+#include "tests/rigs/net_rig.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+static struct nr nr;
+static struct nr_frame f, got;
+static const char *why_not; /* NULL: there is all that is needed */
+
+/* ---- the host ----------------------------------------------------------- */
+
+static int sh(const char *command)
+{
+	return system(command);
+}
+
+static int enter(void **state)
+{
+	int fd = open("/dev/net/tun", O_RDWR);
+
+	(void)state;
+	nr_ops = net_link_ops;
+	if (fd < 0)
+		why_not = "there is no /dev/net/tun";
+	else if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
+		why_not = "no network namespace can be made";
+	else if (sh("mount --make-rprivate / && mount -t sysfs none /sys && ip link set lo up && "
+		    "ip link "
+		    "add br0 type bridge && ip link set br0 mtu 1400 up && ip link add v0 type "
+		    "veth peer "
+		    "name v1 && ip link set v0 mtu 1400 master br0 up && ip link set v1 mtu 1400 "
+		    "up") != 0)
+		why_not = "no bridge can be made";
+	if (fd >= 0)
+		close(fd);
+	return 0;
+}
+
+/* A socket that has all that passes v1. */
+static int listen_on(const char *name)
+{
+	struct sockaddr_ll addr = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
+
+	assert_true(fd >= 0);
+	addr.sll_ifindex = (int)if_nametoindex(name);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+/* The next frame of our own protocol. Return: bytes; -1: none within 2 s */
+static ssize_t hear(int fd, struct nr_frame *frame)
+{
+	int64_t end = vg_now_ns() + 2 * NS_PER_S;
+
+	while (vg_now_ns() < end) {
+		ssize_t n = recv(fd, frame->data, sizeof(frame->data), MSG_DONTWAIT);
+
+		vg_loop_turn(nr.tp.loop, false);
+		if (n > 14 && frame->data[12] == 0x88 && frame->data[13] == 0xb5)
+			return n;
+	}
+	return -1;
+}
+
+static void need(void)
+{
+	if (why_not) {
+		print_message("%s\n", why_not);
+		skip();
+	}
+}
+
+/* A word of /sys/class/net/NAME/KEY; "" when there is none. */
+static const char *sys(const char *name, const char *key)
+{
+	static char text[64];
+	char path[96];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/%s", name, key);
+	text[0] = '\0';
+	file = fopen(path, "r");
+	if (!file)
+		return text;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = '\0';
+	fclose(file);
+	text[strcspn(text, "\n")] = '\0';
+	return text;
+}
+
+static void refused(const char *spec, const char *says)
+{
+	struct vg_err err = { "" };
+	struct tp tp;
+
+	net_link_ops = nr_ops;
+	assert_true(tp_try_open(&tp, TP_COPY, spec, &err) < 0);
+	if (!strstr(err.text, says))
+		fail_msg("%s: '%s'", spec, err.text);
+}
+
+/* ---- tests -------------------------------------------------------------- */
+
+static void test_bridge(void **state)
+{
+	int fd;
+
+	(void)state;
+	need();
+	nr_open(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=vif9.64");
+	assert_string_equal(sys("vif9.64", "master/uevent"), "DEVTYPE=bridge");
+	assert_string_equal(sys("vif9.64", "mtu"), "1400"); /* the bridge's */
+	assert_string_equal(sys("vif9.64", "address"), "fe:ff:ff:ff:ff:ff");
+	assert_string_equal(sys("vif9.64", "carrier"), "0");
+	tp_start(&nr.tp, TP_ALL, 64);
+	assert_string_equal(sys("vif9.64", "carrier"), "1");
+	nr_says(&nr, "vif9.64=up " NR_MAC " mtu=1400");
+	fd = listen_on("v1");
+	nr_ethernet(&f, 1414);
+	nr_send(&nr, &f, 1414);
+	assert_int_equal(hear(fd, &got), 1414);
+	assert_memory_equal(got.data, f.data, 1414);
+	nr_post(&nr, 0, 1536, 8);
+	for (unsigned i = 0; i < 5; i++) {
+		nr_ethernet(&f, 1000);
+		f.data[20] = (uint8_t)i;
+		assert_int_equal(send(fd, f.data, 1000, 0), 1000);
+		do {
+			assert_true(nr_take(&nr, 0, &got) > 0); /* the host's own chatter, too */
+		} while (got.data[12] != 0x88);
+		assert_memory_equal(got.data, f.data, 1000);
+		assert_int_equal(le16toh(got.h.num_buffers), 1);
+	}
+	close(fd);
+	tp_reset(&nr.tp);
+	assert_string_equal(sys("vif9.64", "carrier"), "0");
+	nr_close(&nr);
+	assert_int_equal(if_nametoindex("vif9.64"), 0);
+}
+
+/* The host cuts what the guest has not, and makes its checksum. */
+static void segments(enum tp_manner manner)
+{
+	size_t len = nr_packet(&f, false, IPPROTO_TCP, 0, 30000, 1300), heard = 0;
+	int fd;
+
+	nr_up(&nr, manner, "net,mac=" NR_MAC ",bridge=br0", TP_ALL);
+	fd = listen_on("v1");
+	nr_send(&nr, &f, len);
+	while (heard < 30000) {
+		int64_t end = vg_now_ns() + 2 * NS_PER_S;
+		ssize_t n = -1;
+
+		while (n < 0 && vg_now_ns() < end) {
+			n = recv(fd, got.data, sizeof(got.data), MSG_DONTWAIT);
+			if (n > 34 &&
+			    (got.data[12] != 8 || got.data[13] || got.data[23] != IPPROTO_TCP))
+				n = -1;
+		}
+		assert_true(n > 54);
+		assert_memory_equal(got.data + 54, f.data + 54 + heard, (size_t)n - 54);
+		heard += (size_t)n - 54;
+	}
+	assert_int_equal(heard, 30000);
+	close(fd);
+	nr_close(&nr);
+}
+
+static void test_segments(void **state)
+{
+	(void)state;
+	need();
+	segments(TP_COPY);
+	segments(TP_DIRECT);
+}
+
+/* More frames at a time than one turn reads, and than the ring has: in order, none twice. */
+static void test_many(void **state)
+{
+	unsigned seen = 0;
+	int fd;
+
+	(void)state;
+	need();
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0", TP_ALL);
+	fd = listen_on("v1");
+	nr_post(&nr, 0, 300, 60);
+	while (seen < 2000) {
+		for (unsigned i = seen; i < seen + 50; i++) {
+			nr_ethernet(&f, 200);
+			memcpy(f.data + 20, &i, sizeof(i));
+			assert_int_equal(send(fd, f.data, 200, 0), 200);
+		}
+		for (unsigned n = 0; n < 50;) {
+			struct drv_used used;
+			struct drv_seg seg;
+			struct drv_buf *b;
+
+			tp_wait(&nr.tp, 0, &used);
+			b = used.cookie;
+			if (((uint8_t *)b->virt)[NET_HDR + 12] == 0x88) {
+				assert_memory_equal((uint8_t *)b->virt + NET_HDR + 20, &seen,
+						    sizeof(seen));
+				seen++;
+				n++;
+			}
+			seg = (struct drv_seg){ b->addr, 300 };
+			assert_true(drv_vring_add(&nr.tp.vr[0], NULL, 0, &seg, 1, b, 0) >= 0);
+			tp_kick(&nr.tp, 0);
+		}
+	}
+	close(fd);
+	nr_close(&nr);
+}
+
+static void test_queues(void **state)
+{
+	uint16_t n = htole16(4);
+	int fd;
+
+	(void)state;
+	need();
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=many0,queues=3,threads=1",
+	      TP_ALL);
+	n = htole16(3);
+	assert_int_equal(nr_control(&nr, 6, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &n,
+				    2),
+			 VIRTIO_NET_OK);
+	fd = listen_on("v1");
+	for (unsigned i = 0; i < 3; i++) {
+		nr_ethernet(&f, 100 + i);
+		nr_send_cut(&nr, 2 * i + 1, &f, 100 + i, NULL, 0);
+		assert_int_equal(hear(fd, &got), 100 + i);
+	}
+	n = htole16(1);
+	assert_int_equal(nr_control(&nr, 6, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &n,
+				    2),
+			 VIRTIO_NET_OK);
+	/* Whatever the flow, it comes to the one pair that is left. */
+	nr_post(&nr, 0, 300, 40);
+	for (unsigned i = 0; i < 20; i++) {
+		nr_ethernet(&f, 100);
+		f.data[11] = (uint8_t)i;
+		assert_int_equal(send(fd, f.data, 100, 0), 100);
+		do {
+			assert_true(nr_take(&nr, 0, &got) > 0);
+			nr_post(&nr, 0, 300, 1);
+		} while (got.data[12] != 0x88);
+		assert_int_equal(got.data[11], i);
+	}
+	close(fd);
+	nr_close(&nr);
+	assert_int_equal(if_nametoindex("many0"), 0);
+}
+
+static void test_mistakes(void **state)
+{
+	(void)state;
+	need();
+	refused("net,bridge=br7", "there is no bridge br7");
+	refused("net,bridge=v0,vifname=mist0", "no Linux bridge");
+	refused("net,vifname=v0", "already");
+	refused("net,vifname=br0", "already");
+	refused("net,vifname=a-name-that-is-far-too-long", "no interface's name");
+	refused("net,vifname=a/b", "no interface's name");
+	refused("net,vifname=vif%d", "no interface's name");
+	refused("net,tap=tap77", "there is no interface tap77");
+	refused("net,tap=v0", "no TAP");
+	assert_int_equal(if_nametoindex("mist0"), 0);
+}
+
+/* One that is there already is used as it is, and stays. */
+static void test_existing(void **state)
+{
+	int fd;
+
+	(void)state;
+	need();
+	assert_int_equal(sh("ip tuntap add tap7 mode tap vnet_hdr && ip link set tap7 mtu 1300 "
+			    "master br0 up"),
+			 0);
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",tap=tap7", TP_ALL);
+	nr_says(&nr, "tap7=up " NR_MAC " mtu=1300");
+	fd = listen_on("v1");
+	nr_ethernet(&f, 500);
+	nr_send(&nr, &f, 500);
+	assert_int_equal(hear(fd, &got), 500);
+	refused("net,tap=tap7", "in use");
+	close(fd);
+	nr_close(&nr);
+	assert_int_not_equal(if_nametoindex("tap7"), 0);
+	refused("net,tap=tap7,queues=2", "as many queues");
+	assert_int_equal(sh("ip link del tap7"), 0);
+}
+
+/* Somebody takes it away: the guest's cable is out, and nothing spins. */
+static void test_taken_away(void **state)
+{
+	struct net_config c;
+
+	(void)state;
+	need();
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=away0", TP_ALL);
+	nr_post(&nr, 0, 1536, 8);
+	assert_int_equal(sh("ip link del away0"), 0);
+	for (unsigned i = 0; i < 250; i++) {
+		vg_loop_turn(nr.tp.loop, false);
+		usleep(10000);
+	}
+	nr_ethernet(&f, 100);
+	nr_send(&nr, &f, 100);
+	nr_says(&nr, "tx-down=1");
+	nr.tp.dev.ops->tick(&nr.tp.dev);
+	nr_says(&nr, "away0=gone");
+	assert_int_equal(vg_dev_config_read(&nr.tp.dev, 0, &c, sizeof(c)), 0);
+	assert_false(le16toh(c.status) & VIRTIO_NET_S_LINK_UP);
+	assert_false(nr_broken(&nr));
+	nr_close(&nr);
+}
+
+/* A bridge that is deleted lets the interface go; it is still there, and so is the device. */
+static void test_interface_down(void **state)
+{
+	int fd;
+
+	(void)state;
+	need();
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=down0", TP_ALL);
+	assert_int_equal(sh("ip link set down0 down"), 0);
+	nr_ethernet(&f, 100);
+	nr_send(&nr, &f, 100);
+	nr_says(&nr, "tx-down=1");
+	assert_int_equal(sh("ip link set down0 up"), 0);
+	fd = listen_on("v1");
+	nr_send(&nr, &f, 100);
+	assert_int_equal(hear(fd, &got), 100);
+	close(fd);
+	nr_close(&nr);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bridge),	   cmocka_unit_test(test_segments),
+		cmocka_unit_test(test_many),	   cmocka_unit_test(test_queues),
+		cmocka_unit_test(test_mistakes),   cmocka_unit_test(test_existing),
+		cmocka_unit_test(test_taken_away), cmocka_unit_test(test_interface_down),
+	};
+
+	return cmocka_run_group_tests(tests, enter, NULL);
+}

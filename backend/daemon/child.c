@@ -27,6 +27,7 @@
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/daemon/budget.h"
+#include "backend/toolstack/xlhost.h"
 
 enum {
 	FIRST_DELAY_MS = 100,
@@ -340,6 +341,25 @@ static void confine(const struct vg_process *p)
 			strerror(-ret));
 }
 
+/* The configuration with what follows from whose device it is. */
+static void complete(struct vg_child *c, char spec[VG_PARAMS_LEN])
+{
+	const struct vg_device_ops *ops = vg_device_find(c->device);
+	struct vg_control_device d = { .guest = NULL };
+	struct vg_params params;
+	struct vg_place place;
+	char bridge[64];
+
+	memcpy(spec, c->spec, VG_PARAMS_LEN);
+	if (!ops || !ops->complete || vg_params_parse(spec, &params, NULL) < 0)
+		return;
+	c->ops->place(c, &d);
+	vg_xl_default_bridge(NULL, bridge, sizeof(bridge));
+	place = (struct vg_place){ d.guest && *d.guest ? d.guest : NULL, d.domid, d.id, bridge };
+	if (ops->complete(&params, &place, spec, VG_PARAMS_LEN) < 0)
+		vg_child_say(c, VG_LOG_WARN, "its configuration is too long for what is left out");
+}
+
 static void send_setup(struct vg_child *c)
 {
 	const struct vg_settings *settings = c->all->settings;
@@ -354,7 +374,7 @@ static void send_setup(struct vg_child *c)
 		m.setup.sandbox.uid = c->all->uid_base + p->user;
 	m.setup.budget = p->budget;
 	snprintf(m.setup.who, sizeof(m.setup.who), "%s", c->who);
-	memcpy(m.setup.spec, c->spec, sizeof(m.setup.spec));
+	complete(c, m.setup.spec);
 	vg_child_tell(c, &m, -1);
 }
 

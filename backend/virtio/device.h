@@ -68,6 +68,14 @@ struct vg_port;
 #define VG_F_IN_ORDER	     35
 #define VG_F_RING_RESET	     40
 
+/* Where a device is served, and whose it is; the supervisor knows. */
+struct vg_place {
+	const char *guest;  /* its name; NULL: it is not known */
+	uint32_t domid;	    /* of the guest; UINT32_MAX: it is none of Xen's */
+	uint32_t id;	    /* the device's number among the guest's */
+	const char *bridge; /* that guests' interfaces are put on where nothing is said */
+};
+
 struct vg_device_ops {
 	const char *name;   /* first word of a configuration: "blk" */
 	const char *help;   /* one line for `vgrant help` */
@@ -83,6 +91,16 @@ struct vg_device_ops {
 	 */
 	int (*may_open)(const struct vg_params *params, const char *name, bool write,
 			struct vg_err *err);
+
+	/**
+	 * complete - in the supervisor: add to @spec what follows from where the device is
+	 * @params: of @spec, which may have mistakes; they are for open to tell
+	 * @spec: @size bytes, with room behind the text; NULL op: there is nothing to add
+	 *
+	 * Return: 0, or negative errno; @spec is whole then, and perhaps not complete.
+	 */
+	int (*complete)(const struct vg_params *params, const struct vg_place *place, char *spec,
+			size_t size);
 
 	/**
 	 * open - make dev->priv from the configuration; still privileged

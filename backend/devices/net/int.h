@@ -8,6 +8,7 @@
  *	rx.c		from the link to the guest
  *	header.c	what a guest says of a frame, checked
  *	filter.c	which frames a guest wants
+ *	place.c		what the supervisor adds to its configuration
  *	tap.c, host.c	the link: a TAP, and the host's network around it
  */
 #ifndef VG_NET_INT_H

@@ -29,6 +29,7 @@
 #include <sys/random.h>
 
 #include "backend/devices/net/int.h"
+#include "backend/devices/net/place.h"
 
 enum {
 	DEFAULT_MTU = 1500,
@@ -37,12 +38,14 @@ enum {
 
 static const struct vg_param_def net_params[] = {
 	{ "bridge", VG_PARAM_STRING, false, 0, 0, NULL,
-	  "Linux bridge of this domain that the interface is put on" },
+	  "Linux bridge of this domain that the interface is put on; default: vif.default.bridge "
+	  "of "
+	  "xl.conf, or xenbr0; empty: none" },
 	{ "mac", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "the guest's address, as 00:16:3e:12:34:56; default: made of the guest's name and the "
 	  "device's number" },
 	{ "vifname", VG_PARAM_STRING, false, 0, 0, NULL,
-	  "name of the interface that is made in this domain" },
+	  "name of the interface that is made in this domain; default: vifDOMAIN.NUMBER" },
 	{ "tap", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "a TAP interface that is there already, instead of one that is made" },
 	{ "mtu", VG_PARAM_UINT, false, 0, NET_MTU_MAX, "0",
@@ -208,12 +211,20 @@ static uint64_t offered(const struct net *net, bool offloads)
 	return f;
 }
 
+/* "bridge=": no bridge, where the default is one. */
+static const char *bridge_of(const struct vg_params *params)
+{
+	const char *bridge = vg_params_str(params, net_params, "bridge");
+
+	return bridge && *bridge ? bridge : NULL;
+}
+
 static int open_link(struct net *net, const struct vg_params *params, struct vg_err *err)
 {
 	const struct net_link_config config = {
 		.name = vg_params_str(params, net_params, "vifname"),
 		.tap = vg_params_str(params, net_params, "tap"),
-		.bridge = vg_params_str(params, net_params, "bridge"),
+		.bridge = bridge_of(params),
 		.mtu = (uint32_t)vg_params_uint(params, net_params, "mtu"),
 		.pairs = net->n_pairs,
 	};
@@ -510,6 +521,7 @@ const struct vg_device_ops vg_net = {
 	.virtio_id = NET_VIRTIO_ID,
 	.params = net_params,
 	.needs = &net_needs,
+	.complete = net_complete,
 	.open = net_open,
 	.close = net_close,
 	.config_read = net_config_read,

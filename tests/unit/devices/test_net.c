@@ -438,6 +438,11 @@ static void test_receive_unfinished(void **state)
 	nr_close(&nr);
 	nr_up(&nr, TP_COPY, SPEC, TP_ALL & ~NET_GUEST_OFFLOADS & ~F(CTRL_GUEST_OFFLOADS));
 	assert_int_equal(nr.link->offloads, 0);
+	/* What a link says nevertheless is not passed on. */
+	nr_post(&nr, 0, 1536, 1);
+	nr_wire_put(&nr, 0, &want, 100);
+	assert_int_equal(nr_take(&nr, 0, &got), 100);
+	assert_int_equal(got.h.flags, 0);
 	nr_close(&nr);
 	/* The kernel takes both kinds of UDP segmentation, or none. */
 	nr_up(&nr, TP_COPY, SPEC, TP_ALL & ~F(GUEST_USO6) & ~F(GUEST_TSO6));

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * place.c - what a network device's configuration leaves open and its place decides,
+ * in the supervisor
+ *
+ *	mac=	  in Xen's range (00:16:3e, and a fourth number below 80), made of the guest's name
+ *		  and the device's number: the same each time the guest starts, on whichever host
+ *	vifname=  vifDOMAIN.NUMBER, as Xen's own tools name interfaces
+ *	bridge=	  what xl.conf says: vif.default.bridge
+ *
+ * A device of no Xen guest has a name, too (of its socket), and gets an address alone.
+ */
+#include "backend/devices/net/place.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* FNV-1a, with the mixing of MurmurHash3 behind it: short names differ in all bits. */
+static uint64_t hash(const char *text)
+{
+	uint64_t h = 0xcbf29ce484222325ull;
+
+	for (; *text; text++)
+		h = (h ^ (uint8_t)*text) * 0x100000001b3ull;
+	h = (h ^ h >> 33) * 0xff51afd7ed558ccdull;
+	h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53ull;
+	return h ^ h >> 33;
+}
+
+void net_place_mac(const char *guest, uint32_t id, char text[18])
+{
+	char seed[300];
+	uint64_t h;
+
+	snprintf(seed, sizeof(seed), "%s/%u", guest, id);
+	h = hash(seed);
+	snprintf(text, 18, "00:16:3e:%02x:%02x:%02x", (unsigned)(h & 0x7f),
+		 (unsigned)(h >> 8 & 0xff), (unsigned)(h >> 16 & 0xff));
+}
+
+static bool said(const struct vg_params *params, const char *key)
+{
+	for (unsigned i = 0; i < params->n; i++) {
+		if (strcmp(params->p[i].key, key) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int add(char *spec, size_t size, const char *key, const char *value)
+{
+	char next[VG_PARAMS_LEN];
+	int ret = vg_params_replace(spec, key, value, next, sizeof(next));
+
+	if (ret == 0 && strlen(next) >= size)
+		ret = -E2BIG;
+	if (ret == 0)
+		memcpy(spec, next, strlen(next) + 1);
+	return ret;
+}
+
+int net_complete(const struct vg_params *params, const struct vg_place *place, char *spec,
+		 size_t size)
+{
+	bool made = place->domid != UINT32_MAX && !said(params, "tap");
+	char text[32];
+	int ret = 0;
+
+	if (place->guest && !said(params, "mac")) {
+		net_place_mac(place->guest, place->id, text);
+		ret = add(spec, size, "mac", text);
+	}
+	if (ret == 0 && made && !said(params, "vifname")) {
+		snprintf(text, sizeof(text), "vif%u.%u", place->domid, place->id);
+		ret = add(spec, size, "vifname", text);
+	}
+	if (ret == 0 && made && place->bridge && !said(params, "bridge"))
+		ret = add(spec, size, "bridge", place->bridge);
+	return ret;
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_net_place.c - what the supervisor adds to a network device's configuration
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/base/container.h"
+#include "backend/devices/net/place.h"
+#include "backend/toolstack/xlhost.h"
+
+static const struct vg_place web = { "web", 7, 65, "xenbr1" };
+
+static const char *completed(const char *spec, const struct vg_place *place)
+{
+	static char out[VG_PARAMS_LEN];
+	struct vg_params params;
+
+	snprintf(out, sizeof(out), "%s", spec);
+	assert_int_equal(vg_params_parse(out, &params, NULL), 0);
+	assert_int_equal(net_complete(&params, place, out, sizeof(out)), 0);
+	return out;
+}
+
+static void test_completes(void **state)
+{
+	const struct vg_place nobody = { NULL, 7, 65, "xenbr1" };
+	const struct vg_place socket = { "s", UINT32_MAX, 0, "xenbr1" };
+	char mac[18], want[200];
+
+	(void)state;
+	net_place_mac("web", 65, mac);
+	snprintf(want, sizeof(want), "net,mac=%s,vifname=vif7.65,bridge=xenbr1", mac);
+	assert_string_equal(completed("net", &web), want);
+	/* What is said stays, be it empty. */
+	assert_string_equal(completed("net,bridge=,mac=00:16:3e:00:00:01,vifname=w", &web),
+			    "net,bridge=,mac=00:16:3e:00:00:01,vifname=w");
+	snprintf(want, sizeof(want), "net,tap=tap0,mac=%s", mac);
+	assert_string_equal(completed("net,tap=tap0", &web), want);
+	assert_string_equal(completed("net", &nobody), "net,vifname=vif7.65,bridge=xenbr1");
+	net_place_mac("s", 0, mac);
+	snprintf(want, sizeof(want), "net,mac=%s", mac);
+	assert_string_equal(completed("net", &socket), want);
+}
+
+/* A configuration that has no room left stays as it is. */
+static void test_no_room(void **state)
+{
+	char spec[VG_PARAMS_LEN] = "net,bridge=", before[VG_PARAMS_LEN];
+	struct vg_params params;
+
+	(void)state;
+	memset(spec + strlen(spec), 'b', VG_PARAMS_LEN - 5 - strlen(spec));
+	memcpy(before, spec, sizeof(spec));
+	assert_int_equal(vg_params_parse(spec, &params, NULL), 0);
+	assert_true(net_complete(&params, &web, spec, sizeof(spec)) < 0);
+	assert_string_equal(spec, before);
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* The same for the same guest, in Xen's range, and as different as 23 bits can be for others. */
+static void test_addresses(void **state)
+{
+	static char mac[2000][18];
+	unsigned same = 0;
+	char again[18];
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(mac); i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "vm%u", i / 4);
+		net_place_mac(name, 64 + i % 4, mac[i]);
+		net_place_mac(name, 64 + i % 4, again);
+		assert_string_equal(mac[i], again);
+		assert_int_equal(strncmp(mac[i], "00:16:3e:", 9), 0);
+		assert_true(mac[i][9] < '8');
+	}
+	qsort(mac, COUNT(mac), sizeof(mac[0]), compare);
+	for (unsigned i = 1; i < COUNT(mac); i++)
+		same += strcmp(mac[i], mac[i - 1]) == 0;
+	/* Of 2 million pairs among 8 million addresses: 0.24 are expected. */
+	assert_true(same <= 3);
+	/* Not to change: a guest keeps its address when vgrant is upgraded. */
+	net_place_mac("web", 64, again);
+	assert_string_equal(again, "00:16:3e:30:71:97");
+}
+
+static void test_default_bridge(void **state)
+{
+	char name[64];
+	FILE *f;
+
+	(void)state;
+	vg_xl_default_bridge("/nonexistent/xl.conf", name, sizeof(name));
+	assert_string_equal(name, "xenbr0");
+	f = fopen("xl.conf", "w");
+	assert_non_null(f);
+	fputs("# comment\nautoballoon=\"off\"\nvif.default.bridge=\"br-guests\"\n", f);
+	fclose(f);
+	vg_xl_default_bridge("xl.conf", name, sizeof(name));
+	assert_string_equal(name, "br-guests");
+	f = fopen("xl.conf", "w");
+	assert_non_null(f);
+	fputs("autoballoon=\"off\"\n", f);
+	fclose(f);
+	vg_xl_default_bridge("xl.conf", name, sizeof(name));
+	assert_string_equal(name, "xenbr0");
+	f = fopen("xl.conf", "w");
+	assert_non_null(f);
+	fputs("vif.default.bridge = [ broken\n", f);
+	fclose(f);
+	vg_xl_default_bridge("xl.conf", name, sizeof(name));
+	assert_string_equal(name, "xenbr0");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_completes),
+		cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_default_bridge),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

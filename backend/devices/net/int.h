@@ -8,6 +8,7 @@
  *	rx.c		from the link to the guest
  *	header.c	what a guest says of a frame, checked
  *	filter.c	which frames a guest wants
+ *	rate.c		how much a guest may send
  *	place.c		what the supervisor adds to its configuration
  *	tap.c, host.c	the link: a TAP, and the host's network around it
  */
@@ -25,6 +26,7 @@
 #include "backend/devices/net/filter.h"
 #include "backend/devices/net/header.h"
 #include "backend/devices/net/link.h"
+#include "backend/devices/net/rate.h"
 #include "backend/devices/net/wire.h"
 #include "backend/memory/data.h"
 
@@ -32,6 +34,8 @@ enum {
 	NET_BATCH = 64, /* chains taken in one go */
 	/* Frames of a pair that the link may have at once: the most that one submission carries. */
 	NET_TX_MAX = 128,
+	/* The same where the rate is limited: what it may be off by. */
+	NET_TX_PAID = 8,
 	NET_TX_IOV = 24, /* Linux' driver has 19 segments at most; more are allocated */
 };
 
@@ -47,6 +51,7 @@ struct net_pair;
 /* Frames that were not passed on, by reason; a context writes, any reads. */
 struct net_counters {
 	uint64_t tx_short, tx_long, tx_csum, tx_gso; /* enum net_verdict */
+	uint64_t tx_spoofed;			     /* with another sender's address */
 	uint64_t tx_refused;			     /* the host's kernel found fault with them */
 	uint64_t tx_down;			     /* the interface is down, or gone */
 	uint64_t rx_filtered;
@@ -92,7 +97,8 @@ struct net_tx {
 	struct vg_deferred complete;
 	struct vg_batch *batch;
 	struct vg_bounce_waiter waiter;
-	bool starved; /* bounce memory, requests or the engine's room ran out */
+	bool starved;	      /* bounce memory, requests or the engine's room ran out */
+	struct vg_timer paid; /* runs while the rate forbids to send */
 	bool stopping;
 };
 
@@ -144,6 +150,8 @@ struct net {
 	unsigned n_pairs;
 	uint8_t mac[6]; /* as configured */
 	atomic_uint mtu;
+	struct net_rate rate;
+	atomic_bool antispoof;
 	uint32_t speed;	  /* Mbit/s */
 	bool plugged;	  /* `link=up` */
 	atomic_bool gone; /* the link's interface is */

@@ -57,6 +57,10 @@ static const struct vg_param_def net_params[] = {
 	  "largest queue size, a power of two" },
 	{ "offloads", VG_PARAM_BOOL, false, 0, 1, "1",
 	  "leave checksums and segmentation of large packets to whoever sends them out" },
+	{ "rate", VG_PARAM_STRING, false, 0, 0, "0",
+	  "most that the guest may send, as xl writes it: 10Mb/s, 500KB/s@20ms; 0: no limit" },
+	{ "antispoof", VG_PARAM_BOOL, false, 0, 1, "0",
+	  "drop what the guest sends with another sender's address than mac=" },
 	{ "speed", VG_PARAM_UINT, false, 1, 0x7fffffff, "10000",
 	  "Mbit/s that the guest is told; nothing is slowed down" },
 	{ "link", VG_PARAM_STRING, false, 0, 0, "up", "up, or down: as if the cable was pulled" },
@@ -266,6 +270,9 @@ static int net_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	if (ret == 0)
 		ret = parse_link(vg_params_str(params, net_params, "link"), &net->plugged, err);
 	if (ret == 0)
+		ret = net_rate_set(&net->rate, vg_params_str(params, net_params, "rate"), err);
+	atomic_store(&net->antispoof, vg_params_bool(params, net_params, "antispoof"));
+	if (ret == 0)
 		ret = open_link(net, params, err);
 	if (ret < 0 || !net->link) {
 		free(net);
@@ -433,14 +440,30 @@ static void net_stop_queue(struct vg_dev *dev, unsigned q)
 
 /* ---- while it runs ------------------------------------------------------ */
 
+static int set_antispoof(struct net *net, const char *value, struct vg_err *err)
+{
+	bool on = strcmp(value, "1") == 0;
+
+	if (!on && strcmp(value, "0") != 0)
+		return vg_fail(err, -EINVAL, "antispoof=%s: it is 1 or 0", value);
+	atomic_store(&net->antispoof, on);
+	return 0;
+}
+
 static int net_set(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err)
 {
 	struct net *net = dev->priv;
 	bool up;
 	int ret;
 
+	if (strcmp(key, "rate") == 0)
+		return net_rate_set(&net->rate, value, err);
+	if (strcmp(key, "antispoof") == 0)
+		return set_antispoof(net, value, err);
 	if (strcmp(key, "link") != 0)
-		return vg_fail(err, -ENOENT, "%s cannot be changed while running; link can", key);
+		return vg_fail(err, -ENOENT,
+			       "%s cannot be changed while running; link, rate and antispoof can",
+			       key);
 	ret = parse_link(value, &up, err);
 	if (ret < 0 || up == net->plugged)
 		return ret;
@@ -474,11 +497,11 @@ static void net_describe(struct vg_dev *dev, char *buf, size_t len)
 		uint64_t value;
 	} rest[] = {
 #define C(text, member) { text, offsetof(struct net_counters, member), 0 }
-		C("tx-short", tx_short),       C("tx-long", tx_long),
-		C("tx-csum", tx_csum),	       C("tx-gso", tx_gso),
-		C("tx-refused", tx_refused),   C("tx-down", tx_down),
-		C("rx-filtered", rx_filtered), C("rx-small", rx_small),
-		C("rx-failed", rx_failed),
+		C("tx-short", tx_short),     C("tx-long", tx_long),
+		C("tx-csum", tx_csum),	     C("tx-gso", tx_gso),
+		C("tx-spoofed", tx_spoofed), C("tx-refused", tx_refused),
+		C("tx-down", tx_down),	     C("rx-filtered", rx_filtered),
+		C("rx-small", rx_small),     C("rx-failed", rx_failed),
 #undef C
 	};
 	char text[512];

@@ -292,7 +292,7 @@ static enum fate deliver_one(struct net_pair *p, struct net_rx_slot *s, struct u
 	}
 	if (u->n + n > USED)
 		finish(p, u);
-	/* What the host says of the frame; a TAP leaves num_buffers as it finds it. */
+	/* What the host says of the frame; a TAP leaves num_buffers, the rest of it, as it finds it. */
 	memcpy(&h, s->buf, NET_HDR);
 	h.flags &= vg_dev_has(dev, VIRTIO_NET_F_GUEST_CSUM)
 			   ? VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID
@@ -404,8 +404,6 @@ void net_rx_start(struct net_pair *p)
 		s->io.done = read_done;
 		s->pair = p;
 		s->buf = rx->memory + (size_t)i * VG_LIMIT_NET_RX_BYTES;
-		/* The tail of the header, which the kernel does not write, is never older memory. */
-		memset(s->buf, 0, NET_HDR);
 		s->iov = (struct iovec){ .iov_base = s->buf, .iov_len = VG_LIMIT_NET_RX_BYTES };
 		slot_put(rx, s);
 	}

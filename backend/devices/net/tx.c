@@ -23,6 +23,8 @@
 
 #include "backend/devices/net/int.h"
 
+#define PAID_MAX_NS (NS_PER_S / 10)
+
 static struct vg_loop *loop_of(const struct net_pair *p)
 {
 	return vg_dev_loop(p->dev, p->tx.q);
@@ -159,8 +161,14 @@ static unsigned gather(struct net_tx_req *r)
 	return n;
 }
 
+/* What is asked of the frames of a batch. */
+struct tx_rules {
+	struct net_rules header;
+	const uint8_t *source; /* address that frames must be from; NULL: any */
+};
+
 /* Decide on the copy, and give it to the link. */
-static void send(struct net_tx_req *r, const struct net_rules *rules)
+static void send(struct net_tx_req *r, const struct tx_rules *rules)
 {
 	struct net_pair *p = r->pair;
 	bool own = vg_data_is_own(&r->data);
@@ -171,10 +179,14 @@ static void send(struct net_tx_req *r, const struct net_rules *rules)
 	unsigned n;
 
 	memcpy(&h, head, NET_HDR);
-	verdict =
-		net_check(rules, &h, head + NET_HDR, own ? len : head_of(r->chain) - NET_HDR, len);
+	verdict = net_check(&rules->header, &h, head + NET_HDR,
+			    own ? len : head_of(r->chain) - NET_HDR, len);
 	if (verdict != NET_PASS) {
 		drop(r, counter_of(&p->n, verdict));
+		return;
+	}
+	if (rules->source && memcmp(head + NET_HDR + 6, rules->source, 6) != 0) {
+		drop(r, &p->n.tx_spoofed);
 		return;
 	}
 	memcpy(head, &h, NET_HDR);
@@ -188,6 +200,7 @@ static void send(struct net_tx_req *r, const struct net_rules *rules)
 			return;
 		}
 	}
+	net_rate_take(&p->net->rate, len, vg_loop_now(loop_of(p)));
 	p->tx.inflight++;
 	r->writing = true;
 	vg_loop_writev(loop_of(p), &r->io, p->fd, r->iov, n, 0, 0);
@@ -212,7 +225,12 @@ static struct net_rules rules_of(const struct net_pair *p)
 /* One batch of chains that have been popped. Return: how many could be taken, of @n. */
 static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 {
-	const struct net_rules rules = rules_of(p);
+	const struct tx_rules rules = {
+		.header = rules_of(p),
+		.source = atomic_load_explicit(&p->net->antispoof, memory_order_relaxed)
+				  ? p->net->mac
+				  : NULL,
+	};
 	struct net_tx_req *reqs[NET_BATCH];
 	unsigned taken = 0;
 	int ret = 0;
@@ -257,24 +275,49 @@ static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 	return taken;
 }
 
+/* Does the rate forbid to send now? Then a timer brings us back. @batch: how many, if not */
+static bool has_to_wait(struct net_pair *p, unsigned *batch)
+{
+	const struct net_rate *rate = &p->net->rate;
+	int64_t ns;
+
+	*batch = NET_BATCH;
+	if (!atomic_load_explicit(&rate->bytes, memory_order_relaxed))
+		return false;
+	*batch = NET_TX_PAID;
+	ns = net_rate_wait(rate, vg_loop_now(loop_of(p)));
+	/* Not for too long: the rate may be another one by then. */
+	if (ns)
+		vg_loop_timer(loop_of(p), &p->tx.paid, ns < PAID_MAX_NS ? ns : PAID_MAX_NS);
+	return ns > 0;
+}
+
+static void paid(struct vg_timer *t)
+{
+	net_tx_take(container_of(t, struct net_pair, tx.paid));
+}
+
 void net_tx_take(struct net_pair *p)
 {
 	struct vg_chain *chains[NET_BATCH];
 	struct net_tx *tx = &p->tx;
+	unsigned batch;
 
-	if (tx->stopping || tx->starved || !tx->reqs)
+	if (tx->stopping || tx->starved || !tx->reqs || tx->paid.tether)
 		return;
 	do {
 		vg_vq_quiet(vg_dev_vq(p->dev, tx->q));
 		for (;;) {
 			unsigned n, taken;
 
+			if (has_to_wait(p, &batch))
+				return;
 			if (!tx->free_n) {
 				tx->starved = true; /* until some are done */
 				return;
 			}
 			n = vg_dev_pop(p->dev, tx->q, chains,
-				       tx->free_n < NET_BATCH ? tx->free_n : NET_BATCH);
+				       tx->free_n < batch ? tx->free_n : batch);
 			if (!n)
 				break;
 			taken = take(p, chains, n);
@@ -333,6 +376,7 @@ void net_tx_start(struct net_pair *p)
 	tx->done_tail = &tx->done;
 	tx->complete.run = complete_all;
 	tx->waiter.run = fed;
+	tx->paid.expired = paid;
 	tx->reqs = calloc(NET_TX_MAX, sizeof(*tx->reqs));
 	tx->batch = malloc(sizeof(*tx->batch));
 	if (!tx->reqs || !tx->batch) {
@@ -371,6 +415,7 @@ void net_tx_stop(struct net_pair *p)
 	struct net_tx *tx = &p->tx;
 
 	tx->stopping = true;
+	vg_loop_timer_stop(&tx->paid);
 	for (unsigned i = 0; tx->inflight && i < NET_TX_MAX; i++) {
 		if (tx->reqs[i].writing)
 			vg_loop_cancel(loop_of(p), &tx->reqs[i].io);

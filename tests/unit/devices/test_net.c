@@ -102,6 +102,7 @@ static void test_configuration_errors(void **state)
 		{ "net,queues=33", "queues" },
 		{ "net,queue-size=100", "power of two" },
 		{ "net,link=sideways", "up or down" },
+		{ "net,rate=10", "rate=10 is none" },
 		{ "net,tap=tap0,bridge=br0", "tap=" },
 		{ "net,colour=red", "colour" },
 	};
@@ -880,6 +881,147 @@ static void test_link(void **state)
 	nr_close(&nr);
 }
 
+static void test_rate_words(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+		int64_t burst;
+	} good[] = {
+		{ "0", 0, 0 },
+		{ "10Mb/s", 1250000, 50000000 },
+		{ "250KB/s", 250000, 50000000 },
+		{ "1GB/s@20ms", 1000000000, 20000000 },
+		{ "8b/s@1s", 1, 1000000000 },
+		{ "100B/s@10us", 100, 10000 },
+		{ "1000Gb/s", 125000000000, 50000000 },
+	};
+	static const char *const bad[] = {
+		"",
+		"10",
+		"Mb/s",
+		"10Mb",
+		"10mb/s",
+		"10Mb/s@",
+		"-1Mb/s",
+		"10Mb/s@20",
+		"10Mb/s@0ms",
+		"10Mb/s@2s",
+		"10Mb/s@20ms ",
+		"7b/s",
+		"0Mb/s",
+		"2000GB/s",
+		"10MMb/s",
+		"10Mb/s@20min",
+		"99999999999999999999b/s",
+		"10 Mb/s",
+		"10Mb/s@ 20ms",
+	};
+	struct net_rate r = { 0 };
+	struct vg_err err;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(good); i++) {
+		assert_int_equal(net_rate_set(&r, good[i].text, &err), 0);
+		assert_int_equal(r.bytes, good[i].bytes);
+		assert_int_equal(r.burst, good[i].burst);
+	}
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		if (net_rate_set(&r, bad[i], &err) != -EINVAL)
+			fail_msg("rate=%s", bad[i]);
+	}
+	assert_int_equal(r.bytes, 125000000000); /* as it was */
+}
+
+/* A second of sending as fast as is allowed carries what the rate says, and the burst. */
+static void test_rate_bucket(void **state)
+{
+	struct net_rate r = { 0 };
+	uint64_t sent = 0;
+	int64_t now = 5 * NS_PER_S, end = now + NS_PER_S;
+
+	(void)state;
+	assert_int_equal(net_rate_wait(&r, now), 0); /* no limit */
+	net_rate_take(&r, 1 << 30, now);
+	assert_int_equal(net_rate_wait(&r, now), 0);
+	assert_int_equal(net_rate_set(&r, "1MB/s@20ms", NULL), 0);
+	while (now < end) {
+		int64_t wait = net_rate_wait(&r, now);
+
+		if (wait) {
+			now += wait;
+			continue;
+		}
+		sent += 1500;
+		net_rate_take(&r, 1500, now);
+	}
+	assert_in_range(sent, 1000000, 1000000 + 20000 + 1500);
+	/* What was not sent while nothing was to be sent is not saved up. */
+	now += 10 * NS_PER_S;
+	for (sent = 0; net_rate_wait(&r, now) == 0; sent += 1500)
+		net_rate_take(&r, 1500, now);
+	assert_in_range(sent, 20000, 20000 + 1500);
+}
+
+static void test_rate(void **state)
+{
+	int64_t begin = vg_now_ns();
+	struct vg_err err;
+
+	(void)state;
+	nr_up(&nr, TP_COPY, SPEC ",rate=100KB/s@10ms", TP_ALL);
+	for (unsigned i = 0; i < 20; i++) {
+		nr_ethernet(&want, 1000);
+		nr_send(&nr, &want, 1000);
+		check_sent(&want, 1000, &plain);
+	}
+	/* 20000 bytes less the burst of 1000 and the last frame. */
+	assert_true(vg_now_ns() - begin >= 180000000);
+	/* A slow one that waits hears of a change. */
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "rate", "8b/s", &err), 0);
+	nr_send(&nr, &want, 1000);
+	nr_add(&nr, 1, &want, 1000, NULL, 0);
+	tp_kick(&nr.tp, 1);
+	tp_settle(&nr.tp);
+	check_sent(&want, 1000, &plain);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), -1);
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "rate", "0", &err), 0);
+	begin = vg_now_ns();
+	while (nr_wire_get(&nr, 0, &got) < 0) {
+		vg_loop_turn(nr.tp.loop, false);
+		assert_true(vg_now_ns() - begin < 5 * NS_PER_S);
+	}
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "rate", "fast", &err), -EINVAL);
+	nr_close(&nr);
+}
+
+static void test_antispoof(void **state)
+{
+	struct vg_err err;
+
+	(void)state;
+	nr_up(&nr, TP_COPY, SPEC ",antispoof", TP_ALL);
+	nr_ethernet(&want, 100); /* from another address */
+	nr_send(&nr, &want, 100);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), -1);
+	nr_says(&nr, "tx-spoofed=1");
+	memcpy(want.data + 6, OWN, 6);
+	nr_send(&nr, &want, 100);
+	check_sent(&want, 100, &plain);
+	/* Also not with one that the guest has given itself. */
+	assert_int_equal(nr_control(&nr, CTL, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET,
+				    OTHER, 6),
+			 VIRTIO_NET_OK);
+	memcpy(want.data + 6, OTHER, 6);
+	nr_send(&nr, &want, 100);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), -1);
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "antispoof", "0", &err), 0);
+	nr_send(&nr, &want, 100);
+	check_sent(&want, 100, &plain);
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "antispoof", "maybe", &err), -EINVAL);
+	nr_close(&nr);
+}
+
 /* Stopped with a read under way, frames that wait, buffers held: the buffers are the ring's again. */
 static void queue_reset(enum tp_manner manner, uint64_t features)
 {
@@ -972,6 +1114,10 @@ int main(void)
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_rate_words),
+		cmocka_unit_test(test_rate_bucket),
+		cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_antispoof),
 		cmocka_unit_test(test_queue_reset),
 		cmocka_unit_test(test_successor),
 	};

@@ -102,6 +102,17 @@ static const char *sys(const char *name, const char *key)
 	return text;
 }
 
+/* The bridge hears of a carrier from a worker of the kernel's: until then it drops what comes. */
+static void forwarding(const char *name)
+{
+	int64_t end = vg_now_ns() + 5 * NS_PER_S;
+
+	while (strcmp(sys(name, "brport/state"), "3") != 0) {
+		assert_true(vg_now_ns() < end);
+		usleep(1000);
+	}
+}
+
 static void refused(const char *spec, const char *says)
 {
 	struct vg_err err = { "" };
@@ -129,6 +140,7 @@ static void test_bridge(void **state)
 	tp_start(&nr.tp, TP_ALL, 64);
 	assert_string_equal(sys("vif9.64", "carrier"), "1");
 	nr_says(&nr, "vif9.64=up " NR_MAC " mtu=1400");
+	forwarding("vif9.64");
 	fd = listen_on("v1");
 	nr_ethernet(&f, 1414);
 	nr_send(&nr, &f, 1414);
@@ -158,7 +170,8 @@ static void segments(enum tp_manner manner)
 	size_t len = nr_packet(&f, false, IPPROTO_TCP, 0, 30000, 1300), heard = 0;
 	int fd;
 
-	nr_up(&nr, manner, "net,mac=" NR_MAC ",bridge=br0", TP_ALL);
+	nr_up(&nr, manner, "net,mac=" NR_MAC ",bridge=br0,vifname=tap0", TP_ALL);
+	forwarding("tap0");
 	fd = listen_on("v1");
 	nr_send(&nr, &f, len);
 	while (heard < 30000) {
@@ -196,7 +209,8 @@ static void test_many(void **state)
 
 	(void)state;
 	need();
-	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0", TP_ALL);
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=tap0", TP_ALL);
+	forwarding("tap0");
 	fd = listen_on("v1");
 	nr_post(&nr, 0, 300, 60);
 	while (seen < 2000) {
@@ -236,6 +250,7 @@ static void test_queues(void **state)
 	need();
 	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=many0,queues=3,threads=1",
 	      TP_ALL);
+	forwarding("many0");
 	n = htole16(3);
 	assert_int_equal(nr_control(&nr, 6, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &n,
 				    2),
@@ -295,6 +310,7 @@ static void test_existing(void **state)
 			 0);
 	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",tap=tap7", TP_ALL);
 	nr_says(&nr, "tap7=up " NR_MAC " mtu=1300");
+	forwarding("tap7");
 	fd = listen_on("v1");
 	nr_ethernet(&f, 500);
 	nr_send(&nr, &f, 500);
@@ -345,6 +361,7 @@ static void test_interface_down(void **state)
 	nr_send(&nr, &f, 100);
 	nr_says(&nr, "tx-down=1");
 	assert_int_equal(sh("ip link set down0 up"), 0);
+	forwarding("down0");
 	fd = listen_on("v1");
 	nr_send(&nr, &f, 100);
 	assert_int_equal(hear(fd, &got), 100);

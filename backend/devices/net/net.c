@@ -337,7 +337,6 @@ static int net_features_ok(struct vg_dev *dev, uint64_t f)
 		{ F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(GUEST_ANNOUNCE) | F(MQ) |
 			  F(CTRL_MAC_ADDR) | F(CTRL_GUEST_OFFLOADS),
 		  F(CTRL_VQ) },
-		{ F(GUEST_ANNOUNCE), F(STATUS) },
 #undef F
 	};
 

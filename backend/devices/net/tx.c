@@ -222,6 +222,14 @@ static struct net_rules rules_of(const struct net_pair *p)
 	};
 }
 
+/* Why there is no data of @c; the last of these: we have no memory for it. */
+static uint64_t *unfetched(struct net_counters *n, const struct vg_chain *c)
+{
+	if (c->out_len < NET_HDR + NET_ETH)
+		return &n->tx_short;
+	return c->out_len - NET_HDR > NET_FRAME_MAX ? &n->tx_long : &n->tx_refused;
+}
+
 /* One batch of chains that have been popped. Return: how many could be taken, of @n. */
 static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 {
@@ -243,7 +251,7 @@ static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 		if (c->out_len < NET_HDR + NET_ETH || c->out_len - NET_HDR > NET_FRAME_MAX)
 			continue; /* nothing of it needs to be looked at */
 		ret = fetch(r, p->tx.batch);
-		if (ret < 0)
+		if (ret < 0 && ret != -ENOMEM && ret != -E2BIG)
 			break;
 	}
 	vg_batch_run(p->tx.batch);
@@ -259,13 +267,13 @@ static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 		} else if (r->has_data) {
 			send(r, &rules);
 		} else {
-			drop(r, c->out_len < NET_HDR + NET_ETH ? &p->n.tx_short : &p->n.tx_long);
+			drop(r, unfetched(&p->n, c));
 		}
 	}
 	if (taken == n)
 		return n;
 	req_put(reqs[taken]);
-	if (ret == -ENOBUFS || ret == -ENOMEM) {
+	if (ret == -ENOBUFS) {
 		p->tx.starved = true;
 		vg_bounce_wait(vg_dev_mem(p->dev, p->tx.q), loop_of(p), &p->tx.waiter);
 	} else {

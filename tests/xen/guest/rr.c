@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * rr.c - round trips and streams over TCP and UDP, for benchmarks of networks
+ *
+ *	rr serve PORT			answers, until it is killed
+ *	rr trips HOST PORT SECONDS	round trips of one byte; "trips N median US p99 US"
+ *	rr up HOST PORT SECONDS		sends as fast as it can; "bytes N seconds S"
+ *	rr down HOST PORT SECONDS	is sent to, likewise
+ *	rr small HOST PORT SECONDS	datagrams of 22 bytes (frames of 64), as fast as it can, to PORT + 1;
+ *					"datagrams N arrived N seconds S"
+ *
+ * The first byte of a connection says what the server is to do.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CHUNK = 128 << 10, TRIPS = 1 << 20, SMALL = 22 };
+
+static char chunk[CHUNK];
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "rr: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static struct sockaddr_in address(const char *host, int port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+
+	if (host && inet_pton(AF_INET, host, &a.sin_addr) != 1)
+		fail(host);
+	return a;
+}
+
+static int bound(int type, int port)
+{
+	struct sockaddr_in a = address(NULL, port);
+	int fd = socket(AF_INET, type, 0), on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		fail("bind");
+	return fd;
+}
+
+/* One connection. */
+static void answer(int fd)
+{
+	uint64_t bytes = 0;
+	int on = 1;
+	ssize_t n;
+	char what;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (read(fd, &what, 1) != 1)
+		exit(0);
+	if (what == 'd') {
+		while (write(fd, chunk, CHUNK) > 0)
+			;
+		exit(0);
+	}
+	while ((n = read(fd, chunk, what == 't' ? 1 : CHUNK)) > 0) {
+		bytes += (uint64_t)n;
+		if (what == 't' && write(fd, chunk, 1) != 1)
+			break;
+	}
+	if (what == 'u' && write(fd, &bytes, sizeof(bytes)) < 0)
+		fail("write");
+	exit(0);
+}
+
+/* Counts datagrams; one of one byte asks how many there were, and begins anew. */
+static void count(int fd)
+{
+	uint64_t n = 0;
+
+	for (;;) {
+		struct sockaddr_in from;
+		socklen_t len = sizeof(from);
+
+		if (recvfrom(fd, chunk, CHUNK, 0, (struct sockaddr *)&from, &len) != 1) {
+			n++;
+			continue;
+		}
+		sendto(fd, &n, sizeof(n), 0, (struct sockaddr *)&from, len);
+		n = 0;
+	}
+}
+
+static void serve(int port)
+{
+	int fd = bound(SOCK_STREAM, port), udp = bound(SOCK_DGRAM, port + 1), one;
+
+	signal(SIGCHLD, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	if (fork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		count(udp);
+	}
+	listen(fd, 8);
+	while ((one = accept(fd, NULL, NULL)) >= 0) {
+		if (fork() == 0)
+			answer(one);
+		close(one);
+	}
+	fail("accept");
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void trips(int fd, double end)
+{
+	static double took[TRIPS];
+	unsigned n = 0;
+
+	while (n < TRIPS && now() < end) {
+		double begin = now();
+
+		if (write(fd, chunk, 1) != 1 || read(fd, chunk, 1) != 1)
+			fail("a round trip");
+		took[n++] = now() - begin;
+	}
+	qsort(took, n, sizeof(took[0]), by_size);
+	printf("trips %u median %.1f p99 %.1f\n", n, took[n / 2] * 1e6, took[n * 99 / 100] * 1e6);
+}
+
+static void small(const char *host, int port, double seconds)
+{
+	struct sockaddr_in a = address(host, port + 1);
+	struct timeval patience = { 0, 200000 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	uint64_t arrived = 0, sent = 0;
+	double begin, took;
+
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		fail("connect");
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	send(fd, chunk, 1, 0);
+	recv(fd, &arrived, sizeof(arrived), 0); /* begins anew */
+	for (begin = now(); (took = now() - begin) < seconds; sent++)
+		send(fd, chunk, SMALL, 0);
+	for (int i = 0; i < 50; i++) {
+		send(fd, chunk, 1, 0);
+		if (recv(fd, &arrived, sizeof(arrived), 0) == sizeof(arrived))
+			break;
+	}
+	printf("datagrams %llu arrived %llu seconds %.3f\n", (unsigned long long)sent,
+	       (unsigned long long)arrived, took);
+}
+
+int main(int argc, char **argv)
+{
+	double seconds = argc > 4 ? atof(argv[4]) : 0, begin, end;
+	struct sockaddr_in a;
+	uint64_t bytes = 0;
+	int fd, on = 1;
+	ssize_t n;
+
+	if (argc == 3 && strcmp(argv[1], "serve") == 0)
+		serve(atoi(argv[2]));
+	if (argc != 5)
+		return 2;
+	if (strcmp(argv[1], "small") == 0) {
+		small(argv[2], atoi(argv[3]), seconds);
+		return 0;
+	}
+	a = address(argv[2], atoi(argv[3]));
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		fail("connect");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (write(fd, argv[1], 1) != 1)
+		fail("write");
+	begin = now();
+	end = begin + seconds;
+	if (argv[1][0] == 't') {
+		trips(fd, end);
+	} else if (argv[1][0] == 'u') {
+		while (now() < end && write(fd, chunk, CHUNK) > 0)
+			;
+		shutdown(fd, SHUT_WR);
+		if (read(fd, &bytes, sizeof(bytes)) != sizeof(bytes))
+			fail("read");
+		printf("bytes %llu seconds %.3f\n", (unsigned long long)bytes, now() - begin);
+	} else {
+		while (now() < end && (n = read(fd, chunk, CHUNK)) > 0)
+			bytes += (uint64_t)n;
+		printf("bytes %llu seconds %.3f\n", (unsigned long long)bytes, now() - begin);
+	}
+	return 0;
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_daemon_net.c - network cards through the whole of vgrantd on a fake Xen host:
+ * the interface in this domain, when workers and vgrantd come and go
+ *
+ * In a network namespace of this test; skipped without /dev/net/tun, or the right
+ * to make one.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <linux/virtio_net.h>
+#include <net/if.h>
+#include <sched.h>
+
+#include "backend/devices/net/place.h"
+#include "backend/devices/net/wire.h"
+#include "tests/rigs/daemon_rig.h"
+
+static const char *why_not; /* NULL: there is all that is needed */
+
+static int enter(void **state)
+{
+	int fd = open("/dev/net/tun", O_RDWR);
+
+	(void)state;
+	if (fd < 0)
+		why_not = "there is no /dev/net/tun";
+	else if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
+		why_not = "no network namespace can be made";
+	else if (system("mount --make-rprivate / && mount -t sysfs none /sys && ip link set lo up "
+			"&& "
+			"ip link add xenbr0 type bridge && ip link set xenbr0 up") != 0)
+		why_not = "no bridge can be made";
+	if (fd >= 0)
+		close(fd);
+	return 0;
+}
+
+static void need(void)
+{
+	if (why_not) {
+		print_message("%s\n", why_not);
+		skip();
+	}
+}
+
+/* Whether /sys/class/net/NAME/KEY comes to begin with @text, within 10 s. */
+static bool becomes(const char *name, const char *key, const char *text)
+{
+	char path[96], got[64];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/%s", name, key);
+	for (int i = 0; i < 1000; i++, usleep(10000)) {
+		FILE *f = fopen(path, "r");
+		bool yes = f && fgets(got, sizeof(got), f) && !strncmp(got, text, strlen(text));
+
+		if (f)
+			fclose(f);
+		if (yes)
+			return true;
+	}
+	return false;
+}
+
+static bool goes(const char *name)
+{
+	for (int i = 0; i < 1000 && if_nametoindex(name); i++)
+		usleep(10000);
+	return !if_nametoindex(name);
+}
+
+/* Guest @n with a card, started; @vif: name of the interface. */
+static struct rig_guest *net_guest(struct rig *r, unsigned n, const char *spec, char vif[IFNAMSIZ])
+{
+	struct rig_guest *g = rig_domain(r, n);
+
+	rig_nodes(r, n, spec);
+	g->dev->timeout_ms = 30000;
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	assert_int_equal(drv_dev_start(g->dev, ~0ull, 3, 64), 0);
+	snprintf(vif, IFNAMSIZ, "vif%u.%u", g->id, RIG_ID);
+	return g;
+}
+
+/* A broadcast frame, which the interface counts. */
+static void frame(struct rig_guest *g)
+{
+	struct drv_used used;
+	struct drv_buf buf;
+	struct drv_seg seg;
+
+	assert_int_equal(drv_alloc(&g->dev->gmem.mem, 128, 16, false, &buf), 0);
+	memset(buf.virt, 0, NET_HDR);
+	memset((uint8_t *)buf.virt + NET_HDR, 0xff, 6);
+	memcpy((uint8_t *)buf.virt + NET_HDR + 6, "\x02\0\0\0\0\1\x88\xb5", 8);
+	seg = (struct drv_seg){ buf.addr, NET_HDR + 60 };
+	assert_true(drv_vring_add(&g->dev->queues[1].vr, &seg, 1, NULL, 0, &buf, 0) >= 0);
+	drv_queue_kick(&g->dev->queues[1]);
+	assert_int_equal(drv_queue_wait(&g->dev->queues[1], &used), 0);
+	assert_int_equal(drv_free(&g->dev->gmem.mem, &buf), 0);
+}
+
+static void config(struct rig_guest *g, struct net_config *c)
+{
+	uint32_t generation;
+
+	assert_int_equal(drv_dev_config_read(g->dev, 0, c, sizeof(*c), &generation), 0);
+}
+
+static void defaults(void **state)
+{
+	struct net_config c, again;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ];
+
+	need();
+	g = net_guest(*state, 0, "net", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_true(becomes(vif, "master/uevent", "DEVTYPE=bridge"));
+	config(g, &c);
+	assert_memory_equal(c.mac, "\x00\x16\x3e", 3);
+	frame(g);
+	assert_true(becomes(vif, "statistics/rx_packets", "1"));
+	/* The same address for its next driver. */
+	assert_int_equal(drv_dev_reset(g->dev), 0);
+	assert_true(becomes(vif, "carrier", "0"));
+	config(g, &again);
+	assert_memory_equal(c.mac, again.mac, 6);
+}
+
+static void worker_killed(void **state)
+{
+	struct net_config c, again;
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ];
+	unsigned index;
+	pid_t old;
+
+	need();
+	g = net_guest(r, 0, "net", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	config(g, &c);
+	index = if_nametoindex(vif);
+	assert_int_equal(rig_workers(r, &old, 1), 1);
+	kill(old, SIGKILL);
+	for (int i = 0; i < 1000 && (!if_nametoindex(vif) || if_nametoindex(vif) == index); i++)
+		usleep(10000);
+	assert_true(becomes(vif, "carrier", "1"));
+	frame(g);
+	config(g, &again);
+	assert_memory_equal(c.mac, again.mac, 6);
+	/* Its driver is to announce itself: the interface is a new one. */
+	assert_true(le16toh(again.status) & VIRTIO_NET_S_ANNOUNCE);
+}
+
+/* Nothing is left: of a guest that goes, of a daemon that is killed with its worker. */
+static void nothing_left(void **state)
+{
+	struct rig *r = *state;
+	char vif[IFNAMSIZ];
+	struct rig_guest *g;
+	unsigned id;
+
+	need();
+	g = net_guest(r, 0, "net,bridge=,queues=2", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	id = g->id;
+	rig_guest_gone(g);
+	assert_int_equal(fx_domain_destroy(r->w, id, 10000), 0);
+	assert_true(goes(vif));
+
+	net_guest(r, 1, "net", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	rig_daemon_stop(r, SIGKILL);
+	assert_true(goes(vif));
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	/* The next one's worker goes on. */
+	assert_true(becomes(vif, "carrier", "1"));
+	frame(&r->guest[1]);
+}
+
+static void bad_bridge(void **state)
+{
+	struct rig *r = *state;
+
+	need();
+	rig_domain(r, 0);
+	rig_nodes(r, 0, "net,bridge=nosuch");
+	for (int i = 0; i < 1000 && !rig_logged(r, "there is no bridge nosuch"); i++)
+		usleep(10000);
+	assert_true(rig_logged(r, "there is no bridge nosuch"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(defaults, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(worker_killed, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(nothing_left, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(bad_bridge, rig_begin, rig_end),
+	};
+
+	return cmocka_run_group_tests(tests, enter, NULL);
+}

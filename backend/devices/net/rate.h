@@ -6,6 +6,7 @@
 #define VG_NET_RATE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "backend/base/log.h"
@@ -25,6 +26,12 @@ struct net_rate {
  * Return: 0, or -EINVAL with a sentence; @r is as before then.
  */
 int net_rate_set(struct net_rate *r, const char *text, struct vg_err *err);
+
+/** net_rate_on - whether there is a limit: else the time need not be asked for */
+static inline bool net_rate_on(const struct net_rate *r)
+{
+	return atomic_load_explicit(&r->bytes, memory_order_relaxed) != 0;
+}
 
 /** net_rate_wait - for how many ns nothing may be sent; 0: go on */
 int64_t net_rate_wait(const struct net_rate *r, int64_t now);

@@ -200,7 +200,8 @@ static void send(struct net_tx_req *r, const struct tx_rules *rules)
 			return;
 		}
 	}
-	net_rate_take(&p->net->rate, len, vg_loop_now(loop_of(p)));
+	if (net_rate_on(&p->net->rate))
+		net_rate_take(&p->net->rate, len, vg_loop_now(loop_of(p)));
 	p->tx.inflight++;
 	r->writing = true;
 	vg_loop_writev(loop_of(p), &r->io, p->fd, r->iov, n, 0, 0);
@@ -290,7 +291,7 @@ static bool has_to_wait(struct net_pair *p, unsigned *batch)
 	int64_t ns;
 
 	*batch = NET_BATCH;
-	if (!atomic_load_explicit(&rate->bytes, memory_order_relaxed))
+	if (!net_rate_on(rate))
 		return false;
 	*batch = NET_TX_PAID;
 	ns = net_rate_wait(rate, vg_loop_now(loop_of(p)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * rr.c - round trips and streams over TCP and UDP, for benchmarks of networks
+ * rr.c - round trips, streams and files over TCP and UDP, for tests of networks
  *
  *	rr serve PORT			answers, until it is killed
  *	rr trips HOST PORT SECONDS	round trips of one byte; "trips N median US p99 US"
@@ -9,10 +9,14 @@
  *	rr small HOST PORT SECONDS	datagrams of 22 bytes (frames of 64), as fast as it can, to PORT + 1;
  *					"datagrams N arrived N seconds S"
  *
+ *	rr take PORT FILE		one connection: what comes on it is written to FILE
+ *	rr give HOST PORT FILE		and sent
+ *
  * The first byte of a connection says what the server is to do.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -173,6 +177,46 @@ static void small(const char *host, int port, double seconds)
 	       (unsigned long long)arrived, took);
 }
 
+static void pass(int from, int to)
+{
+	ssize_t n;
+
+	while ((n = read(from, chunk, CHUNK)) > 0) {
+		for (ssize_t at = 0, put; at < n; at += put) {
+			put = write(to, chunk + at, (size_t)(n - at));
+			if (put <= 0)
+				fail("write");
+		}
+	}
+	if (n < 0)
+		fail("read");
+}
+
+static void take(int port, const char *name)
+{
+	int fd = bound(SOCK_STREAM, port), file = creat(name, 0600), one;
+
+	listen(fd, 1);
+	one = accept(fd, NULL, NULL);
+	if (file < 0 || one < 0)
+		fail(name);
+	pass(one, file);
+}
+
+/* Until the other end has all of it. */
+static void give(int fd, const char *name)
+{
+	int file = open(name, O_RDONLY);
+	char byte;
+
+	if (file < 0)
+		fail(name);
+	pass(file, fd);
+	shutdown(fd, SHUT_WR);
+	if (read(fd, &byte, 1) != 0)
+		fail("the other end");
+}
+
 int main(int argc, char **argv)
 {
 	double seconds = argc > 4 ? atof(argv[4]) : 0, begin, end;
@@ -183,6 +227,10 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[1], "serve") == 0)
 		serve(atoi(argv[2]));
+	if (argc == 4 && strcmp(argv[1], "take") == 0) {
+		take(atoi(argv[2]), argv[3]);
+		return 0;
+	}
 	if (argc != 5)
 		return 2;
 	if (strcmp(argv[1], "small") == 0) {
@@ -193,6 +241,10 @@ int main(int argc, char **argv)
 	fd = socket(AF_INET, SOCK_STREAM, 0);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		fail("connect");
+	if (strcmp(argv[1], "give") == 0) {
+		give(fd, argv[4]);
+		return 0;
+	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (write(fd, argv[1], 1) != 1)
 		fail("write");

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A PV and a PVH guest with Linux' own virtio_net, and dom0, on one bridge.
-# limit: 600
+# limit: 900
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash

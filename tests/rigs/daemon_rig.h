@@ -315,7 +315,7 @@ static inline int rig_end(void **state)
 	status = rig_daemon_stop(r, SIGTERM);
 	left = !rig_nothing_left(r, 0);
 	fx_stats(r->w, 0, &st);
-	if (status || left || rig_logged(r, "AddressSanitizer") || rig_logged(r, "runtime error")) {
+	if (status || left || rig_logged(r, "Sanitizer") || rig_logged(r, "runtime error")) {
 		printf("daemon status %#x, left: %u mapped, %u ports, %u handles; its log:\n",
 		       status, st.mapped, st.ports, st.handles);
 		fflush(stdout);

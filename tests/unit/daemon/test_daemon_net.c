@@ -186,6 +186,177 @@ static void nothing_left(void **state)
 	frame(&r->guest[1]);
 }
 
+/* ---- everything at once -------------------------------------------------- */
+
+enum { PAIRS = 2, QUEUES = 2 * PAIRS, DEPTH = 8 };
+
+struct traffic {
+	struct rig_guest *g;
+	struct drv_buf buf[QUEUES][DEPTH];
+	bool out[QUEUES]; /* the device has them */
+};
+
+/* Frames of the guest's on an odd queue, room for what it receives on an even one. */
+static void put(struct traffic *t, unsigned q)
+{
+	struct drv_mem *mem = &t->g->dev->gmem.mem;
+	struct drv_queue *queue = &t->g->dev->queues[q];
+	bool room = q % 2 == 0;
+
+	if (t->out[q])
+		return;
+	for (unsigned i = 0; i < DEPTH; i++) {
+		struct drv_buf *b = &t->buf[q][i];
+		struct drv_seg seg;
+
+		assert_int_equal(drv_alloc(mem, 2048, 16, room, b), 0);
+		memset(b->virt, 0, NET_HDR);
+		memset((uint8_t *)b->virt + NET_HDR, 0xff, 6);
+		memcpy((uint8_t *)b->virt + NET_HDR + 6, "\x02\0\0\0\0\1\x88\xb5", 8);
+		seg = (struct drv_seg){ b->addr, room ? 2048 : NET_HDR + 60 };
+		assert_true(drv_vring_add(&queue->vr, room ? NULL : &seg, room ? 0 : 1,
+					  room ? &seg : NULL, room ? 1 : 0, b, 0) >= 0);
+	}
+	drv_queue_kick(queue);
+	t->out[q] = true;
+}
+
+/* Whatever the device had of queue @q is the guest's again: used, or taken back by a reset. */
+static void forget(struct traffic *t, unsigned q)
+{
+	for (unsigned i = 0; t->out[q] && i < DEPTH; i++)
+		assert_int_equal(drv_free(&t->g->dev->gmem.mem, &t->buf[q][i]), 0);
+	t->out[q] = false;
+}
+
+static void get(struct traffic *t, unsigned q)
+{
+	struct drv_used used;
+
+	for (unsigned i = 0; t->out[q] && i < DEPTH; i++)
+		assert_int_equal(drv_queue_wait(&t->g->dev->queues[q], &used), 0);
+	forget(t, q);
+}
+
+static void reset_all(struct traffic *t)
+{
+	/* The answer promises: nothing mapped, no channel bound. */
+	assert_int_equal(drv_dev_reset(t->g->dev), 0);
+	for (unsigned q = 0; q < QUEUES; q++)
+		forget(t, q);
+}
+
+/* One request to vgrantd; Return: whether its answer contains @text. */
+static bool asks(struct rig *r, const char *request, const char *text)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char line[8192];
+	size_t n = 0;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 &&
+	    write(fd, request, strlen(request)) == (ssize_t)strlen(request)) {
+		ssize_t got;
+
+		while (n < sizeof(line) - 1 && (n == 0 || line[n - 1] != '\n') &&
+		       (got = read(fd, line + n, sizeof(line) - 1 - n)) > 0)
+			n += (size_t)got;
+	}
+	close(fd);
+	line[n] = '\0';
+	return n && line[n - 1] == '\n' && strstr(line, text);
+}
+
+/* A process that sets and lists until its end of @stop is alone; Return: its status, 0 when each
+ * request was answered, and some were obeyed. */
+static int settings_without_end(struct rig *r, unsigned id, int stop)
+{
+	static const char *const sets[] = { "rate\",\"value\":\"10Gb/s",
+					    "link\",\"value\":\"down",
+					    "antispoof\",\"value\":\"0",
+					    "link\",\"value\":\"up",
+					    "rate\",\"value\":\"0",
+					    "offloads\",\"value\":\"7" /* refused */ };
+	unsigned obeyed = 0;
+	char request[160], byte;
+
+	for (unsigned i = 0;; i++) {
+		snprintf(request, sizeof(request),
+			 "{\"cmd\":\"set\",\"guest\":\"%u\",\"id\":%u,\"key\":\"%s\"}\n", id,
+			 RIG_ID, sets[i % 6]);
+		if (!asks(r, request, "\"ok\":"))
+			return 1;
+		obeyed += asks(r, request, "\"ok\":true");
+		if (!asks(r, "{\"cmd\":\"list\"}\n", "net"))
+			return 2;
+		if (recv(stop, &byte, 1, MSG_DONTWAIT) == 0)
+			return obeyed ? 0 : 3;
+	}
+}
+
+/* Kicks, resets of queues and of the device, a worker that dies, settings that change, on both kinds
+ * of ring, with a thread for each pair of queues. Under TSan this is the test of the whole. */
+static void all_at_once(void **state)
+{
+	struct rig *r = *state;
+	struct traffic t = { 0 };
+	char vif[IFNAMSIZ], request[160];
+	int stop[2], status;
+	pid_t setter, worker;
+
+	need();
+	t.g = net_guest(r, 0, "net,queues=2,threads=2", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_int_equal(drv_dev_reset(t.g->dev), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stop), 0);
+	setter = fork();
+	if (setter == 0) {
+		close(stop[1]);
+		_exit(settings_without_end(r, t.g->id, stop[0]));
+	}
+	close(stop[0]);
+	for (unsigned round = 0; round < 16; round++) {
+		unsigned bad = round / 4 % QUEUES;
+
+		if (round % 4 == 0) {
+			assert_int_equal(drv_dev_start(t.g->dev,
+						       round & 4 ? ~0ull
+								 : ~(1ull << VIRTIO_F_RING_PACKED),
+						       QUEUES + 1, 64),
+					 0);
+		}
+		for (unsigned q = 0; q < QUEUES; q++)
+			put(&t, q);
+		if (round % 4 == 1 && rig_workers(r, &worker, 1) == 1)
+			kill(worker, SIGKILL);
+		if (round % 4 == 2) {
+			assert_int_equal(drv_dev_queue_reset(t.g->dev, bad), 0);
+			forget(&t, bad);
+			assert_int_equal(drv_dev_queue(t.g->dev, bad, 32), 0);
+			put(&t, bad);
+		}
+		if (round % 4 == 3) {
+			reset_all(&t);
+			continue;
+		}
+		for (unsigned q = 1; q < QUEUES; q += 2)
+			get(&t, q);
+	}
+	assert_int_equal(t.g->dev->gmem.mem.still_mapped, 0);
+	close(stop[1]);
+	assert_int_equal(waitpid(setter, &status, 0), setter);
+	assert_int_equal(status, 0);
+	snprintf(request, sizeof(request),
+		 "{\"cmd\":\"set\",\"guest\":\"%u\",\"id\":%u,\"key\":\"link\",\"value\":\"up\"}\n",
+		 t.g->id, RIG_ID);
+	assert_true(asks(r, request, "\"ok\":true"));
+	assert_int_equal(drv_dev_start(t.g->dev, ~0ull, QUEUES + 1, 64), 0);
+	assert_true(becomes(vif, "carrier", "1"));
+	frame(t.g);
+	assert_int_equal(drv_dev_close(t.g->dev), 0);
+}
+
 static void bad_bridge(void **state)
 {
 	struct rig *r = *state;
@@ -204,6 +375,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(defaults, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(worker_killed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(nothing_left, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(all_at_once, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(bad_bridge, rig_begin, rig_end),
 	};
 

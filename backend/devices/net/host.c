@@ -70,6 +70,7 @@ static int find_bridge(struct nl_sock *sk, const char *name, struct rtnl_link **
 	if (type && strcmp(type, "bridge") == 0)
 		return 0;
 	rtnl_link_put(*out);
+	*out = NULL;
 	return vg_fail(err, -EINVAL, "%s is no Linux bridge; `ip link show type bridge` lists them",
 		       name);
 }

@@ -428,52 +428,66 @@ bool vg_dev_queue_running(const struct vg_dev *dev, unsigned q)
 
 /* ---- all contexts --------------------------------------------------------- */
 
-struct sync {
+struct round {
 	struct vg_dev *dev;
+	void (*fn)(struct vg_ctx *ctx, void *arg);
+	void *arg;
 	struct vg_wait *w;
 	unsigned left;
 	struct way {
 		struct vg_post post; /* there, and back */
-		struct sync *sync;
+		struct round *round;
+		struct vg_ctx *ctx;
 	} way[];
 };
 
-static void sync_back(struct vg_post *p)
+static void came_back(struct vg_post *p)
 {
-	struct sync *s = container_of(p, struct way, post)->sync;
-	struct vg_wait *w = s->w;
+	struct round *r = container_of(p, struct way, post)->round;
+	struct vg_wait *w = r->w;
 
-	if (--s->left)
+	if (--r->left)
 		return;
-	free(s);
+	free(r);
 	w->done(w);
 }
 
-static void sync_there(struct vg_post *p)
+static void there(struct vg_post *p)
 {
-	p->run = sync_back;
-	vg_loop_post(container_of(p, struct way, post)->sync->dev->loop, p);
+	struct way *way = container_of(p, struct way, post);
+
+	if (way->round->fn)
+		way->round->fn(way->ctx, way->round->arg);
+	p->run = came_back;
+	vg_loop_post(way->round->dev->loop, p);
 }
 
-void vg_dev_sync(struct vg_dev *dev, struct vg_wait *w)
+void vg_dev_each(struct vg_dev *dev, void (*fn)(struct vg_ctx *ctx, void *arg), void *arg,
+		 struct vg_wait *w)
 {
-	struct sync *s;
+	struct round *r;
 
+	if (fn)
+		fn(&dev->ctx[0], arg);
 	if (dev->n_ctx < 2) {
 		w->done(w);
 		return;
 	}
-	s = calloc(1, sizeof(*s) + (dev->n_ctx - 1) * sizeof(s->way[0]));
-	if (!s)
+	r = calloc(1, sizeof(*r) + (dev->n_ctx - 1) * sizeof(r->way[0]));
+	if (!r)
 		abort(); /* some hundred bytes; nobody could be told */
-	s->dev = dev;
-	s->w = w;
-	s->left = dev->n_ctx - 1;
+	*r = (struct round){ .dev = dev, .fn = fn, .arg = arg, .w = w, .left = dev->n_ctx - 1 };
 	for (unsigned i = 1; i < dev->n_ctx; i++) {
-		s->way[i - 1].post.run = sync_there;
-		s->way[i - 1].sync = s;
-		vg_loop_post(dev->ctx[i].loop, &s->way[i - 1].post);
+		struct way *way = &r->way[i - 1];
+
+		*way = (struct way){ .post.run = there, .round = r, .ctx = &dev->ctx[i] };
+		vg_loop_post(dev->ctx[i].loop, &way->post);
 	}
+}
+
+void vg_dev_sync(struct vg_dev *dev, struct vg_wait *w)
+{
+	vg_dev_each(dev, NULL, NULL, w);
 }
 
 /* ---- status --------------------------------------------------------------- */

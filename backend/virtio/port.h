@@ -79,6 +79,14 @@ void vg_dev_reset_queue(struct vg_dev *dev, unsigned q, struct vg_vq_state *stat
 bool vg_dev_queue_running(const struct vg_dev *dev, unsigned q);
 
 /**
+ * vg_dev_each - run @fn in each context, after what was posted to it before, and then call @w->done
+ * @fn: called in the thread of @ctx, with @arg; NULL: nothing
+ * @w: called in the main context, once all have run; in here, where there are no threads
+ */
+void vg_dev_each(struct vg_dev *dev, void (*fn)(struct vg_ctx *ctx, void *arg), void *arg,
+		 struct vg_wait *w);
+
+/**
  * vg_dev_sync - call @w->done once each context has done what was posted to it before
  */
 void vg_dev_sync(struct vg_dev *dev, struct vg_wait *w);

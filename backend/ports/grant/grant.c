@@ -780,28 +780,15 @@ void vg_grant_port_quiesce(struct vg_grant_port *gp, struct vg_wait *w)
 
 /* ---- what lists show ------------------------------------------------------ */
 
-struct show_call {
-	struct vg_call call;
-	struct view *view;
-};
-
-static void show_called(struct vg_call *call)
+static void show_context(struct vg_ctx *ctx, void *arg)
 {
-	struct show_call *c = container_of(call, struct show_call, call);
+	struct vg_grant_port *gp = arg;
 
-	show_view(c->view);
-	free(c);
+	show_view(&gp->view[ctx->index]);
 }
 
 void vg_grant_port_show(struct vg_grant_port *gp, struct vg_wait *w)
 {
-	for (unsigned i = 0; i < gp->dev->n_ctx; i++) {
-		struct show_call *c = calloc(1, sizeof(*c));
-
-		if (!c)
-			continue; /* it shows what it showed before */
-		*c = (struct show_call){ .call.fn = show_called, .view = &gp->view[i] };
-		vg_ctx_call(&gp->dev->ctx[i], &c->call);
-	}
-	vg_dev_sync(gp->dev, w);
+	/* Asked here: other threads must not look at a record that is being opened. */
+	vg_dev_each(gp->dev, gp->rec->base ? show_context : NULL, gp, w);
 }

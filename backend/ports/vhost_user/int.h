@@ -55,6 +55,7 @@ struct vg_vu {
 	struct vg_port port;
 	struct vg_port_ops ops; /* what this port offers, by its options */
 	struct vg_dev *dev;
+	struct vg_record_map *shown; /* where vg_vu_show() shows it */
 	struct vg_vu_options options;
 	struct vg_vu_events events;
 	struct vg_vu_mem mem;

@@ -835,19 +835,11 @@ static const struct vg_sandbox_call calls[] = {
 
 const struct vg_sandbox_needs vg_vu_needs = { .calls = calls };
 
-struct show_call {
-	struct vg_call call;
-	struct vg_vu *vu;
-	struct vg_ctx *ctx;
-	struct vg_record_map *map;
-};
-
-static void show_called(struct vg_call *call)
+static void show_context(struct vg_ctx *ctx, void *arg)
 {
-	struct show_call *c = container_of(call, struct show_call, call);
+	struct vg_vu *vu = arg;
 
-	vg_vu_rings_show(c->vu, c->ctx, c->map);
-	free(c);
+	vg_vu_rings_show(vu, ctx, vu->shown);
 }
 
 void vg_vu_show(struct vg_vu *vu, struct vg_record_map *map, struct vg_wait *w)
@@ -857,17 +849,8 @@ void vg_vu_show(struct vg_vu *vu, struct vg_record_map *map, struct vg_wait *w)
 
 	vg_record_offered(map, vg_dev_offered(dev));
 	vg_record_write(map, &s);
-	for (unsigned i = 0; i < dev->n_ctx; i++) {
-		struct show_call *c = calloc(1, sizeof(*c));
-
-		if (!c)
-			continue; /* it shows what it showed before */
-		*c = (struct show_call){
-			.call.fn = show_called, .vu = vu, .ctx = &dev->ctx[i], .map = map
-		};
-		vg_ctx_call(&dev->ctx[i], &c->call);
-	}
-	vg_dev_sync(dev, w);
+	vu->shown = map;
+	vg_dev_each(dev, show_context, vu, w);
 }
 
 void vg_vu_serve(struct vg_vu *vu, int sock)

@@ -323,7 +323,7 @@ static inline int nb_handle(struct nb *b, uint8_t type, uint8_t id, uint8_t *p, 
 /* nb_post() - a message to the driver; there is always room in these tests */
 static inline void nb_post(struct nb *b, const uint8_t *m)
 {
-	uint32_t i = b->ctrl->device_prod.value;
+	uint32_t i = __atomic_load_n(&b->ctrl->device_prod.value, __ATOMIC_ACQUIRE);
 
 	memcpy(b->ctrl->to_driver[i % 4], m, 480);
 	__atomic_store_n(&b->ctrl->device_prod.value, i + 1, __ATOMIC_RELEASE);
@@ -334,9 +334,13 @@ static inline void nb_post(struct nb *b, const uint8_t *m)
 static inline void nb_config_changed(struct nb *b)
 {
 	struct virtio_msg_header h = { .msg_id = VIRTIO_MSG_EVENT_CONFIG, .msg_size = 8 + 16 };
-	struct virtio_msg_event_config e = { .status = b->status, .generation = ++b->generation };
+	struct virtio_msg_event_config e = { 0 };
 	uint8_t m[480] = { 0 };
 
+	/* What the device's thread did before its last message is seen from here on. */
+	__atomic_load_n(&b->ctrl->device_prod.value, __ATOMIC_ACQUIRE);
+	e.status = b->status;
+	e.generation = ++b->generation;
 	memcpy(m, &h, 8);
 	memcpy(m + 8, &e, sizeof(e));
 	nb_post(b, m);

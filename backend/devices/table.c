@@ -3,9 +3,9 @@
 #include "backend/devices/devices.h"
 
 const struct vg_device_ops *const vg_devices[] = {
-	&vg_blk,
-	&vg_can,
-	&vg_net,
-	&vg_rng,
+	&vg_blk, /* a disk */
+	&vg_can, /* a CAN controller */
+	&vg_net, /* a network card */
+	&vg_rng, /* randomness */
 	NULL,
 };

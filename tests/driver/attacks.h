@@ -29,7 +29,7 @@
 struct attack_on {
 	struct drv_xen *xen;
 	unsigned int id; /* of the virtio device */
-	unsigned int ms; /* for how long a storm lasts */
+	unsigned int ms; /* for how long a storm lasts; loops repeat more with it */
 	struct drv_dev *dev;
 	struct drv_blk blk;
 	unsigned int turn; /* of verified writes: place and pattern follow from it */

@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { INITIALISING = 1, INIT_WAIT = 2, INITIALISED = 3, CONNECTED = 4, CLOSING = 5, CLOSED = 6 };
-enum { NOBODY = 0x7ff0 - 1, CONNECTS = 40, FLOOD = 400 };
+enum { NOBODY = 0x7ff0 - 1, CONNECTS = 12, FLOOD = 200 };
 
 /* ---- the control page --------------------------------------------------------- */
 
@@ -414,11 +414,11 @@ int attack_xenstore_states(struct attack_on *a)
 
 int attack_xenstore_flood(struct attack_on *a)
 {
+	unsigned int i, flood = a->ms / 5 > FLOOD ? a->ms / 5 : FLOOD;
 	int64_t from = at_now();
 	char name[16];
-	unsigned int i;
 
-	for (i = 0; i < FLOOD; i++) {
+	for (i = 0; i < flood; i++) {
 		snprintf(name, sizeof(name), "k%u", i % 50);
 		if (i % 10 == 0)
 			drv_dev_set_state(a->dev, CONNECTED);
@@ -427,7 +427,7 @@ int attack_xenstore_flood(struct attack_on *a)
 		if (i % 200 == 0 && at_works(a))
 			return -1;
 	}
-	snprintf(a->note, sizeof(a->note), "%u writes in %lld ms", FLOOD,
+	snprintf(a->note, sizeof(a->note), "%u writes in %lld ms", flood,
 		 (long long)(at_now() - from));
 	for (i = 0; i < 50; i++) {
 		snprintf(name, sizeof(name), "k%u", i);
@@ -438,10 +438,10 @@ int attack_xenstore_flood(struct attack_on *a)
 
 int attack_reconnect(struct attack_on *a)
 {
+	unsigned int i, connects = a->ms / 80 > CONNECTS ? a->ms / 80 : CONNECTS;
 	int64_t from = at_now();
-	unsigned int i;
 
-	for (i = 0; i < CONNECTS; i++) {
+	for (i = 0; i < connects; i++) {
 		int rc = drv_dev_reconnect(a->dev);
 
 		MUST(!rc, "connection %u: %d", i, rc);

@@ -9,7 +9,7 @@ set -uo pipefail
 BUILD=$(cd "$XEN_DIR/../.." && pwd)/build/xen
 
 # How much of it: numbered frames, rounds of canfdtest, frames while a worker is killed, frames of a flood.
-sequence=500 rounds=5 killed=1000 flood=5000
+sequence=500 rounds=3 killed=400 flood=3000
 [[ ! ${LONG-} ]] || sequence=5000 rounds=50 killed=5000 flood=50000
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/can.XXXXXX")

@@ -82,6 +82,10 @@
 /* Reconnects: a frontend that connects again and again is slowed to this many a minute. */
 #define VG_LIMIT_CONNECTS_PER_MINUTE 60u
 
+/* Descriptors that a worker asks its supervisor for in its life (vg_dev_ask()): a CAN interface that
+ * comes back takes one. Who asks for more is replaced, and with it goes what it holds. */
+#define VG_LIMIT_ASKED 64u
+
 /* A worker that dies is started again, after 0.1 s, then twice as long each time up to this. */
 #define VG_LIMIT_RESTART_DELAY_S 10u
 

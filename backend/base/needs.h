@@ -13,17 +13,22 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
-/* A system call: any, or only where argument @arg (0 to 5), as far as @mask goes, is @value. Several
- * of the same number: each adds what it allows. */
+/* A system call: any, or only where argument @arg (0 to 5), as far as @mask goes, is @value, and,
+ * with @also, argument @also_arg, 32 bits of it, is @also_value. Several of the same number: each adds
+ * what it allows. */
 struct vg_sandbox_call {
 	int nr; /* SYS_* */
 	bool filtered;
 	uint8_t arg;
 	uint64_t mask, value;
+	bool also;
+	uint8_t also_arg;
+	uint32_t also_value;
 };
 
-/* For lists: a call with any arguments; one whose 32-bit argument is a number; ioctl(2) by request;
- * fcntl(2) by command. The list ends with VG_CALLS_END. */
+/* For lists: a call with any arguments; one whose 32-bit argument is a number; whose pointer is NULL; ioctl(2) by request;
+ * fcntl(2) by command; setsockopt(2) and getsockopt(2) by level and option. The list ends with
+ * VG_CALLS_END. */
 #define VG_CALL(name)            \
 	{                        \
 		.nr = SYS_##name \
@@ -34,6 +39,15 @@ struct vg_sandbox_call {
 	}
 #define VG_CALL_IOCTL(request) VG_CALL_IF(ioctl, 1, (uint32_t)(request))
 #define VG_CALL_FCNTL(command) VG_CALL_IF(fcntl, 1, command)
+#define VG_CALL_NULL(name, a)                                                                  \
+	{                                                                                      \
+		.nr = SYS_##name, .filtered = true, .arg = (a), .mask = UINT64_MAX, .value = 0 \
+	}
+#define VG_CALL_SOCKOPT(name, level, option)                                          \
+	{                                                                             \
+		.nr = SYS_##name, .filtered = true, .arg = 1, .mask = UINT32_MAX,     \
+		.value = (level), .also = true, .also_arg = 2, .also_value = (option) \
+	}
 #define VG_CALLS_END     \
 	{                \
 		.nr = -1 \
@@ -44,6 +58,7 @@ struct vg_sandbox_needs {
 	unsigned loop;			     /* VG_LOOP_* of loop.h */
 	bool network;			     /* stays in the network namespace of before */
 	bool files;			     /* writes regular files */
+	bool passes;			     /* sends descriptors: vg_pass() of passing.h */
 };
 
 #endif /* VG_NEEDS_H */

@@ -141,6 +141,40 @@ static void described(struct vg_child *c)
 		c->all->described(c->all);
 }
 
+/* The configuration with what follows from whose device it is. */
+static void complete(struct vg_child *c, char spec[VG_PARAMS_LEN])
+{
+	const struct vg_device_ops *ops = vg_device_find(c->device);
+	struct vg_control_device d = { .guest = NULL };
+	struct vg_params params;
+	struct vg_place place;
+	char bridge[64];
+
+	memcpy(spec, c->spec, VG_PARAMS_LEN);
+	if (!ops || !ops->complete || vg_params_parse(spec, &params, NULL) < 0)
+		return;
+	c->ops->place(c, &d);
+	vg_xl_default_bridge(NULL, bridge, sizeof(bridge));
+	place = (struct vg_place){ d.guest && *d.guest ? d.guest : NULL, d.domid, d.id, bridge };
+	if (ops->complete(&params, &place, spec, VG_PARAMS_LEN) < 0)
+		vg_child_say(c, VG_LOG_WARN, "its configuration is too long for what is left out");
+}
+
+/* What is opened for a worker that was taken over adds up, whether or not it takes it. */
+static void asked(struct vg_child *c, const struct vg_ipc *m)
+{
+	char spec[VG_PARAMS_LEN];
+
+	if (c->asked++ >= VG_LIMIT_ASKED) {
+		vg_child_say(c, VG_LOG_WARN,
+			     "its worker has asked for many descriptors and is replaced");
+		vg_child_end(c);
+		return;
+	}
+	complete(c, spec);
+	vg_ipc_answer(c->sock, spec, m);
+}
+
 static void handle(struct vg_child *c, const struct vg_ipc *m)
 {
 	switch (m->type) {
@@ -148,8 +182,8 @@ static void handle(struct vg_child *c, const struct vg_ipc *m)
 		snprintf(c->detail, sizeof(c->detail), "%s", m->text);
 		described(c);
 		break;
-	case VG_IPC_OPEN_FILE:
-		vg_ipc_answer_open_file(c->sock, c->spec, m);
+	case VG_IPC_ASK:
+		asked(c, m);
 		break;
 	case VG_IPC_SET_DONE:
 		set_answered(c, m->error, m->text);
@@ -341,25 +375,6 @@ static void confine(const struct vg_process *p)
 			strerror(-ret));
 }
 
-/* The configuration with what follows from whose device it is. */
-static void complete(struct vg_child *c, char spec[VG_PARAMS_LEN])
-{
-	const struct vg_device_ops *ops = vg_device_find(c->device);
-	struct vg_control_device d = { .guest = NULL };
-	struct vg_params params;
-	struct vg_place place;
-	char bridge[64];
-
-	memcpy(spec, c->spec, VG_PARAMS_LEN);
-	if (!ops || !ops->complete || vg_params_parse(spec, &params, NULL) < 0)
-		return;
-	c->ops->place(c, &d);
-	vg_xl_default_bridge(NULL, bridge, sizeof(bridge));
-	place = (struct vg_place){ d.guest && *d.guest ? d.guest : NULL, d.domid, d.id, bridge };
-	if (ops->complete(&params, &place, spec, VG_PARAMS_LEN) < 0)
-		vg_child_say(c, VG_LOG_WARN, "its configuration is too long for what is left out");
-}
-
 static void send_setup(struct vg_child *c)
 {
 	const struct vg_settings *settings = c->all->settings;
@@ -409,6 +424,7 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 	c->pid = p->pid;
 	c->sock = pair[0];
 	vg_loop_watch(c->all->loop, &c->watch, c->sock);
+	c->asked = 0;
 	c->worker_since_ns = vg_now_ns();
 	p->user = user_of(p);
 	budget(p);

@@ -78,6 +78,7 @@ struct vg_child {
 	struct vg_err error;		/* for lists: why it does not work; "": it does */
 	char detail[1024];		/* of the device's describe() */
 	bool described;			/* since the list that is being made was asked for */
+	unsigned asked;			/* times that the worker has asked for a descriptor */
 	unsigned restarts;
 	unsigned delay_ms; /* before the next restart */
 	int64_t since_ns;  /* the device is here */

@@ -7,7 +7,8 @@
  * knows that device and prints its capabilities: the description files in
  * share/qemu/vhost-user name it so.
  *
- *	this process	holds the socket, sees no byte of a front-end's or a guest's
+ *	this process	holds the socket, sees no byte of a front-end's or a guest's;
+ *			gives the worker what its device needs anew (vg_dev_ask())
  *	   worker	the device, in its sandbox (socket_worker.c)
  *
  * A worker that dies is started again; the front-end connects to the same socket
@@ -20,11 +21,13 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <json-c/json.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -35,6 +38,7 @@
 #include "backend/base/limits.h"
 #include "backend/base/number.h"
 #include "backend/daemon/settings.h"
+#include "backend/worker/ipc.h"
 #include "backend/worker/socket_worker.h"
 
 enum {
@@ -94,7 +98,9 @@ struct program {
 	struct vg_socket_worker_config worker;
 	bool bound; /* socket_path is ours to remove */
 	pid_t pid;
-	int life; /* our end */
+	int signals;	/* readable when there is one */
+	int life;	/* our end */
+	unsigned asked; /* by this worker */
 };
 
 static void usage(FILE *out)
@@ -439,13 +445,15 @@ static int start_worker(struct program *p, struct vg_err *err)
 {
 	int life[2];
 
-	if (pipe2(life, O_CLOEXEC) < 0)
-		return vg_fail(err, -errno, "a pipe: %s", strerror(errno));
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, life) < 0)
+		return vg_fail(err, -errno, "a pair of sockets: %s", strerror(errno));
+	p->asked = 0;
 	p->pid = fork();
 	if (p->pid < 0)
 		return vg_fail(err, -errno, "a process: %s", strerror(errno));
 	if (p->pid == 0) {
 		close(life[1]);
+		close(p->signals);
 		p->worker.life = life[0];
 		exit(worker(p));
 	}
@@ -456,6 +464,13 @@ static int start_worker(struct program *p, struct vg_err *err)
 	return 0;
 }
 
+static void hang_up(struct program *p)
+{
+	if (p->life >= 0)
+		close(p->life);
+	p->life = -1;
+}
+
 static void stop_worker(struct program *p)
 {
 	static const struct timespec patience = { .tv_sec = 5 };
@@ -463,7 +478,7 @@ static void stop_worker(struct program *p)
 
 	if (!p->pid)
 		return;
-	close(p->life);
+	hang_up(p);
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	while (waitpid(p->pid, NULL, WNOHANG) == 0) {
@@ -505,16 +520,48 @@ static int connect_front_end(struct program *p, const sigset_t *signals, struct 
 	return 0;
 }
 
+/* One that asks without end is replaced: what it has been given goes with it. */
+static void answer(struct program *p)
+{
+	struct vg_ipc m;
+	int ret = vg_ipc_recv(p->life, &m, NULL);
+
+	if (ret == 1 && m.type == VG_IPC_ASK && p->asked++ < VG_LIMIT_ASKED) {
+		vg_ipc_answer(p->life, p->spec, &m);
+	} else if (ret == 1) {
+		vg_warn("the device has asked for many descriptors and is started again");
+		hang_up(p);
+	} else if (ret != -EAGAIN) {
+		hang_up(p);
+	}
+}
+
+/* Return: a signal that has come, or 0: none yet, or something else is to be looked at. */
+static int wait_signal(struct program *p, const sigset_t *signals)
+{
+	static const struct timespec none = { 0 };
+	struct pollfd ready[] = { { .fd = p->signals, .events = POLLIN },
+				  { .fd = p->life, .events = POLLIN } };
+	int sig;
+
+	if (poll(ready, p->life < 0 ? 1 : 2, -1) < 0)
+		return 0;
+	if (ready[1].revents && p->life >= 0)
+		answer(p);
+	sig = sigtimedwait(signals, NULL, &none);
+	return sig < 0 ? 0 : sig;
+}
+
 /* Return: 1: told to end; 0: the worker has ended, see *@status. */
 static int wait_worker(struct program *p, const sigset_t *signals, int *status)
 {
 	for (;;) {
-		int sig = sigwaitinfo(signals, NULL);
+		int sig = wait_signal(p, signals);
 
 		if (sig == SIGTERM || sig == SIGINT || sig == SIGHUP)
 			return 1;
 		if (waitpid(p->pid, status, WNOHANG) == p->pid) {
-			close(p->life);
+			hang_up(p);
 			p->pid = 0;
 			return 0;
 		}
@@ -580,9 +627,23 @@ static int supervise(struct program *p, const sigset_t *signals, struct vg_err *
 	}
 }
 
+/* What whoever started us left open, a VMM its guest's disks, is for no worker. */
+static void close_others(int keep)
+{
+	unsigned first = STDERR_FILENO + 1;
+
+	if (keep >= (int)first) {
+		if (keep > (int)first)
+			close_range(first, (unsigned)keep - 1, 0);
+		first = (unsigned)keep + 1;
+	}
+	close_range(first, ~0U, 0);
+}
+
 int vg_vhost_user_main(int argc, char **argv)
 {
 	static struct program p = { .fd = -1,
+				    .life = -1,
 				    .log_level = VG_LOG_INFO,
 				    .worker = { .listen = -1, .conn = -1, .life = -1, .ipc = -1 } };
 	struct vg_err err = { "" };
@@ -596,6 +657,7 @@ int vg_vhost_user_main(int argc, char **argv)
 		fprintf(stderr, "vgrant-vhost-user: %s\n", err.text);
 		return EXIT_USAGE;
 	}
+	close_others(p.fd);
 	snprintf(who, sizeof(who), "vhost-user %.*s", (int)strcspn(p.spec, ","), p.spec);
 	vg_log_init(p.log_target, p.log_level, who);
 	sigemptyset(&signals);
@@ -604,6 +666,11 @@ int vg_vhost_user_main(int argc, char **argv)
 	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
+	p.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (p.signals < 0) {
+		vg_error("signals: %s", strerror(errno));
+		return EXIT_FAILURE;
+	}
 	ret = choose_sandbox(&p, &err);
 	if (ret == 0)
 		ret = open_socket(&p, &err);

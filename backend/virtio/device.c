@@ -686,6 +686,11 @@ void vg_dev_save(struct vg_dev *dev)
 	record(dev);
 }
 
+int vg_dev_ask(struct vg_dev *dev, const char *what, bool write)
+{
+	return dev->lender ? dev->lender->ask(dev->lender, what, write) : -ENOTCONN;
+}
+
 void vg_dev_config_changed(struct vg_dev *dev)
 {
 	dev->generation++;

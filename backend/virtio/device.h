@@ -93,6 +93,22 @@ struct vg_device_ops {
 			struct vg_err *err);
 
 	/**
+	 * lend - in the supervisor: make what a worker in its sandbox asks for, with vg_dev_ask()
+	 * @what: a word of the device's own, that does not begin with a slash
+	 *
+	 * For what is needed anew: a socket on an interface that came back. Whoever asks may have
+	 * been taken over: what is made follows from the configuration alone, and must be harmless
+	 * in its hands. Does not wait. NULL: nothing. Return: a descriptor, the caller's, or
+	 * negative errno with a sentence.
+	 */
+	int (*lend)(const struct vg_params *params, const char *what, struct vg_err *err);
+	/**
+	 * given - the answer to vg_dev_ask(), between turns of the loop
+	 * @fd: the device's from now on; or negative errno, and @why says a sentence
+	 */
+	void (*given)(struct vg_dev *dev, const char *what, int fd, const char *why);
+
+	/**
 	 * complete - in the supervisor: add to @spec what follows from where the device is
 	 * @params: of @spec, which may have mistakes; they are for open to tell
 	 * @spec: @size bytes, with room behind the text; NULL op: there is nothing to add
@@ -208,6 +224,12 @@ struct vg_fault_note {
 	char text[256];
 };
 
+/* Who answers vg_dev_ask(): the worker has it, and tests. */
+struct vg_dev_lender {
+	/* Return: 0: ops->given() will be called; or negative errno. */
+	int (*ask)(struct vg_dev_lender *lender, const char *what, bool write);
+};
+
 struct vg_dev {
 	const struct vg_device_ops *ops;
 	void *priv;	      /* the device's own */
@@ -216,6 +238,7 @@ struct vg_dev {
 	struct vg_port *port;
 	struct vg_ctx *ctx; /* n_ctx of them */
 	unsigned n_ctx;
+	struct vg_dev_lender *lender; /* the worker's, or NULL */
 
 	uint64_t withheld_features; /* that the port has and the user does not want */
 
@@ -334,6 +357,16 @@ bool vg_dev_cheap_notify(const struct vg_dev *dev);
 
 /** vg_dev_save - dev->saved was changed: a successor knows it from now on; main context */
 void vg_dev_save(struct vg_dev *dev);
+
+/**
+ * vg_dev_ask - have the supervisor open something, which the configuration must allow; main context
+ * @what: the path of a file (ops->may_open), or a word that ops->lend knows
+ * @write: of a file: to be opened for writing, too
+ *
+ * Return: 0: ops->given() will be called, unless the supervisor ends; -ENOTCONN: there is none; or
+ * another negative errno: it does not listen.
+ */
+int vg_dev_ask(struct vg_dev *dev, const char *what, bool write);
 
 /** vg_dev_config_changed - raise the generation and tell the driver; main context */
 void vg_dev_config_changed(struct vg_dev *dev);

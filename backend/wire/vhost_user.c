@@ -19,6 +19,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/base/passing.h"
+
 struct form {
 	const char *name;  /* NULL: no such request */
 	uint16_t min, max; /* bytes of the request's payload */
@@ -360,7 +362,32 @@ int vg_vu_read(struct vg_vu_reader *r, int sock)
 	}
 }
 
-int vg_vu_send(int sock, const struct vg_vu_msg *m)
+/* Without descriptors, with send(2); with one, as a worker in its sandbox can (base/passing.h). */
+static ssize_t send_few(int sock, const struct vg_vu_msg *m)
+{
+	struct iovec iov[2] = {
+		{ .iov_base = (void *)(uintptr_t)&m->hdr, .iov_len = sizeof(m->hdr) },
+		{ .iov_base = (void *)(uintptr_t)m->bytes, .iov_len = m->hdr.size },
+	};
+	uint8_t whole[sizeof(m->hdr) + VG_VU_PAYLOAD_MAX];
+	ssize_t n;
+
+	if (m->n_fds)
+		return vg_pass(sock, iov, 2, m->fds[0]);
+	if (m->hdr.size > VG_VU_PAYLOAD_MAX)
+		return -EMSGSIZE;
+	memcpy(whole, &m->hdr, sizeof(m->hdr));
+	memcpy(whole + sizeof(m->hdr), m->bytes, m->hdr.size);
+	do
+		n = send(sock, whole, sizeof(m->hdr) + m->hdr.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	return n;
+}
+
+/* What front-ends send: memory tables. */
+static ssize_t send_many(int sock, const struct vg_vu_msg *m)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * VG_VU_FDS_MAX)] = { 0 };
 	struct vg_vu_header hdr = m->hdr;
@@ -369,26 +396,34 @@ int vg_vu_send(int sock, const struct vg_vu_msg *m)
 		/* Only read from. */
 		{ .iov_base = (uint8_t *)(uintptr_t)m->bytes, .iov_len = m->hdr.size },
 	};
-	struct msghdr mh = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct msghdr mh = {
+		.msg_iov = iov,
+		.msg_iovlen = 2,
+		.msg_control = control,
+		.msg_controllen = CMSG_SPACE(sizeof(int) * m->n_fds),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&mh);
 	ssize_t n;
 
-	if (m->n_fds) {
-		struct cmsghdr *c;
-
-		mh.msg_control = control;
-		mh.msg_controllen = CMSG_SPACE(sizeof(int) * m->n_fds);
-		c = CMSG_FIRSTHDR(&mh);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * m->n_fds);
-		memcpy(CMSG_DATA(c), m->fds, sizeof(int) * m->n_fds);
-	}
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int) * m->n_fds);
+	memcpy(CMSG_DATA(c), m->fds, sizeof(int) * m->n_fds);
 	do {
 		n = sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
-	return (size_t)n == sizeof(hdr) + m->hdr.size ? 0 : -EPIPE;
+	return n;
+}
+
+int vg_vu_send(int sock, const struct vg_vu_msg *m)
+{
+	ssize_t n = m->n_fds > 1 ? send_many(sock, m) : send_few(sock, m);
+
+	if (n < 0)
+		return (int)n;
+	return (size_t)n == sizeof(m->hdr) + m->hdr.size ? 0 : -EPIPE;
 }
 
 int vg_vu_send_u64(int sock, uint32_t request, uint32_t flags, uint64_t value)

@@ -73,8 +73,12 @@ static void terminate(struct vg_ipc *m)
 		m->set.key[sizeof(m->set.key) - 1] = '\0';
 		m->set.value[sizeof(m->set.value) - 1] = '\0';
 		break;
-	case VG_IPC_OPEN_FILE:
-		m->file.name[sizeof(m->file.name) - 1] = '\0';
+	case VG_IPC_ASK:
+		m->asked.what[sizeof(m->asked.what) - 1] = '\0';
+		break;
+	case VG_IPC_GIVEN:
+		m->given.what[sizeof(m->given.what) - 1] = '\0';
+		m->given.why[sizeof(m->given.why) - 1] = '\0';
 		break;
 	case VG_IPC_OPENED:
 	case VG_IPC_CONNECT:
@@ -157,23 +161,32 @@ int vg_ipc_recv(int sock, struct vg_ipc *m, int *fd_passed)
 	return ret;
 }
 
-/* ---- files that are asked for ---------------------------------------------- */
+/* ---- descriptors that are asked for ------------------------------------------ */
+
+int vg_ipc_ask(int sock, const char *what, bool write)
+{
+	struct vg_ipc m = { .type = VG_IPC_ASK };
+
+	if ((size_t)snprintf(m.asked.what, sizeof(m.asked.what), "%s", what) >=
+	    sizeof(m.asked.what))
+		return -ENAMETOOLONG;
+	m.asked.write = write;
+	return vg_ipc_send(sock, &m, -1);
+}
 
 int vg_ipc_open_file(int sock, const char *name, bool write,
 		     void (*other)(void *owner, const struct vg_ipc *m, int fd), void *owner,
 		     struct vg_err *err)
 {
-	struct vg_ipc m = { .type = VG_IPC_OPEN_FILE };
+	struct vg_ipc m;
 	int fds[VG_IPC_FDS];
-	int ret, fd;
+	int ret = vg_ipc_ask(sock, name, write), fd;
 
-	if ((size_t)snprintf(m.file.name, sizeof(m.file.name), "%s", name) >= sizeof(m.file.name))
-		return vg_fail(err, -ENAMETOOLONG, "a file's name is too long");
-	m.file.write = write;
-	ret = vg_ipc_send(sock, &m, -1);
+	if (ret == -ENAMETOOLONG)
+		return vg_fail(err, ret, "a file's name is too long");
 	while (ret == 0 && (ret = receive(sock, &m, fds, 0)) == 1) {
 		fd = first_of(fds);
-		if (m.type != VG_IPC_FILE) {
+		if (m.type != VG_IPC_GIVEN) {
 			other(owner, &m, fd);
 			ret = 0;
 			continue;
@@ -182,49 +195,59 @@ int vg_ipc_open_file(int sock, const char *name, bool write,
 			return fd;
 		if (fd >= 0)
 			close(fd);
-		return vg_fail(err, m.error < 0 ? m.error : -EPROTO, "%s", m.text);
+		return vg_fail(err, m.error < 0 ? m.error : -EPROTO, "%s", m.given.why);
 	}
 	return vg_fail(err, ret < 0 ? ret : -EPIPE, "the supervisor does not answer");
 }
 
 /* Return: a descriptor, or negative errno with a sentence. */
-static int open_for(const char *spec, const struct vg_ipc *m, struct vg_err *err)
+static int open_file(const struct vg_device_ops *ops, const struct vg_params *params,
+		     const char *name, bool write, struct vg_err *err)
+{
+	struct stat st;
+	int fd, ret;
+
+	if (!ops->may_open)
+		return vg_fail(err, -EPERM, "a %s device opens no files", params->device);
+	ret = ops->may_open(params, name, write, err);
+	if (ret < 0)
+		return ret;
+	fd = open(name, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return vg_fail(err, -errno, "%.200s cannot be opened: %s", name, strerror(errno));
+	if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
+		return fd;
+	close(fd);
+	return vg_fail(err, -EINVAL, "%.200s is neither a file nor a block device", name);
+}
+
+static int give(const char *spec, const struct vg_ipc *m, struct vg_err *err)
 {
 	const struct vg_device_ops *ops;
 	struct vg_params params;
-	struct stat st;
 	int ret = vg_params_parse(spec, &params, err);
-	int fd;
 
 	if (ret < 0)
 		return ret;
 	ops = vg_device_find(params.device);
-	if (!ops || !ops->may_open)
-		return vg_fail(err, -EPERM, "a %s device opens no files", params.device);
-	ret = ops->may_open(&params, m->file.name, m->file.write, err);
-	if (ret < 0)
-		return ret;
-	fd = open(m->file.name,
-		  (m->file.write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return vg_fail(err, -errno, "%.200s cannot be opened: %s", m->file.name,
-			       strerror(errno));
-	if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
-		return fd;
-	close(fd);
-	return vg_fail(err, -EINVAL, "%.200s is neither a file nor a block device", m->file.name);
+	if (ops && m->asked.what[0] == '/')
+		return open_file(ops, &params, m->asked.what, m->asked.write, err);
+	if (!ops || !ops->lend)
+		return vg_fail(err, -EPERM, "a %s device is lent nothing", params.device);
+	return ops->lend(&params, m->asked.what, err);
 }
 
-int vg_ipc_answer_open_file(int sock, const char *spec, const struct vg_ipc *m)
+int vg_ipc_answer(int sock, const char *spec, const struct vg_ipc *m)
 {
-	struct vg_ipc answer = { .type = VG_IPC_FILE };
+	struct vg_ipc answer = { .type = VG_IPC_GIVEN };
 	struct vg_err err = { "" };
-	int fd = open_for(spec, m, &err);
+	int fd = give(spec, m, &err);
 	int ret;
 
+	snprintf(answer.given.what, sizeof(answer.given.what), "%s", m->asked.what);
 	if (fd < 0) {
 		answer.error = fd;
-		snprintf(answer.text, sizeof(answer.text), "%s", err.text);
+		snprintf(answer.given.why, sizeof(answer.given.why), "%.255s", err.text);
 	}
 	ret = vg_ipc_send(sock, &answer, fd < 0 ? -1 : fd);
 	if (fd >= 0)

@@ -12,7 +12,7 @@
  *	DESCRIBE                             -> DESCRIPTION
  *	SET                                  -> SET_DONE
  *	TRACE (with a socket for the lines)
- *	FILE (with a descriptor, or error)   <- OPEN_FILE, until it is OPENED
+ *	GIVEN (with a descriptor, or error)  <- ASK, at any time
  *	PEER (with a socket), again whenever the other process was replaced
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
@@ -45,7 +45,7 @@ enum vg_ipc_type {
 	VG_IPC_RECORD, /* with the record's descriptor */
 	VG_IPC_TRACE,  /* lines go to the descriptor that comes with it, see trace.h */
 
-	VG_IPC_FILE, /* error, text; without an error: with a descriptor */
+	VG_IPC_GIVEN, /* error, given; without an error: with a descriptor */
 
 	VG_IPC_PEER = 32, /* with a socket to the device's other process (daemon/group.h) */
 
@@ -57,12 +57,12 @@ enum vg_ipc_type {
 	VG_IPC_DESCRIPTION, /* text */
 	VG_IPC_SET_DONE,    /* error, text */
 	VG_IPC_BROKEN,	    /* text: the guest broke the control page */
-	VG_IPC_OPEN_FILE,   /* file: its device's configuration must allow it */
+	VG_IPC_ASK,	    /* asked: its device's configuration must allow it */
 };
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is
  * not understood. To be raised with every change of struct vg_ipc. */
-#define VG_IPC_VERSION 3u
+#define VG_IPC_VERSION 4u
 
 #define VG_IPC_FDS 4u /* descriptors that one packet brings, at most */
 
@@ -91,10 +91,14 @@ struct vg_ipc {
 			char key[64];
 			char value[512];
 		} set;
-		struct {		/* OPEN_FILE */
-			uint32_t write; /* bool */
-			char name[1024];
-		} file;
+		struct {		/* ASK */
+			uint32_t write; /* bool; of a file */
+			char what[1024];
+		} asked;
+		struct {		 /* GIVEN */
+			char what[1024]; /* as it was asked for */
+			char why[256];
+		} given;
 		char text[1024];
 	};
 };
@@ -124,9 +128,12 @@ int vg_ipc_recv(int sock, struct vg_ipc *m, int *fd_passed);
  */
 int vg_ipc_recv_fds(int sock, struct vg_ipc *m, int fds[VG_IPC_FDS]);
 
+/** vg_ipc_ask - of a worker: ask for a descriptor, see vg_dev_ask(). Return: of vg_ipc_send(). */
+int vg_ipc_ask(int sock, const char *what, bool write);
+
 /**
  * vg_ipc_open_file - of a worker in its sandbox: have the supervisor open a file, and wait for it
- * @name: as the supervisor's device table understands it (vg_device_ops.may_open)
+ * @name: the file's path, which the supervisor's device table must allow (vg_device_ops.may_open)
  * @other: called with what else the supervisor says meanwhile; @fd stays the callee's to close
  *
  * For probe(), before the device is OPENED. Return: a descriptor, the caller's; or negative errno
@@ -137,11 +144,11 @@ int vg_ipc_open_file(int sock, const char *name, bool write,
 		     struct vg_err *err);
 
 /**
- * vg_ipc_answer_open_file - of the supervisor: answer an OPEN_FILE
+ * vg_ipc_answer - of the supervisor: answer an ASK
  * @spec: the configuration of the device that asks, which decides
  *
- * Opens regular files and block devices alone. Return: of vg_ipc_send().
+ * Of files it opens regular ones and block devices alone. Return: of vg_ipc_send().
  */
-int vg_ipc_answer_open_file(int sock, const char *spec, const struct vg_ipc *m);
+int vg_ipc_answer(int sock, const char *spec, const struct vg_ipc *m);
 
 #endif /* VG_IPC_H */

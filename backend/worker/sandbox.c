@@ -26,16 +26,16 @@
  *    has): a worker that is taken over could map pages that other guests have granted to this
  *    domain, if it guesses their references. The event-channel handle is restricted
  *    (ports/grant/grant.c).
- *  - A CAN socket keeps the network namespace that it was made in, and CAN_RAW takes an interface with
- *    each bind(2) and each sendto(2): a CAN worker that is taken over reaches all CAN interfaces
- *    of this host, and its firewall is no wall then. A locked socket filter would not do: it would
- *    have to name an index, which changes when an interface goes and comes back, and says
- *    nothing about what is sent. Who must have that wall gives each guest one end of a vxcan
- *    pair, in a network namespace with nothing else in it.
- *  - The socket of syslog(3), where the log goes there, is one for datagrams, and sendmsg(2), which a
- *    vhost-user worker has to pass descriptors with, takes any address in its network namespace, that of
- *    the host: such a worker that is taken over can send datagrams to services with abstract
- *    addresses, as any user of the host can.
+ *  - Sockets. Those that were made before belong to the host's network namespace for good, and a
+ *    socket of CAN or for datagrams takes an address with each message: a CAN interface, a service
+ *    with an abstract name (that of syslog(3) is such a socket). So no worker has a system call that
+ *    tells the kernel an address: no bind(2), no connect(2), no sendmmsg(2); sendto(2) with NULL
+ *    alone, and sendmsg(2), which a vhost-user worker passes descriptors with, with one header alone
+ *    that nobody can change (base/passing.h). Sockets reach whom they were bound or connected to
+ *    outside; one that is needed later comes from the supervisor, which has the configuration
+ *    (vg_dev_ask()).
+ *  - What the supervisor opens for whoever asks: what the configuration names, VG_LIMIT_ASKED times in
+ *    the life of a worker.
  */
 #include "backend/worker/sandbox.h"
 
@@ -59,6 +59,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
+#include "backend/base/passing.h"
 
 enum {
 	/* Of malloc. With a number of its own it asks for that of the processors, by reading a file,
@@ -69,14 +70,8 @@ enum {
 /* What every worker calls. io_uring_setup, io_uring_register, clone and execve are not here. */
 static const struct vg_sandbox_call common[] = {
 	VG_CALL(io_uring_enter), /* loop.c */
-	/* malloc, thread stacks, records, guests' memory: nothing that can be executed. */
-	{ SYS_mmap, true, 2, PROT_EXEC, 0 },
-	{ SYS_mprotect, true, 2, PROT_EXEC, 0 },
-	VG_CALL(munmap),
-	VG_CALL(mremap),
-	VG_CALL(madvise),
-	VG_CALL(brk),
-	VG_CALL(read), /* posts; events */
+	VG_CALL(brk),		 /* and allow_memory() */
+	VG_CALL(read),		 /* posts; events */
 	VG_CALL(write),
 	VG_CALL(readv),
 	VG_CALL(writev),
@@ -84,11 +79,11 @@ static const struct vg_sandbox_call common[] = {
 	VG_CALL(recvfrom), /* trace.c */
 	/* send(2): the supervisor, trace.c, syslog(3). Without an address: the kernel takes one for
 	 * a datagram socket that is connected, too, and finds other services by it. */
-	{ SYS_sendto, true, 4, UINT64_MAX, 0 },
+	VG_CALL_NULL(sendto, 4),
 	VG_CALL(close),
 	VG_CALL(fstat),
-	{ SYS_newfstatat, true, 3, 0x1000,
-	  0x1000 },		/* AT_EMPTY_PATH: fstat(3) of glibc before 2.39 */
+	/* AT_EMPTY_PATH: fstat(3) of glibc before 2.39 */
+	{ .nr = SYS_newfstatat, .filtered = true, .arg = 3, .mask = 0x1000, .value = 0x1000 },
 	VG_CALL_FCNTL(F_GETFL), /* and not to set them: stderr's are everybody's */
 	VG_CALL_FCNTL(F_DUPFD_CLOEXEC),
 	VG_CALL(clock_gettime),
@@ -217,12 +212,14 @@ static int allow(scmp_filter_ctx ctx, const struct vg_sandbox_call *calls)
 	int ret = 0;
 
 	for (; ret == 0 && calls && calls->nr >= 0; calls++) {
-		if (calls->filtered)
-			ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls->nr, 1,
-					       SCMP_CMP(calls->arg, SCMP_CMP_MASKED_EQ, calls->mask,
-							calls->value));
-		else
-			ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls->nr, 0);
+		const struct scmp_arg_cmp only[] = {
+			SCMP_CMP(calls->arg, SCMP_CMP_MASKED_EQ, calls->mask, calls->value),
+			SCMP_CMP(calls->also_arg, SCMP_CMP_MASKED_EQ, UINT32_MAX,
+				 calls->also_value),
+		};
+
+		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, calls->nr,
+					     !calls->filtered ? 0 : 1 + calls->also, only);
 		/* That a device and its port both need it. */
 		if (ret == -EEXIST)
 			ret = 0;
@@ -230,22 +227,73 @@ static int allow(scmp_filter_ctx ctx, const struct vg_sandbox_call *calls)
 	return ret;
 }
 
+/* malloc, thread stacks, records, guests' memory: nothing that can be executed, and, where there is a
+ * header of messages that must stay as it is (passing.h), nothing below @floor, which it ends at. */
+static int allow_memory(scmp_filter_ctx ctx, uintptr_t floor)
+{
+	const struct scmp_arg_cmp above = SCMP_CMP(0, SCMP_CMP_GE, floor),
+				  anywhere = SCMP_CMP(0, SCMP_CMP_EQ, 0),
+				  no_code = SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+				  not_fixed = SCMP_CMP(3, SCMP_CMP_MASKED_EQ,
+						       MAP_FIXED | MAP_FIXED_NOREPLACE, 0),
+				  not_moved_to = SCMP_CMP(3, SCMP_CMP_MASKED_EQ, MREMAP_FIXED, 0);
+	const struct {
+		int nr;
+		unsigned n;
+		struct scmp_arg_cmp only[3];
+	} rules[] = {
+		{ SYS_mmap, 3, { anywhere, no_code, not_fixed } },
+		{ SYS_mmap, 2, { above, no_code } },
+		{ SYS_mprotect, 2, { above, no_code } },
+		{ SYS_munmap, 1, { above } },
+		{ SYS_mremap, 2, { above, not_moved_to } },
+		{ SYS_madvise, 1, { above } },
+	};
+	int ret = 0;
+
+	for (unsigned i = 0; ret == 0 && i < COUNT(rules); i++)
+		ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rules[i].nr, rules[i].n,
+					     rules[i].only);
+	return ret;
+}
+
+/* sendmsg(2) with the one header that has no address. */
+static int allow_passing(scmp_filter_ctx ctx)
+{
+	int ret = vg_pass_seal();
+
+	return ret < 0 ? ret
+		       : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SYS_sendmsg, 1,
+					  SCMP_CMP(1, SCMP_CMP_EQ, (uintptr_t)vg_pass_header()));
+}
+
 static int filter_system_calls(const struct vg_sandbox_needs *const *needs, struct vg_err *err)
 {
 	/* abort(3) of ourselves, and no signal to anybody else */
 	const struct vg_sandbox_call ourselves[] = {
-		{ SYS_tgkill, true, 0, UINT32_MAX, (uint32_t)getpid() },
+		{ .nr = SYS_tgkill,
+		  .filtered = true,
+		  .arg = 0,
+		  .mask = UINT32_MAX,
+		  .value = (uint32_t)getpid() },
 		VG_CALLS_END,
 	};
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int ret = ctx ? 0 : -ENOMEM;
+	bool passes = false;
 
+	for (const struct vg_sandbox_needs *const *n = needs; *n; n++)
+		passes |= (*n)->passes;
 	if (ret == 0)
 		ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
 	if (ret == 0)
 		ret = allow(ctx, common);
 	if (ret == 0)
 		ret = allow(ctx, ourselves);
+	if (ret == 0 && passes)
+		ret = allow_passing(ctx);
+	if (ret == 0)
+		ret = allow_memory(ctx, vg_pass_floor());
 	for (; ret == 0 && *needs; needs++)
 		ret = allow(ctx, (*needs)->calls);
 	if (ret == 0)

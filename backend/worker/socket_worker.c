@@ -102,11 +102,22 @@ static void front_end_gone(void *owner, int error)
 		listen_again(w);
 }
 
-static void life_over(struct vg_watch *watch, unsigned events)
+/* What was asked for, or the end. */
+static void life_ready(struct vg_watch *watch, unsigned events)
 {
 	struct socket_worker *w = container_of(watch, struct socket_worker, life_watch);
+	struct vg_ipc m;
+	int fd, ret;
 
 	(void)events;
+	while ((ret = vg_ipc_recv(w->config->life, &m, &fd)) == 1) {
+		if (m.type == VG_IPC_GIVEN)
+			vg_worker_given(&w->w, &m, fd);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (ret == -EAGAIN)
+		return;
 	vg_loop_unwatch(watch);
 	end(w, 0);
 }
@@ -175,6 +186,8 @@ static int begin(struct socket_worker *w, struct vg_err *err)
 
 	w->w.heard = heard;
 	w->w.show = show;
+	if (c->ipc < 0)
+		w->w.ask = c->life;
 	if (ret == 0)
 		ret = open_all(w, err);
 	if (ret == 0)
@@ -200,7 +213,7 @@ int vg_socket_worker_run(const struct vg_socket_worker_config *config, struct vg
 		return vg_fail(err, -ENOMEM, "out of memory");
 	w->config = config;
 	w->accept_watch.ready = accept_ready;
-	w->life_watch.ready = life_over;
+	w->life_watch.ready = life_ready;
 	w->again.expired = accept_again;
 	w->quiet.done = has_become_quiet;
 	signal(SIGPIPE, SIG_IGN);

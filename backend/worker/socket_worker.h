@@ -18,8 +18,10 @@ struct vg_socket_worker_config {
 	const char *spec; /* "blk,target=/disk.img" */
 	int listen;	  /* front-ends connect here, one after the other; -1: none */
 	int conn; /* a front-end that is there already; -1: none. When it is gone, so are we. */
-	int life; /* ends when this is closed at its other end; -1: none */
-	int ipc;  /* the supervisor's socket; ends when that is closed; -1: none */
+	/* A socket of ipc.h's packets: ends when it is closed at its other end, which answers ASK, and
+	 * says nothing else; -1: none */
+	int life;
+	int ipc; /* the supervisor's socket; ends when that is closed; -1: none */
 	bool in_band, no_packed, xen; /* vhost_user.h: struct vg_vu_options */
 	struct vg_sandbox sandbox;
 	size_t bounce_bytes; /* bounce memory, at most; 0: what limits.h allows */

@@ -40,12 +40,20 @@ static void tick(struct vg_timer *t)
 	vg_loop_timer(w->loop, t, NS_PER_S);
 }
 
+static int ask(struct vg_dev_lender *lender, const char *what, bool write)
+{
+	const struct vg_worker *w = container_of(lender, struct vg_worker, lender);
+
+	return w->ask < 0 ? -ENOTCONN : vg_ipc_ask(w->ask, what, write);
+}
+
 int vg_worker_init(struct vg_worker *w, int sock, struct vg_err *err)
 {
 	int ret;
 
 	memset(w, 0, sizeof(*w));
-	w->sock = sock;
+	w->sock = w->ask = sock;
+	w->lender.ask = ask;
 	w->watch.ready = sock_ready;
 	w->tick.expired = tick;
 	ret = vg_loop_new_disabled(LOOP_ENTRIES, &w->loop);
@@ -73,6 +81,7 @@ int vg_worker_open(struct vg_worker *w, const char *spec, struct vg_err *err)
 			       w->params.device);
 	ret = vg_dev_open(&w->dev, ops, w->loop, vg_loop_new_disabled, &w->params, err);
 	w->opened = ret == 0;
+	w->dev.lender = &w->lender;
 	return ret;
 }
 
@@ -164,6 +173,17 @@ static void set(struct vg_worker *w, const struct vg_ipc *m)
 	vg_worker_reply(w, VG_IPC_SET_DONE, ret, err.text);
 }
 
+void vg_worker_given(struct vg_worker *w, const struct vg_ipc *m, int fd)
+{
+	int ret = m->error < 0 ? m->error : fd < 0 ? -EPROTO : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (w->dev.ops->given)
+		w->dev.ops->given(&w->dev, m->given.what, ret < 0 && !m->error ? -errno : ret,
+				  m->given.why);
+	else if (ret >= 0)
+		close(ret);
+}
+
 static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 {
 	switch (w->opened ? m->type : 0) {
@@ -175,6 +195,9 @@ static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 		break;
 	case VG_IPC_SET:
 		set(w, m);
+		break;
+	case VG_IPC_GIVEN:
+		vg_worker_given(w, m, fd);
 		break;
 	case VG_IPC_TRACE:
 		if (fd >= 0)

@@ -23,6 +23,7 @@
 
 struct vg_worker {
 	int sock; /* to the supervisor; -1: there is none */
+	int ask;  /* where descriptors are asked for: vg_worker_init() says sock; -1: nowhere */
 	/* A message that is not answered here, QUIESCE and the supervisor's end (@m is NULL) among
 	 * them. @fd came with it, or -1; stays the caller's. Between turns of the loop. */
 	void (*heard)(struct vg_worker *w, const struct vg_ipc *m, int fd);
@@ -40,6 +41,7 @@ struct vg_worker {
 	struct vg_watch watch; /* of sock */
 	bool something;	       /* sock has something */
 	struct vg_wait shown;
+	struct vg_dev_lender lender;
 	unsigned describing; /* times that the supervisor has asked and was not answered yet */
 };
 
@@ -70,6 +72,9 @@ bool vg_worker_record(struct vg_worker *w, int fd);
 
 /** vg_worker_reply - tell the supervisor, if there is one. @text: or NULL */
 void vg_worker_reply(struct vg_worker *w, uint32_t type, int error, const char *text);
+
+/** vg_worker_given - a GIVEN has come, with @fd, which stays the caller's, or -1; tell the device */
+void vg_worker_given(struct vg_worker *w, const struct vg_ipc *m, int fd);
 
 /** vg_worker_hear - all that the supervisor has said so far; before the loop can be turned, too */
 void vg_worker_hear(struct vg_worker *w);

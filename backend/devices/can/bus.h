@@ -46,6 +46,8 @@ enum can_bus_state {
 struct can_bus_events {
 	void (*readable)(void *owner); /* there may be something for ops->recv */
 	void (*changed)(void *owner);  /* link or state changed */
+	/* What ops->lend makes is needed, and to be handed to ops->given, not from within this */
+	void (*wanted)(void *owner);
 	void *owner;
 };
 
@@ -62,6 +64,20 @@ struct can_bus_ops {
 	int (*open)(const char *name, struct vg_loop *loop, const struct can_bus_events *events,
 		    struct can_bus **out, struct vg_err *err);
 	void (*close)(struct can_bus *bus);
+
+	/**
+	 * lend - of the supervisor: what reaches the interface @name as it is now, and no other
+	 *
+	 * Return: a descriptor, the caller's; -ENODEV: there is none of that name; or negative
+	 * errno; all with a sentence.
+	 */
+	int (*lend)(const char *name, struct vg_err *err);
+
+	/**
+	 * given - the answer to events->wanted
+	 * @fd: of lend, the bus' from now on; or negative errno, and @why says a sentence
+	 */
+	void (*given)(struct can_bus *bus, int fd, const char *why);
 
 	/**
 	 * send - hand @n frames over for transmission, in order

@@ -31,6 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "backend/base/container.h"
 #include "backend/devices/can/int.h"
@@ -46,6 +47,9 @@ enum {
 	DEFAULT_BITRATE = 500000,
 	DEFAULT_DATA_BITRATE = 2000000,
 };
+
+/* What is asked of the supervisor: a socket on the interface as it is now. */
+#define SOCKET "socket"
 
 /* See busoff_still(). */
 #define BUSOFF_STILL_NS (100 * CAN_MS)
@@ -220,6 +224,13 @@ static void bus_readable(void *owner)
 	can_rx_read(owner);
 }
 
+static void bus_wanted(void *owner)
+{
+	struct can *can = owner;
+
+	vg_dev_ask(can->dev, SOCKET, false);
+}
+
 static void bus_changed(void *owner)
 {
 	struct can *can = owner;
@@ -244,7 +255,9 @@ static int can_open(struct vg_dev *dev, const struct vg_params *params, struct v
 {
 	const char *name = vg_params_str(params, can_params, "interface");
 	uint32_t size = (uint32_t)vg_params_uint(params, can_params, "queue-size");
-	struct can_bus_events events = { .readable = bus_readable, .changed = bus_changed };
+	struct can_bus_events events = { .readable = bus_readable,
+					 .changed = bus_changed,
+					 .wanted = bus_wanted };
 	struct can *can;
 	int ret;
 
@@ -468,10 +481,32 @@ static void can_describe(struct vg_dev *dev, char *buf, size_t len)
 	snprintf(buf, len, "%s", text);
 }
 
-/* Of socket.c; the socket's own options alone, and an interface that comes back. */
+/* In the supervisor. The interface is that of the configuration, whatever is asked. */
+static int can_lend(const struct vg_params *params, const char *what, struct vg_err *err)
+{
+	const char *name = vg_params_str(params, can_params, "interface");
+
+	if (strcmp(what, SOCKET) != 0 || !name || !can_bus_ops->lend)
+		return vg_fail(err, -EPERM, "a can device has no %s", what);
+	return can_bus_ops->lend(name, err);
+}
+
+static void can_given(struct vg_dev *dev, const char *what, int fd, const char *why)
+{
+	struct can *can = dev->priv;
+
+	(void)what;
+	can->bus->ops->given(can->bus, fd, why);
+}
+
+/* Of socket.c. Nothing that takes an address, and none of the socket's options that makes it hear more
+ * than it was made for. */
 static const struct vg_sandbox_call can_calls[] = {
-	VG_CALL(recvmmsg),   VG_CALL(sendmmsg), VG_CALL_IF(setsockopt, 1, SOL_CAN_RAW),
-	VG_CALL(getsockopt), VG_CALL(bind),	VG_CALLS_END,
+	VG_CALL(recvmmsg),
+	VG_CALL(getsockname),
+	VG_CALL_SOCKOPT(setsockopt, SOL_CAN_RAW, CAN_RAW_RECV_OWN_MSGS),
+	VG_CALL_SOCKOPT(getsockopt, SOL_SOCKET, SO_MEMINFO),
+	VG_CALLS_END,
 };
 static const struct vg_sandbox_needs can_needs = { .calls = can_calls };
 
@@ -481,6 +516,8 @@ const struct vg_device_ops vg_can = {
 	.virtio_id = CAN_VIRTIO_ID,
 	.params = can_params,
 	.needs = &can_needs,
+	.lend = can_lend,
+	.given = can_given,
 	.open = can_open,
 	.close = can_close,
 	.config_read = can_config_read,

@@ -12,32 +12,37 @@
  * The interface goes down, goes away, comes back. A socket belongs for good to
  * the network namespace in which it was made (the kernel's sock_net(sk)),
  * wherever its process goes after. So the worker, in an empty namespace of its
- * own, keeps two sockets that were made before:
+ * own, keeps two sockets that were made outside:
  *
  *	link   rtnetlink: says whether the interface is there, up, and how its
  *	       controller is. Asking needs no privilege.
- *	can    when its interface is unregistered the kernel unbinds it, drops its
- *	       filters, and says ENODEV. When an interface of the same name appears,
- *	       a filter and bind(2) to the new index are all that is needed: CAN_RAW
- *	       asks for no privilege, either.
+ *	can    bound to the interface. When that is unregistered the kernel unbinds
+ *	       it for good, and says ENODEV: it is closed. When an interface of the
+ *	       same name appears, another one is asked for (events.wanted), which the
+ *	       supervisor makes and binds, to what the configuration names
+ *	       (socket_lend()).
  *
  * The interface is the one that has the name now: one that is renamed is left, and
  * the next that gets the name is joined.
  *
- * This needs no helper process and no call to the supervisor. Its price: bind(2)
- * is among the system calls that the sandbox allows, so that a worker which a
- * guest has taken over could move its socket to another CAN interface of that
- * namespace. Who must exclude that puts the other interfaces into another one.
+ * CAN_RAW takes an interface with each bind(2), and with each frame that is sent to
+ * an address, and asks for no privilege. So that a worker which a guest has taken
+ * over does not reach all CAN interfaces of the host, its sandbox has neither
+ * bind(2) nor any system call that sends to an address (can.c, can_needs): frames
+ * are sent with write(2), one a call. That costs no more than sendmmsg(2): the
+ * kernel copies no header, and looks into its list of allowed calls by number alone.
  *
  * Error frames. All classes are asked for; they tell the state of the controller
  * at once, before rtnetlink does, and are all that vcan has (there, a test writes
  * them). They are handed up like frames: can.c counts them.
  */
+/* Before the kernel's own, which then leave out what it has. */
+#include <net/if.h>
+
 #include <errno.h>
 #include <linux/can/error.h>
 #include <linux/can/netlink.h>
 #include <linux/can/raw.h>
-#include <linux/if.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -65,15 +70,21 @@ struct can_socket {
 	struct vg_loop *loop;
 	struct vg_watch can_watch, link_watch;
 	char name[IFNAMSIZ];
-	int index; /* of the interface that the socket is bound to; 0: none */
+	int index;  /* of the interface that the socket is bound to; 0: none, and no socket */
+	bool asked; /* for a socket, since the last tick */
+	bool confirming;
+	uint64_t lost; /* dropped by sockets that were closed */
 	bool said_wrong_kind;
-	/* Of one system call: msghdrs point into the frames. */
+	/* Of one system call that receives: msghdrs point into the frames. */
 	struct canfd_frame frame[BATCH];
 	struct sockaddr_can from[BATCH];
 	struct iovec iov[BATCH];
 	struct mmsghdr msg[BATCH];
 	_Alignas(8) uint8_t nl[LINK_BUFFER];
 };
+
+static int socket_lend(const char *name, struct vg_err *err);
+static void socket_given(struct can_bus *bus, int can, const char *why);
 
 static struct can_socket *of_bus(struct can_bus *bus)
 {
@@ -99,35 +110,33 @@ static void set_link(struct can_socket *cs, enum can_link link, enum can_bus_sta
 		bus->events.changed(bus->events.owner);
 }
 
-static int bind_to(struct can_socket *cs, int index)
+static uint64_t dropped_by(int can)
 {
-	struct sockaddr_can addr = { .can_family = AF_CAN, .can_ifindex = index };
-	const struct can_filter all = { .can_id = 0, .can_mask = 0 };
-	const can_err_mask_t errors = CAN_ERR_MASK;
+	uint32_t info[9] = { 0 }; /* SK_MEMINFO_* of linux/sock_diag.h; [8] is SK_MEMINFO_DROPS */
+	socklen_t len = sizeof(info);
 
-	/* With its interface a socket loses its filters (net/can/raw.c, NETDEV_UNREGISTER), and
-	 * without one it receives nothing. */
-	if (setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_FILTER, &all, sizeof(all)) < 0 ||
-	    setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &errors, sizeof(errors)) < 0)
-		return -errno;
-	if (bind(cs->can, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return -errno;
-	cs->index = index;
-	return 0;
+	if (getsockopt(can, SOL_SOCKET, SO_MEMINFO, info, &len) < 0)
+		return 0;
+	return info[8];
+}
+
+static void close_can(struct can_socket *cs)
+{
+	vg_loop_unwatch(&cs->can_watch);
+	if (cs->can >= 0) {
+		cs->lost += dropped_by(cs->can);
+		close(cs->can);
+	}
+	cs->can = -1;
+	cs->index = 0;
 }
 
 /* Our interface is gone, or is no longer the one that is meant: nothing is heard of it any more. */
 static void leave(struct can_socket *cs)
 {
-	const can_err_mask_t none = 0;
-
 	if (!cs->index)
 		return;
-	/* Without filters a socket receives nothing; what it has received already socket_recv() drops.
-	 * Both fail for an interface that is gone, which is as good. */
-	if (setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_FILTER, NULL, 0) == 0)
-		setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &none, sizeof(none));
-	cs->index = 0;
+	close_can(cs);
 	set_link(cs, CAN_LINK_GONE, CAN_ACTIVE);
 }
 
@@ -213,11 +222,23 @@ static enum can_bus_state state_of(uint32_t kernels)
 	}
 }
 
+/* A socket for the interface that has our name now: while the device is opened, of our own making; later
+ * asked for, once a second at most, for it may go as it comes. */
+static void want(struct can_socket *cs)
+{
+	struct vg_err err = { "" };
+
+	if (!cs->bus.events.wanted) {
+		socket_given(&cs->bus, socket_lend(cs->name, &err), err.text);
+	} else if (!cs->asked) {
+		cs->asked = true;
+		cs->bus.events.wanted(cs->bus.events.owner);
+	}
+}
+
 /* An interface of our name is there. Join it, if that has not been done. */
 static bool joined(struct can_socket *cs, const struct ifinfomsg *ifi)
 {
-	int ret;
-
 	if (cs->index == ifi->ifi_index)
 		return true;
 	leave(cs); /* it has our name, so that the one that we had has not */
@@ -228,10 +249,8 @@ static bool joined(struct can_socket *cs, const struct ifinfomsg *ifi)
 		cs->said_wrong_kind = true;
 		return false;
 	}
-	ret = bind_to(cs, ifi->ifi_index);
-	if (ret < 0)
-		vg_error("CAN interface %s cannot be joined: %s", cs->name, strerror(-ret));
-	return ret == 0;
+	want(cs);
+	return cs->index == ifi->ifi_index;
 }
 
 /* Ask for the interface; the answer comes as a message, or as ENODEV when it is not there. */
@@ -356,26 +375,20 @@ static size_t frame_size(const struct can_item *item)
 static int socket_send(struct can_bus *bus, const struct can_item *items, unsigned n)
 {
 	struct can_socket *cs = of_bus(bus);
-	int ret;
+	unsigned sent = 0;
 
 	if (!cs->index)
 		return -ENODEV;
-	if (n > BATCH)
-		n = BATCH;
-	for (unsigned i = 0; i < n; i++) {
-		cs->iov[i] = (struct iovec){
-			.iov_base = (void *)(uintptr_t)&items[i].f,
-			.iov_len = frame_size(&items[i]),
-		};
-		cs->msg[i] = (struct mmsghdr){
-			.msg_hdr = { .msg_iov = &cs->iov[i], .msg_iovlen = 1 },
-		};
+	while (sent < n) {
+		const struct can_item *item = &items[sent];
+
+		if (write(cs->can, &item->f, frame_size(item)) >= 0)
+			sent++;
+		else if (errno != EINTR)
+			break;
 	}
-	do
-		ret = sendmmsg(cs->can, cs->msg, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (ret < 0 && errno == EINTR);
-	if (ret > 0)
-		return ret;
+	if (sent)
+		return (int)sent;
 	switch (errno) {
 	case EAGAIN:  /* the socket's buffer */
 	case ENOBUFS: /* the interface's queue */
@@ -430,6 +443,8 @@ static int socket_recv(struct can_bus *bus, struct can_item *items, unsigned max
 	unsigned kept = 0;
 	int n;
 
+	if (cs->can < 0)
+		return 0;
 	if (max > BATCH)
 		max = BATCH;
 	for (unsigned i = 0; i < max; i++) {
@@ -471,48 +486,105 @@ static int socket_recv(struct can_bus *bus, struct can_item *items, unsigned max
 
 static void socket_confirm(struct can_bus *bus, bool on)
 {
+	struct can_socket *cs = of_bus(bus);
 	int value = on;
 
-	if (setsockopt(of_bus(bus)->can, SOL_CAN_RAW, CAN_RAW_RECV_OWN_MSGS, &value,
-		       sizeof(value)) < 0)
+	cs->confirming = on;
+	if (cs->can >= 0 &&
+	    setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_RECV_OWN_MSGS, &value, sizeof(value)) < 0)
 		vg_error("the interface's confirmations cannot be switched: %s", strerror(errno));
 }
 
 static uint64_t socket_dropped(struct can_bus *bus)
 {
-	uint32_t info[9] = { 0 }; /* SK_MEMINFO_* of linux/sock_diag.h; [8] is SK_MEMINFO_DROPS */
-	socklen_t len = sizeof(info);
+	struct can_socket *cs = of_bus(bus);
 
-	if (getsockopt(of_bus(bus)->can, SOL_SOCKET, SO_MEMINFO, info, &len) < 0)
-		return 0;
-	return info[8];
+	return cs->lost + (cs->can >= 0 ? dropped_by(cs->can) : 0);
 }
 
 static void socket_tick(struct can_bus *bus)
 {
+	of_bus(bus)->asked = false;
 	ask(of_bus(bus));
 }
 
 /* ---- life --------------------------------------------------------------- */
 
-static int open_can(struct can_socket *cs, struct vg_err *err)
+static int set_up(int can)
 {
 	const can_err_mask_t all = CAN_ERR_MASK;
 	int bytes = VG_LIMIT_CAN_SOCKET_BYTES;
 	int on = 1;
 
-	cs->can = socket(PF_CAN, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, CAN_RAW);
-	if (cs->can < 0)
-		return vg_fail(
-			err, -errno,
-			"this kernel has no CAN sockets: %s; load them with 'modprobe can-raw'",
-			strerror(errno));
-	if (setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_FD_FRAMES, &on, sizeof(on)) < 0 ||
-	    setsockopt(cs->can, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &all, sizeof(all)) < 0)
-		return vg_fail(err, -errno, "the CAN socket cannot be set up: %s", strerror(errno));
-	if (setsockopt(cs->can, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
-		setsockopt(cs->can, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	if (setsockopt(can, SOL_CAN_RAW, CAN_RAW_FD_FRAMES, &on, sizeof(on)) < 0 ||
+	    setsockopt(can, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &all, sizeof(all)) < 0)
+		return -errno;
+	if (setsockopt(can, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
+		setsockopt(can, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 	return 0;
+}
+
+static int bind_to(int can, const char *name)
+{
+	struct sockaddr_can addr = { .can_family = AF_CAN };
+
+	addr.can_ifindex = (int)if_nametoindex(name);
+	return addr.can_ifindex && bind(can, (struct sockaddr *)&addr, sizeof(addr)) == 0 ? 0
+											  : -errno;
+}
+
+static int make_socket(struct vg_err *err)
+{
+	int can = socket(PF_CAN, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, CAN_RAW);
+
+	return can < 0 ? vg_fail(err, -errno,
+				 "this kernel has no CAN sockets: %s; load them with 'modprobe "
+				 "can-raw'",
+				 strerror(errno))
+		       : can;
+}
+
+/* Bound to 0 a socket would hear all interfaces: such a one is never handed out. */
+static int socket_lend(const char *name, struct vg_err *err)
+{
+	int can = make_socket(err);
+	int ret;
+
+	if (can < 0)
+		return can;
+	ret = set_up(can);
+	if (ret == 0)
+		ret = bind_to(can, name);
+	if (ret == 0)
+		return can;
+	close(can);
+	return vg_fail(err, ret, "CAN interface %s cannot be joined: %s", name, strerror(-ret));
+}
+
+static void socket_given(struct can_bus *bus, int can, const char *why)
+{
+	struct sockaddr_can addr = { .can_ifindex = 0 };
+	struct can_socket *cs = of_bus(bus);
+	socklen_t len = sizeof(addr);
+
+	if (can < 0) {
+		/* It has gone again; should it come, that is told. */
+		if (can != -ENODEV)
+			vg_error("%s", why);
+		return;
+	}
+	close_can(cs);
+	if (getsockname(can, (struct sockaddr *)&addr, &len) < 0 || addr.can_ifindex <= 0) {
+		close(can);
+		return;
+	}
+	cs->can = can;
+	cs->index = addr.can_ifindex;
+	if (cs->confirming)
+		socket_confirm(bus, true);
+	if (cs->bus.events.readable)
+		vg_loop_watch(cs->loop, &cs->can_watch, can);
+	ask(cs); /* how it is, and whether it has our name still */
 }
 
 static int open_link(struct can_socket *cs, struct vg_err *err)
@@ -552,10 +624,8 @@ static void socket_close(struct can_bus *bus)
 {
 	struct can_socket *cs = of_bus(bus);
 
-	vg_loop_unwatch(&cs->can_watch);
+	close_can(cs);
 	vg_loop_unwatch(&cs->link_watch);
-	if (cs->can >= 0)
-		close(cs->can);
 	if (cs->link >= 0)
 		close(cs->link);
 	free(cs);
@@ -580,9 +650,11 @@ static int socket_open(const char *name, struct vg_loop *loop, const struct can_
 	cs->can_watch.ready = can_ready;
 	cs->link_watch.ready = link_ready;
 	memcpy(cs->name, name, strlen(name) + 1);
-	ret = open_can(cs, err);
-	if (ret == 0)
+	ret = make_socket(err); /* without an interface, too, this is to be known */
+	if (ret >= 0) {
+		close(ret);
 		ret = open_link(cs, err);
+	}
 	if (ret == 0)
 		ret = first_look(cs, err);
 	if (ret < 0) {
@@ -590,7 +662,8 @@ static int socket_open(const char *name, struct vg_loop *loop, const struct can_
 		return ret;
 	}
 	cs->bus.events = *events; /* only now: the caller is not ready for them before */
-	vg_loop_watch(loop, &cs->can_watch, cs->can);
+	if (cs->can >= 0)
+		vg_loop_watch(loop, &cs->can_watch, cs->can);
 	vg_loop_watch(loop, &cs->link_watch, cs->link);
 	*out = &cs->bus;
 	return 0;
@@ -599,6 +672,8 @@ static int socket_open(const char *name, struct vg_loop *loop, const struct can_
 const struct can_bus_ops can_socket_ops = {
 	.open = socket_open,
 	.close = socket_close,
+	.lend = socket_lend,
+	.given = socket_given,
 	.send = socket_send,
 	.recv = socket_recv,
 	.confirm = socket_confirm,

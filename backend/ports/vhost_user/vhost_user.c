@@ -826,14 +826,14 @@ void vg_vu_free(struct vg_vu *vu)
 
 static const struct vg_sandbox_call calls[] = {
 	VG_CALL(accept4),	/* the worker's, of the next front-end */
-	VG_CALL(sendmsg),	/* answers with descriptors */
 	VG_CALL_FCNTL(F_SETFL), /* ring.c: kicks do not block */
 	/* inflight.c: zeros its record */
 	VG_CALL_IF(fallocate, 1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
 	VG_CALLS_END,
 };
 
-const struct vg_sandbox_needs vg_vu_needs = { .calls = calls };
+/* Of descriptors, it answers with that of the in-flight record. */
+const struct vg_sandbox_needs vg_vu_needs = { .calls = calls, .passes = true };
 
 static void show_context(struct vg_ctx *ctx, void *arg)
 {

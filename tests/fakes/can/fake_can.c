@@ -11,8 +11,11 @@
 #include "tests/fakes/can/fake_can.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "backend/base/container.h"
 #include "backend/devices/can/bus.h"
@@ -65,6 +68,8 @@ static int fake_send(struct can_bus *bus, const struct can_item *items, unsigned
 		item.f.can_id = FAKE_CAN_ANSWER;
 		if (items[i].f.can_id == FAKE_CAN_ASK)
 			put(f, &item);
+		if (items[i].f.can_id == FAKE_CAN_REJOIN)
+			f->bus.events.wanted(f->bus.events.owner);
 	}
 	return (int)n;
 }
@@ -102,12 +107,39 @@ static void fake_close(struct can_bus *bus)
 	free(of_bus(bus));
 }
 
+/* A pipe with the interface's name in it. */
+static int fake_lend(const char *name, struct vg_err *err)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return vg_fail(err, -errno, "no pipe");
+	if (write(ends[1], name, strlen(name)) < 0)
+		vg_warn("the fake bus: %s", strerror(errno));
+	close(ends[1]);
+	return ends[0];
+}
+
+static void fake_given(struct can_bus *bus, int fd, const char *why)
+{
+	struct can_item item = { .f = { .can_id = FAKE_CAN_JOINED } };
+	ssize_t n = fd < 0 ? -1 : read(fd, item.f.data, CAN_MAX_DLEN);
+
+	if (fd < 0)
+		vg_warn("%s", why);
+	else
+		close(fd);
+	item.f.len = (uint8_t)(n < 0 ? 0 : n);
+	put(of_bus(bus), &item);
+}
+
 static int fake_open(const char *name, struct vg_loop *loop, const struct can_bus_events *events,
 		     struct can_bus **out, struct vg_err *err)
 {
 	static const struct can_bus_ops ops = {
 		.open = fake_open,
 		.close = fake_close,
+		.given = fake_given,
 		.send = fake_send,
 		.recv = fake_recv,
 		.confirm = fake_confirm,
@@ -129,7 +161,7 @@ static int fake_open(const char *name, struct vg_loop *loop, const struct can_bu
 	return 0;
 }
 
-static const struct can_bus_ops fake_ops = { .open = fake_open };
+static const struct can_bus_ops fake_ops = { .open = fake_open, .lend = fake_lend };
 
 __attribute__((constructor)) static void replace_socketcan(void)
 {

@@ -15,6 +15,7 @@
 
 #include <poll.h>
 
+#include "backend/base/limits.h"
 #include "backend/devices/can/wire.h"
 #include "tests/fakes/can/fake_can.h"
 #include "tests/rigs/daemon_rig.h"
@@ -405,6 +406,40 @@ static void slow_trace(void **state)
 	assert_int_equal(drv_dev_close(g->dev), 0);
 }
 
+/* ---- the interface comes back ---------------------------------------------- */
+
+/* A worker in its sandbox is given what its configuration names, as often as an interface comes back; one
+ * that asks without end is replaced, and with it goes what it was given. */
+static void interface_again(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = can_guest(r, 0);
+	pid_t old, pid = 0;
+	int a = trace(r, g);
+
+	await_trace(g, a);
+	for (unsigned i = 0; i < VG_LIMIT_ASKED; i++) {
+		assert_int_equal(frame(g, FAKE_CAN_REJOIN, 0), CAN_RESULT_OK);
+		assert_traced(a, "7E1#00 T");
+		assert_traced(a, "7E9#63616E30 R"); /* "can0" */
+	}
+	assert_false(rig_logged(r, "asked for many descriptors"));
+	assert_int_equal(rig_workers(r, &old, 1), 1);
+	assert_int_equal(frame(g, FAKE_CAN_REJOIN, 0), CAN_RESULT_OK);
+	for (int i = 0; i < 1000 && (rig_workers(r, &pid, 1) != 1 || pid == old); i++)
+		usleep(10000);
+	assert_true(pid != old);
+	assert_true(rig_logged(r, "asked for many descriptors"));
+	close(a);
+	a = trace(r, g);
+	await_trace(g, a);
+	assert_int_equal(frame(g, FAKE_CAN_REJOIN, 0), CAN_RESULT_OK);
+	assert_traced(a, "7E1#00 T");
+	assert_traced(a, "7E9#63616E30 R");
+	close(a);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_begin, rig_end)
 
 int main(void)
@@ -413,6 +448,7 @@ int main(void)
 		T(settings_outlive_workers_and_vgrantd),
 		T(traces),
 		T(slow_trace),
+		T(interface_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,17 @@ static int layered_may_open(const struct vg_params *params, const char *name, bo
 	return vg_fail(err, -EPERM, "the configuration does not name %s: add base=", name);
 }
 
-static const struct vg_device_ops layered = { .name = "layered", .may_open = layered_may_open };
+/* And one thing that is no file, what the configuration says. */
+static int layered_lend(const struct vg_params *params, const char *what, struct vg_err *err)
+{
+	if (strcmp(what, "thing") != 0 || params->n == 0)
+		return vg_fail(err, -EPERM, "there is no %s", what);
+	return open(params->p[0].value, O_RDONLY | O_CLOEXEC);
+}
+
+static const struct vg_device_ops layered = { .name = "layered",
+					      .may_open = layered_may_open,
+					      .lend = layered_lend };
 static const struct vg_device_ops bare = { .name = "bare" };
 const struct vg_device_ops *const vg_devices[] = { &layered, &bare, NULL };
 
@@ -126,10 +136,10 @@ static void texts_end(void **state)
 	(void)state;
 	memset(&m, 'x', sizeof(m));
 	m.version = VG_IPC_VERSION;
-	m.type = VG_IPC_OPEN_FILE;
+	m.type = VG_IPC_ASK;
 	assert_int_equal(send(pair[0], &m, sizeof(m), 0), sizeof(m));
 	assert_int_equal(vg_ipc_recv(pair[1], &in, NULL), 1);
-	assert_int_equal(strlen(in.file.name), sizeof(in.file.name) - 1);
+	assert_int_equal(strlen(in.asked.what), sizeof(in.asked.what) - 1);
 	m.type = VG_IPC_FAILED;
 	assert_int_equal(send(pair[0], &m, sizeof(m), 0), sizeof(m));
 	assert_int_equal(vg_ipc_recv(pair[1], &in, NULL), 1);
@@ -180,9 +190,9 @@ static void asks(const char *spec, const char *name, bool write_it, int want)
 		worker(name, write_it, want);
 	assert_int_equal(poll(&p, 1, 10000), 1);
 	assert_int_equal(vg_ipc_recv(pair[0], &m, NULL), 1);
-	assert_int_equal(m.type, VG_IPC_OPEN_FILE);
+	assert_int_equal(m.type, VG_IPC_ASK);
 	assert_int_equal(vg_ipc_send(pair[0], &other, -1), 0);
-	assert_int_equal(vg_ipc_answer_open_file(pair[0], spec, &m), 0);
+	assert_int_equal(vg_ipc_answer(pair[0], spec, &m), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 }
@@ -201,6 +211,10 @@ static void files_by_configuration(void **state)
 	asks("layered,base=/no/such/file", "/no/such/file", false, -ENOENT);
 	asks("layered,base=/dev/null", "/dev/null", false, -EINVAL);
 	asks("layered,base=/tmp", "/tmp", false, -EINVAL);
+	asks(spec, "thing", false, 0);
+	asks(spec, "things", false, -EPERM);
+	asks("bare", "thing", false, -EPERM);
+	asks(spec, "", false, -EPERM);
 }
 
 static void the_supervisor_is_gone(void **state)

@@ -17,8 +17,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/can.h>
+#include <linux/can/raw.h>
 #include <linux/falloc.h>
 #include <linux/keyctl.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -40,6 +43,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
+#include "backend/base/passing.h"
 #include "backend/ports/grant/grant.h"
 #include "backend/ports/vhost_user/vhost_user.h"
 #include "backend/virtio/device.h"
@@ -55,6 +59,15 @@ static int record, sock[2], tty = -1, pass;
 static int to_log = -1,
 	   somebody = -1; /* what syslog(3) opens, and another service of this machine */
 static struct sockaddr_un service;
+/* A socket on a bus and another bus: of CAN, where the kernel has it; else a socket for datagrams and
+ * another service. */
+static int bus = -1, can;
+static union {
+	struct sockaddr_can can;
+	struct sockaddr_un un;
+} other_bus;
+static socklen_t other_bus_len;
+static struct can_frame frame = { .can_id = 0x123, .len = 1 };
 static struct vg_err err;
 
 /* ---- attacks: each returns what it got, negative errno if nothing --------------- */
@@ -269,10 +282,15 @@ static int a_bind(void)
 
 /* A datagram socket that is connected takes another address all the same (unix(7)), and one that is
  * abstract is looked up in the namespace that the socket was made in. */
+static socklen_t service_len(void)
+{
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			   strlen(service.sun_path + 1));
+}
+
 static int a_sendto(void)
 {
-	return CALL(SYS_sendto, to_log, "x", 1, MSG_DONTWAIT, &service,
-		    offsetof(struct sockaddr_un, sun_path) + 1 + strlen(service.sun_path + 1));
+	return CALL(SYS_sendto, to_log, "x", 1, MSG_DONTWAIT, &service, service_len());
 }
 
 static int a_sendmsg(void)
@@ -280,8 +298,142 @@ static int a_sendmsg(void)
 	struct iovec iov = { (char *)(uintptr_t) "x", 1 };
 	struct msghdr m = { .msg_name = &service, .msg_iov = &iov, .msg_iovlen = 1 };
 
-	m.msg_namelen = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(service.sun_path + 1);
+	m.msg_namelen = service_len();
 	return CALL(SYS_sendmsg, to_log, &m, MSG_DONTWAIT);
+}
+
+static int a_sendmmsg(void)
+{
+	struct iovec iov = { (char *)(uintptr_t) "x", 1 };
+	struct mmsghdr m = { .msg_hdr = {
+				     .msg_name = &service, .msg_iov = &iov, .msg_iovlen = 1 } };
+
+	m.msg_hdr.msg_namelen = service_len();
+	return CALL(SYS_sendmmsg, to_log, &m, 1, MSG_DONTWAIT);
+}
+
+/* ---- a bus: of several, what one socket reaches ------------------------------------ */
+
+/* To an address of another bus than the one that the socket is bound to; of a service, that is taken. */
+static int b_bind(void)
+{
+	struct sockaddr_un free = { .sun_family = AF_UNIX };
+
+	return can ? CALL(SYS_bind, bus, &other_bus, other_bus_len)
+		   : CALL(SYS_bind, bus, &free, sizeof(free.sun_family));
+}
+
+static int b_connect(void)
+{
+	return CALL(SYS_connect, bus, &other_bus, other_bus_len);
+}
+
+static int b_sendto(void)
+{
+	return CALL(SYS_sendto, bus, &frame, sizeof(frame), MSG_DONTWAIT, &other_bus,
+		    other_bus_len);
+}
+
+static struct msghdr to_other_bus(void)
+{
+	static struct iovec iov = { &frame, sizeof(frame) };
+
+	return (struct msghdr){ .msg_name = &other_bus,
+				.msg_namelen = other_bus_len,
+				.msg_iov = &iov,
+				.msg_iovlen = 1 };
+}
+
+static int b_sendmsg(void)
+{
+	struct msghdr m = to_other_bus();
+
+	return CALL(SYS_sendmsg, bus, &m, MSG_DONTWAIT);
+}
+
+static int b_sendmmsg(void)
+{
+	struct mmsghdr m = { .msg_hdr = to_other_bus() };
+
+	return CALL(SYS_sendmmsg, bus, &m, 1, MSG_DONTWAIT);
+}
+
+static uintptr_t sealed_page(void)
+{
+	return vg_pass_floor() - (uintptr_t)sysconf(_SC_PAGESIZE);
+}
+
+/* With the header that a worker passes descriptors with, after an address was put into it, each way that
+ * there may be; where there is none, at its place. */
+static int send_forged(void)
+{
+	struct msghdr m = to_other_bus();
+	void *p = (void *)sealed_page();
+
+	memcpy(p, &m, sizeof(m));
+	return CALL(SYS_sendmsg, bus, p, MSG_DONTWAIT);
+}
+
+static int f_mprotect(void)
+{
+	int r = CALL(SYS_mprotect, sealed_page(), 4096, PROT_READ | PROT_WRITE);
+
+	return r < 0 ? r : send_forged();
+}
+
+static int f_map_over(void)
+{
+	long r = CALL(SYS_mmap, sealed_page(), 4096, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	return r < 0 ? (int)r : send_forged();
+}
+
+/* One that begins below, and goes on over it. */
+static int f_map_below(void)
+{
+	long r = CALL(SYS_mmap, sealed_page() - 65536, 65536 * 2, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	return r < 0 ? (int)r : send_forged();
+}
+
+static int f_unmap(void)
+{
+	int r = CALL(SYS_munmap, sealed_page() - 65536, 65536 * 2);
+
+	return r < 0 ? r : f_map_over();
+}
+
+static int f_move_to(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long r = CALL(SYS_mremap, p, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, sealed_page());
+
+	return r < 0 ? (int)r : send_forged();
+}
+
+static int f_move_away(void)
+{
+	long r = CALL(SYS_mremap, sealed_page(), 4096, 8192, MREMAP_MAYMOVE);
+
+	return r < 0 ? (int)r : f_map_over();
+}
+
+/* An empty page is no header; whether one can be made of it is the question. */
+static int f_empty(void)
+{
+	return CALL(SYS_madvise, sealed_page(), 4096, MADV_DONTNEED);
+}
+
+/* The kernel writes where it is told to: what it received, for one. */
+static int f_receive(void)
+{
+	struct msghdr m = to_other_bus();
+
+	if (write(sock[1], &m, sizeof(m)) != sizeof(m))
+		return -EIO;
+	return CALL(SYS_read, sock[0], sealed_page(), sizeof(m)) < 0 ? -EFAULT : send_forged();
 }
 
 /* stderr is the same open file for all workers and for the supervisor. */
@@ -371,6 +523,29 @@ static int a_ring_open(void)
 static int a_ring_ftruncate(void)
 {
 	struct io_uring_sqe op = { .opcode = 55, .fd = record };
+
+	return ring_do(&op);
+}
+
+static int b_ring_send(void)
+{
+	/* SEND with an address: Linux 6.0; before, and there, SENDMSG. */
+	struct io_uring_sqe op = { .opcode = IORING_OP_SEND,
+				   .fd = bus,
+				   .addr = (uintptr_t)&frame,
+				   .len = sizeof(frame),
+				   .addr2 = (uintptr_t)&other_bus,
+				   .addr_len = (uint16_t)other_bus_len };
+
+	return ring_do(&op);
+}
+
+static int b_ring_sendmsg(void)
+{
+	struct msghdr m = to_other_bus();
+	struct io_uring_sqe op = {
+		.opcode = IORING_OP_SENDMSG, .fd = bus, .addr = (uintptr_t)&m, .len = 1
+	};
 
 	return ring_do(&op);
 }
@@ -494,9 +669,25 @@ static const struct attack {
 	{ "perf_event_open(2)", a_perf, false, NULL },
 	{ "userfaultfd(2)", a_userfaultfd, false, NULL },
 	{ "memfd_create(2)", a_memfd, true, NULL },
-	{ "bind(2)", a_bind, true, "can" },
+	{ "bind(2)", a_bind, true, NULL },
+	{ "bind(2) to another bus", b_bind, true, NULL },
+	{ "connect(2) to another bus", b_connect, false, NULL },
+	{ "sendto(2) to another bus", b_sendto, true, NULL },
+	{ "sendmsg(2) to another bus", b_sendmsg, true, NULL },
+	{ "sendmmsg(2) to another bus", b_sendmmsg, true, NULL },
+	{ "io_uring: SEND to another bus", b_ring_send, true, NULL },
+	{ "io_uring: SENDMSG to another bus", b_ring_sendmsg, true, NULL },
+	{ "the passing header: made writable", f_mprotect, true, NULL },
+	{ "the passing header: mapped over", f_map_over, true, NULL },
+	{ "the passing header: mapped over from below", f_map_below, true, NULL },
+	{ "the passing header: unmapped", f_unmap, true, NULL },
+	{ "the passing header: moved to", f_move_to, true, NULL },
+	{ "the passing header: moved away", f_move_away, true, NULL },
+	{ "the passing header: emptied", f_empty, true, NULL },
+	{ "the passing header: read(2) into it", f_receive, false, NULL },
 	{ "sendto(2) with an address", a_sendto, true, NULL },
-	{ "sendmsg(2) with an address", a_sendmsg, true, "vhost-user" },
+	{ "sendmsg(2) with an address", a_sendmsg, true, NULL },
+	{ "sendmmsg(2) with an address", a_sendmmsg, true, NULL },
 	{ "fcntl(2) F_SETFL", a_setfl, true, "vhost-user" },
 	{ "setsockopt(2)", a_setsockopt, true, NULL },
 	{ "getrandom(2)", a_getrandom, true, "rng" },
@@ -529,13 +720,24 @@ static void enter(enum mode mode, const struct vg_sandbox_needs *const *needs)
 		_exit(100);
 	if (vg_loop_new_disabled(16, &loop) < 0)
 		_exit(101);
-	if (mode == OPEN)
+	if (mode == OPEN) {
 		sb = (struct vg_sandbox){ 0 };
+		vg_pass_seal(); /* to be attacked */
+	}
 	if (vg_sandbox_enter(&sb, needs, &err) < 0) {
 		printf("# %s\n", err.text);
 		fflush(stdout);
 		_exit(102);
 	}
+}
+
+/* Or its queue would fill, and the next datagram not be taken. */
+static void drain_somebody(void)
+{
+	char buf[64];
+
+	while (recv(somebody, buf, sizeof(buf), MSG_DONTWAIT) >= 0)
+		;
 }
 
 struct outcome {
@@ -550,6 +752,7 @@ static struct outcome attack(enum mode mode, const struct vg_sandbox_needs *cons
 	int to_us[2];
 	pid_t pid;
 
+	drain_somebody();
 	assert_int_equal(pipe2(to_us, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
@@ -607,6 +810,45 @@ static bool victim_lives(void)
 	return waitpid(victim, NULL, WNOHANG) == 0;
 }
 
+/* Two vcan, where root can make them, and a socket on the first. */
+static int begin_can(void)
+{
+	struct sockaddr_can first = { .can_family = AF_CAN };
+
+	bus = geteuid() == 0 ? socket(PF_CAN, SOCK_RAW | SOCK_CLOEXEC, CAN_RAW) : -1;
+	if (bus < 0)
+		return -errno;
+	if (system("for i in 0 1; do ip link add vgsand$i type vcan && ip link set vgsand$i up || "
+		   "exit 1; done 2>/dev/null") == 0) {
+		first.can_ifindex = (int)if_nametoindex("vgsand0");
+		other_bus.can = first;
+		other_bus.can.can_ifindex = (int)if_nametoindex("vgsand1");
+		other_bus_len = sizeof(other_bus.can);
+		if (bind(bus, (struct sockaddr *)&first, sizeof(first)) == 0)
+			return 0;
+	}
+	close(bus);
+	return -ENODEV;
+}
+
+static void begin_bus(void)
+{
+	memset(&other_bus, 0, sizeof(other_bus));
+	can = begin_can() == 0;
+	if (can)
+		return;
+	bus = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	other_bus.un = service;
+	other_bus_len = service_len();
+}
+
+static void end_bus(void)
+{
+	close(bus);
+	if (can && system("ip link del vgsand0; ip link del vgsand1") != 0)
+		print_message("# vcan interfaces are left\n");
+}
+
 static int begin(void **state)
 {
 	(void)state;
@@ -618,9 +860,9 @@ static int begin(void **state)
 	service = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	snprintf(service.sun_path + 1, sizeof(service.sun_path) - 1, "vgrant-test-%d",
 		 (int)getpid());
-	if (bind(somebody, (struct sockaddr *)&service,
-		 offsetof(struct sockaddr_un, sun_path) + 1 + strlen(service.sun_path + 1)) < 0)
+	if (bind(somebody, (struct sockaddr *)&service, service_len()) < 0)
 		return -1;
+	begin_bus();
 	return ftruncate(record, 4096) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, sock) < 0;
 }
 
@@ -635,6 +877,7 @@ static int end(void **state)
 	close(sock[1]);
 	close(somebody);
 	close(to_log);
+	end_bus();
 	return 0;
 }
 
@@ -768,6 +1011,26 @@ static int file_io(void)
 	return ret < 0 ? ret : ring_do(&put);
 }
 
+/* Return: 1: the descriptor has come. */
+static int pass_one(void)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	struct iovec out[2] = { { "a", 1 }, { "b", 1 } };
+	char got[3] = "";
+	struct iovec in = { got, 2 };
+	struct msghdr m = { .msg_iov = &in,
+			    .msg_iovlen = 1,
+			    .msg_control = control,
+			    .msg_controllen = sizeof(control) };
+	struct cmsghdr *c;
+	long n = vg_pass(sock[0], out, 2, record);
+
+	if (n != 2 || recvmsg(sock[1], &m, MSG_DONTWAIT) != 2 || strcmp(got, "ab") != 0)
+		return -EIO;
+	c = CMSG_FIRSTHDR(&m);
+	return c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int));
+}
+
 static void devices_have_what_they_need(void **state)
 {
 	const struct vg_device_ops *blk = vg_device_find("blk"), *rng = vg_device_find("rng");
@@ -788,6 +1051,11 @@ static void devices_have_what_they_need(void **state)
 		o = attack(mode, of_rng, a_getrandom);
 		assert_int_equal(o.status, 0);
 		assert_int_equal(o.result, 1);
+		o = attack(mode, of_rng, pass_one);
+		assert_int_equal(o.status, 0);
+		assert_int_equal(o.result, 1);
+		o = attack(mode, of_blk, pass_one);
+		assert_true(WIFSIGNALED(o.status) && WTERMSIG(o.status) == SIGSYS);
 		o = attack(mode, of_blk, a_getrandom);
 		assert_true(WIFSIGNALED(o.status));
 		/* What every worker does: memory, logs, time, its own abort(3). */

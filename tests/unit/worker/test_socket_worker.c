@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,10 +22,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/base/limits.h"
+#include "backend/daemon/standalone.h"
 #include "backend/virtio/device.h"
 #include "backend/worker/ipc.h"
 #include "backend/ports/record.h"
@@ -69,7 +74,34 @@ static void toy_describe(struct vg_dev *dev, char *buf, size_t len)
 	snprintf(buf, len, "value=%s", toy_value);
 }
 
+/* In the supervisor: the configuration's FIFO, whatever is asked for. */
+static int toy_lend(const struct vg_params *params, const char *what, struct vg_err *err)
+{
+	int fd = open(params->n ? params->p[0].value : "", O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+
+	return strcmp(what, "fifo") == 0 && fd >= 0 ? fd : vg_fail(err, -EPERM, "no %s", what);
+}
+
+static void toy_tick(struct vg_dev *dev)
+{
+	vg_dev_ask(dev, "fifo", false);
+}
+
+/* Says who it is, and asks for more. */
+static void toy_given(struct vg_dev *dev, const char *what, int fd, const char *why)
+{
+	const pid_t self = getpid();
+
+	(void)why;
+	if (fd < 0)
+		return;
+	if (write(fd, &self, sizeof(self)) == sizeof(self))
+		vg_dev_ask(dev, what, false);
+	close(fd);
+}
+
 static const struct vg_param_def toy_params[] = {
+	{ "fifo", VG_PARAM_STRING, false, 0, 0, "", "what it is lent" },
 	{ "broken", VG_PARAM_BOOL, false, 0, 1, "0", "cannot be opened" },
 	{ 0 },
 };
@@ -86,6 +118,9 @@ static const struct vg_device_ops toy_ops = {
 	.reset = toy_nothing,
 	.set = toy_set,
 	.describe = toy_describe,
+	.lend = toy_lend,
+	.given = toy_given,
+	.tick = toy_tick,
 	.traces = true,
 };
 
@@ -288,12 +323,80 @@ static void never_set_up(void **state)
 	assert_true(WIFEXITED(ends(r)));
 }
 
+/* ---- vgrant-vhost-user --------------------------------------------------------- */
+
+enum { LEFT_OPEN = 100 };
+
+/* Its worker's descriptors: not what whoever started it left open. */
+static void assert_not_left(pid_t worker)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/0", worker);
+	if (access(path, F_OK) == 0) { /* not of one that is not dumpable, as its own user */
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", worker, LEFT_OPEN);
+		assert_int_equal(access(path, F_OK), -1);
+	}
+}
+
+/* A worker in its sandbox asks and is given what the configuration names, as often as the limit says; then
+ * another takes its place. */
+static void standalone_gives(void **state)
+{
+	char fifo[108], socket_path[128], spec[160];
+	char *argv[] = { (char *)(uintptr_t) "vgrant-vhost-user",
+			 (char *)(uintptr_t) "--socket-path", socket_path, spec, NULL };
+	pid_t pid, worker, next, first = 0;
+	unsigned n = 0;
+	int fd, status;
+
+	(void)state;
+	snprintf(fifo, sizeof(fifo), "%.80s/fifo.%d", getenv("TMPDIR") ?: "/tmp", getpid());
+	snprintf(socket_path, sizeof(socket_path), "%s.sock", fifo);
+	snprintf(spec, sizeof(spec), "toy,fifo=%s", fifo);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	fd = open(fifo, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	pid = fork();
+	if (pid == 0) {
+		if (dup2(STDERR_FILENO, LEFT_OPEN) < 0)
+			_exit(100);
+		optind = 1;
+		_exit(vg_vhost_user_main(4, argv));
+	}
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		assert_int_equal(poll(&p, 1, 20000), 1);
+		assert_int_equal(read(fd, &next, sizeof(next)), sizeof(next));
+		if (!first) {
+			first = worker = next;
+			assert_true(worker != pid);
+			assert_not_left(worker);
+		}
+		if (next != first)
+			break;
+		n++;
+	}
+	assert_int_equal(n, VG_LIMIT_ASKED);
+	kill(pid, SIGTERM);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	close(fd);
+	unlink(fifo);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, finish)
 	const struct CMUnitTest tests[] = {
-		T(opens_and_ends),	   T(cannot_open),  T(set_and_described), T(traced),
-		T(front_ends_come_and_go), T(never_set_up),
+		T(opens_and_ends),
+		T(cannot_open),
+		T(set_and_described),
+		T(traced),
+		T(front_ends_come_and_go),
+		T(never_set_up),
+		cmocka_unit_test(standalone_gives),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

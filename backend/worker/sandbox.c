@@ -22,10 +22,19 @@
  * disabled makes that step fail.
  *
  * What stays reachable: the descriptors that are open.
- *  - The grant device cannot be restricted to one domain by Linux (it has no ioctl for that, as evtchn
- *    has): a worker that is taken over could map pages that other guests have granted to this
- *    domain, if it guesses their references. The event-channel handle is restricted
- *    (ports/grant/grant.c).
+ *  - The grant device. A worker that was taken over can map and copy whatever any guest has granted to
+ *    this domain, if it guesses the references, which are small numbers; nothing else of a guest, for
+ *    Xen lets a grant be used by the domain alone that it names (xen/common/grant_table.c). Linux
+ *    has no way to bind a handle to one guest, as IOCTL_EVTCHN_RESTRICT_DOMID does for event channels
+ *    (used: ports/grant/channels.c): drivers/xen/gntdev.c looks at no domain, and
+ *    xentoolcore_restrict_all() puts /dev/null in its place (tools/libs/gnttab/gnttab_core.c). Domain
+ *    and references lie side by side in memory that the kernel writes answers to, so that a filter
+ *    cannot hold them, nor a page that is sealed. What could be built: another process sets mappings
+ *    up (IOCTL_GNTDEV_MAP_GRANT_REF) and the worker has mmap(2) alone, which Linux 5.5 and later let
+ *    another process than the opener have (commit d3eeb1d77c5d; before, PV refused); that is enough
+ *    for rings and pools, but a copy or a mapping for each request would be one more round trip
+ *    between processes. Who must have that wall gives each guest, or each group that trusts each other,
+ *    a driver domain of its own: grants to one are nothing to another.
  *  - Sockets. Those that were made before belong to the host's network namespace for good, and a
  *    socket of CAN or for datagrams takes an address with each message: a CAN interface, a service
  *    with an abstract name (that of syslog(3) is such a socket). So no worker has a system call that

@@ -29,8 +29,7 @@
  * an address, and asks for no privilege. So that a worker which a guest has taken
  * over does not reach all CAN interfaces of the host, its sandbox has neither
  * bind(2) nor any system call that sends to an address (can.c, can_needs): frames
- * are sent with write(2), one a call. That costs no more than sendmmsg(2): the
- * kernel copies no header, and looks into its list of allowed calls by number alone.
+ * are written, many in one call (base/writes.h).
  *
  * Error frames. All classes are asked for; they tell the state of the controller
  * at once, before rtnetlink does, and are all that vcan has (there, a test writes
@@ -57,6 +56,7 @@
 #include "backend/base/container.h"
 #include "backend/devices/can/bus.h"
 #include "backend/base/limits.h"
+#include "backend/base/writes.h"
 
 enum {
 	BATCH = 64,	       /* frames of one system call */
@@ -75,7 +75,8 @@ struct can_socket {
 	bool confirming;
 	uint64_t lost; /* dropped by sockets that were closed */
 	bool said_wrong_kind;
-	/* Of one system call that receives: msghdrs point into the frames. */
+	struct vg_writes *writes;
+	/* Of one system call; msghdrs, for those that are received, point into the frames. */
 	struct canfd_frame frame[BATCH];
 	struct sockaddr_can from[BATCH];
 	struct iovec iov[BATCH];
@@ -375,29 +376,26 @@ static size_t frame_size(const struct can_item *item)
 static int socket_send(struct can_bus *bus, const struct can_item *items, unsigned n)
 {
 	struct can_socket *cs = of_bus(bus);
-	unsigned sent = 0;
+	int ret;
 
 	if (!cs->index)
 		return -ENODEV;
-	while (sent < n) {
-		const struct can_item *item = &items[sent];
-
-		if (write(cs->can, &item->f, frame_size(item)) >= 0)
-			sent++;
-		else if (errno != EINTR)
-			break;
-	}
-	if (sent)
-		return (int)sent;
-	switch (errno) {
-	case EAGAIN:  /* the socket's buffer */
-	case ENOBUFS: /* the interface's queue */
-	case ENOMEM:
+	if (n > BATCH)
+		n = BATCH;
+	for (unsigned i = 0; i < n; i++)
+		cs->iov[i] = (struct iovec){
+			.iov_base = (void *)(uintptr_t)&items[i].f,
+			.iov_len = frame_size(&items[i]),
+		};
+	ret = vg_writes_do(cs->writes, cs->can, cs->iov, n);
+	switch (ret) {
+	case -ENOBUFS: /* the interface's queue; -EAGAIN: the socket's buffer */
+	case -ENOMEM:
 		return -EAGAIN;
-	case ENXIO: /* unbound meanwhile */
+	case -ENXIO: /* unbound meanwhile */
 		return -ENODEV;
 	default:
-		return -errno;
+		return ret;
 	}
 }
 
@@ -628,6 +626,7 @@ static void socket_close(struct can_bus *bus)
 	vg_loop_unwatch(&cs->link_watch);
 	if (cs->link >= 0)
 		close(cs->link);
+	vg_writes_free(cs->writes);
 	free(cs);
 }
 
@@ -653,8 +652,12 @@ static int socket_open(const char *name, struct vg_loop *loop, const struct can_
 	ret = make_socket(err); /* without an interface, too, this is to be known */
 	if (ret >= 0) {
 		close(ret);
-		ret = open_link(cs, err);
+		ret = vg_writes_new(BATCH, &cs->writes);
+		if (ret < 0)
+			vg_fail(err, ret, "io_uring cannot be set up: %s", strerror(-ret));
 	}
+	if (ret == 0)
+		ret = open_link(cs, err);
 	if (ret == 0)
 		ret = first_look(cs, err);
 	if (ret < 0) {

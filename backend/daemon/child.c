@@ -229,10 +229,13 @@ static void hear_turn(struct vg_child *c)
 		c->ops->heard(c);
 }
 
+/* At the end of the turn, once: of one that talks all the time each message completes the watch. */
 static void ready(struct vg_watch *w, unsigned events)
 {
+	struct vg_child *c = container_of(w, struct vg_child, watch);
+
 	(void)events;
-	hear_turn(container_of(w, struct vg_child, watch));
+	vg_loop_defer(c->all->loop, &c->more);
 }
 
 static void hear_more(struct vg_deferred *d)

@@ -73,12 +73,12 @@ struct vg_child {
 	struct vg_process *process;	/* NULL: none */
 	int sock;			/* -1: none */
 	struct vg_watch watch;		/* of sock */
-	struct vg_deferred more;	/* it has said more than one turn should hear */
-	int record_fd;			/* -1: none yet; the owner's to make, when it is OPENED */
-	struct vg_err error;		/* for lists: why it does not work; "": it does */
-	char detail[1024];		/* of the device's describe() */
-	bool described;			/* since the list that is being made was asked for */
-	unsigned asked;			/* times that the worker has asked for a descriptor */
+	struct vg_deferred more; /* it has said something, or more than one turn should hear */
+	int record_fd;		 /* -1: none yet; the owner's to make, when it is OPENED */
+	struct vg_err error;	 /* for lists: why it does not work; "": it does */
+	char detail[1024];	 /* of the device's describe() */
+	bool described;		 /* since the list that is being made was asked for */
+	unsigned asked;		 /* times that the worker has asked for a descriptor */
 	unsigned restarts;
 	unsigned delay_ms; /* before the next restart */
 	int64_t since_ns;  /* the device is here */

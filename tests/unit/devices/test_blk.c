@@ -40,6 +40,8 @@ static struct {
 	bool no_fallocate, no_discard; /* as on a file system, a kernel, that cannot */
 	const uint8_t *memory;	       /* the guest's, if reads into it are to be counted */
 	unsigned reads, into_guest;
+	const uint8_t *choosy; /* the guest's, if the disk refuses it */
+	unsigned refused;
 } seen;
 
 void __real_vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
@@ -62,6 +64,30 @@ void __real_vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint
 void __wrap_vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset,
 			    uint64_t len);
 
+/* A disk that takes no buffers of the guest's, though it had said that it would. */
+static struct vg_io *refused_io;
+
+static void refuse(struct vg_timer *t)
+{
+	(void)t;
+	refused_io->done(refused_io, -EINVAL);
+}
+
+static struct vg_timer refusal = { .expired = refuse };
+
+/* Return: whether it is refused: @io is done then, in a later turn. */
+static bool choosy(struct vg_loop *loop, struct vg_io *io, const struct iovec *iov)
+{
+	const uint8_t *p = iov[0].iov_base;
+
+	if (!seen.choosy || p < seen.choosy || p >= seen.choosy + TP_MEMORY)
+		return false;
+	seen.refused++;
+	refused_io = io;
+	vg_loop_timer(loop, &refusal, 1);
+	return true;
+}
+
 void __wrap_vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 			  unsigned niov, uint64_t offset)
 {
@@ -69,7 +95,8 @@ void __wrap_vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const 
 
 	seen.reads++;
 	seen.into_guest += seen.memory && p >= seen.memory && p < seen.memory + TP_MEMORY;
-	__real_vg_loop_readv(loop, io, fd, iov, niov, offset);
+	if (!choosy(loop, io, iov))
+		__real_vg_loop_readv(loop, io, fd, iov, niov, offset);
 }
 
 void __wrap_vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
@@ -77,7 +104,8 @@ void __wrap_vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const
 {
 	seen.writes++;
 	seen.durable_writes += rw_flags & RWF_DSYNC ? 1 : 0;
-	__real_vg_loop_writev(loop, io, fd, iov, niov, offset, rw_flags);
+	if (!choosy(loop, io, iov))
+		__real_vg_loop_writev(loop, io, fd, iov, niov, offset, rw_flags);
 }
 
 void __wrap_vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd)
@@ -1019,6 +1047,33 @@ static void test_buffers_anywhere(void **state)
 	}
 }
 
+/* A disk that is choosier than it says: what it refuses is tried again by way of memory of ours. */
+static void test_choosy_disk(void **state)
+{
+	static uint8_t back[4 * 4096];
+	struct drv_blk blk;
+	struct drv_buf b;
+	struct tp tp;
+
+	(void)state;
+	blk_rig(&tp, &blk, TP_DIRECT, TARGET ",direct", TP_ALL, 16);
+	assert_int_equal(drv_alloc(&tp.flat.mem, sizeof(back), 4096, true, &b), 0);
+	fill(b.virt, sizeof(back), 77);
+	memcpy(back, b.virt, sizeof(back));
+	seen.choosy = tp.memory;
+	seen.refused = 0;
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_OUT, 8, &b, 4096, 4, false, 0), 0);
+	assert_int_equal(seen.refused, 1);
+	memset(b.virt, 0, b.len);
+	assert_int_equal(request(&blk, VIRTIO_BLK_T_IN, 8, &b, 4096, 4, true, 0), 0);
+	assert_int_equal(seen.refused, 2);
+	assert_memory_equal(b.virt, back, sizeof(back));
+	assert_int_equal(dh_stats(&tp.dev).errors, 0);
+	seen.choosy = NULL;
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+}
+
 /* Readers share their lock, so a successor may be at work while the disk still writes to where a dead
  * worker told it to: that is never the guest's memory. What is no DMA ends with the process. */
 static void test_late_reads(void **state)
@@ -1335,6 +1390,28 @@ static void test_udev_looks(void **state)
 
 /* ---- images of other formats ------------------------------------------------ */
 
+/* What is logged meanwhile. */
+static int log_file = -1, log_stderr = -1;
+
+static void log_begin(void)
+{
+	log_file = memfd_create("log", MFD_CLOEXEC);
+	log_stderr = dup(STDERR_FILENO);
+	assert_true(log_file >= 0 && log_stderr >= 0);
+	assert_int_equal(dup2(log_file, STDERR_FILENO), STDERR_FILENO);
+}
+
+static void log_end(char *text, size_t size)
+{
+	ssize_t n = pread(log_file, text, size - 1, 0);
+
+	assert_int_equal(dup2(log_stderr, STDERR_FILENO), STDERR_FILENO);
+	close(log_stderr);
+	close(log_file);
+	assert_true(n >= 0);
+	text[n] = '\0';
+}
+
 static void test_formats(void **state)
 {
 	char text[256];
@@ -1347,12 +1424,20 @@ static void test_formats(void **state)
 	assert_int_equal(pwrite(fd, "QFI\xfb\0\0\0\3", 8, 0), 8);
 	close(fd);
 	for (unsigned direct = 0; direct < 2; direct++) {
+		log_begin();
 		tp_open(&tp, TP_COPY, direct ? TARGET ",direct" : TARGET);
+		log_end(text, sizeof(text));
+		assert_non_null(strstr(text, "warning: "));
+		assert_non_null(strstr(text, "disk.img"));
+		assert_non_null(strstr(text, "qcow2"));
 		tp.dev.ops->describe(&tp.dev, text, sizeof(text));
 		assert_non_null(strstr(text, "looks like qcow2"));
 		tp_close(&tp);
 	}
+	log_begin();
 	tp_open(&tp, TP_COPY, TARGET ",format=raw");
+	log_end(text, sizeof(text));
+	assert_null(strstr(text, "qcow2"));
 	tp.dev.ops->describe(&tp.dev, text, sizeof(text));
 	assert_null(strstr(text, "qcow2"));
 	tp_close(&tp);
@@ -1443,6 +1528,7 @@ int main(void)
 		TEST(test_claimed),
 		TEST(test_two_nodes),
 		TEST(test_udev_looks),
+		TEST(test_choosy_disk),
 		TEST(test_formats),
 		TEST(test_user_errors),
 	};

@@ -77,9 +77,10 @@ static void timer_in_ms(struct vg_node *n, unsigned ms)
 	vg_loop_timer(n->c.all->loop, &n->timer, ms * (NS_PER_S / 1000));
 }
 
-/* May it happen once more now? At most VG_LIMIT_CONNECTS_PER_MINUTE times; then the guest waits. */
-static bool may(struct vg_node *n, struct vg_node_window *w)
+/* May it be offered once more now? At most VG_LIMIT_CONNECTS_PER_MINUTE times; then the guest waits. */
+static bool may_offer(struct vg_node *n)
 {
+	struct vg_node_window *w = &n->offers;
 	int64_t now = vg_now_ns();
 
 	if (now - w->since_ns > 60 * NS_PER_S)
@@ -171,9 +172,11 @@ static void blame_guest(struct vg_node *n, const char *text)
 	vg_log_limited(&n->limit, VG_LOG_ERR, "%s: %s", n->c.who, text);
 }
 
+/* Offer the device to its guest. Whoever is refused, or goes, connects again after another offer only: one
+ * limit is enough for both. */
 static void announce(struct vg_node *n)
 {
-	if (n->bstate == VG_XENBUS_INIT_WAIT || !may(n, &n->offers))
+	if (n->bstate == VG_XENBUS_INIT_WAIT || !may_offer(n))
 		return;
 	show_error(n, "");
 	put_state(n, VG_XENBUS_INIT_WAIT);
@@ -312,8 +315,6 @@ static void connect_worker(struct vg_node *n, bool resume)
 
 	if (n->timer.tether)
 		return; /* not yet again */
-	if (!resume && !may(n, &n->connects))
-		return;
 	ret = read_keys(n, &m);
 	if (ret < 0 && ret != -EINVAL) {
 		ask_again(n);

@@ -61,7 +61,7 @@ struct vg_node {
 	bool told_off;		     /* that it could not be written was logged */
 	struct vg_timer timer;	     /* start, reconnect, or what a guest must see before it goes */
 	struct vg_timer again;	     /* ask, or tell, xenstored again */
-	struct vg_node_window connects, offers;
+	struct vg_node_window offers;
 	struct vg_ratelimit limit; /* of lines that the guest provokes */
 };
 

@@ -474,6 +474,11 @@ static void queues_with_threads(void **state)
 		with_requests_out(another_table);
 		with_requests_out(ask_how_it_is);
 		rig_disconnect(&r);
+		/* Once its threads have parted with the rings. */
+		for (int i = 0; r.gone != (int)life + 1 && i < 1000; i++) {
+			rig_settle(&r);
+			usleep(10000);
+		}
 		assert_int_equal(r.gone, (int)life + 1);
 		rig_connect(&r, RIG_GUEST, RIG_USER);
 	}

@@ -352,6 +352,21 @@ static void traces(void **state)
 	assert_int_equal(drv_dev_close(g->dev), 0);
 }
 
+/* How many lines end in what has come; waits for something. */
+static unsigned lines_there(int fd)
+{
+	char text[16384];
+	ssize_t got;
+	unsigned n = 0;
+
+	assert_int_equal(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 20000), 1);
+	got = read(fd, text, sizeof(text));
+	assert_true(got > 0);
+	for (ssize_t i = 0; i < got; i++)
+		n += text[i] == '\n';
+	return n;
+}
+
 /* A client that does not read: the guest does not wait for it, and it is told what it missed. */
 static void slow_trace(void **state)
 {
@@ -369,8 +384,8 @@ static void slow_trace(void **state)
 	/* In less than the 10 s after which one that takes nothing is hung up on. */
 	for (; sent < 1920; sent += BURST) {
 		burst(g, sent);
-		/* Its own lines reach the one that reads, each of them. */
-		for (; seen < sent; seen++) {
+		/* Its own lines reach the one that reads, each of them; the first ones are looked at. */
+		for (; seen < sent && seen < 320; seen++) {
 			char want[160];
 			int at = snprintf(want, sizeof(want), "%03X##1", 0x100 + seen % 16);
 
@@ -379,6 +394,8 @@ static void slow_trace(void **state)
 			snprintf(want + at, 3, " T");
 			assert_traced(fast, want);
 		}
+		while (seen < sent)
+			seen += lines_there(fast);
 	}
 	do {
 		char *note;

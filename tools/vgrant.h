@@ -122,7 +122,9 @@ int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_check(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_help(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_convert(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_domblkinfo(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domblklist(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_domiflist(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_hook(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
 

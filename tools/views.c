@@ -2,76 +2,232 @@
 /*
  * views.c - what people look for in virsh, which cannot show devices that libvirt does not know
  *
- * `vgrant domblklist GUEST` has virsh's columns. A disk's target is the number of
- * its device, as it is in `vgrant list`: which name the guest gives it, vda or
- * another, only the guest knows.
+ * `vgrant domblklist`, `domblkinfo` and `domiflist` have virsh's columns. A disk's target is the name
+ * of its device, as it is in `vgrant list`: which name the guest gives it, vda or another, only the
+ * guest knows. A network device's interface is its TAP in this domain.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
+#include <linux/fs.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "backend/base/params.h"
 #include "tools/vgrant.h"
 
-static bool is_disk(struct json_object *dev)
+/* ---- tables ------------------------------------------------------------- */
+
+enum { COLUMNS_MAX = 5, ROWS_MAX = 256, CELL = 512 };
+
+struct table {
+	const char *title[COLUMNS_MAX];
+	unsigned n_columns, n_rows;
+	char (*rows)[COLUMNS_MAX][CELL];
+};
+
+/* As virsh does: columns three blanks apart, and a line below the titles. */
+static void print_table(const struct table *t)
 {
-	return strcmp(vgrant_text(dev, "type"), "blk") == 0;
-}
+	int width[COLUMNS_MAX], line = 1;
 
-/* What it is read from; "-" as virsh has it, when that is not known. */
-static const char *source_of(struct json_object *dev, struct vg_params *params)
-{
-	const char *target = NULL;
-
-	if (vg_params_parse(vgrant_text(dev, "config"), params, NULL) == 0)
-		target = vg_params_str(params, NULL, "target");
-	return target && *target ? target : "-";
-}
-
-static void print_disks(struct json_object *devices)
-{
-	static const char title[] = "Target", source[] = "Source";
-	size_t n = json_object_array_length(devices), target_width = strlen(title),
-	       source_width = strlen(source);
-	struct vg_params params;
-
-	for (size_t i = 0; i < n; i++) {
-		struct json_object *dev = json_object_array_get_idx(devices, i);
-
-		if (!is_disk(dev))
-			continue;
-		if (strlen(vgrant_text(dev, "name")) > target_width)
-			target_width = strlen(vgrant_text(dev, "name"));
-		if (strlen(source_of(dev, &params)) > source_width)
-			source_width = strlen(source_of(dev, &params));
+	for (unsigned c = 0; c < t->n_columns; c++) {
+		width[c] = (int)strlen(t->title[c]);
+		for (unsigned r = 0; r < t->n_rows; r++) {
+			if ((int)strlen(t->rows[r][c]) > width[c])
+				width[c] = (int)strlen(t->rows[r][c]);
+		}
+		line += width[c] + 3;
 	}
-	printf(" %-*s   %s\n", (int)target_width, title, source);
-	for (size_t i = 0; i < target_width + source_width + 5; i++)
+	for (unsigned c = 0; c < t->n_columns; c++)
+		printf("%s%-*s", c ? "   " : " ", c + 1 < t->n_columns ? width[c] : 0, t->title[c]);
+	putchar('\n');
+	for (int i = 0; i < line - 1; i++)
 		putchar('-');
 	putchar('\n');
-	for (size_t i = 0; i < n; i++) {
+	for (unsigned r = 0; r < t->n_rows; r++) {
+		for (unsigned c = 0; c < t->n_columns; c++)
+			printf("%s%-*s", c ? "   " : " ", c + 1 < t->n_columns ? width[c] : 0,
+			       t->rows[r][c]);
+		putchar('\n');
+	}
+}
+
+/* "-", as virsh has it, for what is not known. */
+static void put_cell(char *cell, const char *text)
+{
+	snprintf(cell, CELL, "%s", text && *text ? vgrant_printable(text) : "-");
+}
+
+/* ---- devices of a guest --------------------------------------------------- */
+
+static bool is_a(struct json_object *dev, const char *type)
+{
+	return strcmp(vgrant_text(dev, "type"), type) == 0;
+}
+
+/* Value of @key in what @dev was configured with, in @params; NULL: it is not there. */
+static const char *configured(struct json_object *dev, const char *key, struct vg_params *params)
+{
+	return vg_params_parse(vgrant_text(dev, "config"), params, NULL) == 0
+		       ? vg_params_str(params, NULL, key)
+		       : NULL;
+}
+
+/* @answer is to be freed, also on failure. Return: an exit code, and the devices. */
+static int ask_devices(const struct vgrant_options *opt, const char *guest,
+		       struct json_object **answer, struct json_object **devices)
+{
+	int ret = vgrant_ask(opt, answer, "list", VGRANT_ARGS({ "guest", guest }));
+
+	if (ret != VGRANT_OK)
+		return ret;
+	*devices = vgrant_member(*answer, "devices");
+	if (json_object_is_type(*devices, json_type_array))
+		return VGRANT_OK;
+	vgrant_complain("vgrantd answered without a list: is it of another version?");
+	return VGRANT_FAILED;
+}
+
+static void disk_row(struct json_object *dev, char (*row)[CELL])
+{
+	struct vg_params params;
+
+	put_cell(row[0], vgrant_text(dev, "name"));
+	put_cell(row[1], configured(dev, "target", &params));
+}
+
+/* Name and address that its place gave it are in its detail: "vif7.64=up 00:16:3e:...". */
+static void interface_row(struct json_object *dev, char (*row)[CELL])
+{
+	char name[32] = "", mac[32] = "";
+	const char *detail = vgrant_text(dev, "detail"), *bridge;
+	struct vg_params params;
+
+	if (sscanf(detail, "%31[^= ]=%*s %31s", name, mac) < 2)
+		name[0] = mac[0] = '\0';
+	put_cell(row[0], name);
+	bridge = configured(dev, "bridge", &params);
+	put_cell(row[1], bridge && *bridge ? "bridge" : "ethernet");
+	put_cell(row[2], bridge);
+	put_cell(row[3], "virtio");
+	put_cell(row[4], mac[0] ? mac : configured(dev, "mac", &params));
+}
+
+static int list_those(const struct vgrant_options *opt, const char *guest, const char *type,
+		      struct table *t, void (*row)(struct json_object *dev, char (*row)[CELL]))
+{
+	struct json_object *answer = NULL, *devices;
+	int ret = ask_devices(opt, guest, &answer, &devices);
+
+	t->rows = calloc(ROWS_MAX, sizeof(*t->rows));
+	if (ret == VGRANT_OK && !t->rows) {
+		vgrant_complain("out of memory");
+		ret = VGRANT_FAILED;
+	}
+	for (size_t i = 0;
+	     ret == VGRANT_OK && i < json_object_array_length(devices) && t->n_rows < ROWS_MAX;
+	     i++) {
 		struct json_object *dev = json_object_array_get_idx(devices, i);
 
-		if (is_disk(dev))
-			printf(" %-*s   %s\n", (int)target_width,
-			       vgrant_printable(vgrant_text(dev, "name")),
-			       vgrant_printable(source_of(dev, &params)));
+		if (is_a(dev, type))
+			row(dev, t->rows[t->n_rows++]);
 	}
+	if (ret == VGRANT_OK)
+		print_table(t);
+	free(t->rows);
+	json_object_put(answer);
+	return ret;
 }
 
 int vgrant_domblklist(const struct vgrant_options *opt, int argc, char **argv)
 {
-	struct json_object *answer = NULL;
-	int ret = vgrant_ask(opt, &answer, "list", VGRANT_ARGS({ "guest", argv[0] }));
+	struct table t = { .title = { "Target", "Source" }, .n_columns = 2 };
 
 	(void)argc;
-	if (ret != VGRANT_OK)
-		return ret;
-	if (json_object_is_type(vgrant_member(answer, "devices"), json_type_array)) {
-		print_disks(vgrant_member(answer, "devices"));
-	} else {
-		vgrant_complain("vgrantd answered without a list: is it of another version?");
-		ret = VGRANT_FAILED;
+	return list_those(opt, argv[0], "blk", &t, disk_row);
+}
+
+int vgrant_domiflist(const struct vgrant_options *opt, int argc, char **argv)
+{
+	struct table t = { .title = { "Interface", "Type", "Source", "Model", "MAC" },
+			   .n_columns = 5 };
+
+	(void)argc;
+	return list_those(opt, argv[0], "net", &t, interface_row);
+}
+
+/* ---- one disk ---------------------------------------------------------------- */
+
+/* @device is a device's number or name, or the file it is read from. */
+static struct json_object *find_disk(struct json_object *devices, const char *device)
+{
+	struct json_object *dev = vgrant_find_device(devices, device);
+	struct vg_params params;
+
+	if (dev)
+		return is_a(dev, "blk") ? dev : NULL;
+	for (size_t i = 0; i < json_object_array_length(devices); i++) {
+		const char *target;
+
+		dev = json_object_array_get_idx(devices, i);
+		target = is_a(dev, "blk") ? configured(dev, "target", &params) : NULL;
+		if (target && strcmp(target, device) == 0)
+			return dev;
 	}
+	return NULL;
+}
+
+/* Return: 0, or negative errno. */
+static int sizes_of(const char *path, uint64_t *capacity, uint64_t *allocation)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	int ret = 0;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		ret = -errno;
+	} else if (S_ISBLK(st.st_mode)) {
+		ret = ioctl(fd, BLKGETSIZE64, capacity) < 0 ? -errno : 0;
+		*allocation = *capacity;
+	} else {
+		*capacity = (uint64_t)st.st_size;
+		*allocation = (uint64_t)st.st_blocks * 512; /* stat(2): of that size everywhere */
+	}
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+int vgrant_domblkinfo(const struct vgrant_options *opt, int argc, char **argv)
+{
+	struct json_object *answer = NULL, *devices, *dev = NULL;
+	uint64_t capacity = 0, allocation = 0;
+	const char *target = NULL;
+	struct vg_params params;
+	int ret = ask_devices(opt, argv[0], &answer, &devices), error;
+
+	(void)argc;
+	if (ret == VGRANT_OK) {
+		dev = find_disk(devices, argv[1]);
+		target = dev ? configured(dev, "target", &params) : NULL;
+		ret = VGRANT_FAILED;
+		if (!target)
+			vgrant_complain("%s has no disk %s: vgrant domblklist shows what there is",
+					argv[0], argv[1]);
+		else if ((error = sizes_of(target, &capacity, &allocation)) < 0)
+			vgrant_complain("%s: %s", vgrant_printable(target), strerror(-error));
+		else
+			ret = VGRANT_OK;
+	}
+	if (ret == VGRANT_OK)
+		printf("%-15s %llu\n%-15s %llu\n%-15s %llu\n",
+		       "Capacity:", (unsigned long long)capacity,
+		       "Allocation:", (unsigned long long)allocation,
+		       "Physical:", (unsigned long long)capacity);
 	json_object_put(answer);
 	return ret;
 }

@@ -34,6 +34,7 @@ static char out[1 << 16]; /* what vgrant said, stderr included */
 /* ---- a daemon with two guests ------------------------------------------- */
 
 static bool attached, detached;
+static char image_config[128]; /* of a disk that is there */
 
 static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 {
@@ -77,6 +78,26 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		vg_control_list_add(req, &bad);
 	if (!detached && (!guest || vg_control_is_guest(guest, "web", 7)))
 		vg_control_list_add(req, &dev);
+	if (guest && vg_control_is_guest(guest, "cards", 9)) {
+		struct vg_control_device card = {
+			.guest = "cards",
+			.domid = 9,
+			.kind = "virtio",
+			.id = 64,
+			.type = "net",
+			.config = "net,bridge=br0",
+			.detail = "vif9.64=up 00:16:3e:01:02:03 mtu=1500 pairs=1/1",
+		};
+
+		vg_control_list_add(req, &card);
+		card.id = 65;
+		card.config = "net,tap=mine,mac=00:16:3e:00:00:01";
+		card.detail = NULL;
+		vg_control_list_add(req, &card);
+		dev.id = 66;
+		dev.config = image_config;
+		vg_control_list_add(req, &dev);
+	}
 	if (attached && (!guest || vg_control_is_guest(guest, "web", 7))) {
 		dev.id = 65;
 		dev.state = VG_CONTROL_WAITING;
@@ -180,6 +201,19 @@ static int stop_server(void **state)
 	return waitpid(server, NULL, 0) == server ? 0 : -1;
 }
 
+static int write_image(void)
+{
+	char image[96];
+	int fd, ret;
+
+	snprintf(image, sizeof(image), "%s/image", dir);
+	fd = open(image, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	ret = fd < 0 ? -1 : ftruncate(fd, 1 << 20);
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 static int make_dir(void **state)
 {
 	ssize_t n = readlink("/proc/self/exe", vgrant, sizeof(vgrant) - 32);
@@ -195,7 +229,8 @@ static int make_dir(void **state)
 	else if (end)
 		strcpy(end, "/vgrant");
 	snprintf(path, sizeof(path), "%s/control", dir);
-	return 0;
+	snprintf(image_config, sizeof(image_config), "blk,target=%s/image", dir);
+	return write_image();
 }
 
 static int remove_dir(void **state)
@@ -321,9 +356,43 @@ static void disks_in_virshs_columns(void **state)
 	(void)state;
 	assert_int_equal(run("domblklist web"), 0);
 	assert_string_equal(out, " Target      Source\n"
-				 "--------------------------\n"
+				 "---------------------------\n"
 				 " virtio/64   /srv/web.img\n");
 	assert_int_equal(run("domblklist"), 2);
+}
+
+static void cards_in_virshs_columns(void **state)
+{
+	(void)state;
+	assert_int_equal(run("domiflist cards"), 0);
+	assert_string_equal(out, " Interface   Type       Source   Model    MAC\n"
+				 "-------------------------------------------------------------\n"
+				 " vif9.64     bridge     br0      virtio   00:16:3e:01:02:03\n"
+				 " -           ethernet   -        virtio   00:16:3e:00:00:01\n");
+	assert_int_equal(run("domiflist web"), 0);
+	assert_string_equal(out, " Interface   Type   Source   Model   MAC\n"
+				 "------------------------------------------\n");
+}
+
+static void sizes_of_a_disk(void **state)
+{
+	char image[96], command[128];
+
+	(void)state;
+	snprintf(image, sizeof(image), "%s/image", dir);
+	for (int i = 0; i < 2; i++) {
+		snprintf(command, sizeof(command), "domblkinfo cards %s", i ? image : "virtio/66");
+		assert_int_equal(run(command), 0);
+		assert_string_equal(out, "Capacity:       1048576\n"
+					 "Allocation:     0\n"
+					 "Physical:       1048576\n");
+	}
+	assert_int_equal(run("domblkinfo cards virtio/64"), 1); /* a network card */
+	assert_out("cards has no disk virtio/64");
+	assert_int_equal(run("domblkinfo web 64"), 1);
+	assert_out("/srv/web.img: No such file or directory");
+	assert_int_equal(run("domblkinfo web 99"), 1);
+	assert_out("web has no disk 99");
 }
 
 static void attach_waits_for_the_device_to_be_opened(void **state)
@@ -619,6 +688,8 @@ int main(void)
 		SERVED(hook_refuses_what_cannot_work),
 		SERVED(the_table_is_aligned),
 		SERVED(disks_in_virshs_columns),
+		SERVED(cards_in_virshs_columns),
+		SERVED(sizes_of_a_disk),
 		SERVED(list_has_forms_for_programs_and_for_the_curious),
 		SERVED(attach_waits_for_the_device_to_be_opened),
 		SERVED(detach_waits_for_the_device_to_go),

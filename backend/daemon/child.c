@@ -120,18 +120,17 @@ static void keep_setting(struct vg_child *c)
 
 static void set_answered(struct vg_child *c, int error, const char *text)
 {
-	struct vg_control_req *req = c->set_req;
-	struct vg_err err;
+	void (*done)(void *ctx, int ret, struct vg_err *err) = c->set_done;
+	struct vg_err err = { "" };
 
-	c->set_req = NULL;
-	if (!req)
+	c->set_done = NULL;
+	if (!done)
 		return;
-	if (error == 0) {
+	if (error == 0)
 		keep_setting(c);
-		vg_control_ok(req);
-		return;
-	}
-	vg_control_fail(req, vg_fail(&err, error, "%s", text), &err);
+	else
+		vg_fail(&err, error, "%s", text);
+	done(c->set_ctx, error, &err);
 }
 
 static void described(struct vg_child *c)
@@ -629,8 +628,8 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 	vg_control_list_add(req, &d);
 }
 
-void vg_child_set(struct vg_child *c, struct vg_control_req *req, const char *key,
-		  const char *value)
+void vg_child_set(struct vg_child *c, const char *key, const char *value,
+		  void (*done)(void *ctx, int ret, struct vg_err *err), void *ctx)
 {
 	struct vg_ipc m = { .type = VG_IPC_SET };
 	struct vg_err err;
@@ -638,7 +637,7 @@ void vg_child_set(struct vg_child *c, struct vg_control_req *req, const char *ke
 
 	if (strlen(key) >= sizeof(m.set.key) || strlen(value) >= sizeof(m.set.value))
 		ret = vg_fail(&err, -E2BIG, "%s=... is too long", key);
-	else if (c->set_req)
+	else if (c->set_done)
 		ret = vg_fail(&err, -EBUSY, "another change is under way: try again");
 	else if (c->sock < 0)
 		ret = vg_fail(&err, -EAGAIN, "the device has no worker now: vgrant list says why");
@@ -650,10 +649,11 @@ void vg_child_set(struct vg_child *c, struct vg_control_req *req, const char *ke
 			vg_fail(&err, ret, "the worker does not answer: %s", strerror(-ret));
 	}
 	if (ret < 0) {
-		vg_control_fail(req, ret, &err);
+		done(ctx, ret, &err);
 		return;
 	}
-	c->set_req = req;
+	c->set_done = done;
+	c->set_ctx = ctx;
 	snprintf(c->set_key, sizeof(c->set_key), "%s", key);
 	snprintf(c->set_value, sizeof(c->set_value), "%s", value);
 }

@@ -85,7 +85,9 @@ struct vg_child {
 	int64_t worker_since_ns;
 	int64_t trouble_since_ns; /* vg_child_retry(); 0: there is none */
 	unsigned retry_ms;
-	struct vg_control_req *set_req; /* a `vgrant set` that waits for the worker */
+	/* A setting that waits for the worker: vg_child_set(). NULL: none. */
+	void (*set_done)(void *ctx, int ret, struct vg_err *err);
+	void *set_ctx;
 	char set_key[64], set_value[512];
 	struct vg_tracers tracers;
 };
@@ -184,8 +186,12 @@ void vg_child_describe(struct vg_child *c);
 /** vg_child_list - one more device to the answer of @req */
 void vg_child_list(struct vg_child *c, struct vg_control_req *req);
 
-/** vg_child_set - `vgrant set`: @req is answered when the worker has */
-void vg_child_set(struct vg_child *c, struct vg_control_req *req, const char *key,
-		  const char *value);
+/**
+ * vg_child_set - change a setting of a device that runs
+ * @done: called once, with @ctx: 0, or negative errno and a sentence; from here when the worker cannot
+ *	be asked
+ */
+void vg_child_set(struct vg_child *c, const char *key, const char *value,
+		  void (*done)(void *ctx, int ret, struct vg_err *err), void *ctx);
 
 #endif /* VG_CHILD_H */

@@ -2,7 +2,8 @@
 /*
  * requests.c - see requests.h
  *
- * A list waits until each worker has described its device, but not for long.
+ * A list waits until each worker has described its device, but not for long. What metadata says anew
+ * of a device that runs is asked of its worker as `vgrant set` does.
  */
 #include "backend/daemon/requests.h"
 
@@ -258,39 +259,111 @@ static void on_detach(void *ctx, struct vg_control_req *req, const struct vg_con
 		vg_control_ok(req);
 }
 
-/* `set --config`, and what of it is to be done live when libvirt has taken it. */
-struct config_set {
+/*
+ * `vgrant set`, of a device that stands in libvirt's metadata: whether that takes it is seen before the
+ * worker is asked, and it is written once the worker has taken it. So what is refused by either is
+ * done by neither.
+ */
+struct setting {
 	struct vg_requests *r;
-	struct vg_control_req *req;
-	struct vg_control_target t;
-	char guest[256], kind[32], key[64], value[512];
+	struct vg_control_req *req; /* NULL: answered */
+	struct vg_control_target t; /* of guest and kind below */
+	unsigned scope;		    /* of the metadata; 0: the device alone */
+	bool live;		    /* the device, too */
+	char guest[256], kind[32], uuid[40], key[64], value[512];
 };
 
-static void set_in_config(void *ctx, int ret, struct vg_err *err)
+static void end_setting(struct setting *s, int ret, struct vg_err *err)
 {
-	struct config_set *s = ctx;
-
-	if (ret < 0) {
+	if (!s->req && ret < 0)
+		vg_warn("%s, device %u: %s=%s is not in libvirt's metadata: %s", s->guest, s->t.id,
+			s->key, s->value, err->text);
+	else if (s->req && ret < 0)
 		vg_control_fail(s->req, ret, err);
-	} else if (!(vg_control_scope(s->req) & VG_CONTROL_LIVE)) {
+	else if (s->req)
 		vg_control_ok(s->req);
-	} else {
-		struct vg_child *c = target_of(s->r, &s->t, s->req);
-
-		if (c)
-			vg_child_set(c, s->req, s->key, s->value);
-	}
 	free(s);
 }
 
-static struct config_set *new_config_set(struct vg_requests *r, struct vg_control_req *req,
-					 const struct vg_control_target *t, const char *key,
-					 const char *value)
+static void setting_written(void *ctx, int ret, struct vg_err *err)
 {
-	struct config_set *s = calloc(1, sizeof(*s));
+	end_setting(ctx, ret < 0 ? ret : 0, err);
+}
 
-	if (!s)
+/* @done: gets @s, with what libvirt said; or it could not be asked */
+static void ask_libvirt(struct setting *s, bool only_look,
+			void (*done)(void *ctx, int ret, struct vg_err *err))
+{
+	struct vg_virt_msg m = { .change = { .op = VG_VIRT_SET } };
+	struct vg_err err;
+
+	m.change.scope = s->scope;
+	m.change.id = s->t.id;
+	m.change.only_look = only_look;
+	memcpy(m.uuid, s->uuid, sizeof(m.uuid));
+	memcpy(m.change.guest, s->guest, sizeof(m.change.guest));
+	if (vg_params_replace("set", s->key, s->value, m.change.spec, sizeof(m.change.spec)) < 0)
+		done(s,
+		     vg_fail(&err, -EINVAL, "%.40s or its value cannot stand in a configuration",
+			     s->key),
+		     &err);
+	else
+		vg_virt_change(s->r->virt, &m, done, s);
+}
+
+static void device_has_it(void *ctx, int ret, struct vg_err *err)
+{
+	struct setting *s = ctx;
+
+	if (ret < 0 || !s->scope) {
+		end_setting(s, ret, err);
+		return;
+	}
+	/* Nobody said that metadata is to be changed: it is, but is not waited for. */
+	if (!vg_control_scope(s->req)) {
+		vg_control_ok(s->req);
+		s->req = NULL;
+	}
+	ask_libvirt(s, false, setting_written);
+}
+
+static void ask_device(struct setting *s)
+{
+	struct vg_child *c = target_of(s->r, &s->t, s->req);
+
+	if (c)
+		vg_child_set(c, s->key, s->value, device_has_it, s);
+	else
+		free(s);
+}
+
+static void libvirt_could(void *ctx, int ret, struct vg_err *err)
+{
+	struct setting *s = ctx;
+
+	if (ret < 0)
+		end_setting(s, ret, err);
+	else if (s->live)
+		ask_device(s);
+	else
+		ask_libvirt(s, false, setting_written);
+}
+
+static struct setting *new_setting(struct vg_requests *r, struct vg_control_req *req,
+				   const struct vg_control_target *t, const char *key,
+				   const char *value, struct vg_err *err)
+{
+	struct setting *s;
+
+	if (strlen(key) >= sizeof(s->key) || strlen(value) >= sizeof(s->value)) {
+		vg_fail(err, -E2BIG, "%.40s=... is too long", key);
 		return NULL;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s) {
+		vg_fail(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
 	s->r = r;
 	s->req = req;
 	s->t = *t;
@@ -307,35 +380,136 @@ static void on_set(void *ctx, struct vg_control_req *req, const struct vg_contro
 		   const char *key, const char *value)
 {
 	unsigned scope = vg_control_scope(req);
+	bool live = !scope || (scope & VG_CONTROL_LIVE);
 	struct vg_requests *r = ctx;
 	struct vg_err err = { "" };
-	struct config_set *s;
-	struct vg_virt_msg m;
 	const char *uuid = NULL;
-	struct vg_child *c;
-	int ret = scope & VG_CONTROL_CONFIG ? is_libvirts(r, t->guest, scope, &uuid, &err) : 0;
+	struct vg_child *c = NULL;
+	struct setting *s;
+	int ret = is_libvirts(r, t->guest, scope, &uuid, &err);
 
-	if (ret == 0) {
-		c = target_of(r, t, req);
-		if (c)
-			vg_child_set(c, req, key, value);
+	if (ret < 0) {
+		vg_control_fail(req, ret, &err);
 		return;
 	}
-	put_in(&m, req, VG_VIRT_SET, t->guest, uuid);
-	m.change.scope = VG_VIRT_CONFIG;
-	m.change.id = t->id;
-	if (ret == 1 &&
-	    (strlen(key) >= sizeof(s->key) || strlen(value) >= sizeof(s->value) ||
-	     vg_params_replace("set", key, value, m.change.spec, sizeof(m.change.spec)) < 0))
-		ret = vg_fail(&err, -EINVAL, "%.40s or its value cannot stand in a configuration",
-			      key);
-	s = ret == 1 ? new_config_set(r, req, t, key, value) : NULL;
-	if (ret == 1 && !s)
-		ret = vg_fail(&err, -ENOMEM, "out of memory");
-	if (ret < 0)
-		vg_control_fail(req, ret, &err);
+	if (live) {
+		c = target_of(r, t, req);
+		if (!c)
+			return;
+	}
+	s = new_setting(r, req, t, key, value, &err);
+	if (!s) {
+		vg_control_fail(req, -EINVAL, &err);
+		return;
+	}
+	s->live = live;
+	if (ret == 1) {
+		s->scope = scope & VG_CONTROL_CONFIG;
+		if (c && of_metadata(c))
+			s->scope |= VG_CONTROL_LIVE;
+		snprintf(s->uuid, sizeof(s->uuid), "%s", uuid ? uuid : "");
+	}
+	if (s->scope && scope)
+		ask_libvirt(s, true, libvirt_could);
 	else
-		vg_virt_change(r->virt, &m, set_in_config, s);
+		ask_device(s);
+}
+
+/* ---- settings that metadata has changed ----------------------------------- */
+
+/* Key by key, as by `vgrant set`; what the device does not take is told, and the others go on. */
+struct respec {
+	struct vg_requests *r;
+	uint32_t domid, id;
+	unsigned next; /* of want; behind those, of was */
+	struct vg_params was, want;
+	char key[64];
+};
+
+static struct vg_child *child_of(struct vg_requests *r, uint32_t domid, uint32_t id)
+{
+	for (struct vg_child *c = r->children->first; c; c = c->next) {
+		struct vg_control_device d = { 0 };
+
+		c->ops->place(c, &d);
+		if (d.domid == domid && d.id == id && d.origin == VG_CONTROL_FROM_LIBVIRT)
+			return c;
+	}
+	return NULL;
+}
+
+/* What @key is when nobody says so; NULL: something that cannot be written. */
+static const char *default_of(const struct vg_child *c, const char *key)
+{
+	const struct vg_device_ops *ops = vg_device_find(c->device);
+
+	for (const struct vg_param_def *d = ops ? ops->params : NULL; d && d->key; d++) {
+		if (strcmp(d->key, key) == 0)
+			return d->fallback;
+	}
+	return NULL;
+}
+
+static void respec_next(struct respec *s);
+
+static void respec_done(void *ctx, int ret, struct vg_err *err)
+{
+	struct respec *s = ctx;
+	struct vg_child *c = child_of(s->r, s->domid, s->id);
+
+	if (ret < 0 && c)
+		vg_warn("%s: libvirt's metadata says otherwise now, which counts from the guest's "
+			"next "
+			"start: %s: %s",
+			c->who, s->key, err->text);
+	respec_next(s);
+}
+
+static void respec_next(struct respec *s)
+{
+	struct vg_child *c = child_of(s->r, s->domid, s->id);
+	struct vg_params has;
+
+	if (!c || vg_params_parse(c->spec, &has, NULL) < 0) {
+		free(s);
+		return;
+	}
+	while (s->next < s->want.n + s->was.n) {
+		unsigned i = s->next++;
+		bool there = i < s->want.n;
+		const char *key = there ? s->want.p[i].key : s->was.p[i - s->want.n].key;
+		const char *before = vg_params_str(&s->was, NULL, key);
+		const char *value = there ? s->want.p[i].value : default_of(c, key);
+		const char *now = vg_params_str(&has, NULL, key);
+
+		if (strcmp(key, "id") == 0 || (!there && vg_params_str(&s->want, NULL, key)) ||
+		    (there && before && strcmp(before, value) == 0) ||
+		    (now && value && strcmp(now, value) == 0))
+			continue;
+		snprintf(s->key, sizeof(s->key), "%s", key);
+		vg_child_set(c, key, value ? value : "", respec_done, s);
+		return;
+	}
+	free(s);
+}
+
+static bool device_changed(void *ctx, uint32_t domid, uint32_t id, const char *was,
+			   const char *spec)
+{
+	struct vg_requests *r = ctx;
+	const struct vg_child *c = child_of(r, domid, id);
+	struct respec *s = c ? calloc(1, sizeof(*s)) : NULL;
+
+	if (!s || vg_params_parse(was, &s->was, NULL) < 0 ||
+	    vg_params_parse(spec, &s->want, NULL) < 0 || strcmp(s->want.device, c->device) != 0) {
+		free(s);
+		return false;
+	}
+	s->r = r;
+	s->domid = domid;
+	s->id = id;
+	respec_next(s);
+	return true;
 }
 
 static void on_trace(void *ctx, struct vg_control_req *req, const struct vg_control_target *t)
@@ -395,6 +569,10 @@ int vg_requests_open(struct vg_requests *r, struct vg_err *err)
 	r->list_timer.expired = list_timer_expired;
 	r->children->described = described;
 	r->children->described_ctx = r;
+	if (r->toolstack) {
+		r->toolstack->changed = device_changed;
+		r->toolstack->changed_ctx = r;
+	}
 	vg_settings_socket(r->settings, path, sizeof(path));
 	ret = vg_settings_group(r->settings, &cfg.group, err);
 	return ret < 0 ? ret : vg_control_new(r->children->loop, &cfg, &r->control, err);

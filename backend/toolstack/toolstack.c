@@ -13,8 +13,9 @@
  *
  * A source that follows (libvirt's metadata) counts while the guest runs, too: nodes of its origin
  * are compared with what it wants, at first and whenever it changes, and made or taken away. An entry
- * with id= is known by that; one without, by what it says. One that says something new under an old
- * id is left as it is, which is told: a device is not changed by taking it away under its guest.
+ * with id= is known by that; one without, by what it says. What one says anew under an old id is for the
+ * device to take, as by `vgrant set`; what it cannot take is told, and counts from the guest's next
+ * start: a device is not changed by taking it away under its guest.
  *
  * An entry that is wrong becomes a node as well: its worker says what is wrong,
  * where the user looks for it.
@@ -403,9 +404,41 @@ static int unplug(struct vg_toolstack *ts, const struct vg_guest *g, const struc
 	return ret == -ENOENT ? 0 : ret;
 }
 
-/* Have the nodes be as g->config wants. Return: whether all are; if not: try again. */
+/* The entry with the same id in what counted before; NULL: there is none, or nothing did. */
+static const struct vg_source_device *entry_before(const struct vg_source_config *before,
+						   const struct vg_source_device *d)
+{
+	for (unsigned i = 0; before && i < before->n_devices; i++) {
+		if (before->devices[i].has_id && before->devices[i].number == d->number)
+			return &before->devices[i];
+	}
+	return NULL;
+}
+
+/* Entry @d says something else than what @m was made with. */
+static void differs(struct vg_toolstack *ts, const struct vg_guest *g, const struct made *m,
+		    const struct vg_source_device *d, const struct vg_source_config *before)
+{
+	const struct vg_source_device *was = entry_before(before, d);
+
+	/* It said so before: then `vgrant set` has changed the device since, or it was told. */
+	if (was && says_same(was->spec, d->spec))
+		return;
+	if (was && m->pair.backend == ts->domid && ts->changed &&
+	    ts->changed(ts->changed_ctx, g->domid, m->pair.id, was->spec, d->spec))
+		return;
+	vg_warn("guest %s (%u): device %u stays '%s' while the guest has it; '%s' in %s counts "
+		"from "
+		"its next start",
+		g->name, g->domid, m->pair.id, m->spec, d->spec, g->config->where);
+}
+
+/*
+ * Have the nodes be as g->config wants. @before: what counted until now, or NULL
+ * Return: whether all are; if not: try again.
+ */
 static bool follow(struct vg_toolstack *ts, struct vg_guest *g, const uint32_t *backends,
-		   unsigned n)
+		   unsigned n, const struct vg_source_config *before)
 {
 	struct mades *all = calloc(1, sizeof(*all));
 	bool missing[VG_XL_DEVICES_MAX] = { false };
@@ -422,11 +455,7 @@ static bool follow(struct vg_toolstack *ts, struct vg_guest *g, const uint32_t *
 			continue;
 		m->wanted = true;
 		if (!says_same(m->spec, g->config->devices[i].spec))
-			vg_warn("guest %s (%u): device %u stays '%s' while the guest has it; '%s' "
-				"in %s counts from its next start (vgrant set changes what can be "
-				"changed now)",
-				g->name, g->domid, m->pair.id, m->spec, g->config->devices[i].spec,
-				g->config->where);
+			differs(ts, g, m, &g->config->devices[i], before);
 	}
 	for (unsigned i = 0; ret == 0 && i < all->n; i++) {
 		if (!all->made[i].wanted)
@@ -467,7 +496,7 @@ static void configure(struct vg_toolstack *ts, struct vg_guest *g)
 	if (all && g->source->follows) {
 		uint32_t backends[BACKENDS_MAX];
 
-		all = follow(ts, g, backends, backends_of(ts, g, backends));
+		all = follow(ts, g, backends, backends_of(ts, g, backends), NULL);
 	}
 	for (unsigned i = 0; all && !g->source->follows && i < g->config->n_devices; i++) {
 		const struct vg_source_device *d = &g->config->devices[i];
@@ -587,8 +616,8 @@ static bool is_anothers(struct vg_toolstack *ts, const struct vg_guest *g, const
 /* Its source says something new, or, without devices of ours, nothing any more. */
 static void change(struct vg_toolstack *ts, struct vg_guest *g)
 {
-	struct vg_source_config *config = NULL;
-	const struct vg_source *from;
+	struct vg_source_config *config = NULL, *before = NULL;
+	const struct vg_source *from, *before_from = g->source;
 	uint32_t backends[BACKENDS_MAX];
 	unsigned n = 0;
 	int ret = find_config(ts, g, &config, &from);
@@ -611,7 +640,7 @@ static void change(struct vg_toolstack *ts, struct vg_guest *g)
 		n = backends_of(ts, g, backends);
 	g->dropped = ret < 0;
 	if (ret == 0) {
-		g->source->free(g->config);
+		before = g->config;
 		g->config = config;
 		g->source = from;
 		tell_config(g);
@@ -619,7 +648,9 @@ static void change(struct vg_toolstack *ts, struct vg_guest *g)
 	for (unsigned i = 0; i < g->config->n_devices; i++)
 		add_backend(ts, g->config->devices[i].backend, backends, &n);
 	add_backend(ts, NULL, backends, &n);
-	g->looked = follow(ts, g, backends, n);
+	g->looked = follow(ts, g, backends, n, before);
+	if (before)
+		before_from->free(before);
 	if (!g->looked)
 		again(ts);
 }

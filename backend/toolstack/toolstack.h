@@ -29,6 +29,12 @@ struct vg_toolstack {
 	} sources[VG_SOURCES_MAX];
 	unsigned n_sources; /* 0: this is no dom0, and all that follows does nothing */
 	struct vg_guest *guests;
+	/*
+	 * A source that follows said @was of a device that is here, and says @spec now.
+	 * Return: whether it is seen to; else it is told that the device stays as it is.
+	 */
+	bool (*changed)(void *ctx, uint32_t domid, uint32_t id, const char *was, const char *spec);
+	void *changed_ctx;
 	struct vg_timer again; /* guests without a name yet, or that xenstored said nothing of */
 };
 

@@ -457,13 +457,14 @@ static int change(struct client *c, virDomainPtr dom, const struct vg_virt_msg *
 		id = m->change.op == VG_VIRT_ATTACH ? choose_number(dom, (unsigned)flags, m, err)
 						    : (int)m->change.id;
 	ret = id < 0 ? id : 0;
-	for (unsigned step = 0; ret == 0 && step < 2 * COUNT(bits); step++) {
+	for (unsigned step = 0; ret == 0 && step < (m->change.only_look ? 1 : 2) * COUNT(bits);
+	     step++) {
 		unsigned bit = bits[step % COUNT(bits)];
 
 		if ((unsigned)flags & bit)
 			ret = change_one(dom, bit, m, (unsigned)id, step >= COUNT(bits), err);
 	}
-	if (id >= 0)
+	if (id >= 0 && !m->change.only_look)
 		tell(c, dom);
 	return ret < 0 ? ret : id;
 }

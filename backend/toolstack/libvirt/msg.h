@@ -25,7 +25,7 @@
 #define VG_VIRT_SOCK 3 /* where vgrant-libvirt finds its socket */
 
 /* Both ends are of one build; to be raised with every change of struct vg_virt_msg. */
-#define VG_VIRT_VERSION 1u
+#define VG_VIRT_VERSION 2u
 
 enum vg_virt_type {
 	VG_VIRT_HELLO = 1,
@@ -66,8 +66,9 @@ struct vg_virt_msg {
 		} device;
 		struct { /* CHANGE; DONE: id */
 			uint32_t op;
-			uint32_t scope; /* VG_VIRT_LIVE, VG_VIRT_CONFIG */
-			uint32_t id;	/* of ATTACH: unless its spec says another */
+			uint32_t scope;	    /* VG_VIRT_LIVE, VG_VIRT_CONFIG */
+			uint32_t id;	    /* of ATTACH: unless its spec says another */
+			uint32_t only_look; /* bool: whether it could be done */
 			uint8_t taken
 				[32]; /* bits: numbers that devices have which libvirt does not know */
 			char guest[256];	  /* name or uuid; when uuid is "" */

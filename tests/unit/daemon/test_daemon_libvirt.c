@@ -290,6 +290,42 @@ static void changes_go_through_libvirt(void **state)
 	answers(r, ATTACH("rng", BOTH), "\"ok\":true");
 }
 
+#define SET(id, key, value, scope)                                            \
+	"{\"cmd\":\"set\",\"guest\":\"web\",\"id\":\"" id "\",\"key\":\"" key \
+	"\",\"value\":\"" value "\"" scope "}"
+
+/* A setting goes to the device and into the metadata, or to neither. The bus is tests/fakes/can. */
+static void settings_go_through_libvirt(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+
+	logged(r, "libvirt: connected to");
+	id = guest(r, true);
+	becomes(r, id, 70, "state", "2");
+	answers(r, ATTACH("can,interface=can0,id=80", BOTH), "\"id\":80}");
+	answers(r, ATTACH("can,interface=can0,id=81", LIVE), "\"id\":81}");
+	becomes(r, id, 80, "state", "2");
+	becomes(r, id, 81, "state", "2");
+	answers(r, SET("80", "tx-rate", "7", LIVE), "\"ok\":true");
+	answers(r, "{\"cmd\":\"list\"}", "tx-rate=7");
+	answers(r, SET("80", "tx-rate", "8", BOTH), "\"ok\":true");
+	answers(r, "{\"cmd\":\"list\"}", "tx-rate=8");
+	answers(r, SET("81", "tx-rate", "9", ""), "\"ok\":true");
+	answers(r, "{\"cmd\":\"list\"}", "tx-rate=9");
+	/* The next start's has no 81, and the device takes no other interface. */
+	answers(r, SET("81", "tx-rate", "10", BOTH), "no device 81 in the metadata");
+	answers(r, SET("80", "interface", "can1", BOTH), "cannot be changed while running");
+	answers(r, SET("80", "colour", "red", LIVE), "has no key");
+	assert_null(strstr(ask(r, "{\"cmd\":\"list\"}"), "tx-rate=10"));
+	assert_null(strstr(ask(r, "{\"cmd\":\"list\"}"), "can1"));
+	/* A change of other devices leaves what was set as it is. */
+	answers(r, DETACH("81", LIVE), "\"ok\":true");
+	becomes(r, id, 81, "vgrant-config", NULL);
+	answers(r, "{\"cmd\":\"list\"}", "tx-rate=8");
+	assert_false(rig_logged(r, "next start"));
+}
+
 /* What cannot be is refused, before anything is changed. */
 static void changes_that_are_refused(void **state)
 {
@@ -385,7 +421,8 @@ int main(void)
 		T(without_metadata, begin_empty),     T(wrong_metadata, begin_wrong),
 		T(the_guest_was_first, begin),	      T(its_process_dies, begin),
 		T(libvirt_is_not_there, begin),	      T(libvirt_hangs, begin),
-		T(changes_go_through_libvirt, begin), T(changes_that_are_refused, begin),
+		T(changes_go_through_libvirt, begin), T(settings_go_through_libvirt, begin),
+		T(changes_that_are_refused, begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

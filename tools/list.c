@@ -6,6 +6,7 @@
  *	web    64  blk   connected  4x256       1234  1.2 GiB  3.4 MiB       0  3m12s  target=/srv/web
  *	db     64  blk   failed     -              0  0 B      0 B           0  2s     target=/srv/db
  *	       /srv/db cannot be opened: No such file or directory
+ *	web: from libvirt's metadata, which counts before a file of xl's
  */
 #include <json-c/json.h>
 #include <stdlib.h>
@@ -247,12 +248,33 @@ static void print_brief(struct json_object *dev)
 	       vgrant_text(dev, "state"));
 }
 
+/* Below the table, for it is not what one may expect: xl's file does not count. Devices are sorted. */
+static void print_sources(struct json_object *devices)
+{
+	const char *last = "";
+
+	for (size_t i = 0; i < json_object_array_length(devices); i++) {
+		struct json_object *dev = json_object_array_get_idx(devices, i);
+
+		if (strcmp(vgrant_text(dev, "origin"), "libvirt") != 0 ||
+		    strcmp(vgrant_text(dev, "guest"), last) == 0)
+			continue;
+		last = vgrant_text(dev, "guest");
+		printf("%s: from libvirt's metadata, which counts before a file of xl's\n",
+		       vgrant_printable(last));
+	}
+}
+
 static int print_devices(const struct vgrant_options *opt, struct json_object *devices)
 {
 	size_t n = json_object_array_length(devices);
 
-	if (!opt->verbose && !opt->brief)
-		return print_table(devices);
+	if (!opt->verbose && !opt->brief) {
+		int ret = print_table(devices);
+
+		print_sources(devices);
+		return ret;
+	}
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *dev = json_object_array_get_idx(devices, i);
 

@@ -85,6 +85,7 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 			.kind = "virtio",
 			.id = 64,
 			.type = "net",
+			.origin = VG_CONTROL_FROM_LIBVIRT,
 			.config = "net,bridge=br0",
 			.detail = "vif9.64=up 00:16:3e:01:02:03 mtu=1500 pairs=1/1",
 		};
@@ -325,6 +326,10 @@ static void the_table_is_aligned(void **state)
 		"db?[31m  virtio_disk/51712  blk   failed     -                0      0 B      0 B"
 		"       0     0s\n"
 		"         /srv/db cannot be opened: No such file\n");
+	/* Once for all devices of a guest. */
+	assert_int_equal(run("list cards"), 0);
+	assert_out("\ncards: from libvirt's metadata, which counts before a file of xl's\n");
+	assert_null(strstr(strstr(out, "cards: from") + 1, "cards: from"));
 }
 
 static void list_has_forms_for_programs_and_for_the_curious(void **state)

@@ -111,7 +111,7 @@ says() {
 	ok "$2" dom0 "for i in \$(seq 120); do { vgrant list ${3-a}; vgrant list -v ${3-a}; } >/tmp/said; grep -qE '$1' /tmp/said && exit; sleep 0.5; done; cat /tmp/said; exit 1"
 }
 # count KEY [GUEST]: a counter of the guest's device; 0 where it is not told
-count() { dom0 "vgrant list -v ${2-a}" | sed -nE "s/.* $1=?([0-9]+).*/\\1/p" | grep . || echo 0; }
+count() { dom0 "for i in \$(seq 20); do vgrant list -v ${2-a} >/tmp/said; grep -q 'vcan0=' /tmp/said && break; sleep 0.5; done; cat /tmp/said" | sed -nE "s/.* $1=?([0-9]+).*/\\1/p" | grep . || echo 0; }
 
 if ! module=$("$XEN_DIR/cache" virtio_can); then
 	skip "virtio_can cannot be built"

@@ -15,7 +15,9 @@
 
 #include <poll.h>
 
+#include "backend/base/container.h"
 #include "backend/base/limits.h"
+#include "backend/base/loop.h"
 #include "backend/devices/can/wire.h"
 #include "tests/fakes/can/fake_can.h"
 #include "tests/rigs/daemon_rig.h"
@@ -374,6 +376,7 @@ static void slow_trace(void **state)
 	struct rig_guest *g = can_guest(r, 0);
 	int slow = trace(r, g), fast = trace(r, g);
 	unsigned long lines = 0, dropped = 0, n;
+	int64_t from = vg_now_ns();
 	unsigned sent = 0, seen = 0;
 	char text[8192];
 
@@ -396,6 +399,13 @@ static void slow_trace(void **state)
 		}
 		while (seen < sent)
 			seen += lines_there(fast);
+	}
+	if (vg_now_ns() - from > 9 * NS_PER_S) {
+		print_message("this machine is too busy: 1920 frames took longer than the 10 s "
+			      "after which a client that takes nothing is hung up on\n");
+		close(slow);
+		close(fast);
+		skip();
 	}
 	do {
 		char *note;

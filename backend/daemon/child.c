@@ -281,13 +281,15 @@ static void budget(struct vg_process *p)
 	const struct vg_guest_budget all = {
 		.mapped_pages = settings->guest_mapped_pages,
 		.bounce_bytes = settings->guest_bounce_mib << 20,
+		.long_pages = settings->guest_picture_pages,
+		.host_bytes = settings->guest_picture_mib << 20,
 		.devices = settings->devices_per_guest,
 	};
 	struct vg_budget used = { 0 };
+	const struct vg_device_ops *ops = vg_device_find(p->child->device);
 	unsigned present = 0;
 
-	p->budget = (struct vg_budget){ VG_LIMIT_POOL_PAGES, VG_LIMIT_DATA_PAGES,
-					VG_LIMIT_BOUNCE_BYTES };
+	p->budget = (struct vg_budget)VG_BUDGET_ALL;
 	if (!p->domid)
 		return;
 	for (const struct vg_process *q = p->all->processes; q; q = q->next) {
@@ -296,7 +298,7 @@ static void budget(struct vg_process *p)
 			present++;
 		}
 	}
-	p->budget = vg_budget_deal(&all, &used, present);
+	p->budget = vg_budget_deal(&all, &used, present, ops && ops->keeps);
 }
 
 /* Workers of one guest share a user. One that serves no guest that we know, but a socket, has the first

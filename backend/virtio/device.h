@@ -143,6 +143,8 @@ struct vg_device_ops {
 	void (*describe)(struct vg_dev *dev, char *buf, size_t len);
 	/* It writes lines to dev->trace, for `vgrant trace`. */
 	bool traces;
+	/* It has a share of long_pages and host_bytes (struct vg_budget). */
+	bool keeps;
 	/* Called on the worker's clock, once a second, privileged to nothing; NULL: not called. */
 	void (*tick)(struct vg_dev *dev);
 };
@@ -218,6 +220,9 @@ struct vg_dev {
 	unsigned n_ctx;
 
 	uint64_t withheld_features; /* that the port has and the user does not want */
+	/* Memory of its own that a guest may make it keep; VG_LIMIT_HOST_BYTES, unless its opener
+	 * says less between open and probe. */
+	uint64_t host_bytes;
 
 	/* set by ops->open or ops->probe */
 	uint16_t virtio_id;	  /* VIRTIO 1.3 section 5; the table's unless set */

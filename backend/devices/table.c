@@ -5,6 +5,7 @@
 const struct vg_device_ops *const vg_devices[] = {
 	&vg_blk, /* a disk */
 	&vg_can, /* a CAN controller */
+	&vg_gpu, /* a screen */
 	&vg_net, /* a network card */
 	&vg_rng, /* randomness */
 	NULL,

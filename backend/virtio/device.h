@@ -139,6 +139,9 @@ struct vg_device_ops {
 
 	/* Change a setting while running (`vgrant set`); NULL: nothing can be changed. */
 	int (*set)(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err);
+	/* The device's other process (daemon/group.h) is there, or another one in its place: @sock, the
+	 * device's now, leads to it. NULL: it has none. */
+	void (*peer)(struct vg_dev *dev, int sock);
 	/* Device's own counters as "name=value ..." for `vgrant list`; NULL: none. */
 	void (*describe)(struct vg_dev *dev, char *buf, size_t len);
 	/* It writes lines to dev->trace, for `vgrant trace`. */

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "backend/devices/gpu/int.h"
 
@@ -196,7 +195,17 @@ static uint32_t transfer(struct gpu *gpu, struct gpu_cmd *cmd)
 	return gpu_transfer(gpu, r, &rect, le64toh(c->offset));
 }
 
-/* Any will do that no other has. */
+/* Any will do that no other has: one that was drawn when the device was opened, and counts. */
+static void next_uuid(struct gpu *gpu, uint8_t uuid[GPU_UUID])
+{
+	memcpy(uuid, gpu->uuid, GPU_UUID);
+	/* RFC 9562: version 4, variant 1. */
+	uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);
+	uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
+	for (unsigned i = GPU_UUID; i-- > 12 && ++gpu->uuid[i] == 0;)
+		;
+}
+
 static uint32_t assign_uuid(struct gpu *gpu, struct gpu_cmd *cmd)
 {
 	struct gpu_resource *r = gpu_find(gpu, le32toh(cmd->req.assign_uuid.resource_id));
@@ -204,11 +213,7 @@ static uint32_t assign_uuid(struct gpu *gpu, struct gpu_cmd *cmd)
 	if (!r)
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
 	if (!r->has_uuid) {
-		if (getrandom(r->uuid, sizeof(r->uuid), 0) != sizeof(r->uuid))
-			return VIRTIO_GPU_RESP_ERR_UNSPEC;
-		/* RFC 9562: version 4, variant 1. */
-		r->uuid[6] = (uint8_t)((r->uuid[6] & 0x0f) | 0x40);
-		r->uuid[8] = (uint8_t)((r->uuid[8] & 0x3f) | 0x80);
+		next_uuid(gpu, r->uuid);
 		r->has_uuid = true;
 		gpu->dirty = true;
 	}

@@ -27,8 +27,14 @@ enum { TURN = 64 }; /* commands in one turn of the loop */
 
 bool gpu_get(struct gpu *gpu, struct gpu_cmd *cmd, size_t off, void *to, size_t len)
 {
+	size_t have = off < cmd->got ? cmd->got - off : 0;
+
+	if (have > len)
+		have = len;
+	memcpy(to, (const uint8_t *)&cmd->req + off, have);
 	vg_batch_init(&gpu->batch, gpu->dev->mem);
-	return vg_chain_read(&gpu->batch, cmd->chain, off, to, len) == 0 &&
+	return vg_chain_read(&gpu->batch, cmd->chain, off + have, (uint8_t *)to + have,
+			     len - have) == 0 &&
 	       vg_batch_run(&gpu->batch) == 0;
 }
 
@@ -40,7 +46,10 @@ static bool begin(struct gpu *gpu, struct gpu_cmd *cmd, struct vg_chain *chain)
 	memset(cmd, 0, sizeof(*cmd));
 	cmd->chain = chain;
 	cmd->answer_len = sizeof(cmd->answer.hdr);
-	return len >= sizeof(cmd->req.hdr) && gpu_get(gpu, cmd, 0, &cmd->req, len);
+	if (len < sizeof(cmd->req.hdr) || !gpu_get(gpu, cmd, 0, &cmd->req, len))
+		return false;
+	cmd->got = len;
+	return true;
 }
 
 static bool is_fenced(const struct gpu_cmd *cmd)

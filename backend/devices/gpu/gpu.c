@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "backend/devices/gpu/int.h"
 
@@ -76,6 +77,8 @@ static int gpu_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	gpu->link.memfd = gpu->link.sock = -1;
 	dev->priv = gpu;
 	ret = read_modes(gpu, params, err);
+	if (ret == 0 && getrandom(gpu->uuid, sizeof(gpu->uuid), 0) != sizeof(gpu->uuid))
+		ret = vg_fail(err, -EIO, "the kernel gives no random numbers");
 	if (ret == 0)
 		ret = gpu_link_open(gpu, err);
 	if (ret < 0) {
@@ -233,7 +236,6 @@ static void gpu_describe(struct vg_dev *dev, char *buf, size_t len)
 /* link.c: the frame memory is passed with sendmsg(2). */
 static const struct vg_sandbox_call gpu_calls[] = {
 	VG_CALL(sendmsg),
-	VG_CALL(getrandom),
 	VG_CALLS_END,
 };
 static const struct vg_sandbox_needs gpu_needs = { .calls = gpu_calls };

@@ -141,6 +141,7 @@ union gpu_answer {
 struct gpu_cmd {
 	struct vg_chain *chain;
 	union gpu_request req; /* zero behind what the driver sent */
+	size_t got;	       /* bytes of it */
 	union gpu_answer answer;
 	uint32_t type;	     /* of the answer */
 	uint32_t answer_len; /* bytes of it, header included */
@@ -156,8 +157,9 @@ struct gpu {
 	struct vg_dev *dev;
 	unsigned n_heads;
 	struct gpu_head head[GPU_HEADS];
-	bool resize;	 /* a viewer may change modes */
-	uint32_t events; /* VIRTIO_GPU_EVENT_* that the driver has not cleared */
+	bool resize;		/* a viewer may change modes */
+	uint8_t uuid[GPU_UUID]; /* of the next resource that asks for one: random, and a count */
+	uint32_t events;	/* VIRTIO_GPU_EVENT_* that the driver has not cleared */
 	struct gpu_resources res;
 	struct gpu_link link;
 	bool dirty; /* something of dev->saved is not what it was */
@@ -196,7 +198,7 @@ void gpu_release_all(struct gpu *gpu);
 
 void gpu_patience_over(struct vg_timer *t);
 
-/** gpu_get - copy bytes of a command behind its fixed part. Return: whether they are there. */
+/** gpu_get - bytes of a command; those that we have are not read again. Return: are they there? */
 bool gpu_get(struct gpu *gpu, struct gpu_cmd *cmd, size_t off, void *to, size_t len);
 
 /* ---- commands.c --------------------------------------------------------- */

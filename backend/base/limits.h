@@ -76,6 +76,9 @@
 #define VG_LIMIT_GPU_BYTES (64u << 20)
 #define VG_LIMIT_GPU_SIDE  16384u
 
+/* Viewers of a display, a process each. */
+#define VG_LIMIT_VIEWERS 16u
+
 /* Frames that wait until a CAN guest makes receive buffers available; further ones are dropped and
  * counted. 80 bytes each. A 1 Mbit/s bus brings at most 1024 in 48 ms. */
 #define VG_LIMIT_CAN_RX_QUEUE 65536u

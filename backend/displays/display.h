@@ -50,6 +50,8 @@ enum vg_display_type {
 	VG_DISPLAY_CURSOR_IS,
 	VG_DISPLAY_READ = 64,
 	VG_DISPLAY_WISH,
+	VG_DISPLAY_KEY, /* these two from a viewer to the display, and to who is the keyboard */
+	VG_DISPLAY_POINTER,
 };
 
 struct vg_display_msg {
@@ -71,9 +73,31 @@ struct vg_display_msg {
 			uint32_t hot_x, hot_y;	   /* within the cursor */
 			uint32_t visible, changed; /* bools: changed: its pixels */
 		} cursor;
+		struct {		 /* KEY */
+			uint32_t keysym; /* X11's; 0: not known */
+			uint32_t
+				scancode; /* of QEMU's extension: XT's, 0x80 added for 0xe0; 0: not known */
+			uint32_t down; /* bool */
+		} key;
+		struct { /* POINTER: in a picture of that size */
+			uint32_t x, y, buttons;
+			uint32_t width, height;
+		} pointer;
 		uint32_t serial; /* READ */
 	};
 };
+
+/** vg_display_send - one message, without waiting. @fd: goes with it, or -1. Return: 0, -EAGAIN, ... */
+int vg_display_send(int sock, const struct vg_display_msg *m, int fd);
+
+/**
+ * vg_display_recv - one message
+ * @fd: gets what came with it, the caller's, or -1
+ * @flags: MSG_DONTWAIT, or 0
+ *
+ * Return: 1; 0: the other end is closed; -EAGAIN; -EPROTO: it is none.
+ */
+int vg_display_recv(int sock, struct vg_display_msg *m, int *fd, int flags);
 
 /** vg_display_pixels, vg_display_cursor - where head @head lies in the frame memory @base */
 static inline uint32_t *vg_display_pixels(uint8_t *base, uint32_t head)

@@ -146,6 +146,8 @@ struct vg_device_ops {
 	void (*describe)(struct vg_dev *dev, char *buf, size_t len);
 	/* It writes lines to dev->trace, for `vgrant trace`. */
 	bool traces;
+	/* The other process that its devices have, a row of daemon/group.c; NULL: none. */
+	const char *helper;
 	/* It has a share of long_pages and host_bytes (struct vg_budget). */
 	bool keeps;
 	/* Called on the worker's clock, once a second, privileged to nothing; NULL: not called. */

@@ -76,6 +76,9 @@ static void terminate(struct vg_ipc *m)
 	case VG_IPC_OPEN_FILE:
 		m->file.name[sizeof(m->file.name) - 1] = '\0';
 		break;
+	case VG_IPC_SHOWN:
+		m->shown.where[sizeof(m->shown.where) - 1] = '\0';
+		break;
 	case VG_IPC_OPENED:
 	case VG_IPC_CONNECT:
 		break;

@@ -14,8 +14,10 @@
  *	TRACE (with a socket for the lines)
  *	FILE (with a descriptor, or error)   <- OPEN_FILE, until it is OPENED
  *	PEER (with a socket), again whenever the other process was replaced
+ *	INPUT (with a socket), to a display: a keyboard or pointer of its guest's
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
+ *	                                        SHOWN, of a display, at any time
  *
  * The record (record.h) is made when the worker has told its shape.
  *
@@ -48,6 +50,7 @@ enum vg_ipc_type {
 	VG_IPC_FILE, /* error, text; without an error: with a descriptor */
 
 	VG_IPC_PEER = 32, /* with a socket to the device's other process (daemon/group.h) */
+	VG_IPC_INPUT,	  /* with a socket to a device that takes keys and pointers */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -58,11 +61,12 @@ enum vg_ipc_type {
 	VG_IPC_SET_DONE,    /* error, text */
 	VG_IPC_BROKEN,	    /* text: the guest broke the control page */
 	VG_IPC_OPEN_FILE,   /* file: its device's configuration must allow it */
+	VG_IPC_SHOWN,	    /* shown: where a display can be looked at */
 };
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is
  * not understood. To be raised with every change of struct vg_ipc. */
-#define VG_IPC_VERSION 3u
+#define VG_IPC_VERSION 4u
 
 #define VG_IPC_FDS 4u /* descriptors that one packet brings, at most */
 
@@ -95,6 +99,11 @@ struct vg_ipc {
 			uint32_t write; /* bool */
 			char name[1024];
 		} file;
+		struct {	       /* SHOWN */
+			uint32_t port; /* 0: none of TCP */
+			uint32_t viewers;
+			char where[120]; /* "": nowhere */
+		} shown;
 		char text[1024];
 	};
 };

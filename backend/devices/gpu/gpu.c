@@ -18,6 +18,7 @@
 #include <sys/random.h>
 
 #include "backend/devices/gpu/int.h"
+#include "backend/displays/listen.h"
 
 enum { QUEUE_MAX = 256 };
 
@@ -30,6 +31,7 @@ static const struct vg_param_def gpu_params[] = {
 	  "a viewer that is made larger or smaller changes its monitor's mode" },
 	{ "blob", VG_PARAM_BOOL, false, 0, 1, "1",
 	  "offer blobs: pictures that are copied once, out of the guest's memory" },
+	VG_DISPLAY_PARAMS,
 	{ 0 },
 };
 
@@ -259,5 +261,6 @@ const struct vg_device_ops vg_gpu = {
 	.peer = gpu_peer,
 	.describe = gpu_describe,
 	.tick = gpu_tick,
+	.helper = "display",
 	.keeps = true,
 };

@@ -66,33 +66,18 @@ void gpu_link_close(struct gpu *gpu)
 
 bool gpu_link_say(struct gpu *gpu, const struct vg_display_msg *m)
 {
-	return gpu->link.sock >= 0 && send(gpu->link.sock, m, sizeof(*m),
-					   MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(*m);
+	return gpu->link.sock >= 0 && vg_display_send(gpu->link.sock, m, -1) == 0;
 }
 
 /* HELLO, with the frame memory. */
-static bool greet(struct gpu *gpu)
+static int greet(struct gpu *gpu)
 {
-	struct vg_display_msg m = {
+	const struct vg_display_msg m = {
 		.type = VG_DISPLAY_HELLO,
 		.hello = { VG_DISPLAY_VERSION, gpu->n_heads },
 	};
-	struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { .bytes = { 0 } };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &gpu->link.memfd, sizeof(int));
-	return sendmsg(gpu->link.sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(m);
+	return vg_display_send(gpu->link.sock, &m, gpu->link.memfd);
 }
 
 void gpu_link_catch_up(struct gpu *gpu)
@@ -113,17 +98,19 @@ static void heard(struct gpu *gpu, const struct vg_display_msg *m)
 		gpu_mode_wish(gpu, m->head, m->mode.width, m->mode.height);
 }
 
-/* Return: whether another may follow; false: it is gone, says nonsense, or never stops. */
+/* Return: whether another may follow; *@gone: it is gone, or says nonsense. */
 static bool hear(struct gpu *gpu, bool *gone)
 {
 	struct vg_display_msg m;
-	ssize_t n = recv(gpu->link.sock, &m, sizeof(m), MSG_DONTWAIT | MSG_TRUNC);
+	int fd;
+	int ret = vg_display_recv(gpu->link.sock, &m, &fd, MSG_DONTWAIT);
 
-	*gone = n < 0 ? errno != EAGAIN && errno != EINTR : n != (ssize_t)sizeof(m);
-	if (n != (ssize_t)sizeof(m))
-		return false;
-	heard(gpu, &m);
-	return true;
+	if (fd >= 0)
+		close(fd);
+	*gone = ret <= 0 && ret != -EAGAIN;
+	if (ret == 1)
+		heard(gpu, &m);
+	return ret == 1;
 }
 
 static void ready(struct vg_watch *w, unsigned events)
@@ -144,13 +131,16 @@ static void ready(struct vg_watch *w, unsigned events)
 
 void gpu_link_peer(struct gpu *gpu, int sock)
 {
+	int ret;
+
 	hang_up(gpu);
 	gpu_release_all(gpu);
 	gpu->link.sock = sock;
 	gpu->link.watch.ready = ready;
-	if (!greet(gpu)) {
+	ret = greet(gpu);
+	if (ret < 0) {
 		vg_log_limited(&gpu->link.log, VG_LOG_WARN, "the display cannot be greeted: %s",
-			       strerror(errno));
+			       strerror(-ret));
 		hang_up(gpu);
 		return;
 	}

@@ -9,26 +9,21 @@
  * the driver reads EDIDs and display information again, as if a cable had been plugged.
  */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "backend/base/number.h"
 #include "backend/devices/gpu/int.h"
 
 enum { DEFAULT_HZ = 60 };
 
-/* A number of @text, which ends where it ends. Return: false: there is none, or too large a one. */
+/* A number that *@text begins with, which ends behind it. Return: false: none, or too large a one. */
 static bool number(const char **text, unsigned max, unsigned *out)
 {
-	char *end;
-	unsigned long v;
+	uint64_t v;
+	bool ok = vg_digits(*text, 10, text, &v) == 0 && v <= max;
 
-	if (**text < '0' || **text > '9')
-		return false;
-	v = strtoul(*text, &end, 10);
-	*text = end;
-	*out = (unsigned)v;
-	return v <= max;
+	*out = ok ? (unsigned)v : 0;
+	return ok;
 }
 
 /* "off", or WIDTHxHEIGHT[@HZ]. */

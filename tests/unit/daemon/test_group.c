@@ -88,6 +88,7 @@ static int second_process(const char *role)
 struct owner {
 	struct vg_child worker;
 	struct vg_group group;
+	struct vg_group_policy policy;
 	bool grouped;
 	unsigned reaped, opened, heard; /* times */
 	char last[256];			/* what the worker heard from its peer */
@@ -208,7 +209,9 @@ static void owner_init(struct owner *o, const char *policy)
 		return;
 	o->grouped = true;
 	assert_non_null(vg_group_policy(policy));
-	vg_group_init(&o->group, &group_ops, vg_group_policy(policy), &o->worker, 7);
+	o->policy = *vg_group_policy(policy);
+	o->policy.program = NULL; /* it is us */
+	vg_group_init(&o->group, &group_ops, &o->policy, &o->worker, 7);
 	vg_group_start(&o->group);
 	try_worker(o);
 }

@@ -76,6 +76,10 @@
 #define VG_LIMIT_GPU_BYTES (64u << 20)
 #define VG_LIMIT_GPU_SIDE  16384u
 
+/* Events that wait until a guest makes buffers for them available, of a keyboard or pointer. A frame
+ * is two to eight; a person makes a hundred frames a second. */
+#define VG_LIMIT_INPUT_EVENTS 512u
+
 /* Viewers of a display, a process each. */
 #define VG_LIMIT_VIEWERS 16u
 

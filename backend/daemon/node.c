@@ -35,6 +35,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "backend/base/container.h"
@@ -186,9 +187,50 @@ static struct vg_node *of_group(const struct vg_group *g)
 	return container_of(g, struct vg_node, group);
 }
 
+static bool listens(const struct vg_node *n)
+{
+	const struct vg_device_ops *ops = vg_device_find(n->c.device);
+
+	return ops && ops->listens && n->phase >= VG_NODE_READY && n->phase < VG_NODE_FAILED;
+}
+
+/* A keyboard or pointer, and a display of its guest's that is looked at: a socket between them. */
+static void join_input(struct vg_node *input, struct vg_node *shown)
+{
+	const struct vg_ipc to_display = { .type = VG_IPC_INPUT },
+			    to_input = { .type = VG_IPC_PEER };
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		say(input, VG_LOG_ERR,
+		    "no socket for it: keys and pointers do not reach the guest");
+		return;
+	}
+	vg_child_tell(&shown->group.helper, &to_display, pair[0]);
+	vg_child_tell(&input->c, &to_input, pair[1]);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* @n is open now, or its display is: to the others of the guest. */
+static void join_inputs(struct vg_node *n)
+{
+	for (struct vg_node *m = n->all->first; m; m = m->next) {
+		if (m->pair.guest != n->pair.guest)
+			continue;
+		if (listens(n) && m->grouped && m->group.helper_open)
+			join_input(n, m);
+		else if (n->grouped && n->group.helper_open && listens(m))
+			join_input(m, n);
+	}
+}
+
 static void group_changed(struct vg_group *g)
 {
 	struct vg_node *n = of_group(g);
+
+	if (g->helper_open)
+		join_inputs(n);
 
 	/* Not from within it: what follows may free @n. */
 	if (n->phase == VG_NODE_IDLE && !n->c.pid && !n->timer.tether)
@@ -463,6 +505,8 @@ static void opened(struct vg_node *n, const struct vg_ipc *m)
 	vg_child_tell(&n->c, &record, fd);
 	if (n->grouped)
 		vg_group_worker_opened(&n->group);
+	if (listens(n))
+		join_inputs(n);
 }
 
 /* The worker could not connect to the driver. */

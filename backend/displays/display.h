@@ -52,6 +52,7 @@ enum vg_display_type {
 	VG_DISPLAY_WISH,
 	VG_DISPLAY_KEY, /* these two from a viewer to the display, and to who is the keyboard */
 	VG_DISPLAY_POINTER,
+	VG_DISPLAY_RELEASE, /* whoever held keys and buttons is gone */
 };
 
 struct vg_display_msg {

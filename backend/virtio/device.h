@@ -148,6 +148,8 @@ struct vg_device_ops {
 	bool traces;
 	/* The other process that its devices have, a row of daemon/group.c; NULL: none. */
 	const char *helper;
+	/* It takes keys and pointers from the display of the guest's other device: peer() again. */
+	bool listens;
 	/* It has a share of long_pages and host_bytes (struct vg_budget). */
 	bool keeps;
 	/* Called on the worker's clock, once a second, privileged to nothing; NULL: not called. */

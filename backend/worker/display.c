@@ -209,23 +209,6 @@ static void say_shown(struct display *d)
 	vg_ipc_send(d->sock, &m, -1);
 }
 
-static void viewer_free(struct viewer *v)
-{
-	struct display *d = v->d;
-	struct head *h = &d->head[v->head];
-
-	vg_loop_unwatch(&v->watch);
-	close(v->sock);
-	*v->pprev = v->next;
-	if (v->next)
-		v->next->pprev = v->pprev;
-	d->n_viewers--;
-	/* Perhaps the device waited for this one. */
-	tell_read(h, h->serial);
-	free(v);
-	say_shown(d);
-}
-
 /* A key or a pointer, to all that listen; they know what is theirs. */
 static void pass_on(struct display *d, const struct vg_display_msg *m)
 {
@@ -233,6 +216,25 @@ static void pass_on(struct display *d, const struct vg_display_msg *m)
 		if (d->sink[i].sock >= 0)
 			vg_display_send(d->sink[i].sock, m, -1);
 	}
+}
+
+static void viewer_free(struct viewer *v)
+{
+	struct display *d = v->d;
+	struct head *h = &d->head[v->head];
+	const struct vg_display_msg gone = { .type = VG_DISPLAY_RELEASE, .head = v->head };
+
+	vg_loop_unwatch(&v->watch);
+	close(v->sock);
+	*v->pprev = v->next;
+	if (v->next)
+		v->next->pprev = v->pprev;
+	d->n_viewers--;
+	pass_on(d, &gone);
+	/* Perhaps the device waited for this one. */
+	tell_read(h, h->serial);
+	free(v);
+	say_shown(d);
 }
 
 static void viewer_says(struct viewer *v, struct vg_display_msg *m)

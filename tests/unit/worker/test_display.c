@@ -424,6 +424,7 @@ static void test_touched(void **state)
 	assert_int_equal(m.pointer.buttons, 5);
 	assert_int_equal(m.pointer.width, W);
 	rfb_close(&r);
+	heard(VG_DISPLAY_RELEASE);
 	stop();
 }
 

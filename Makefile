@@ -109,6 +109,10 @@ $(B)/hostile: KIND = -static
 $(B)/hostile: $(HOSTILE_SRC:%.c=$(B)/%.o)
 	$(LINK) $^ -lxenevtchn -lxenstore -lxentoollog -lxentoolcore -lpthread
 
+# A viewer of VNC, for tests on real Xen.
+$(B)/view: $(B)/tests/xen/view/view.o $(B)/tests/driver/rfb.o
+	$(LINK) $^
+
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
 	$(LINK) $^ $(LDLIBS) $(XMLLIBS)
 

@@ -53,7 +53,8 @@ struct view {
 	bool dark; /* the head shows nothing */
 };
 
-static struct view *view; /* the library's hooks are told of screens and clients only */
+/* The library's hooks are told of screens and clients only; and there is one viewer a process. */
+static struct view the_view, *const view = &the_view;
 
 /* ---- to the display ------------------------------------------------------- */
 
@@ -392,23 +393,21 @@ static bool open_screen(void)
 
 void vg_vnc_view(const struct vg_vnc_config *config)
 {
-	struct view v = { .config = config };
-
-	view = &v;
+	view->config = config;
 	/* The display begins with all that there is. */
-	while (!v.gone && !v.pixels)
+	while (!view->gone && !view->pixels)
 		hear(0);
-	if (v.gone || !open_screen())
+	if (view->gone || !open_screen())
 		return;
-	while (!v.gone) {
+	while (!view->gone) {
 		struct pollfd p[] = { { .fd = config->client, .events = POLLIN },
 				      { .fd = config->parent, .events = POLLIN } };
 
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return;
-		while (!v.gone && hear(MSG_DONTWAIT))
+		while (!view->gone && hear(MSG_DONTWAIT))
 			;
-		if (!v.gone)
-			rfbProcessEvents(v.screen, 0);
+		if (!view->gone)
+			rfbProcessEvents(view->screen, 0);
 	}
 }

@@ -5,7 +5,7 @@
  * What a viewer of the guest's display does comes over a socket (displays/display.h), one to each
  * such device of the guest. It becomes events, which wait in a queue for the driver's buffers: Linux'
  * driver has 64 of them, and gives them back at once. Where it does not, events are lost; but not
- * which keys are held: once there is room again, what is different from what was told is told.
+ * which keys are held, nor where the pointer or finger is: once there is room again, that is told.
  *
  * A worker that dies: what was selected in the configuration space is saved. Events on their way are
  * lost; a key that was held comes up when the viewer lets go of it.

@@ -52,6 +52,7 @@ struct input {
 	/* what is held down: by the viewers, and as the guest was told */
 	uint8_t held[KEY_CNT / 8], told[KEY_CNT / 8];
 	uint32_t buttons;
+	uint32_t x, y; /* where the pointer was last, in units of INPUT_ABS_MAX */
 	uint32_t leds;
 
 	int sock; /* to a display; -1: none */
@@ -70,7 +71,10 @@ void input_config(const struct input *in, struct virtio_input_config *c);
 /** input_heard - a viewer did something; events are put to the queue */
 void input_heard(struct input *in, const struct vg_display_msg *m);
 
-/** input_catch_up - after events were lost: what is held now, and was not told */
+/**
+ * input_catch_up - after events were lost, and all others told: what is held now and was not told,
+ * where the pointer is, and the end of a frame that lost its own
+ */
 void input_catch_up(struct input *in);
 
 /* ---- input.c ---------------------------------------------------------------- */

@@ -35,6 +35,33 @@ static uint32_t scale(uint32_t at, uint32_t size)
 	return (uint32_t)((uint64_t)at * INPUT_ABS_MAX / (size - 1));
 }
 
+static void move(struct input *in, const struct vg_display_msg *m)
+{
+	in->x = scale(m->pointer.x, m->pointer.width);
+	in->y = scale(m->pointer.y, m->pointer.height);
+}
+
+/* A touch screen's finger: where it is, or that it is gone. */
+static void finger(struct input *in, bool is)
+{
+	input_put(in, EV_ABS, ABS_MT_SLOT, 0);
+	input_put(in, EV_ABS, ABS_MT_TRACKING_ID, is ? 1 : UINT32_MAX);
+}
+
+static void tell_finger_at(struct input *in)
+{
+	input_put(in, EV_ABS, ABS_MT_POSITION_X, in->x);
+	input_put(in, EV_ABS, ABS_MT_POSITION_Y, in->y);
+	input_put(in, EV_ABS, ABS_X, in->x);
+	input_put(in, EV_ABS, ABS_Y, in->y);
+}
+
+static void tell_at(struct input *in)
+{
+	input_put(in, EV_ABS, ABS_X, in->x);
+	input_put(in, EV_ABS, ABS_Y, in->y);
+}
+
 static void tablet(struct input *in, const struct vg_display_msg *m)
 {
 	static const struct {
@@ -47,8 +74,8 @@ static void tablet(struct input *in, const struct vg_display_msg *m)
 	} wheel[] = { { REL_WHEEL, 1 }, { REL_WHEEL, -1 }, { REL_HWHEEL, -1 }, { REL_HWHEEL, 1 } };
 	uint32_t now = m->pointer.buttons, changed = now ^ in->buttons;
 
-	input_put(in, EV_ABS, ABS_X, scale(m->pointer.x, m->pointer.width));
-	input_put(in, EV_ABS, ABS_Y, scale(m->pointer.y, m->pointer.height));
+	move(in, m);
+	tell_at(in);
 	for (unsigned i = 0; i < COUNT(buttons); i++) {
 		if (changed & buttons[i].bit)
 			key(in, buttons[i].code, now & buttons[i].bit);
@@ -63,22 +90,18 @@ static void tablet(struct input *in, const struct vg_display_msg *m)
 
 static void touch(struct input *in, const struct vg_display_msg *m)
 {
-	uint32_t x = scale(m->pointer.x, m->pointer.width);
-	uint32_t y = scale(m->pointer.y, m->pointer.height);
 	bool was = in->buttons & LEFT, is = m->pointer.buttons & LEFT;
 
+	move(in, m);
 	in->buttons = m->pointer.buttons;
 	if (!was && !is)
 		return;
-	input_put(in, EV_ABS, ABS_MT_SLOT, 0);
 	if (was != is)
-		input_put(in, EV_ABS, ABS_MT_TRACKING_ID, is ? 1 : UINT32_MAX);
-	if (is) {
-		input_put(in, EV_ABS, ABS_MT_POSITION_X, x);
-		input_put(in, EV_ABS, ABS_MT_POSITION_Y, y);
-		input_put(in, EV_ABS, ABS_X, x);
-		input_put(in, EV_ABS, ABS_Y, y);
-	}
+		finger(in, is);
+	else
+		input_put(in, EV_ABS, ABS_MT_SLOT, 0);
+	if (is)
+		tell_finger_at(in);
 	key(in, BTN_TOUCH, is);
 	end(in);
 }
@@ -95,7 +118,7 @@ static void all_up(struct input *in)
 		any = true;
 	}
 	if (any && in->kind == INPUT_TOUCH)
-		input_put(in, EV_ABS, ABS_MT_TRACKING_ID, UINT32_MAX);
+		finger(in, false);
 	if (any)
 		end(in);
 	in->buttons = 0;
@@ -129,14 +152,16 @@ void input_heard(struct input *in, const struct vg_display_msg *m)
 
 void input_catch_up(struct input *in)
 {
-	bool any = false;
-
-	for (unsigned i = 0; i < KEY_CNT; i++) {
-		if (input_bit(in->held, i) == input_bit(in->told, i))
-			continue;
-		input_put(in, EV_KEY, (uint16_t)i, input_bit(in->held, i));
-		any = true;
+	if (in->kind == INPUT_TABLET)
+		tell_at(in);
+	if (in->kind == INPUT_TOUCH) {
+		finger(in, input_bit(in->held, BTN_TOUCH));
+		if (input_bit(in->held, BTN_TOUCH))
+			tell_finger_at(in);
 	}
-	if (any)
-		end(in);
+	for (unsigned i = 0; i < KEY_CNT; i++) {
+		if (input_bit(in->held, i) != input_bit(in->told, i))
+			input_put(in, EV_KEY, (uint16_t)i, input_bit(in->held, i));
+	}
+	end(in);
 }

@@ -362,6 +362,84 @@ static void test_guest_takes_nothing(void **state)
 	down();
 }
 
+/* What a guest knows of a pointer, after it took all events. */
+struct pointer {
+	int32_t x, y, mt_x, mt_y, contact;
+	bool pressed, in_frame;
+};
+
+static struct pointer take_all(uint16_t button)
+{
+	struct pointer p = { .contact = -1 };
+	struct virtio_input_event e;
+
+	tp_settle(&in.tp);
+	for (unsigned i = 0; i < BUFS; i++)
+		post(i);
+	tp_kick(&in.tp, 0);
+	while (next(&e)) {
+		int32_t value = (int32_t)le32toh(e.value);
+		uint16_t type = le16toh(e.type), code = le16toh(e.code);
+
+		p.in_frame = type != EV_SYN;
+		if (type == EV_KEY && code == button)
+			p.pressed = value;
+		if (type != EV_ABS)
+			continue;
+		*(code == ABS_X		       ? &p.x
+		  : code == ABS_Y	       ? &p.y
+		  : code == ABS_MT_POSITION_X  ? &p.mt_x
+		  : code == ABS_MT_POSITION_Y  ? &p.mt_y
+		  : code == ABS_MT_TRACKING_ID ? &p.contact
+					       : &(int32_t){ 0 }) = value;
+	}
+	return p;
+}
+
+/* So many moves that nothing after them has room, and then what is lost. */
+static void overflow(unsigned extra)
+{
+	unsigned n = VG_LIMIT_INPUT_EVENTS / 3 + 10;
+
+	point(0, 0, 0);
+	for (unsigned i = 0; i < extra; i++)
+		point(0, 0, i % 2 ? 0 : 2); /* one event more: frames break elsewhere */
+	point(1, 1, 1);
+	for (unsigned i = 0; i < n; i++) {
+		point(i % 640, 7, 1);
+		tp_settle(&in.tp);
+	}
+}
+
+/* Where the pointer is, whether a finger touches, and where frames end: that is not lost. */
+static void test_pointer_after_loss(void **state)
+{
+	struct pointer p;
+
+	(void)state;
+	for (unsigned extra = 0; extra < 8; extra++) {
+		up("input,kind=tablet", TP_COPY, 0);
+		overflow(extra);
+		point(640, 480, 0);
+		p = take_all(BTN_LEFT);
+		assert_true(p.x == 32767 && p.y == 32767 && !p.pressed && !p.in_frame);
+		down();
+		up("input,kind=touch", TP_COPY, 0);
+		overflow(extra);
+		point(640, 480, 1);
+		p = take_all(BTN_TOUCH);
+		assert_true(p.contact >= 0 && p.pressed && !p.in_frame);
+		assert_true(p.x == 32767 && p.y == 32767 && p.mt_x == 32767 && p.mt_y == 32767);
+		down();
+		up("input,kind=touch", TP_COPY, 0);
+		overflow(extra);
+		point(640, 480, 0);
+		p = take_all(BTN_TOUCH);
+		assert_true(p.contact == -1 && !p.pressed && !p.in_frame);
+		down();
+	}
+}
+
 static void test_small_buffers(void **state)
 {
 	const struct drv_seg seg = { 0, 7 };
@@ -459,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_tablet),
 		cmocka_unit_test(test_touch),
 		cmocka_unit_test(test_guest_takes_nothing),
+		cmocka_unit_test(test_pointer_after_loss),
 		cmocka_unit_test(test_small_buffers),
 		cmocka_unit_test(test_revoked_buffers),
 		cmocka_unit_test(test_status),

@@ -372,6 +372,7 @@ static int take_rect(struct rfb *r)
 	h = be16(m + 6);
 	switch ((int32_t)be32(m + 8)) {
 	case RAW:
+		r->seen += (uint64_t)w * h;
 		return take_raw(r, x, y, w, h);
 	case CURSOR:
 		return take_cursor(r, x, y, w, h);

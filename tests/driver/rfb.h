@@ -22,6 +22,7 @@ struct rfb {
 	bool has_ext_keys;	   /* the server takes keys by their place */
 	bool has_ext_size;	   /* and wishes for sizes */
 	unsigned resizes, cursors; /* times that these came */
+	uint64_t seen;		   /* pixels that came, since it was connected */
 	uint32_t cursor_width, cursor_height, hot_x, hot_y;
 	uint32_t cursor[64 * 64]; /* pixels; 0 where it is transparent */
 };

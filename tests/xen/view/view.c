@@ -5,7 +5,7 @@
  *   view PORT size                  "WIDTHxHEIGHT"
  *   view PORT pattern SEED [S]      wait until what it sees is what tests/xen/guest/draw.c draws, at most
  *                                   S seconds (default 30); prints the first pixel that is not
- *   view PORT raw FILE              what it sees: pixels of 32 bits, 0x00RRGGBB
+ *   view PORT raw FILE              all that it sees: pixels of 32 bits, 0x00RRGGBB
  *   view PORT ppm FILE              the same for people
  *   view PORT type TEXT             keys, as a person at a US keyboard types them; \n is Enter
  *   view PORT point X Y BUTTONS
@@ -26,7 +26,7 @@
 
 #include "tests/driver/rfb.h"
 
-enum { STEP_MS = 1000 };
+enum { STEP_MS = 1000, WHOLE_S = 30 };
 
 static void fail(const char *what, int error)
 {
@@ -64,6 +64,20 @@ static void update(struct rfb *r, bool changed)
 		ret = rfb_take(r, STEP_MS);
 	if (ret < 0 && ret != -ETIMEDOUT)
 		fail("update", ret);
+}
+
+/* All of the picture. A server's first updates may be of sizes and keys alone. */
+static void whole(struct rfb *r)
+{
+	double end = now() + WHOLE_S;
+	uint64_t before;
+
+	do {
+		before = r->seen;
+		update(r, false);
+		if (now() > end)
+			fail("no picture came", -ETIMEDOUT);
+	} while (r->seen - before < (uint64_t)r->width * r->height);
 }
 
 static uint32_t pattern(unsigned seed, uint32_t x, uint32_t y)
@@ -112,7 +126,7 @@ static int save(struct rfb *r, const char *file, bool ppm)
 
 	if (!f)
 		fail(file, -errno);
-	update(r, false);
+	whole(r);
 	if (ppm)
 		fprintf(f, "P6\n%u %u\n255\n", r->width, r->height);
 	for (size_t i = 0; i < (size_t)r->width * r->height; i++) {

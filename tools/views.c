@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,17 +101,34 @@ static void disk_row(struct json_object *dev, char (*row)[CELL])
 	put_cell(row[1], configured(dev, "target", &params));
 }
 
+/* The bridge that interface @name of this domain is on, whoever put it there. Return: whether it is. */
+static bool bridge_of(const char *name, char *bridge, size_t size)
+{
+	char path[80], link[PATH_MAX], *slash;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%.31s/master", name);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (!*name || strchr(name, '/') || n < 0)
+		return false;
+	link[n] = '\0';
+	slash = strrchr(link, '/');
+	snprintf(bridge, size, "%.31s", slash ? slash + 1 : link);
+	return true;
+}
+
 /* Name and address that its place gave it are in its detail: "vif7.64=up 00:16:3e:...". */
 static void interface_row(struct json_object *dev, char (*row)[CELL])
 {
-	char name[32] = "", mac[32] = "";
+	char name[32] = "", mac[32] = "", master[32];
 	const char *detail = vgrant_text(dev, "detail"), *bridge;
 	struct vg_params params;
 
 	if (sscanf(detail, "%31[^= ]=%*s %31s", name, mac) < 2)
 		name[0] = mac[0] = '\0';
 	put_cell(row[0], name);
-	bridge = configured(dev, "bridge", &params);
+	bridge = bridge_of(name, master, sizeof(master)) ? master
+							 : configured(dev, "bridge", &params);
 	put_cell(row[1], bridge && *bridge ? "bridge" : "ethernet");
 	put_cell(row[2], bridge);
 	put_cell(row[3], "virtio");

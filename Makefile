@@ -58,7 +58,7 @@ UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 LIB := $(B)/libvgrant.a
 HELP := $(B)/libtesthelp.a
 
-.PHONY: all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
+.PHONY: ldlibs all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
 	bench-xen fuzz install clean help
 all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt ## build the programs (build/release/)
 
@@ -164,6 +164,10 @@ install: all ## install below PREFIX (default /usr/local) and SYSCONFDIR; DESTDI
 
 clean: ## remove build/ (not the cache folder)
 	rm -rf build
+
+# What scripts link with that compile programs of their own.
+ldlibs:
+	@echo $(LDLIBS)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14

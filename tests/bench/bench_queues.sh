@@ -19,7 +19,7 @@ seconds=${SECONDS_EACH:-2} rounds=${ROUNDS:-3} total=32
 [[ ${1-} != -q ]] || seconds=1 rounds=1
 mkdir -p build/bench
 make -s --no-print-directory VARIANT=release $build/vgrant-vhost-user $build/vgrant $build/libtesthelp.a
-read -ra libs < <(pkg-config --libs liburing json-c libseccomp libcap-ng)
+read -ra libs < <(make -s --no-print-directory ldlibs)
 "${CC:-cc}" -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Ifrontend-glue/include -Wall -Wextra -Werror \
 	-o build/bench/vhost_client tests/bench/vhost_client.c \
 	build/release/libtesthelp.a build/release/libvgrant.a "${libs[@]}" -lpthread

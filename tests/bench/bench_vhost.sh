@@ -29,7 +29,7 @@ fi
 mkdir -p build/bench
 make -s --no-print-directory VARIANT=release $build/vgrant-vhost-user $build/libtesthelp.a
 cc=${CC:-cc}
-read -ra libs < <(pkg-config --libs liburing json-c libseccomp libcap-ng)
+read -ra libs < <(make -s --no-print-directory ldlibs)
 "$cc" -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Ifrontend-glue/include -Wall -Wextra -Werror \
 	-o build/bench/vhost_client tests/bench/vhost_client.c \
 	build/release/libtesthelp.a build/release/libvgrant.a "${libs[@]}" -lpthread

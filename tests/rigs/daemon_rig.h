@@ -93,21 +93,68 @@ static inline void rig_daemon_start(struct rig *r)
 		rig_exec(r);
 }
 
+/** rig_control() - a connection to its control socket; Return: a descriptor, or -1: nobody listens */
+static inline int rig_control(struct rig *r)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
 /** rig_daemon_ready() - wait until it answers on its control socket */
 static inline void rig_daemon_ready(struct rig *r)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd, i, rc = -1;
+	int fd = -1;
 
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
-	for (i = 0; i < 1000 && rc; i++) {
-		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		rc = connect(fd, (struct sockaddr *)&sa, sizeof(sa));
-		close(fd);
-		if (rc)
-			usleep(5000);
+	for (int i = 0; i < 1000 && (fd = rig_control(r)) < 0; i++)
+		usleep(5000);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+/**
+ * rig_try_ask() - one request on the control socket; asserts nothing, for processes beside the test
+ * @request: a line, without its newline
+ *
+ * Return: the answer, in a static buffer, up to its newline or what has come of it when nothing more
+ * came for 20 s; NULL: the request cannot be sent.
+ */
+static inline const char *rig_try_ask(struct rig *r, const char *request)
+{
+	static char answer[1 << 20];
+	struct timeval patience = { .tv_sec = 20 };
+	int fd = rig_control(r);
+	size_t n = 0;
+	ssize_t got;
+	bool sent;
+
+	if (fd < 0)
+		return NULL;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	sent = write(fd, request, strlen(request)) == (ssize_t)strlen(request) &&
+	       write(fd, "\n", 1) == 1;
+	while (sent && (got = read(fd, answer + n, sizeof(answer) - 1 - n)) > 0) {
+		n += (size_t)got;
+		if (answer[n - 1] == '\n')
+			break;
 	}
-	assert_int_equal(rc, 0);
+	close(fd);
+	answer[n] = '\0';
+	return sent ? answer : NULL;
+}
+
+/** rig_ask() - the same, of a request that can be sent */
+static inline const char *rig_ask(struct rig *r, const char *request)
+{
+	const char *answer = rig_try_ask(r, request);
+
+	assert_non_null(answer);
+	return answer;
 }
 
 /** rig_daemon_stop() - end it with @sig; Return: the status of waitpid() */

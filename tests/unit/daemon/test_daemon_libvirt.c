@@ -210,31 +210,9 @@ static void the_guest_was_first(void **state)
 	becomes(r, id, 70, "vgrant-config", "rng,id=70,packed=0");
 }
 
-/* ask() - one request on the control socket. Return: its answer, in a static buffer. */
-static const char *ask(struct rig *r, const char *request)
-{
-	static char answer[1 << 16];
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	size_t n = 0;
-	ssize_t got;
-
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	assert_int_equal(dprintf(fd, "%s\n", request), strlen(request) + 1);
-	while ((got = read(fd, answer + n, sizeof(answer) - 1 - n)) > 0) {
-		n += (size_t)got;
-		if (answer[n - 1] == '\n')
-			break;
-	}
-	close(fd);
-	answer[n] = '\0';
-	return answer;
-}
-
 static void answers(struct rig *r, const char *request, const char *part)
 {
-	const char *answer = ask(r, request);
+	const char *answer = rig_ask(r, request);
 
 	if (!strstr(answer, part))
 		fail_msg("%s: %s", request, answer);
@@ -317,8 +295,8 @@ static void settings_go_through_libvirt(void **state)
 	answers(r, SET("81", "tx-rate", "10", BOTH), "no device 81 in the metadata");
 	answers(r, SET("80", "interface", "can1", BOTH), "cannot be changed while running");
 	answers(r, SET("80", "colour", "red", LIVE), "has no key");
-	assert_null(strstr(ask(r, "{\"cmd\":\"list\"}"), "tx-rate=10"));
-	assert_null(strstr(ask(r, "{\"cmd\":\"list\"}"), "can1"));
+	assert_null(strstr(rig_ask(r, "{\"cmd\":\"list\"}"), "tx-rate=10"));
+	assert_null(strstr(rig_ask(r, "{\"cmd\":\"list\"}"), "can1"));
 	/* A change of other devices leaves what was set as it is. */
 	answers(r, DETACH("81", LIVE), "\"ok\":true");
 	becomes(r, id, 81, "vgrant-config", NULL);

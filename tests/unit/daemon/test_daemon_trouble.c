@@ -50,37 +50,12 @@ static void becomes(struct rig *r, const struct rig_guest *g, long state, int ms
 	assert_int_equal(backend_state(r, g, RIG_ID), state);
 }
 
-/* ask() - one request on the control socket. Return: its answer, in a static buffer. */
-static const char *ask(struct rig *r, const char *request)
-{
-	static char answer[1 << 16];
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct timeval patience = { .tv_sec = 20 };
-	size_t n = 0;
-	ssize_t got;
-
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	assert_int_equal(write(fd, request, strlen(request)), strlen(request));
-	assert_int_equal(write(fd, "\n", 1), 1);
-	while ((got = read(fd, answer + n, sizeof(answer) - 1 - n)) > 0) {
-		n += (size_t)got;
-		if (answer[n - 1] == '\n')
-			break;
-	}
-	close(fd);
-	answer[n] = '\0';
-	return answer;
-}
-
 static void assert_listed(struct rig *r, const char *what)
 {
 	const char *list = "";
 
 	for (int i = 0; i < 50; i++, usleep(100000)) {
-		list = ask(r, "{\"cmd\":\"list\"}");
+		list = rig_ask(r, "{\"cmd\":\"list\"}");
 		if (strstr(list, what))
 			return;
 	}
@@ -427,7 +402,7 @@ static void xenstored_hangs(void **state)
 	kill(pid, SIGKILL);
 	usleep(200000); /* the supervisor has asked something by now */
 	before = now_ms();
-	assert_non_null(strstr(ask(r, "{\"cmd\":\"list\"}"), "xenstored does not answer"));
+	assert_non_null(strstr(rig_ask(r, "{\"cmd\":\"list\"}"), "xenstored does not answer"));
 	if (now_ms() - before > 6000)
 		fail_msg("the list took %d ms", (int)(now_ms() - before));
 	/* It was reaped meanwhile. */
@@ -615,9 +590,9 @@ static void renamed(void **state)
 	snprintf(path, sizeof(path), "/local/domain/%u/name", g->id);
 	assert_int_equal(fx_xs_write(fx_xs(r->w), path, "shop"), 0);
 	assert_listed(r, "\"guest\":\"shop\"");
-	assert_null(strstr(ask(r, "{\"cmd\":\"list\"}"), "\"guest\":\"web\""));
+	assert_null(strstr(rig_ask(r, "{\"cmd\":\"list\"}"), "\"guest\":\"web\""));
 	snprintf(request, sizeof(request), "{\"cmd\":\"detach\",\"guest\":\"web\",\"id\":\"0\"}");
-	assert_non_null(strstr(ask(r, request), "\"ok\":false"));
+	assert_non_null(strstr(rig_ask(r, request), "\"ok\":false"));
 	assert_int_equal(drv_dev_close(g->dev), 0);
 }
 
@@ -636,13 +611,13 @@ static void named_by_a_number(void **state)
 	assert_int_equal(fx_domain_create(r->w, &cfg, &nine), 0);
 	snprintf(request, sizeof(request),
 		 "{\"cmd\":\"attach\",\"guest\":\"1\",\"device\":\"rng\"}");
-	assert_non_null(strstr(ask(r, request), "\"ok\":true"));
+	assert_non_null(strstr(rig_ask(r, request), "\"ok\":true"));
 	assert_listed(r, "\"virtio/65\"");
 	cfg.name = "77";
 	assert_int_equal(fx_domain_create(r->w, &cfg, &nine), 0);
 	snprintf(request, sizeof(request),
 		 "{\"cmd\":\"attach\",\"guest\":\"77\",\"device\":\"rng\"}");
-	assert_non_null(strstr(ask(r, request), "there is no guest '77'"));
+	assert_non_null(strstr(rig_ask(r, request), "there is no guest '77'"));
 	assert_int_equal(drv_dev_close(g->dev), 0);
 }
 

@@ -26,26 +26,8 @@ enum { IMAGE_BYTES = 4 << 20, WAIT_MS = 10000 };
 /** ask() - one request on the control socket; Return: the answer, to be put */
 static struct json_object *ask(struct rig *r, const char *request)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	size_t size = 1 << 20, len = 0;
-	char *text = malloc(size);
-	struct json_object *answer;
-	ssize_t n;
+	struct json_object *answer = json_tokener_parse(rig_ask(r, request));
 
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	assert_int_equal(write(fd, request, strlen(request)), strlen(request));
-	assert_int_equal(write(fd, "\n", 1), 1);
-	while ((n = read(fd, text + len, size - len - 1)) > 0) {
-		len += (size_t)n;
-		if (text[len - 1] == '\n')
-			break;
-	}
-	text[len] = '\0';
-	close(fd);
-	answer = json_tokener_parse(text);
-	free(text);
 	assert_non_null(answer);
 	return answer;
 }

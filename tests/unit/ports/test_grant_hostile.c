@@ -763,24 +763,7 @@ static void broken_packed_rings(void **state)
 /* listed() - what `vgrant list` would get, holds @text */
 static bool listed(struct rig *r, const char *text)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	static const char ask[] = "{\"cmd\":\"list\"}\n";
-	char buf[32768];
-	size_t n = 0;
-	ssize_t got;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.80s/run/control", r->dir);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	assert_int_equal(write(fd, ask, sizeof(ask) - 1), sizeof(ask) - 1);
-	while (n < sizeof(buf) - 1 && (got = read(fd, buf + n, sizeof(buf) - 1 - n)) > 0) {
-		n += (size_t)got;
-		if (memchr(buf, '\n', n))
-			break;
-	}
-	close(fd);
-	buf[n] = '\0';
-	return strstr(buf, text);
+	return strstr(rig_ask(r, "{\"cmd\":\"list\"}"), text);
 }
 
 /* Whoever asks why a disk hangs finds it in the list, until the driver has reset the device. */

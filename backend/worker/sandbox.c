@@ -240,8 +240,8 @@ static int allow(scmp_filter_ctx ctx, const struct vg_sandbox_call *calls)
  * header of messages that must stay as it is (passing.h), nothing below @floor, which it ends at. */
 static int allow_memory(scmp_filter_ctx ctx, uintptr_t floor)
 {
-	const struct scmp_arg_cmp above = SCMP_CMP(0, SCMP_CMP_GE, floor),
-				  anywhere = SCMP_CMP(0, SCMP_CMP_EQ, 0),
+	const struct scmp_arg_cmp above = SCMP_CMP(0, SCMP_CMP_GE, floor, 0),
+				  anywhere = SCMP_CMP(0, SCMP_CMP_EQ, 0, 0),
 				  no_code = SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
 				  not_fixed = SCMP_CMP(3, SCMP_CMP_MASKED_EQ,
 						       MAP_FIXED | MAP_FIXED_NOREPLACE, 0),
@@ -273,7 +273,7 @@ static int allow_passing(scmp_filter_ctx ctx)
 
 	return ret < 0 ? ret
 		       : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SYS_sendmsg, 1,
-					  SCMP_CMP(1, SCMP_CMP_EQ, (uintptr_t)vg_pass_header()));
+					  SCMP_CMP(1, SCMP_CMP_EQ, (uintptr_t)vg_pass_header(), 0));
 }
 
 static int filter_system_calls(const struct vg_sandbox_needs *const *needs, struct vg_err *err)

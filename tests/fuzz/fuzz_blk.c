@@ -30,11 +30,11 @@
 #include "tests/driver/devhelp.h"
 #include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz_loop.h"
+#include "tests/fuzz/fuzz_mem.h"
 
 enum {
 	SECTOR = 512,
 	IMAGE = 64 * 1024,
-	MEMORY = 2 << 20,
 	RING = 32,
 	REQS = 64,
 	SLOT = 8192,		   /* of a request: header, status byte, data */
@@ -42,56 +42,6 @@ enum {
 	ARENA = (REQS + 1) * SLOT, /* the last one is shared */
 	SEGS = 12,
 };
-#define BASE 0x40000000ull
-
-/* ---- memory ------------------------------------------------------------------- */
-
-static uint8_t memory[MEMORY] __attribute__((aligned(4096)));
-static struct vg_regions regions;
-static struct vg_mem copied;
-static struct drv_mem_flat flat;
-static struct drv_buf arena;
-static uint64_t revoked; /* a page that cannot be copied; 0: none */
-
-static int copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
-{
-	int first = 0;
-
-	(void)mem;
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t at = ops[i].addr - BASE;
-
-		MUST(ops[i].len);
-		if (ops[i].addr < BASE || at > MEMORY || ops[i].len > MEMORY - at ||
-		    (revoked && ops[i].addr < revoked + 4096 &&
-		     revoked < ops[i].addr + ops[i].len)) {
-			if (ops[i].error)
-				*ops[i].error = -EFAULT;
-			first = -EFAULT;
-		} else if (ops[i].dir == VG_FROM_GUEST) {
-			memcpy(ops[i].host, memory + at, ops[i].len);
-		} else {
-			memcpy(memory + at, ops[i].host, ops[i].len);
-		}
-	}
-	return first;
-}
-
-static int copied_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
-{
-	(void)mem;
-	return vg_mem_map(&regions.mem, addr, len, out);
-}
-
-static void copied_unmap(struct vg_mem *mem, struct vg_map *map)
-{
-	(void)mem;
-	vg_mem_unmap(&regions.mem, map);
-}
-
-static const struct vg_mem_ops copied_ops = { .copy = copy,
-					      .map = copied_map,
-					      .unmap = copied_unmap };
 
 /* ---- the disk ------------------------------------------------------------------ */
 
@@ -241,7 +191,7 @@ static void ring(void)
 		.indirect = vg_dev_has(&dev, VG_F_INDIRECT_DESC),
 	};
 
-	MUST(drv_vring_init(&vr, &cfg, &flat.mem) == 0);
+	MUST(drv_vring_init(&vr, &cfg, &fm_flat.mem) == 0);
 	MUST(vg_dev_set_queue(&dev, 0, RING, vr.desc_mem.addr, vr.driver_mem.addr,
 			      vr.device_mem.addr, NULL, NULL) == 0);
 }
@@ -297,7 +247,7 @@ static void request(void)
 		;
 	if (i == REQS || !vr.mem)
 		return;
-	at = arena.addr + (how & 1 ? REQS : i) * SLOT;
+	at = fm_arena.addr + (how & 1 ? REQS : i) * SLOT;
 	if (type & 0x80)
 		h.sector = htole64(u64());
 	if (type & 0x40)
@@ -307,8 +257,8 @@ static void request(void)
 	writes = le32toh(h.type) != VIRTIO_BLK_T_IN && le32toh(h.type) != VIRTIO_BLK_T_GET_ID;
 	if (le32toh(h.type) == VIRTIO_BLK_T_DISCARD || le32toh(h.type) == VIRTIO_BLK_T_WRITE_ZEROES)
 		len = how & 2 ? len : sizeof(range);
-	memcpy(memory + (at - BASE), &h, sizeof(h));
-	memcpy(memory + (at - BASE) + 16, &range, sizeof(range));
+	memcpy(fm_memory + (at - FM_BASE), &h, sizeof(h));
+	memcpy(fm_memory + (at - FM_BASE) + 16, &range, sizeof(range));
 	/* Header (mostly whole); data; the status byte, mostly. */
 	n_out = cut(out, SEGS / 2, at, (how & 0x3c) == 0x3c ? u8() % 40 : 16);
 	if (writes && (how & 2) && len >= sizeof(range))
@@ -323,13 +273,13 @@ static void request(void)
 	if ((how & 0x3c) == 0x34) {
 		struct drv_seg *s = n_in > 1 && chance(2) ? &in[0] : n_out ? &out[0] : &in[0];
 
-		s->addr = chance(2) ? BASE + MEMORY - u8() : u64();
+		s->addr = chance(2) ? FM_BASE + FM_BYTES - u8() : u64();
 	}
 	reqs[i] = (struct req){ .out = true };
 	for (unsigned k = 0; k < n_in; k++)
 		reqs[i].room += in[k].len;
 	if (n_in && !(how & 1) && in[n_in - 1].addr == at + DATA - 1)
-		reqs[i].status = memory + (at + DATA - 1 - BASE);
+		reqs[i].status = fm_memory + (at + DATA - 1 - FM_BASE);
 	if (reqs[i].status)
 		*reqs[i].status = 0; /* the device may fail to write it: then it stops */
 	if ((!n_out && !n_in) ||
@@ -374,7 +324,7 @@ static void step(void)
 		(void)vg_dev_config_write(&dev, op & 0x80 ? value : 32, &value, 1);
 		break;
 	case 9:
-		revoked = value & 1 ? arena.addr + (value >> 1) * 4096ull : 0;
+		fm_revoked = value & 1 ? fm_arena.addr + (value >> 1) * 4096ull : 0;
 		break;
 	case 10:
 		if (value & 1) {
@@ -389,7 +339,7 @@ static void step(void)
 		uint8_t buf[256];
 
 		(void)vg_dev_config_read(&dev, value, buf, u8());
-		memset(memory + (arena.addr - BASE) + (value % REQS) * SLOT, value, 64);
+		memset(fm_memory + (fm_arena.addr - FM_BASE) + (value % REQS) * SLOT, value, 64);
 		break;
 	}
 	}
@@ -414,13 +364,7 @@ static void once(void)
 	vg_log_init(VG_LOG_STDERR, (enum vg_log_level)0, NULL);
 	imagefd = memfd_create("image", 0);
 	MUST(imagefd >= 0 && ftruncate(imagefd, IMAGE) == 0);
-	MUST(drv_mem_flat_init(&flat, memory, BASE, MEMORY) == 0);
-	vg_regions_init(&regions);
-	MUST(vg_regions_add(&regions, &(struct vg_region){ .guest_addr = BASE,
-							   .size = MEMORY,
-							   .host = memory }) == 0);
-	MUST(drv_alloc(&flat.mem, ARENA, 4096, true, &arena) == 0);
-	copied.ops = &copied_ops;
+	fm_open(ARENA);
 	port.ops = &port_ops;
 	fl_on_op = submitted;
 }
@@ -439,16 +383,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	fuzz_begin(data, len);
 	how = u8();
 	read_only = how & 1;
-	revoked = 0;
 	snprintf(spec, sizeof(spec), "blk,target=/proc/self/fd/%d%s", imagefd,
 		 read_only ? ",readonly" : "");
 	MUST(vg_params_parse(spec, &params, &err) == 0);
 	MUST(dh_open(&dev, vg_device_find("blk"), NULL, &params, &err) == 0);
 	dev.port = &port;
 	/* Little bounce memory, so that requests have to wait for it. */
-	copied.bounce = vg_bounce_new(how & 2 ? 16 << 10 : 4 << 20);
-	MUST(copied.bounce);
-	dev.mem = dev.ctx[0].mem = how & 4 ? &regions.mem : &copied;
+	dev.mem = dev.ctx[0].mem = fm_begin(how & 4, how & 2 ? 16 << 10 : 4 << 20);
 	start(how & 8 ? ~0ull : (uint64_t)u16() << 24 | (u16() & 0xffff));
 	while (fuzz_more())
 		step();
@@ -456,7 +397,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	dh_status(&dev, 0);
 	forget_ring();
 	dh_close(&dev);
-	vg_bounce_free(copied.bounce);
+	fm_end();
 	MUST(fl_idle());
 	return 0;
 }

@@ -27,65 +27,15 @@
 #include "tests/driver/devhelp.h"
 #include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz_loop.h"
+#include "tests/fuzz/fuzz_mem.h"
 
 enum {
-	MEMORY = 2 << 20,
 	RING = 32,
 	QUEUES = 5, /* two pairs and control */
 	SLOTS = 24,
 	SLOT = 16384,
 	LINK_FD = 1000,
 };
-#define BASE 0x40000000ull
-
-/* ---- memory ------------------------------------------------------------------- */
-
-static uint8_t memory[MEMORY] __attribute__((aligned(4096)));
-static struct vg_regions regions;
-static struct vg_mem copied;
-static struct drv_mem_flat flat;
-static struct drv_buf arena;
-static uint64_t revoked; /* a page that cannot be copied; 0: none */
-
-static int copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
-{
-	int first = 0;
-
-	(void)mem;
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t at = ops[i].addr - BASE;
-
-		MUST(ops[i].len);
-		if (ops[i].addr < BASE || at > MEMORY || ops[i].len > MEMORY - at ||
-		    (revoked && ops[i].addr < revoked + 4096 &&
-		     revoked < ops[i].addr + ops[i].len)) {
-			if (ops[i].error)
-				*ops[i].error = -EFAULT;
-			first = -EFAULT;
-		} else if (ops[i].dir == VG_FROM_GUEST) {
-			memcpy(ops[i].host, memory + at, ops[i].len);
-		} else {
-			memcpy(memory + at, ops[i].host, ops[i].len);
-		}
-	}
-	return first;
-}
-
-static int copied_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
-{
-	(void)mem;
-	return vg_mem_map(&regions.mem, addr, len, out);
-}
-
-static void copied_unmap(struct vg_mem *mem, struct vg_map *map)
-{
-	(void)mem;
-	vg_mem_unmap(&regions.mem, map);
-}
-
-static const struct vg_mem_ops copied_ops = { .copy = copy,
-					      .map = copied_map,
-					      .unmap = copied_unmap };
 
 /* ---- the link ------------------------------------------------------------------ */
 
@@ -355,7 +305,7 @@ static void ring(unsigned q)
 		.indirect = vg_dev_has(&dev, VG_F_INDIRECT_DESC),
 	};
 
-	MUST(drv_vring_init(&vr[q], &cfg, &flat.mem) == 0);
+	MUST(drv_vring_init(&vr[q], &cfg, &fm_flat.mem) == 0);
 	MUST(vg_dev_set_queue(&dev, q, RING, vr[q].desc_mem.addr, vr[q].driver_mem.addr,
 			      vr[q].device_mem.addr, NULL, NULL) == 0);
 }
@@ -404,8 +354,8 @@ static uint8_t *slot_of(unsigned q, unsigned *i, uint64_t *at)
 		;
 	if (*i == SLOTS || !vr[q].mem)
 		return NULL;
-	*at = arena.addr + (*i % (arena.len / SLOT)) * SLOT;
-	return memory + (*at - BASE);
+	*at = fm_arena.addr + (*i % (fm_arena.len / SLOT)) * SLOT;
+	return fm_memory + (*at - FM_BASE);
 }
 
 static void add(unsigned q, unsigned i, const struct drv_seg *out, unsigned n_out,
@@ -564,7 +514,7 @@ static void step(void)
 		dev.ops->tick(&dev);
 		break;
 	case 10:
-		revoked = value & 1 ? arena.addr + (value >> 1) * 4096ull : 0;
+		fm_revoked = value & 1 ? fm_arena.addr + (value >> 1) * 4096ull : 0;
 		break;
 	case 11:
 		if (value & 1) {
@@ -608,13 +558,7 @@ static void settle(void)
 static void once(void)
 {
 	vg_log_init(VG_LOG_STDERR, (enum vg_log_level)0, NULL);
-	MUST(drv_mem_flat_init(&flat, memory, BASE, MEMORY) == 0);
-	vg_regions_init(&regions);
-	MUST(vg_regions_add(&regions, &(struct vg_region){ .guest_addr = BASE,
-							   .size = MEMORY,
-							   .host = memory }) == 0);
-	MUST(drv_alloc(&flat.mem, (size_t)SLOTS * SLOT, 4096, true, &arena) == 0);
-	copied.ops = &copied_ops;
+	fm_open((size_t)SLOTS * SLOT);
 	port.ops = &port_ops;
 	fl_on_op = submitted;
 }
@@ -631,14 +575,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	ready = true;
 	fuzz_begin(data, len);
 	how = u8();
-	revoked = 0;
 	MUST(vg_params_parse("net,mac=00:16:3e:00:00:01,queues=2,threads=1", &params, &err) == 0);
 	MUST(dh_open(&dev, vg_device_find("net"), NULL, &params, &err) == 0);
 	dev.port = &port;
 	/* Little bounce memory, so that frames have to wait for it. */
-	copied.bounce = vg_bounce_new(how & 2 ? 16 << 10 : 4 << 20);
-	MUST(copied.bounce);
-	dev.mem = dev.ctx[0].mem = how & 4 ? &regions.mem : &copied;
+	dev.mem = dev.ctx[0].mem = fm_begin(how & 4, how & 2 ? 16 << 10 : 4 << 20);
 	start(how & 8 ? ~0ull : u64());
 	while (fuzz_more())
 		step();
@@ -646,7 +587,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	dh_status(&dev, 0);
 	forget_rings();
 	dh_close(&dev);
-	vg_bounce_free(copied.bounce);
+	fm_end();
 	MUST(fl_idle());
 	return 0;
 }

@@ -460,14 +460,14 @@ void vg_child_end(struct vg_child *c)
 	vg_child_hurry(c);
 }
 
-/* c->process is gone. */
+/* c->process is gone, also for what its last words bring about: no timer of it may be started any more. */
 static void reaped(struct vg_child *c, int status)
 {
+	c->process = NULL;
 	/* Its last words: it may have said why it ends. They are no more than its socket holds. */
 	for (unsigned i = 0; i < LAST_TURNS && !hear(c); i++)
 		;
 	c->pid = 0;
-	c->process = NULL;
 	closed(c);
 	c->tracers.sock = -1;
 	described(c);

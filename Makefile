@@ -39,6 +39,8 @@ LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c 
 # Of libvirt's side alone: vgrantd is linked with neither.
 XMLLIBS := -lxml2
 VIRTLIBS := -lvirt
+# Of the display's alone.
+VNCLIBS := -lvncserver
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
 # How programs are linked; some are static, or have a fuzzer's main.
 KIND = $(LDHARDEN)
@@ -46,7 +48,7 @@ LINK = $(CC) $(ALL_CFLAGS) $(KIND) $(LDFLAGS) -o $@
 
 comma := ,
 
-PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c backend/vgrant-libvirt.c
+PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c backend/vgrant-libvirt.c backend/vgrant-display.c
 LIB_SRC := $(sort $(filter-out $(PROGRAMS),$(shell find backend xenstore -name '*.c')))
 FAKE_SRC := $(wildcard tests/fakes/xen/*.c)
 # One of the two ways to Xen; the other is for the program that runs in a guest.
@@ -60,7 +62,7 @@ HELP := $(B)/libtesthelp.a
 
 .PHONY: ldlibs all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
 	bench-xen fuzz install clean help
-all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt ## build the programs (build/release/)
+all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vgrant-display ## build the programs (build/release/)
 
 # What is missing on this machine is said once, in a sentence, before any compiler says it.
 # All variants but the release are for tests, which need more.
@@ -92,6 +94,10 @@ $(B)/vgrant-vhost-user: $(B)/backend/vgrant-vhost-user.o $(LIB)
 $(B)/vgrant-libvirt: $(B)/backend/vgrant-libvirt.o $(LIB)
 	$(LINK) $^ $(VIRTLIBS) $(XMLLIBS) $(LDLIBS)
 
+# What a guest's picture is shown by: a process for each GPU.
+$(B)/vgrant-display: $(B)/backend/vgrant-display.o $(LIB)
+	$(LINK) $^ $(VNCLIBS) $(XENLIBS) $(LDLIBS)
+
 # The same daemon on tests/fakes/xen in place of Xen's libraries, and a CAN bus of its own.
 $(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fakes/can/fake_can.o $(LIB) $(HELP)
 	$(LINK) $^ $(LDLIBS) -lpthread
@@ -102,6 +108,10 @@ HOSTILE_SRC := tests/xen/hostile/hostile.c $(wildcard tests/driver/attacks*.c te
 $(B)/hostile: KIND = -static
 $(B)/hostile: $(HOSTILE_SRC:%.c=$(B)/%.o)
 	$(LINK) $^ -lxenevtchn -lxenstore -lxentoollog -lxentoolcore -lpthread
+
+# A viewer of VNC, for tests on real Xen.
+$(B)/view: $(B)/tests/xen/view/view.o $(B)/tests/driver/rfb.o
+	$(LINK) $^
 
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
 	$(LINK) $^ $(LDLIBS) $(XMLLIBS)
@@ -123,7 +133,7 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB) $(HELP)
 
 fuzz-programs: $(FUZZ)
 
-unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-libvirt
+unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-libvirt $(B)/vgrant-display
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

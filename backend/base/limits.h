@@ -54,6 +54,35 @@
  * entries, again. */
 #define VG_LIMIT_DATA_PAGES 2048u
 
+/* Pages that a device holds mapped from one request to another, because a payload named them: the
+ * pictures of a GPU. 128 MiB: all that a guest of Xen's can grant by default (64 frames of 512
+ * references; max_grant_frames= in its configuration makes it more). Maptrack entries, again. */
+#define VG_LIMIT_LONG_PAGES 32768u
+
+/* Memory of a device's own, for what its guest makes it keep: pictures of a GPU that are no blobs. As
+ * much as QEMU's. */
+#define VG_LIMIT_HOST_BYTES (256u << 20)
+
+/* A GPU's resources, and the ranges of guest memory behind all of them, counted where what lies side by
+ * side is one. A successor must know them, so that they cost 12 bytes each in the record, twice. A
+ * screen of 1080p in pages that lie anywhere is 2025 ranges; QEMU takes 16384 for one resource. */
+#define VG_LIMIT_GPU_RESOURCES 512u
+#define VG_LIMIT_GPU_RANGES    16384u
+
+/* Entries of one ATTACH_BACKING or CREATE_BLOB, before they are put together. */
+#define VG_LIMIT_GPU_ENTRIES 16384u
+
+/* Bytes of one picture, and pixels of a side. 64 MiB: 4096 x 4096. */
+#define VG_LIMIT_GPU_BYTES (64u << 20)
+#define VG_LIMIT_GPU_SIDE  16384u
+
+/* Events that wait until a guest makes buffers for them available, of a keyboard or pointer. A frame
+ * is two to eight; a person makes a hundred frames a second. */
+#define VG_LIMIT_INPUT_EVENTS 512u
+
+/* Viewers of a display, a process each. */
+#define VG_LIMIT_VIEWERS 16u
+
 /* Frames that wait until a CAN guest makes receive buffers available; further ones are dropped and
  * counted. 80 bytes each. A 1 Mbit/s bus brings at most 1024 in 48 ms. */
 #define VG_LIMIT_CAN_RX_QUEUE 65536u
@@ -97,14 +126,17 @@
 struct vg_budget {
 	uint32_t pool_pages;   /* of pools, mapped; at most VG_LIMIT_POOL_PAGES */
 	uint32_t data_pages;   /* of data, mapped at once; at most VG_LIMIT_DATA_PAGES */
+	uint32_t long_pages;   /* that payloads named; at most VG_LIMIT_LONG_PAGES */
 	uint64_t bounce_bytes; /* out at once; at most VG_LIMIT_BOUNCE_BYTES */
+	uint64_t host_bytes;   /* of the device's own; at most VG_LIMIT_HOST_BYTES */
 };
 
 /* The budget of a device that is its guest's only one. */
-#define VG_BUDGET_ALL                                                                 \
-	{                                                                             \
-		.pool_pages = VG_LIMIT_POOL_PAGES, .data_pages = VG_LIMIT_DATA_PAGES, \
-		.bounce_bytes = VG_LIMIT_BOUNCE_BYTES,                                \
+#define VG_BUDGET_ALL                                                                     \
+	{                                                                                 \
+		.pool_pages = VG_LIMIT_POOL_PAGES, .data_pages = VG_LIMIT_DATA_PAGES,     \
+		.long_pages = VG_LIMIT_LONG_PAGES, .bounce_bytes = VG_LIMIT_BOUNCE_BYTES, \
+		.host_bytes = VG_LIMIT_HOST_BYTES,                                        \
 	}
 
 #endif /* VG_LIMITS_H */

@@ -11,6 +11,7 @@
 #ifndef VG_BUDGET_H
 #define VG_BUDGET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "backend/base/limits.h"
@@ -19,16 +20,18 @@
 struct vg_guest_budget {
 	uint64_t mapped_pages; /* of pools and data */
 	uint64_t bounce_bytes;
-	uint64_t devices; /* that it may have, at most */
+	uint64_t long_pages, host_bytes; /* see struct vg_budget */
+	uint64_t devices;		 /* that it may have, at most */
 };
 
 /**
  * vg_budget_deal - the share of one more device
  * @used: what the guest's other devices have, added up
  * @present: how many these are
+ * @keeps: it is one that holds long_pages and host_bytes (struct vg_device_ops); others get none
  */
 struct vg_budget vg_budget_deal(const struct vg_guest_budget *all, const struct vg_budget *used,
-				unsigned present);
+				unsigned present, bool keeps);
 
 /** vg_budget_add - @sum += @share, for @used above */
 void vg_budget_add(struct vg_budget *sum, const struct vg_budget *share);

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
+#include "backend/daemon/beside.h"
 #include "backend/daemon/budget.h"
 #include "backend/toolstack/xlhost.h"
 
@@ -278,17 +280,21 @@ void vg_child_calm(struct vg_child *c)
 		vg_loop_timer_stop(&c->process->patience);
 }
 
-/* Start this very program with @role. Return: 0, negative errno. */
-static int spawn(struct vg_process *p, const char *role, int sock, int extra)
+/* Start @program, or this very one, with @role. Return: 0, negative errno. */
+static int spawn(struct vg_process *p, const char *program, const char *role, int sock, int extra)
 {
-	char *argv[] = { (char *)(uintptr_t) "vgrantd", (char *)(uintptr_t)role, NULL };
+	const char *name = program ? program : "vgrantd";
+	char *argv[] = { (char *)(uintptr_t)name, (char *)(uintptr_t)role, NULL };
+	char path[PATH_MAX] = "/proc/self/exe";
 	posix_spawn_file_actions_t actions;
 	int fds[] = { out_of_the_way(sock), out_of_the_way(extra) };
 	posix_spawnattr_t attr;
 	sigset_t none;
-	int ret;
+	int ret = program ? -vg_beside(program, path, sizeof(path)) : 0;
 
-	if (fds[0] < 0 || (extra >= 0 && fds[1] < 0)) {
+	if (ret) {
+		/* It is not there. */
+	} else if (fds[0] < 0 || (extra >= 0 && fds[1] < 0)) {
 		ret = errno;
 	} else {
 		sigemptyset(&none);
@@ -299,7 +305,7 @@ static int spawn(struct vg_process *p, const char *role, int sock, int extra)
 		posix_spawnattr_init(&attr);
 		posix_spawnattr_setsigmask(&attr, &none);
 		posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-		ret = posix_spawn(&p->pid, "/proc/self/exe", &actions, &attr, argv, environ);
+		ret = posix_spawn(&p->pid, path, &actions, &attr, argv, environ);
 		posix_spawn_file_actions_destroy(&actions);
 		posix_spawnattr_destroy(&attr);
 	}
@@ -317,13 +323,15 @@ static void budget(struct vg_process *p)
 	const struct vg_guest_budget all = {
 		.mapped_pages = settings->guest_mapped_pages,
 		.bounce_bytes = settings->guest_bounce_mib << 20,
+		.long_pages = settings->guest_picture_pages,
+		.host_bytes = settings->guest_picture_mib << 20,
 		.devices = settings->devices_per_guest,
 	};
 	struct vg_budget used = { 0 };
+	const struct vg_device_ops *ops = vg_device_find(p->child->device);
 	unsigned present = 0;
 
-	p->budget = (struct vg_budget){ VG_LIMIT_POOL_PAGES, VG_LIMIT_DATA_PAGES,
-					VG_LIMIT_BOUNCE_BYTES };
+	p->budget = (struct vg_budget)VG_BUDGET_ALL;
 	if (!p->domid)
 		return;
 	for (const struct vg_process *q = p->all->processes; q; q = q->next) {
@@ -332,7 +340,7 @@ static void budget(struct vg_process *p)
 			present++;
 		}
 	}
-	p->budget = vg_budget_deal(&all, &used, present);
+	p->budget = vg_budget_deal(&all, &used, present, ops && ops->keeps);
 }
 
 /* Workers of one guest share a user. One that serves no guest that we know, but a socket, has the first
@@ -408,7 +416,7 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 		free(p);
 		return ret;
 	}
-	ret = spawn(p, role, pair[1], extra);
+	ret = spawn(p, c->program, role, pair[1], extra);
 	close(pair[1]);
 	if (ret < 0) {
 		close(pair[0]);
@@ -448,6 +456,8 @@ int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int ext
 	    vg_params_check_paths(&params, ops->params, err) < 0)
 		return -EINVAL;
 	ret = start(c, role, domid, extra);
+	if (ret == -ENOENT && c->program)
+		return vg_fail(err, ret, "%s is not installed beside vgrantd", c->program);
 	return ret < 0 ? vg_fail(err, ret, "its worker cannot be started: %s", strerror(-ret)) : 0;
 }
 
@@ -595,9 +605,12 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 		.worker = c->pid,
 		.restarts = c->restarts,
 		.uptime_ns = vg_now_ns() - c->since_ns,
-		.detail = c->detail[0] ? c->detail : NULL,
 	};
+	char detail[sizeof(c->detail) + sizeof(c->beside) + 1];
 
+	snprintf(detail, sizeof(detail), "%s%s%s", c->detail,
+		 c->detail[0] && c->beside[0] ? " " : "", c->beside);
+	d.detail = detail[0] ? detail : NULL;
 	c->ops->place(c, &d);
 	if (c->record_fd >= 0 && vg_record_peek(c->record_fd, &view) == 0) {
 		d.stats = view.stats;

@@ -68,17 +68,19 @@ struct vg_child {
 	struct vg_child *next, **pprev; /* of all->first; not of one with a parent */
 	char who[160];			/* for the log */
 	char spec[VG_PARAMS_LEN];	/* "blk,target=..." */
-	char device[32];		/* its name: first word of spec */
-	pid_t pid;			/* 0: none */
-	struct vg_process *process;	/* NULL: none */
-	int sock;			/* -1: none */
-	struct vg_watch watch;		/* of sock */
-	struct vg_deferred more; /* it has said something, or more than one turn should hear */
-	int record_fd;		 /* -1: none yet; the owner's to make, when it is OPENED */
-	struct vg_err error;	 /* for lists: why it does not work; "": it does */
-	char detail[1024];	 /* of the device's describe() */
-	bool described;		 /* since the list that is being made was asked for */
-	unsigned asked;		 /* times that the worker has asked for a descriptor */
+	const char *program;		/* that lies beside this one (beside.h); NULL: this one */
+	char beside[200]; /* what its other process has to say, behind its detail; "": nothing */
+	char device[32];  /* its name: first word of spec */
+	pid_t pid;	  /* 0: none */
+	struct vg_process *process; /* NULL: none */
+	int sock;		    /* -1: none */
+	struct vg_watch watch;	    /* of sock */
+	struct vg_deferred more;    /* it has said something, or more than one turn should hear */
+	int record_fd;		    /* -1: none yet; the owner's to make, when it is OPENED */
+	struct vg_err error;	    /* for lists: why it does not work; "": it does */
+	char detail[1024];	    /* of the device's describe() */
+	bool described;		    /* since the list that is being made was asked for */
+	unsigned asked;		    /* times that the worker has asked for a descriptor */
 	unsigned restarts;
 	unsigned delay_ms; /* before the next restart */
 	int64_t since_ns;  /* the device is here */

@@ -5,6 +5,7 @@
 #include "backend/daemon/group.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,12 +14,12 @@
 
 const struct vg_group_policy vg_group_policies[] = {
 	/* Clients stay connected, and are shown the picture again; the device needs none to run. */
-	{ "display", "--display", false, VG_GROUP_ALONE, VG_GROUP_ALONE },
+	{ "display", "--display", "vgrant-display", false, VG_GROUP_ALONE, VG_GROUP_ALONE },
 	/* A guest's contexts and resources live in the one and are named by the other. */
-	{ "renderer", "--renderer", true, VG_GROUP_BOTH, VG_GROUP_BOTH },
+	{ "renderer", "--renderer", NULL, true, VG_GROUP_BOTH, VG_GROUP_BOTH },
 	/* Others' daemon: it keeps its state, and the gateway connects to it again. */
-	{ "daemon", "--daemon", true, VG_GROUP_ALONE, VG_GROUP_ALONE },
-	{ NULL, NULL, false, VG_GROUP_ALONE, VG_GROUP_ALONE },
+	{ "daemon", "--daemon", NULL, true, VG_GROUP_ALONE, VG_GROUP_ALONE },
+	{ NULL, NULL, NULL, false, VG_GROUP_ALONE, VG_GROUP_ALONE },
 };
 
 const struct vg_group_policy *vg_group_policy(const char *name)
@@ -70,6 +71,17 @@ static void begin_anew(struct vg_group *g)
 	start_later(g);
 }
 
+/* The device works without, or waits: lists say why. Said in the log once, not each time. */
+static void trouble(struct vg_group *g, const char *text)
+{
+	char line[sizeof(g->worker->beside)];
+
+	snprintf(line, sizeof(line), "its %s: %.150s", g->policy->name, text);
+	if (strcmp(line, g->worker->beside) != 0)
+		vg_child_say(g->worker, VG_LOG_ERR, line);
+	memcpy(g->worker->beside, line, sizeof(line));
+}
+
 static void timer_expired(struct vg_timer *t)
 {
 	struct vg_group *g = container_of(t, struct vg_group, timer);
@@ -86,7 +98,7 @@ void vg_group_start(struct vg_group *g)
 		return;
 	vg_child_set_spec(&g->helper, g->worker->spec);
 	if (vg_child_start(&g->helper, g->policy->role, g->domid, -1, &err) < 0) {
-		vg_fail(&g->worker->error, 0, "its %s: %.200s", g->policy->name, err.text);
+		trouble(g, err.text);
 		start_later(g);
 	}
 }
@@ -120,17 +132,31 @@ static void place(const struct vg_child *c, struct vg_control_device *d)
 	c->parent->ops->place(c->parent, d);
 }
 
+/* Where it can be looked at: for lists, and for who wants to know. */
+static void shown(struct vg_group *g, const struct vg_ipc *m)
+{
+	if (m->shown.where[0])
+		snprintf(g->worker->beside, sizeof(g->worker->beside), "vnc=%s viewers=%u",
+			 m->shown.where, m->shown.viewers);
+	else
+		snprintf(g->worker->beside, sizeof(g->worker->beside), "vnc=off");
+	if (g->ops->shown)
+		g->ops->shown(g, m);
+}
+
 static void message(struct vg_child *c, const struct vg_ipc *m)
 {
 	struct vg_group *g = of_helper(c);
 
 	if (m->type == VG_IPC_OPENED) {
 		g->helper_open = true;
-		g->worker->error.text[0] = '\0';
+		g->worker->beside[0] = '\0';
 		join(g);
 		g->ops->changed(g);
 	} else if (m->type == VG_IPC_FAILED) {
-		vg_fail(&g->worker->error, 0, "its %s: %.200s", g->policy->name, m->text);
+		trouble(g, m->text);
+	} else if (m->type == VG_IPC_SHOWN) {
+		shown(g, m);
 	}
 }
 
@@ -169,6 +195,7 @@ void vg_group_init(struct vg_group *g, const struct vg_group_ops *ops,
 	*g = (struct vg_group){ .ops = ops, .policy = policy, .worker = worker, .domid = domid };
 	g->timer.expired = timer_expired;
 	vg_child_init_helper(&g->helper, &child_ops, worker, policy->name);
+	g->helper.program = policy->program;
 }
 
 void vg_group_fini(struct vg_group *g)

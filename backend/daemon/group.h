@@ -26,9 +26,10 @@ enum vg_group_act {
 };
 
 struct vg_group_policy {
-	const char *name; /* of the kind, for people; NULL ends the table */
-	const char *role; /* option of the helper's process */
-	bool first;	  /* the worker is started when the helper is open, and not before */
+	const char *name;    /* of the kind, for people; NULL ends the table */
+	const char *role;    /* option of the helper's process */
+	const char *program; /* that it is, beside vgrantd; NULL: vgrantd itself */
+	bool first;	     /* the worker is started when the helper is open, and not before */
 	enum vg_group_act helper_died, worker_died;
 };
 
@@ -44,6 +45,8 @@ struct vg_group_ops {
 	void (*changed)(struct vg_group *g);
 	/* The worker is to end, for VG_GROUP_BOTH; vg_group_worker_gone() when it has. */
 	void (*end_worker)(struct vg_group *g);
+	/* A display can be looked at, as @m (VG_IPC_SHOWN) says. NULL: nobody wants to know. */
+	void (*shown)(struct vg_group *g, const struct vg_ipc *m);
 };
 
 struct vg_group {

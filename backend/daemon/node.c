@@ -35,6 +35,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "backend/base/container.h"
@@ -182,6 +183,124 @@ static void announce(struct vg_node *n)
 	put_state(n, VG_XENBUS_INIT_WAIT);
 }
 
+/* ---- its other process -------------------------------------------------- */
+
+static struct vg_node *of_group(const struct vg_group *g)
+{
+	return container_of(g, struct vg_node, group);
+}
+
+static bool listens(const struct vg_node *n)
+{
+	const struct vg_device_ops *ops = vg_device_find(n->c.device);
+
+	return ops && ops->listens && n->phase >= VG_NODE_READY && n->phase < VG_NODE_FAILED;
+}
+
+/* A keyboard or pointer, and a display of its guest's that is looked at: a socket between them. */
+static void join_input(struct vg_node *input, struct vg_node *shown)
+{
+	const struct vg_ipc to_display = { .type = VG_IPC_INPUT },
+			    to_input = { .type = VG_IPC_PEER };
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		say(input, VG_LOG_ERR,
+		    "no socket for it: keys and pointers do not reach the guest");
+		return;
+	}
+	vg_child_tell(&shown->group.helper, &to_display, pair[0]);
+	vg_child_tell(&input->c, &to_input, pair[1]);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* @n is open now, or its display is: to the others of the guest. */
+static void join_inputs(struct vg_node *n)
+{
+	for (struct vg_node *m = n->all->first; m; m = m->next) {
+		if (m->pair.guest != n->pair.guest)
+			continue;
+		if (listens(n) && m->grouped && m->group.helper_open)
+			join_input(n, m);
+		else if (n->grouped && n->group.helper_open && listens(m))
+			join_input(m, n);
+	}
+}
+
+static void group_changed(struct vg_group *g)
+{
+	struct vg_node *n = of_group(g);
+
+	if (g->helper_open)
+		join_inputs(n);
+
+	/* Not from within it: what follows may free @n. */
+	if (n->phase == VG_NODE_IDLE && !n->c.pid && !n->timer.tether)
+		timer_in_ms(n, 1);
+}
+
+static void end_worker(struct vg_group *g)
+{
+	vg_child_end(g->worker);
+}
+
+/* Where xl looks for it (`xl vncviewer`), as for a guest's vfb. */
+static void shown(struct vg_group *g, const struct vg_ipc *m)
+{
+	struct vg_node *n = of_group(g);
+	char dir[VG_XS_PATH], port[8], host[sizeof(m->shown.where)];
+	struct vg_xs_entry entries[] = { { "vnc-listen", NULL }, { "vnc-port", NULL } };
+	char *colon;
+
+	if (!m->shown.port)
+		return;
+	snprintf(dir, sizeof(dir), "/local/domain/%u/console", n->pair.guest);
+	snprintf(port, sizeof(port), "%u", m->shown.port & 0xffff);
+	snprintf(host, sizeof(host), "%s", m->shown.where);
+	colon = strrchr(host, ':');
+	if (colon)
+		*colon = '\0';
+	entries[0].value = host;
+	entries[1].value = port;
+	if (vg_xs_update(n->all->xs, dir, entries, COUNT(entries)) < 0)
+		say(n, VG_LOG_INFO,
+		    "xenstored does not take the port of its display: `xl vncviewer` does not find "
+		    "it");
+}
+
+static const struct vg_group_ops group_ops = {
+	.changed = group_changed,
+	.end_worker = end_worker,
+	.shown = shown,
+};
+
+static void ungroup(struct vg_node *n)
+{
+	if (n->grouped)
+		vg_group_fini(&n->group);
+	n->grouped = false;
+}
+
+/* The process that its device needs beside its worker. Return: whether the worker may start now. */
+static bool with_helper(struct vg_node *n)
+{
+	const struct vg_device_ops *ops = vg_device_find(n->c.device);
+	const struct vg_group_policy *policy =
+		ops && ops->helper ? vg_group_policy(ops->helper) : NULL;
+
+	if (n->grouped && n->group.policy != policy)
+		ungroup(n);
+	if (!policy)
+		return true;
+	if (!n->grouped) {
+		vg_group_init(&n->group, &group_ops, policy, &n->c, n->pair.guest);
+		n->grouped = true;
+	}
+	vg_group_start(&n->group);
+	return vg_group_may_start(&n->group);
+}
+
 /* ---- the worker --------------------------------------------------------- */
 
 /* There is no worker, by our own fault. */
@@ -268,6 +387,8 @@ static bool take_new_spec(struct vg_node *n)
 		return false;
 	vg_child_set_spec(&n->c, spec);
 	name_it(n);
+	if (n->grouped)
+		vg_child_end(&n->group.helper); /* another begins, with that */
 	return true;
 }
 
@@ -282,6 +403,8 @@ static void start_worker(struct vg_node *n)
 		     "too many devices: raise [limits] in vgrantd.conf, or remove some");
 		return;
 	}
+	if (!with_helper(n))
+		return;
 	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1, &err);
 	if (ret < 0) {
 		fail(n, ret, err.text);
@@ -381,6 +504,10 @@ static void opened(struct vg_node *n, const struct vg_ipc *m)
 	if (vg_child_opened(&n->c))
 		show_error(n, "");
 	vg_child_tell(&n->c, &record, fd);
+	if (n->grouped)
+		vg_group_worker_opened(&n->group);
+	if (listens(n))
+		join_inputs(n);
 }
 
 /* The worker could not connect to the driver. */
@@ -461,6 +588,8 @@ static void reaped(struct vg_child *c, int status)
 
 	if (c->all->stopping)
 		return;
+	if (n->grouped)
+		vg_group_worker_gone(&n->group);
 	if (was == VG_NODE_FAILED && n->retrying) {
 		vg_node_retry(n);
 		return;
@@ -509,6 +638,7 @@ static bool take_down(struct vg_node *n, const struct seen *seen)
 	if (n->phase != VG_NODE_CLOSED) {
 		n->phase = VG_NODE_CLOSED;
 		vg_loop_timer_stop(&n->timer);
+		ungroup(n);
 		vg_child_end(&n->c);
 	}
 	/* Closed means: no process, so no grant mapped, no port bound, no image open. */
@@ -787,6 +917,7 @@ void vg_node_free(struct vg_node *n)
 		if (!*p)
 			vg_xs_watch_name(all->xs, n->pair.guest, false);
 	}
+	ungroup(n);
 	vg_child_fini(&n->c);
 	vg_loop_timer_stop(&n->timer);
 	vg_loop_timer_stop(&n->again);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "backend/daemon/child.h"
+#include "backend/daemon/group.h"
 #include "xenstore/xs.h"
 
 struct vg_node;
@@ -41,6 +42,8 @@ struct vg_node_window {
 
 struct vg_node {
 	struct vg_child c;
+	struct vg_group group; /* with the other process, where the device has one */
+	bool grouped;
 	struct vg_nodes *all;
 	struct vg_node *next; /* of all->first */
 	struct vg_xs_pair pair;

@@ -61,6 +61,12 @@ const struct vg_setting_key vg_settings_keys[] = {
 	  "this domain maps, unless it was told otherwise" },
 	{ "limits", "guest-bounce", VG_SETTING_UINT, MEMBER(guest_bounce_mib), 256, 1 << 20, "512",
 	  "MiB of copies of one guest's data that its devices together hold at once" },
+	{ "limits", "guest-picture-pages", VG_SETTING_UINT, MEMBER(guest_picture_pages), 1024,
+	  262144, "65536",
+	  "most pages of one guest that its GPUs hold mapped beside those, for pictures; one GPU "
+	  "gets half, and no more than 32768" },
+	{ "limits", "guest-picture-memory", VG_SETTING_UINT, MEMBER(guest_picture_mib), 4, 1 << 20,
+	  "256", "MiB of pictures that a guest's GPUs keep copies of; one GPU gets half" },
 	{ "limits", "guest-memory", VG_SETTING_UINT, MEMBER(guest_memory_mib), 64, 1 << 24, "2048",
 	  "MiB of memory for all workers of one guest, page cache included; needs a control group "
 	  "that "

@@ -67,6 +67,7 @@ struct vg_settings {
 	uint64_t devices; /* in all */
 	uint64_t devices_per_guest;
 	uint64_t guest_mapped_pages, guest_bounce_mib, guest_memory_mib; /* of all its devices */
+	uint64_t guest_picture_pages, guest_picture_mib;		 /* the same */
 
 	/* [vhost-user] */
 	char socket_group[33]; /* "": ours */

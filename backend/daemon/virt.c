@@ -20,27 +20,9 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/daemon/beside.h"
 
 enum { FREE_FD = 10, DELAY_MAX_S = 30 };
-
-/* "<where vgrantd lies>/vgrant-libvirt". Return: 0 or negative errno. */
-static int program(char *path, size_t size)
-{
-	static const char name[] = "vgrant-libvirt";
-	ssize_t n = readlink("/proc/self/exe", path, size);
-	char *slash;
-
-	if (n < 0)
-		return -errno;
-	if ((size_t)n >= size)
-		return -ENAMETOOLONG;
-	path[n] = '\0';
-	slash = strrchr(path, '/');
-	if (!slash || (size_t)(slash + 1 - path) + sizeof(name) > size)
-		return -ENAMETOOLONG;
-	memcpy(slash + 1, name, sizeof(name));
-	return access(path, X_OK) < 0 ? -errno : 0;
-}
 
 /* Return: our end of its socket, or negative errno. */
 static int spawn(const char *path, const char *uri)
@@ -78,7 +60,7 @@ static int spawn(const char *path, const char *uri)
 static void start(struct vg_virt_process *p)
 {
 	char path[PATH_MAX];
-	int ret = program(path, sizeof(path));
+	int ret = vg_beside("vgrant-libvirt", path, sizeof(path));
 	int sock;
 
 	if (ret < 0) {

@@ -7,6 +7,8 @@
 
 extern const struct vg_device_ops vg_blk;
 extern const struct vg_device_ops vg_can;
+extern const struct vg_device_ops vg_gpu;
+extern const struct vg_device_ops vg_input;
 extern const struct vg_device_ops vg_net;
 extern const struct vg_device_ops vg_rng;
 

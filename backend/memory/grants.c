@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 
 #include "backend/base/log.h"
+#include "backend/memory/backing.h"
 #include "backend/memory/data.h"
 #include "backend/memory/chain.h"
 #include "virtio_grant.h"
@@ -220,6 +221,8 @@ static void grant_unmap(struct vg_mem *mem, struct vg_map *map)
 	vg_grant_unmap(gm, map->base, (uint32_t)map->pages);
 	if (map->is_data)
 		gm->data_pages -= (uint32_t)map->pages;
+	if (map->is_long)
+		gm->long_pages -= (uint32_t)map->pages;
 }
 
 /* Read-only where the device only reads: a driver may have granted no more than that. */
@@ -254,12 +257,69 @@ static int grant_map_data(struct vg_mem *mem, const struct vg_seg *segs, unsigne
 	return 0;
 }
 
+/* How many pages @segs are, as far as there is room for them. Return: 0, -EFAULT, -ENOSPC. */
+static int count_long(const struct vg_grant_mem *gm, const struct vg_seg *segs, unsigned n,
+		      uint32_t *total)
+{
+	uint32_t ref, off, pages;
+
+	*total = 0;
+	for (unsigned i = 0; i < n; i++) {
+		if (!decode(segs[i].addr, segs[i].len, &ref, &off, &pages))
+			return -EFAULT;
+		if (pages > gm->max_long_pages - gm->long_pages - *total)
+			return -ENOSPC;
+		*total += pages;
+	}
+	return 0;
+}
+
+/* What is in a pool is mapped once more: a pool goes at a reset, and this may be unmapped later. */
+static int grant_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigned n,
+			  enum vg_dir dir, struct vg_map *out, struct vg_backing *b)
+{
+	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
+	uint32_t total, at = 0;
+	int ret = count_long(gm, segs, n, &total);
+	uint32_t *refs;
+	uint8_t *base;
+
+	if (ret < 0)
+		return ret;
+	refs = calloc(total, sizeof(*refs));
+	if (!refs)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t ref = 0, off, pages = 0;
+
+		decode(segs[i].addr, segs[i].len, &ref, &off, &pages);
+		for (uint32_t k = 0; k < pages; k++)
+			refs[at++] = ref + k;
+	}
+	base = map_refs(gm, refs, total, dir == VG_FROM_GUEST ? PROT_READ : PROT_READ | PROT_WRITE);
+	free(refs);
+	if (!base)
+		return errno == ENOMEM || errno == ENOSPC ? -errno : -EFAULT;
+	gm->long_pages += total;
+	*out = (struct vg_map){ .ptr = base, .base = base, .pages = total, .is_long = true };
+	at = 0;
+	for (unsigned i = 0; ret == 0 && i < n; i++) {
+		uint32_t ref, off = 0, pages = 0;
+
+		decode(segs[i].addr, segs[i].len, &ref, &off, &pages);
+		ret = vg_backing_add(b, base + (size_t)at * PAGE + off, segs[i].len);
+		at += pages;
+	}
+	return ret;
+}
+
 static const struct vg_mem_ops grant_mem_ops = {
 	.direct = grant_direct,
 	.copy = grant_copy,
 	.map = grant_map,
 	.unmap = grant_unmap,
 	.map_data = grant_map_data,
+	.map_long = grant_map_long,
 };
 
 /* What fails is told by whoever asked, and not as often as a guest likes. */
@@ -291,6 +351,8 @@ int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_m
 	gm->max_pool_pages = budget->pool_pages;
 	gm->max_data_pages =
 		budget->data_pages < VG_LIMIT_DATA_PAGES ? budget->data_pages : VG_LIMIT_DATA_PAGES;
+	gm->max_long_pages =
+		budget->long_pages < VG_LIMIT_LONG_PAGES ? budget->long_pages : VG_LIMIT_LONG_PAGES;
 	gm->mem.ops = &grant_mem_ops;
 	gm->domid = domid;
 	gm->stats = &gm->own_stats;

@@ -6,7 +6,8 @@
  * mapped. Addresses in a pool are direct: no hypercall at all.
  *
  * What stays mapped is what the driver announced for that: the control page, the
- * rings and the pools, bounded by limits.h. They are a cache that needs no
+ * rings and the pools, and what a payload gives the device until another request
+ * (backing.h), bounded by limits.h. They are a cache that needs no
  * eviction. Nothing else may stay: a Linux driver ends access to a buffer's
  * grants as soon as it sees its used element, and disables the device when it
  * finds one still mapped; and a reference says nothing about the page behind it,
@@ -41,12 +42,12 @@ struct vg_grant_mem {
 	struct vg_grant_mem *pools;
 	unsigned n_pools;
 	struct vg_grant_pool pool[VG_LIMIT_POOLS];
-	uint32_t max_pool_pages, max_data_pages; /* at once */
-	xengnttab_grant_copy_segment_t *segs;	 /* scratch of copies */
-	int **errors;				 /* whose copy each segment belongs to */
-	uint32_t *refs;				 /* scratch of maps */
-	uint32_t data_pages;			 /* of data buffers, mapped now */
-	struct vg_hyper_stats *stats;		 /* never NULL */
+	uint32_t max_pool_pages, max_data_pages, max_long_pages; /* at once */
+	xengnttab_grant_copy_segment_t *segs;			 /* scratch of copies */
+	int **errors;			 /* whose copy each segment belongs to */
+	uint32_t *refs;			 /* scratch of maps */
+	uint32_t data_pages, long_pages; /* of data buffers, of backings, mapped now */
+	struct vg_hyper_stats *stats;	 /* never NULL */
 	struct vg_hyper_stats own_stats;
 };
 

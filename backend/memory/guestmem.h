@@ -13,8 +13,8 @@
  *  direct  a pointer, where the range is mapped anyway (vhost-user regions, the
  *          virtio-grant pool). Free.
  *  copy    many small ranges at once: one hypercall for grants.
- *  map     for what stays: rings. And for the data of one large request, where the
- *          device allows it (vg_mem.map_from).
+ *  map     for what stays: rings, and memory that a payload names (backing.h). And for the
+ *          data of one large request, where the device allows it (vg_mem.map_from).
  *
  * A struct vg_batch gathers copies, so that a whole turn of a ring costs one
  * hypercall. Data (as against headers) goes through struct vg_data (data.h).
@@ -29,6 +29,7 @@
 
 #include "backend/memory/chain.h"
 
+struct vg_backing;
 struct vg_mem;
 
 /* Seen from the guest: what it gives us to read, what it gives us to fill. */
@@ -49,6 +50,7 @@ struct vg_map {
 	void *base;   /* the port's own */
 	size_t pages; /* the port's own */
 	bool is_data; /* the port's own */
+	bool is_long; /* the port's own */
 	bool foreign; /* the port's own */
 };
 
@@ -89,6 +91,10 @@ struct vg_mem_ops {
 	 * negative errno with nothing mapped. NULL op: never. */
 	int (*map_data)(struct vg_mem *mem, const struct vg_seg *segs, unsigned n, enum vg_dir dir,
 			struct vg_map *out, struct iovec *iov);
+	/* For backing.h: all of @n > 0 ranges with one call, until ops->unmap; where they lie is told
+	 * with vg_backing_add(). 0, or negative errno with nothing mapped. NULL op: never. */
+	int (*map_long)(struct vg_mem *mem, const struct vg_seg *segs, unsigned n, enum vg_dir dir,
+			struct vg_map *out, struct vg_backing *b);
 };
 
 struct vg_bounce;
@@ -100,6 +106,7 @@ struct vg_mem {
 	 * I/O must leave no reference to a page behind when it completes (O_DIRECT does), because the
 	 * kernel then puts off the unmapping, and the guest finds its grant still in use. */
 	size_t map_from;
+	struct vg_backing *backings; /* that are mapped: backing.h */
 	struct vg_mem_stats stats;
 };
 

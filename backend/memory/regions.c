@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/memory/backing.h"
 
 /** regions_of - the regions behind @mem, which vg_regions_init() made */
 static struct vg_regions *regions_of(struct vg_mem *mem)
@@ -119,6 +120,35 @@ static int map_one(const struct vg_regions *rs, unsigned *hit, uint64_t addr, si
 	return 0;
 }
 
+/** map_long - where @segs lie, region by region; there is nothing to unmap */
+static int map_long(const struct vg_regions *rs, unsigned *hit, const struct vg_seg *segs,
+		    unsigned n, enum vg_dir dir, struct vg_backing *b)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t addr = segs[i].addr, left = segs[i].len;
+
+		while (left) {
+			const struct vg_region *r = regions_find(rs, hit, addr);
+			uint64_t len;
+			int ret;
+
+			if (!r || (dir == VG_TO_GUEST && r->read_only))
+				return -EFAULT;
+			len = r->size - (addr - r->guest_addr);
+			if (len > left)
+				len = left;
+			ret = vg_backing_add(b, r->host + (addr - r->guest_addr), len);
+			if (ret < 0)
+				return ret;
+			addr += len;
+			left -= len;
+			if (left && !addr) /* wrapped */
+				return -EFAULT;
+		}
+	}
+	return 0;
+}
+
 /** regions_unmap - ops->unmap: the region's owner unmaps it as a whole */
 static void regions_unmap(struct vg_mem *mem, struct vg_map *map)
 {
@@ -149,11 +179,21 @@ static int regions_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_
 	return map_one(rs, &rs->hit, addr, len, out);
 }
 
+static int regions_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigned n,
+			    enum vg_dir dir, struct vg_map *out, struct vg_backing *b)
+{
+	struct vg_regions *rs = regions_of(mem);
+
+	(void)out;
+	return map_long(rs, &rs->hit, segs, n, dir, b);
+}
+
 static const struct vg_mem_ops regions_ops = {
 	.direct = regions_direct,
 	.copy = regions_copy,
 	.map = regions_map,
 	.unmap = regions_unmap,
+	.map_long = regions_map_long,
 };
 
 static struct vg_regions_view *view_of(struct vg_mem *mem)
@@ -182,11 +222,21 @@ static int view_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map
 	return map_one(v->of, &v->hit, addr, len, out);
 }
 
+static int view_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigned n, enum vg_dir dir,
+			 struct vg_map *out, struct vg_backing *b)
+{
+	struct vg_regions_view *v = view_of(mem);
+
+	(void)out;
+	return map_long(v->of, &v->hit, segs, n, dir, b);
+}
+
 static const struct vg_mem_ops view_ops = {
 	.direct = view_direct,
 	.copy = view_copy,
 	.map = view_map,
 	.unmap = regions_unmap,
+	.map_long = view_map_long,
 };
 
 void vg_regions_view_init(struct vg_regions_view *v, const struct vg_regions *rs)

@@ -32,6 +32,7 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/limits.h"
 #include "backend/virtio/port.h"
 
 enum { LOOP_ENTRIES = 256 };
@@ -109,6 +110,7 @@ int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_l
 	dev->stats = &dev->own_stats;
 	dev->virtio_id = ops->virtio_id;
 	dev->n_groups = 1;
+	dev->host_bytes = VG_LIMIT_HOST_BYTES;
 	dev->fault_log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	ret = vg_params_check(params, ops->params, vg_common_params, err);
 	if (ret < 0)

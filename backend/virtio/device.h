@@ -155,10 +155,19 @@ struct vg_device_ops {
 
 	/* Change a setting while running (`vgrant set`); NULL: nothing can be changed. */
 	int (*set)(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err);
+	/* The device's other process (daemon/group.h) is there, or another one in its place: @sock, the
+	 * device's now, leads to it. NULL: it has none. */
+	void (*peer)(struct vg_dev *dev, int sock);
 	/* Device's own counters as "name=value ..." for `vgrant list`; NULL: none. */
 	void (*describe)(struct vg_dev *dev, char *buf, size_t len);
 	/* It writes lines to dev->trace, for `vgrant trace`. */
 	bool traces;
+	/* The other process that its devices have, a row of daemon/group.c; NULL: none. */
+	const char *helper;
+	/* It takes keys and pointers from the display of the guest's other device: peer() again. */
+	bool listens;
+	/* It has a share of long_pages and host_bytes (struct vg_budget). */
+	bool keeps;
 	/* Called on the worker's clock, once a second, privileged to nothing; NULL: not called. */
 	void (*tick)(struct vg_dev *dev);
 };
@@ -241,6 +250,9 @@ struct vg_dev {
 	struct vg_dev_lender *lender; /* the worker's, or NULL */
 
 	uint64_t withheld_features; /* that the port has and the user does not want */
+	/* Memory of its own that a guest may make it keep; VG_LIMIT_HOST_BYTES, unless its opener
+	 * says less between open and probe. */
+	uint64_t host_bytes;
 
 	/* set by ops->open or ops->probe */
 	uint16_t virtio_id;	  /* VIRTIO 1.3 section 5; the table's unless set */

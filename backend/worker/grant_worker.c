@@ -82,6 +82,8 @@ static int open_all(struct grant_worker *g, const struct vg_ipc *m, struct vg_er
 						     .owner = g };
 	int ret = vg_worker_open(&g->w, m->setup.spec, err);
 
+	if (ret == 0 && m->setup.budget.host_bytes < g->w.dev.host_bytes)
+		g->w.dev.host_bytes = m->setup.budget.host_bytes;
 	if (ret == 0)
 		ret = vg_grant_port_new(&g->w.dev, m->setup.domid, &m->setup.budget, &g->w.rec,
 					&events, &g->port, err);

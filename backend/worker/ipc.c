@@ -80,6 +80,9 @@ static void terminate(struct vg_ipc *m)
 		m->given.what[sizeof(m->given.what) - 1] = '\0';
 		m->given.why[sizeof(m->given.why) - 1] = '\0';
 		break;
+	case VG_IPC_SHOWN:
+		m->shown.where[sizeof(m->shown.where) - 1] = '\0';
+		break;
 	case VG_IPC_OPENED:
 	case VG_IPC_CONNECT:
 		break;

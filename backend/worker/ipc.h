@@ -14,8 +14,10 @@
  *	TRACE (with a socket for the lines)
  *	GIVEN (with a descriptor, or error)  <- ASK, at any time
  *	PEER (with a socket), again whenever the other process was replaced
+ *	INPUT (with a socket), to a display: a keyboard or pointer of its guest's
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
+ *	                                        SHOWN, of a display, at any time
  *
  * The record (record.h) is made when the worker has told its shape.
  *
@@ -48,6 +50,7 @@ enum vg_ipc_type {
 	VG_IPC_GIVEN, /* error, given; without an error: with a descriptor */
 
 	VG_IPC_PEER = 32, /* with a socket to the device's other process (daemon/group.h) */
+	VG_IPC_INPUT,	  /* with a socket to a device that takes keys and pointers */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -58,11 +61,12 @@ enum vg_ipc_type {
 	VG_IPC_SET_DONE,    /* error, text */
 	VG_IPC_BROKEN,	    /* text: the guest broke the control page */
 	VG_IPC_ASK,	    /* asked: its device's configuration must allow it */
+	VG_IPC_SHOWN,	    /* shown: where a display can be looked at */
 };
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is
  * not understood. To be raised with every change of struct vg_ipc. */
-#define VG_IPC_VERSION 4u
+#define VG_IPC_VERSION 5u
 
 #define VG_IPC_FDS 4u /* descriptors that one packet brings, at most */
 
@@ -99,6 +103,11 @@ struct vg_ipc {
 			char what[1024]; /* as it was asked for */
 			char why[256];
 		} given;
+		struct {	       /* SHOWN */
+			uint32_t port; /* 0: none of TCP */
+			uint32_t viewers;
+			char where[120]; /* "": nowhere */
+		} shown;
 		char text[1024];
 	};
 };

@@ -184,6 +184,12 @@ void vg_worker_given(struct vg_worker *w, const struct vg_ipc *m, int fd)
 		close(ret);
 }
 
+static void peer(struct vg_worker *w, int sock)
+{
+	if (sock >= 0)
+		w->dev.ops->peer(&w->dev, sock);
+}
+
 static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 {
 	switch (w->opened ? m->type : 0) {
@@ -202,6 +208,10 @@ static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 	case VG_IPC_TRACE:
 		if (fd >= 0)
 			vg_trace_add(&w->dev.trace, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+		break;
+	case VG_IPC_PEER:
+		if (fd >= 0 && w->dev.ops->peer)
+			peer(w, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 		break;
 	default:
 		w->heard(w, m, fd);

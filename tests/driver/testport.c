@@ -14,6 +14,7 @@
 #include "tests/driver/testport.h"
 
 #include "backend/base/container.h"
+#include "backend/memory/backing.h"
 #include "backend/memory/data.h"
 #include "tests/driver/devhelp.h"
 
@@ -68,10 +69,38 @@ static void copy_unmap(struct vg_mem *mem, struct vg_map *map)
 	vg_mem_unmap(&of_mem(mem)->regions.mem, map);
 }
 
+/* As over grants: one mapping of all, which is to be undone. */
+static int copy_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigned n, enum vg_dir dir,
+			 struct vg_map *out, struct vg_backing *b)
+{
+	struct tp_view *v = of_mem(mem);
+	int ret;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (is_revoked(v->tp, segs[i].addr, segs[i].len, dir))
+			return -EFAULT;
+	}
+	ret = v->regions.mem.ops->map_long(&v->regions.mem, segs, n, dir, out, b);
+	if (ret == 0) {
+		*out = (struct vg_map){ .ptr = v, .is_long = true };
+		v->tp->long_maps++;
+	}
+	return ret;
+}
+
+static void copy_unmap_one(struct vg_mem *mem, struct vg_map *map)
+{
+	if (map->is_long)
+		of_mem(mem)->tp->long_maps--;
+	else
+		copy_unmap(mem, map);
+}
+
 static const struct vg_mem_ops copy_ops = {
 	.copy = copy_copy,
 	.map = copy_map,
-	.unmap = copy_unmap,
+	.unmap = copy_unmap_one,
+	.map_long = copy_map_long,
 };
 
 static void notify(struct vg_port *port, unsigned q)

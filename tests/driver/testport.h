@@ -62,7 +62,8 @@ struct tp {
 	} revoked[TP_REVOKED];
 	unsigned n_revoked;
 	bool fickle;
-	uint64_t features; /* negotiated */
+	unsigned long_maps; /* backings that are mapped (TP_COPY) */
+	uint64_t features;  /* negotiated */
 	struct drv_vring vr[TP_QUEUES];
 	atomic_uint notified[TP_QUEUES]; /* used buffer notifications */
 	unsigned config_changes;

@@ -34,6 +34,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
+#include "backend/memory/backing.h"
 #include "backend/memory/data.h"
 #include "virtio_grant.h"
 
@@ -151,11 +152,33 @@ static void seen_unmap(struct vg_mem *mem, struct vg_map *map)
 		vm->xen->grants.mem.ops->unmap(&vm->xen->grants.mem, map);
 }
 
+/* All of one sort: direct memory, or grants that are not mapped in advance. */
+static int seen_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigned n, enum vg_dir dir,
+			 struct vg_map *out, struct vg_backing *b)
+{
+	struct vg_vu_mem *vm = of_mem(mem);
+	const struct vg_vu_mapping *m = not_direct(vm, segs[0].addr, segs[0].len);
+	struct vg_mem *to = &vm->direct.mem;
+
+	if (m && m->foreign)
+		return -EOPNOTSUPP;
+	if (m) {
+		to = &vm->xen->grants.mem;
+		for (unsigned i = 0; i < n; i++) {
+			m = not_direct(vm, segs[i].addr, segs[i].len);
+			if (!m || !m->grant)
+				return -EFAULT;
+		}
+	}
+	return to->ops->map_long(to, segs, n, dir, out, b);
+}
+
 static const struct vg_mem_ops seen_ops = {
 	.direct = seen_direct,
 	.copy = seen_copy,
 	.map = seen_map,
 	.unmap = seen_unmap,
+	.map_long = seen_map_long,
 };
 
 /* ---- one region --------------------------------------------------------- */
@@ -372,6 +395,7 @@ int vg_vu_mem_add(struct vg_vu_mem *vm, const struct vg_vu_region *region, int f
 		return ret;
 	}
 	vm->map[vm->n++] = m;
+	vg_backings_renew(vg_vu_mem_seen(vm, 0));
 	return 0;
 }
 
@@ -382,6 +406,7 @@ static void remove_at(struct vg_vu_mem *vm, unsigned i)
 	vm->map[i] = vm->map[--vm->n];
 	if (m->base)
 		vg_regions_del(&vm->direct, m->region.guest, m->region.size);
+	vg_backings_renew(vg_vu_mem_seen(vm, 0));
 	unmap_region(vm, m);
 }
 
@@ -509,6 +534,7 @@ int vg_vu_mem_set(struct vg_vu_mem *vm, const struct vg_vu_region *regions, cons
 		vm->n = old->n;
 		memcpy(vm->direct.r, old->direct.r, sizeof(vm->direct.r));
 		vm->direct.n = old->direct.n;
+		vg_backings_renew(vg_vu_mem_seen(vm, 0));
 	} else {
 		for (unsigned i = 0; i < old->n; i++)
 			unmap_region(vm, old->map[i]);

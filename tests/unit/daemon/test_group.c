@@ -88,6 +88,7 @@ static int second_process(const char *role)
 struct owner {
 	struct vg_child worker;
 	struct vg_group group;
+	struct vg_group_policy policy;
 	bool grouped;
 	unsigned reaped, opened, heard; /* times */
 	char last[256];			/* what the worker heard from its peer */
@@ -208,7 +209,9 @@ static void owner_init(struct owner *o, const char *policy)
 		return;
 	o->grouped = true;
 	assert_non_null(vg_group_policy(policy));
-	vg_group_init(&o->group, &group_ops, vg_group_policy(policy), &o->worker, 7);
+	o->policy = *vg_group_policy(policy);
+	o->policy.program = NULL; /* it is us */
+	vg_group_init(&o->group, &group_ops, &o->policy, &o->worker, 7);
 	vg_group_start(&o->group);
 	try_worker(o);
 }
@@ -387,12 +390,14 @@ static void shares(void **state)
 {
 	const struct vg_guest_budget guest = { .mapped_pages = 32768,
 					       .bounce_bytes = 512ull << 20,
+					       .long_pages = 65536,
+					       .host_bytes = 256ull << 20,
 					       .devices = 64 };
 	struct vg_budget used = { 0 };
 
 	(void)state;
 	for (unsigned i = 0; i < guest.devices; i++) {
-		struct vg_budget share = vg_budget_deal(&guest, &used, i);
+		struct vg_budget share = vg_budget_deal(&guest, &used, i, i % 8 == 0);
 
 		assert_true(share.pool_pages >= 64 && share.pool_pages <= VG_LIMIT_POOL_PAGES);
 		assert_true(share.data_pages >= 16 && share.data_pages <= VG_LIMIT_DATA_PAGES);
@@ -401,10 +406,17 @@ static void shares(void **state)
 		if (i == 0)
 			assert_true(share.pool_pages == VG_LIMIT_POOL_PAGES &&
 				    share.data_pages == VG_LIMIT_DATA_PAGES &&
-				    share.bounce_bytes == VG_LIMIT_BOUNCE_BYTES);
+				    share.bounce_bytes == VG_LIMIT_BOUNCE_BYTES &&
+				    share.long_pages == VG_LIMIT_LONG_PAGES &&
+				    share.host_bytes == VG_LIMIT_HOST_BYTES / 2);
+		/* Only a GPU has any of these. */
+		assert_true(i % 8 ? !share.long_pages && !share.host_bytes
+				  : share.long_pages && share.host_bytes);
 		vg_budget_add(&used, &share);
 		assert_true(used.pool_pages + used.data_pages <= guest.mapped_pages);
 		assert_true(used.bounce_bytes <= guest.bounce_bytes);
+		assert_true(used.long_pages <= guest.long_pages);
+		assert_true(used.host_bytes <= guest.host_bytes);
 	}
 }
 

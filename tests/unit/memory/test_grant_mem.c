@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "backend/base/container.h"
+#include "backend/memory/backing.h"
 #include "backend/memory/data.h"
 #include "backend/memory/grants.h"
 #include "backend/virtio/virtqueue.h"
@@ -424,6 +425,58 @@ static void pool_and_direct_in_one_chain(void **state)
 	vg_grant_pools_drop(&gm);
 }
 
+/* What a payload names: one call maps all of it, out of a budget of its own, and what fails in the
+ * middle leaves nothing mapped. */
+static void backing(void **state)
+{
+	const struct fx_fault bad = { .skip = 1, .count = 1, .status = -3 };
+	const struct vg_seg segs[] = { { at(3, 100), PAGE },
+				       { at(0, 0), 2 * PAGE },
+				       { at(2, 0), PAGE } };
+	struct vg_backing b = { 0 }, c = { 0 };
+	struct fx_stats st;
+	uint8_t got[3];
+
+	(void)state;
+	gm.max_long_pages = 7;
+	assert_int_equal(vg_backing_map(&b, &gm.mem, segs, 3, VG_FROM_GUEST), 0);
+	assert_int_equal(b.len, 4 * PAGE);
+	assert_int_equal(b.n_pieces, 2);
+	assert_int_equal(gm.long_pages, 5);
+	fx_stats(world, 0, &st);
+	assert_int_equal(st.calls[FX_OP_MAP], 1);
+	assert_int_equal(st.items[FX_OP_MAP], 5);
+	assert_true(vg_backing_read(&b, PAGE - 101, got, 3));
+	assert_int_equal(got[0], 4);
+	assert_true(vg_backing_read(&b, PAGE - 1, got, 3));
+	assert_int_equal(got[0], 5);
+	assert_int_equal(got[1], 1);
+	*mem_at(0, 1) = 99; /* it is the guest's own memory */
+	assert_true(vg_backing_read(&b, PAGE + 1, got, 1));
+	assert_int_equal(got[0], 99);
+	/* No more than the budget has; no address of another kind. */
+	assert_int_equal(vg_backing_map(&c, &gm.mem, segs, 3, VG_FROM_GUEST), -ENOSPC);
+	assert_int_equal(vg_backing_map(&c, &gm.mem, &(struct vg_seg){ 4096, 1 }, 1, VG_FROM_GUEST),
+			 -EFAULT);
+	assert_int_equal(vg_backing_map(&c, &gm.mem, &(struct vg_seg){ at(0, 0), 2 * PAGE }, 1,
+					VG_TO_GUEST),
+			 0);
+	assert_int_equal(gm.long_pages, 7);
+	vg_backing_unmap(&c);
+	vg_backing_unmap(&b);
+	assert_int_equal(gm.long_pages, 0);
+	fx_inject(world, 0, FX_OP_MAP, &bad);
+	assert_int_equal(vg_backing_map(&b, &gm.mem, segs, 3, VG_FROM_GUEST), -EFAULT);
+	assert_int_equal(gm.long_pages, 0);
+	assert_int_equal(fx_grants_in_use(world, domid), 0);
+	/* More than there are. */
+	assert_int_equal(
+		vg_backing_map(&b, &gm.mem,
+			       &(struct vg_seg){ VIRTIO_GRANT_ADDR(0xffffffffull, 0), 4097 }, 1,
+			       VG_FROM_GUEST),
+		-EFAULT);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, open_mem, close_mem)
@@ -440,6 +493,7 @@ int main(void)
 		T(mapped_data_is_bounded),
 		T(pools_are_bounded),
 		T(pool_and_direct_in_one_chain),
+		T(backing),
 	};
 
 	return cmocka_run_group_tests(tests, make_world, end_world);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "backend/memory/backing.h"
 #include "backend/memory/data.h"
 #include "backend/memory/guestmem.h"
 #include "backend/memory/regions.h"
@@ -307,6 +308,111 @@ static void data_bounced(void **state)
 	vg_bounce_free(cm.mem.bounce);
 }
 
+/* ---- backings --------------------------------------------------------------- */
+
+/* Two regions side by side, whose host memory is not, and one apart. */
+struct backing_world {
+	uint8_t memory[3][8192];
+	struct vg_regions rs;
+};
+
+static void backing_world(struct backing_world *w)
+{
+	const uint64_t at[] = { 0x10000, 0x12000, 0x80000 };
+	static const unsigned place[] = { 1, 0, 2 };
+
+	memset(w, 0, sizeof(*w));
+	vg_regions_init(&w->rs);
+	for (unsigned i = 0; i < 3; i++) {
+		struct vg_region r = { .guest_addr = at[i],
+				       .size = 8192,
+				       .host = w->memory[place[i]],
+				       .read_only = i == 2 };
+
+		for (unsigned k = 0; k < 8192; k++)
+			r.host[k] = (uint8_t)(i * 100 + k / 128);
+		assert_int_equal(vg_regions_add(&w->rs, &r), 0);
+	}
+}
+
+static void backing_lies_in_regions(void **state)
+{
+	static const struct vg_seg segs[] = {
+		{ 0x11f00, 0x200 }, { 0x10000, 0x100 }, { 0x10100, 0x80 }, { 0x80000, 0x2000 }
+	};
+	static struct backing_world w;
+	struct vg_backing b = { 0 };
+	uint8_t got[0x2380];
+	size_t n = 0;
+
+	(void)state;
+	backing_world(&w);
+	assert_int_equal(vg_backing_map(&b, &w.rs.mem, segs, 4, VG_FROM_GUEST), 0);
+	assert_int_equal(b.len, 0x2380);
+	assert_int_equal(b.n_pieces, 4); /* cut between the regions; the next two are side by side */
+	assert_true(vg_backing_read(&b, 0, got, sizeof(got)));
+	assert_int_equal(got[0], 0x1f00 / 128);
+	assert_int_equal(got[0x100], 100);
+	assert_int_equal(got[0x200], 0);
+	assert_int_equal(got[0x300], 2);
+	assert_int_equal(got[0x380], 200);
+	assert_ptr_equal(vg_backing_at(&b, 0x208, &n), w.memory[1] + 8);
+	assert_int_equal(n, 0x178);
+	assert_null(vg_backing_at(&b, 0x2380, &n));
+	assert_false(vg_backing_read(&b, 1, got, sizeof(got)));
+	assert_false(vg_backing_read(&b, SIZE_MAX, got, 2));
+	vg_backing_unmap(&b);
+	assert_int_equal(b.n_pieces, 0);
+	vg_backing_unmap(&b);
+	/* What is not there, wraps, or must not be written. */
+	assert_int_equal(vg_backing_map(&b, &w.rs.mem, segs, 4, VG_TO_GUEST), -EFAULT);
+	assert_int_equal(vg_backing_map(&b, &w.rs.mem, &(struct vg_seg){ 0x13fff, 2 }, 1,
+					VG_FROM_GUEST),
+			 -EFAULT);
+	assert_int_equal(vg_backing_map(&b, &w.rs.mem, &(struct vg_seg){ UINT64_MAX, 2 }, 1,
+					VG_FROM_GUEST),
+			 -EFAULT);
+	assert_null(w.rs.mem.backings);
+}
+
+/* The table changes under backings: those that are there still are found anew, the others are gone,
+ * and come back with their memory. */
+static void backings_are_renewed(void **state)
+{
+	static struct backing_world w;
+	static uint8_t other[8192];
+	struct vg_backing a = { 0 }, b = { 0 }, c = { 0 };
+	struct vg_region r = { .guest_addr = 0x12000, .size = 8192, .host = other };
+	uint8_t got = 0;
+
+	(void)state;
+	backing_world(&w);
+	memset(other, 77, sizeof(other));
+	assert_int_equal(vg_backing_map(&a, &w.rs.mem, &(struct vg_seg){ 0x10000, 64 }, 1,
+					VG_FROM_GUEST),
+			 0);
+	assert_int_equal(vg_backing_map(&b, &w.rs.mem, &(struct vg_seg){ 0x12000, 64 }, 1,
+					VG_FROM_GUEST),
+			 0);
+	assert_int_equal(
+		vg_backing_map(&c, &w.rs.mem, &(struct vg_seg){ 0x11fff, 2 }, 1, VG_FROM_GUEST), 0);
+	assert_int_equal(vg_regions_del(&w.rs, 0x12000, 8192), 0);
+	vg_backings_renew(&w.rs.mem);
+	assert_true(vg_backing_read(&a, 0, &got, 1));
+	assert_false(vg_backing_read(&b, 0, &got, 1));
+	assert_false(vg_backing_read(&c, 0, &got, 1));
+	assert_int_equal(vg_regions_add(&w.rs, &r), 0);
+	vg_backings_renew(&w.rs.mem);
+	assert_true(vg_backing_read(&b, 63, &got, 1));
+	assert_int_equal(got, 77);
+	assert_true(vg_backing_read(&c, 1, &got, 1));
+	assert_int_equal(got, 77);
+	vg_backing_unmap(&b); /* from the middle of the list */
+	vg_backing_unmap(&a);
+	vg_backing_unmap(&c);
+	assert_null(w.rs.mem.backings);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +423,8 @@ int main(void)
 		cmocka_unit_test_setup(chain_bytes, setup),
 		cmocka_unit_test_setup(data_direct_iovs, setup),
 		cmocka_unit_test_setup(data_bounced, setup),
+		cmocka_unit_test(backing_lies_in_regions),
+		cmocka_unit_test(backings_are_renewed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

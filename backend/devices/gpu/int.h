@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * int.h - shared by the files of the GPU; nobody else includes it
+ *
+ *	gpu.c		the device: configuration, features, life
+ *	modes.c		which monitors there are, as configured
+ *	control.c	the two queues: a command, its answer, its fence
+ *	commands.c	what each command does
+ *	resource.c	pictures, and the memory behind them
+ *	scanout.c	which picture a head shows: into the frame memory
+ *	link.c		the display (backend/displays/display.h)
+ *	saved.c		what a successor must know
+ *	edid.c, format.c
+ */
+#ifndef VG_GPU_INT_H
+#define VG_GPU_INT_H
+
+#include <linux/virtio_gpu.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/base/container.h"
+#include "backend/base/limits.h"
+#include "backend/devices/devices.h"
+#include "backend/devices/gpu/edid.h"
+#include "backend/devices/gpu/format.h"
+#include "backend/displays/display.h"
+#include "backend/memory/backing.h"
+
+enum {
+	GPU_CONTROLQ = 0,
+	GPU_CURSORQ = 1,
+	GPU_QUEUES = 2,
+	GPU_BUCKETS = 64,
+	GPU_HEADS = VG_DISPLAY_HEADS,
+	GPU_UUID = 16,
+};
+
+_Static_assert(VIRTIO_GPU_MAX_SCANOUTS == GPU_HEADS, "as the specification has it");
+
+struct gpu_rect {
+	uint32_t x, y, width, height;
+};
+
+/* ---- resources ---------------------------------------------------------- */
+
+/* A picture, or a blob of which pictures are made. */
+struct gpu_resource {
+	struct gpu_resource *next; /* of its bucket */
+	uint32_t id;		   /* not 0 */
+	bool blob;
+	uint32_t format, width, height; /* of a picture */
+	uint64_t size;			/* bytes: of its pixels, or of the blob */
+	uint8_t *pixels;		/* of a picture: our copy, a row after the other */
+	struct vg_backing backing; /* of a blob, its bytes; of a picture, where they come from */
+	bool has_uuid;
+	uint8_t uuid[GPU_UUID];
+};
+
+struct gpu_resources {
+	struct gpu_resource *bucket[GPU_BUCKETS];
+	unsigned n;
+	unsigned ranges;     /* of all backings */
+	uint64_t host_bytes; /* of all pixels */
+};
+
+/* ---- heads -------------------------------------------------------------- */
+
+/* How a picture lies in its resource. */
+struct gpu_picture {
+	uint32_t resource; /* id; 0: there is none */
+	uint32_t format, stride;
+	uint64_t offset;
+	struct gpu_rect r; /* what of it is shown */
+};
+
+struct gpu_cursor {
+	uint32_t resource; /* 0: it is hidden */
+	uint32_t x, y, hot_x, hot_y;
+};
+
+struct gpu_head {
+	struct gpu_mode mode; /* of its monitor */
+	struct gpu_picture shown;
+	struct gpu_cursor cursor;
+	bool owed; /* the display was not told all: all again */
+};
+
+/* ---- the display -------------------------------------------------------- */
+
+struct gpu_link {
+	int memfd;	/* the frame memory */
+	uint8_t *frame; /* it, mapped */
+	size_t size;
+	int sock; /* -1: there is no display */
+	struct vg_watch watch;
+	uint32_t serial; /* of the last damage */
+	struct vg_ratelimit log;
+};
+
+/* ---- queues ------------------------------------------------------------- */
+
+/* A chain that is answered, but not pushed: older fences have not been passed. */
+struct gpu_pending {
+	struct gpu_pending *next;
+	struct vg_chain *chain;
+	uint32_t written;
+	uint32_t heads;	 /* bits: that have not been read up to serial */
+	uint32_t serial; /* of the damage */
+	int64_t until_ns;
+};
+
+union gpu_request {
+	struct virtio_gpu_ctrl_hdr hdr;
+	struct virtio_gpu_resource_create_2d create_2d;
+	struct virtio_gpu_resource_unref unref;
+	struct virtio_gpu_set_scanout set_scanout;
+	struct virtio_gpu_resource_flush flush;
+	struct virtio_gpu_transfer_to_host_2d transfer;
+	struct virtio_gpu_resource_attach_backing attach;
+	struct virtio_gpu_resource_detach_backing detach;
+	struct virtio_gpu_get_capset_info capset_info;
+	struct virtio_gpu_get_capset capset;
+	struct virtio_gpu_cmd_get_edid edid;
+	struct virtio_gpu_resource_assign_uuid assign_uuid;
+	struct virtio_gpu_resource_create_blob create_blob;
+	struct virtio_gpu_set_scanout_blob scanout_blob;
+	struct virtio_gpu_resource_map_blob map_blob;
+	struct virtio_gpu_update_cursor cursor;
+};
+
+union gpu_answer {
+	struct virtio_gpu_ctrl_hdr hdr;
+	struct virtio_gpu_resp_display_info display_info;
+	struct virtio_gpu_resp_edid edid;
+	struct virtio_gpu_resp_resource_uuid uuid;
+};
+
+/* A command under way: our copy of it, and what is said to it. */
+struct gpu_cmd {
+	struct vg_chain *chain;
+	union gpu_request req; /* zero behind what the driver sent */
+	size_t got;	       /* bytes of it */
+	union gpu_answer answer;
+	uint32_t type;	     /* of the answer */
+	uint32_t answer_len; /* bytes of it, header included */
+	uint32_t heads;	     /* bits: that were drawn to, which the display has been told */
+};
+
+struct gpu_counters {
+	uint64_t flushes, transfers, cursors;
+	uint64_t late; /* flushes that were answered though no display had read them */
+};
+
+struct gpu {
+	struct vg_dev *dev;
+	unsigned n_heads;
+	struct gpu_head head[GPU_HEADS];
+	bool resize;		/* a viewer may change modes */
+	uint8_t uuid[GPU_UUID]; /* of the next resource that asks for one: random, and a count */
+	uint32_t events;	/* VIRTIO_GPU_EVENT_* that the driver has not cleared */
+	struct gpu_resources res;
+	struct gpu_link link;
+	bool dirty; /* something of dev->saved is not what it was */
+	struct gpu_pending *pending, **pending_tail;
+	struct vg_timer patience; /* runs while the first of them waits for a display */
+	struct gpu_counters n;
+	struct vg_batch batch;
+};
+
+/* ---- modes.c ------------------------------------------------------------ */
+
+/**
+ * gpu_modes_parse - "1920x1080", "1920x1080@50+off+800x600": one for each head
+ * @modes: GPU_HEADS of them; heads that are not named have none
+ *
+ * Return: how many are named, or -EINVAL with a sentence.
+ */
+int gpu_modes_parse(const char *text, struct gpu_mode modes[GPU_HEADS], struct vg_err *err);
+
+/** gpu_modes_set - other monitors, of which the driver is told. Return: 0, -EINVAL with a sentence. */
+int gpu_modes_set(struct gpu *gpu, const char *text, struct vg_err *err);
+
+/** gpu_mode_wish - a viewer would like head @head to be of that size */
+void gpu_mode_wish(struct gpu *gpu, uint32_t head, uint32_t width, uint32_t height);
+
+/* ---- control.c ---------------------------------------------------------- */
+
+void gpu_control_take(struct gpu *gpu);
+void gpu_cursor_take(struct gpu *gpu);
+
+/** gpu_read - the display has read head @head up to @serial */
+void gpu_read(struct gpu *gpu, uint32_t head, uint32_t serial);
+
+/** gpu_release_all - push all that waits, read or not */
+void gpu_release_all(struct gpu *gpu);
+
+void gpu_patience_over(struct vg_timer *t);
+
+/** gpu_get - bytes of a command; those that we have are not read again. Return: are they there? */
+bool gpu_get(struct gpu *gpu, struct gpu_cmd *cmd, size_t off, void *to, size_t len);
+
+/* ---- commands.c --------------------------------------------------------- */
+
+/** gpu_command - carry out @cmd: sets its type and answer */
+void gpu_command(struct gpu *gpu, struct gpu_cmd *cmd);
+
+/** gpu_cursor_command - the same for the cursor queue */
+void gpu_cursor_command(struct gpu *gpu, struct gpu_cmd *cmd);
+
+/* ---- resource.c --------------------------------------------------------- */
+
+/** gpu_find - by id, or NULL */
+struct gpu_resource *gpu_find(struct gpu *gpu, uint32_t id);
+
+/* Each returns VIRTIO_GPU_RESP_OK_NODATA or an error of VIRTIO 1.3 section 5.7.6.7. */
+uint32_t gpu_create_2d(struct gpu *gpu, uint32_t id, uint32_t format, uint32_t width,
+		       uint32_t height);
+uint32_t gpu_create_blob(struct gpu *gpu, uint32_t id, uint64_t size, struct vg_seg *segs,
+			 unsigned n);
+/** gpu_attach - @n > 0 ranges, which are put together in place where they lie side by side */
+uint32_t gpu_attach(struct gpu *gpu, struct gpu_resource *r, struct vg_seg *segs, unsigned n);
+/** gpu_transfer - the pixels of @rect, from @offset of the backing on; both are checked here */
+uint32_t gpu_transfer(struct gpu *gpu, struct gpu_resource *r, const struct gpu_rect *rect,
+		      uint64_t offset);
+
+/** gpu_detach - unmap; what is not mapped is left alone */
+void gpu_detach(struct gpu *gpu, struct gpu_resource *r);
+
+/** gpu_unref - free @r; no head shows it any more */
+void gpu_unref(struct gpu *gpu, struct gpu_resource *r);
+
+/** gpu_unref_all - free them all */
+void gpu_unref_all(struct gpu *gpu);
+
+/** gpu_within - whether @r is not empty, and within @width and @height */
+bool gpu_within(const struct gpu_rect *r, uint32_t width, uint32_t height);
+
+/* ---- scanout.c ---------------------------------------------------------- */
+
+/** gpu_show - head @head shows @p from now on, whose numbers are checked here. Return: as above. */
+uint32_t gpu_show(struct gpu *gpu, uint32_t head, const struct gpu_picture *p);
+
+/** gpu_show_nothing - head @head is dark */
+void gpu_show_nothing(struct gpu *gpu, uint32_t head);
+
+/**
+ * gpu_flush - what of resource @id lies in @rect is to be seen
+ *
+ * Return: bits of the heads that show it, whose display was told.
+ */
+uint32_t gpu_flush(struct gpu *gpu, uint32_t id, const struct gpu_rect *rect);
+
+/** gpu_cursor_show - head->cursor is another one. @image: its picture, too. Return: as gpu_show(). */
+uint32_t gpu_cursor_show(struct gpu *gpu, uint32_t head, bool image);
+
+/** gpu_show_again - all of head @head, to a display that knows nothing of it */
+void gpu_show_again(struct gpu *gpu, uint32_t head);
+
+/* ---- link.c ------------------------------------------------------------- */
+
+/** gpu_link_open - make the frame memory. Return: 0, or negative errno with a sentence. */
+int gpu_link_open(struct gpu *gpu, struct vg_err *err);
+void gpu_link_close(struct gpu *gpu);
+
+/** gpu_link_peer - a display is there: @sock is ours */
+void gpu_link_peer(struct gpu *gpu, int sock);
+
+/** gpu_link_say - tell the display, if there is one. Return: whether it was told. */
+bool gpu_link_say(struct gpu *gpu, const struct vg_display_msg *m);
+
+/** gpu_link_catch_up - show heads that the display was not told all of; its socket may have room now */
+void gpu_link_catch_up(struct gpu *gpu);
+
+/* ---- saved.c ------------------------------------------------------------ */
+
+size_t gpu_saved_size(void);
+
+/** gpu_save - dev->saved says what is */
+void gpu_save(struct gpu *gpu);
+
+/** gpu_resume - make what dev->saved says. Return: 0, or negative errno: it cannot be. */
+int gpu_resume(struct gpu *gpu);
+
+#endif /* VG_GPU_INT_H */

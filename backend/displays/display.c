@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* display.c - see display.h */
+#include "backend/displays/display.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "backend/base/passing.h"
+
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+int vg_display_send(int sock, const struct vg_display_msg *m, int fd)
+{
+	struct vg_display_msg out = *m;
+	const struct iovec iov = { .iov_base = &out, .iov_len = sizeof(out) };
+	ssize_t n;
+
+	if (fd >= 0) {
+		n = vg_pass(sock, &iov, 1, fd);
+		return n < 0 ? (int)n : 0;
+	}
+	n = send(sock, m, sizeof(*m), MSG_NOSIGNAL | MSG_DONTWAIT);
+	return n < 0 ? -errno : 0;
+}
+
+int vg_display_recv(int sock, struct vg_display_msg *m, int *fd, int flags)
+{
+	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
+	union control control;
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	*fd = -1;
+	do
+		n = recvmsg(sock, &msg, flags | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	/* One descriptor is all that there is room for; the kernel closes others. */
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(fd, CMSG_DATA(c), sizeof(int));
+	if (n == (ssize_t)sizeof(*m) && !(msg.msg_flags & MSG_TRUNC))
+		return 1;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	return n == 0 ? 0 : -EPROTO;
+}

@@ -1,0 +1,757 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * display.c - see worker/display.h
+ *
+ *	supervisor --- SETUP, PEER, ...                        SHOWN: where, and how many look
+ *	    |
+ *	display ------ peer: the device's worker               displays/display.h
+ *	    |      \--- each keyboard and pointer of the guest's   KEY, POINTER
+ *	    +-- viewer --- a process each (displays/vnc.c)     displays/display.h, this end the device
+ *
+ * The display knows of each head its size, its cursor and what is damaged, and no pixel: it passes the
+ * frame memory on. It reads nothing that a viewer sent but messages of a fixed size. What parses a
+ * viewer's bytes is a process that was made for it, by fork(2), without anything but its two sockets;
+ * if that crashes, hangs, or is taken over, the others see nothing of it.
+ *
+ * A frame is read when one viewer has copied it: the fastest paces the guest, the others leave frames
+ * out. A head that nobody looks at is read sixty times a second.
+ *
+ * The device's worker may die, and another come: viewers stay, and are shown its frame memory.
+ */
+#include "backend/worker/display.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "backend/base/container.h"
+#include "backend/base/loop.h"
+#include "backend/base/needs.h"
+#include "backend/displays/display.h"
+#include "backend/displays/listen.h"
+#include "backend/displays/vnc.h"
+#include "backend/worker/ipc.h"
+#include "backend/worker/sandbox.h"
+
+enum {
+	LOOP_ENTRIES = 256,
+	UNSEEN_MS = 16,	 /* a frame of a head that nobody looks at */
+	HEARD_MAX = 256, /* messages of one socket in one turn */
+	SINKS_MAX = 16,	 /* keyboards and pointers of one guest */
+};
+
+struct area {
+	uint32_t x, y, width, height; /* width 0: nothing */
+};
+
+struct display;
+
+/* Who listens to keys and pointers. */
+struct sink {
+	struct display *d;
+	int sock; /* -1: unused */
+	struct vg_watch watch;
+};
+
+struct viewer {
+	struct viewer *next, **pprev;
+	struct display *d;
+	int sock;
+	struct vg_watch watch;
+	uint32_t head;
+	bool reading;	    /* it was told of damage and has not said READ */
+	bool stale;	    /* it must be told of size and cursor again: its socket was full */
+	struct area damage; /* since */
+};
+
+struct head {
+	struct display *d;
+	struct vg_listen listen;
+	struct vg_watch watch;
+	uint32_t width, height;
+	struct vg_display_msg cursor;
+	uint32_t serial; /* of the last damage */
+	bool unread;	 /* the device has not been told that it was read */
+	struct vg_timer unseen;
+};
+
+struct display {
+	int sock; /* to the supervisor */
+	struct vg_loop *loop;
+	struct vg_watch watch;
+	bool something, ending, open;
+	char who[160];
+	char password[VG_VNC_PASSWORD + 1];
+	bool has_password;
+	int peer; /* to the device; -1: none */
+	struct vg_watch peer_watch;
+	int frame; /* its frame memory; -1: none */
+	uint32_t frame_heads;
+	uint32_t n_heads;
+	struct head head[VG_DISPLAY_HEADS];
+	struct sink sink[SINKS_MAX];
+	struct viewer *viewers;
+	unsigned n_viewers;
+};
+
+static const struct vg_param_def display_params[] = {
+	VG_DISPLAY_PARAMS,
+	{ "heads", VG_PARAM_UINT, false, 1, VG_DISPLAY_HEADS, "1", NULL },
+	{ 0 },
+};
+
+/* ---- what is shown --------------------------------------------------------- */
+
+static void add_area(struct area *a, const struct area *b)
+{
+	uint32_t right, bottom;
+
+	if (!a->width) {
+		*a = *b;
+		return;
+	}
+	right = a->x + a->width > b->x + b->width ? a->x + a->width : b->x + b->width;
+	bottom = a->y + a->height > b->y + b->height ? a->y + a->height : b->y + b->height;
+	a->x = a->x < b->x ? a->x : b->x;
+	a->y = a->y < b->y ? a->y : b->y;
+	a->width = right - a->x;
+	a->height = bottom - a->y;
+}
+
+/* It has been read up to @serial, which some viewer may have made up. */
+static void tell_read(struct head *h, uint32_t serial)
+{
+	const struct vg_display_msg m = {
+		.type = VG_DISPLAY_READ,
+		.head = (uint32_t)(h - h->d->head),
+		.serial = serial,
+	};
+
+	if (!h->unread || (int32_t)(h->serial - serial) < 0)
+		return;
+	vg_loop_timer_stop(&h->unseen);
+	if (h->d->peer >= 0)
+		vg_display_send(h->d->peer, &m, -1);
+	h->unread = serial != h->serial;
+}
+
+static void unseen_expired(struct vg_timer *t)
+{
+	struct head *h = container_of(t, struct head, unseen);
+
+	tell_read(h, h->serial);
+}
+
+/* What it was not told of, if it is ready to be told. */
+static void show_damage(struct viewer *v)
+{
+	const struct head *h = &v->d->head[v->head];
+	const struct vg_display_msg m = {
+		.type = VG_DISPLAY_DAMAGE,
+		.head = v->head,
+		.damage = { v->damage.x, v->damage.y, v->damage.width, v->damage.height,
+			    h->serial },
+	};
+
+	if (v->reading || !v->damage.width)
+		return;
+	if (vg_display_send(v->sock, &m, -1) < 0)
+		return;
+	v->reading = true;
+	v->damage.width = 0;
+}
+
+/* All that there is of its head. */
+static void show_all(struct viewer *v)
+{
+	const struct head *h = &v->d->head[v->head];
+	const struct vg_display_msg mode = { .type = VG_DISPLAY_MODE,
+					     .head = v->head,
+					     .mode = { h->width, h->height } };
+	struct vg_display_msg cursor = h->cursor;
+
+	cursor.cursor.changed = true;
+	v->stale = vg_display_send(v->sock, &mode, -1) < 0 ||
+		   (cursor.type && vg_display_send(v->sock, &cursor, -1) < 0);
+	v->damage = (struct area){ 0, 0, h->width, h->height };
+	show_damage(v);
+}
+
+static void show_frame_memory(struct viewer *v)
+{
+	const struct vg_display_msg m = {
+		.type = VG_DISPLAY_HELLO,
+		.hello = { VG_DISPLAY_VERSION, v->d->frame_heads },
+	};
+
+	if (v->d->frame >= 0)
+		vg_display_send(v->sock, &m, v->d->frame);
+}
+
+/* ---- viewers ---------------------------------------------------------------- */
+
+static void say_shown(struct display *d)
+{
+	struct vg_ipc m = { .type = VG_IPC_SHOWN };
+
+	m.shown.port = d->head[0].listen.port;
+	snprintf(m.shown.where, sizeof(m.shown.where), "%s", d->head[0].listen.where);
+	m.shown.viewers = d->n_viewers;
+	vg_ipc_send(d->sock, &m, -1);
+}
+
+/* A key or a pointer, to all that listen; they know what is theirs. */
+static void pass_on(struct display *d, const struct vg_display_msg *m)
+{
+	for (unsigned i = 0; i < SINKS_MAX; i++) {
+		if (d->sink[i].sock >= 0)
+			vg_display_send(d->sink[i].sock, m, -1);
+	}
+}
+
+static void viewer_free(struct viewer *v)
+{
+	struct display *d = v->d;
+	struct head *h = &d->head[v->head];
+	const struct vg_display_msg gone = { .type = VG_DISPLAY_RELEASE, .head = v->head };
+
+	vg_loop_unwatch(&v->watch);
+	close(v->sock);
+	*v->pprev = v->next;
+	if (v->next)
+		v->next->pprev = v->pprev;
+	d->n_viewers--;
+	pass_on(d, &gone);
+	/* Perhaps the device waited for this one. */
+	tell_read(h, h->serial);
+	free(v);
+	say_shown(d);
+}
+
+static void viewer_says(struct viewer *v, struct vg_display_msg *m)
+{
+	struct display *d = v->d;
+	struct head *h = &d->head[v->head];
+
+	m->head = v->head; /* it has no other */
+	switch (m->type) {
+	case VG_DISPLAY_READ:
+		v->reading = false;
+		tell_read(h, m->serial);
+		if (v->stale)
+			show_all(v);
+		show_damage(v);
+		break;
+	case VG_DISPLAY_WISH:
+		if (d->peer >= 0)
+			vg_display_send(d->peer, m, -1);
+		break;
+	case VG_DISPLAY_KEY:
+	case VG_DISPLAY_POINTER:
+		pass_on(d, m);
+		break;
+	}
+}
+
+static void viewer_ready(struct vg_watch *w, unsigned events)
+{
+	struct viewer *v = container_of(w, struct viewer, watch);
+	struct vg_display_msg m;
+	int ret = -EAGAIN, fd;
+
+	(void)events;
+	for (unsigned i = 0; i < HEARD_MAX; i++) {
+		ret = vg_display_recv(v->sock, &m, &fd, MSG_DONTWAIT);
+		if (fd >= 0)
+			close(fd);
+		if (ret != 1)
+			break;
+		viewer_says(v, &m);
+	}
+	/* One that never stops is no viewer. */
+	if (ret != -EAGAIN)
+		viewer_free(v);
+}
+
+/* ---- a viewer's process ------------------------------------------------------- */
+
+/* What it may call, of what the display may: reading, writing, waiting, memory. */
+static void confine(void)
+{
+	static const int calls[] = {
+		SYS_read,	  SYS_write,
+		SYS_readv,	  SYS_writev,
+		SYS_recvfrom,	  SYS_recvmsg,
+		SYS_sendto,	  SYS_poll,
+		SYS_ppoll,	  SYS_select,
+		SYS_pselect6,	  SYS_close,
+		SYS_shutdown,	  SYS_mmap,
+		SYS_munmap,	  SYS_mremap,
+		SYS_madvise,	  SYS_brk,
+		SYS_mprotect,	  SYS_futex,
+		SYS_getrandom,	  SYS_clock_gettime,
+		SYS_gettimeofday, SYS_clock_nanosleep,
+		SYS_nanosleep,	  SYS_fcntl,
+		SYS_getsockopt,	  SYS_setsockopt,
+		SYS_getpeername,  SYS_getpid,
+		SYS_gettid,	  SYS_uname,
+		SYS_fstat,	  SYS_newfstatat,
+		SYS_rt_sigreturn, SYS_rt_sigprocmask,
+		SYS_rt_sigaction, SYS_restart_syscall,
+		SYS_exit,	  SYS_exit_group,
+		SYS_tgkill,	  SYS_getuid,
+		SYS_geteuid,
+	};
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int ret = ctx ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; ret == 0 && i < COUNT(calls); i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+	if (ret == 0)
+		ret = seccomp_load(ctx);
+	if (ret < 0)
+		_exit(EXIT_FAILURE);
+	seccomp_release(ctx);
+}
+
+/* Never returns. */
+static void be_viewer(const struct display *d, uint32_t head, int client, int parent, bool seccomp)
+{
+	struct vg_vnc_config config = {
+		.client = 3,
+		.parent = 4,
+		.head = head,
+		.name = d->who,
+		.password = d->has_password ? d->password : NULL,
+	};
+	int fds[] = { fcntl(client, F_DUPFD, 64), fcntl(parent, F_DUPFD, 64) };
+
+	if (fds[0] < 0 || fds[1] < 0 || dup2(fds[0], config.client) < 0 ||
+	    dup2(fds[1], config.parent) < 0 || close_range(5, ~0U, 0) < 0)
+		_exit(EXIT_FAILURE);
+	signal(SIGCHLD, SIG_DFL);
+	if (seccomp)
+		confine();
+	vg_vnc_view(&config);
+	_exit(EXIT_SUCCESS);
+}
+
+static bool confined; /* the display's own system calls are filtered */
+
+static void viewer_new(struct head *h, int client)
+{
+	struct display *d = h->d;
+	uint32_t head = (uint32_t)(h - d->head);
+	struct viewer *v = d->n_viewers < VG_LIMIT_VIEWERS ? calloc(1, sizeof(*v)) : NULL;
+	int pair[2];
+	pid_t pid;
+
+	if (!v || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		free(v);
+		return;
+	}
+	pid = fork();
+	if (pid == 0)
+		be_viewer(d, head, client, pair[1], confined);
+	close(pair[1]);
+	if (pid < 0) {
+		vg_error("a viewer's process cannot be made: %s", strerror(errno));
+		close(pair[0]);
+		free(v);
+		return;
+	}
+	*v = (struct viewer){ .d = d, .sock = pair[0], .head = head, .watch.ready = viewer_ready };
+	v->next = d->viewers;
+	v->pprev = &d->viewers;
+	if (v->next)
+		v->next->pprev = &v->next;
+	d->viewers = v;
+	d->n_viewers++;
+	vg_loop_watch(d->loop, &v->watch, v->sock);
+	show_frame_memory(v);
+	show_all(v);
+	say_shown(d);
+}
+
+static void accept_ready(struct vg_watch *w, unsigned events)
+{
+	struct head *h = container_of(w, struct head, watch);
+	int fd;
+
+	(void)events;
+	while ((fd = accept4(h->listen.fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		viewer_new(h, fd);
+		close(fd);
+	}
+}
+
+/* ---- the device ---------------------------------------------------------------- */
+
+static void peer_gone(struct display *d)
+{
+	if (d->peer < 0)
+		return;
+	vg_loop_unwatch(&d->peer_watch);
+	close(d->peer);
+	d->peer = -1;
+	for (uint32_t i = 0; i < d->n_heads; i++)
+		vg_loop_timer_stop(&d->head[i].unseen);
+}
+
+/* A frame memory that its maker can make shorter would kill who reads it. */
+static bool is_frame_memory(int fd, uint32_t heads)
+{
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return heads >= 1 && heads <= VG_DISPLAY_HEADS && seals >= 0 && (seals & F_SEAL_SHRINK) &&
+	       fstat(fd, &st) == 0 && (uint64_t)st.st_size >= heads * VG_DISPLAY_HEAD_BYTES;
+}
+
+/* Return: whether it makes sense. @fd: the callee's. */
+static bool hello(struct display *d, const struct vg_display_msg *m, int fd)
+{
+	if (m->hello.version != VG_DISPLAY_VERSION || fd < 0 ||
+	    !is_frame_memory(fd, m->hello.heads)) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	if (d->frame >= 0)
+		close(d->frame);
+	d->frame = fd;
+	d->frame_heads = m->hello.heads;
+	for (struct viewer *v = d->viewers; v; v = v->next)
+		show_frame_memory(v);
+	return true;
+}
+
+static bool is_within(const struct vg_display_msg *m, const struct head *h)
+{
+	return m->damage.width && m->damage.height && m->damage.x < h->width &&
+	       m->damage.y < h->height && m->damage.width <= h->width - m->damage.x &&
+	       m->damage.height <= h->height - m->damage.y;
+}
+
+static void damage(struct display *d, const struct vg_display_msg *m)
+{
+	struct head *h = &d->head[m->head];
+	const struct area a = { m->damage.x, m->damage.y, m->damage.width, m->damage.height };
+	bool seen = false;
+
+	h->serial = m->damage.serial;
+	h->unread = true;
+	for (struct viewer *v = d->viewers; v; v = v->next) {
+		if (v->head != m->head)
+			continue;
+		seen = true;
+		add_area(&v->damage, &a);
+		show_damage(v);
+	}
+	if (!seen && !h->unseen.tether)
+		vg_loop_timer(d->loop, &h->unseen, UNSEEN_MS * (NS_PER_S / 1000));
+}
+
+/* Return: whether it makes sense. */
+static bool peer_says(struct display *d, const struct vg_display_msg *m, int fd)
+{
+	struct head *h;
+
+	if (m->type == VG_DISPLAY_HELLO)
+		return hello(d, m, fd);
+	if (fd >= 0)
+		close(fd);
+	if (d->frame < 0 || m->head >= d->n_heads || m->head >= d->frame_heads)
+		return false;
+	h = &d->head[m->head];
+	switch (m->type) {
+	case VG_DISPLAY_MODE:
+		if (!vg_display_mode_ok(m->mode.width, m->mode.height))
+			return false;
+		h->width = m->mode.width;
+		h->height = m->mode.height;
+		for (struct viewer *v = d->viewers; v; v = v->next) {
+			if (v->head == m->head)
+				show_all(v);
+		}
+		return true;
+	case VG_DISPLAY_DAMAGE:
+		if (!is_within(m, h))
+			return false;
+		damage(d, m);
+		return true;
+	case VG_DISPLAY_CURSOR_IS:
+		h->cursor = *m;
+		for (struct viewer *v = d->viewers; v; v = v->next) {
+			if (v->head == m->head && vg_display_send(v->sock, m, -1) < 0)
+				v->stale = true;
+		}
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void peer_ready(struct vg_watch *w, unsigned events)
+{
+	struct display *d = container_of(w, struct display, peer_watch);
+	struct vg_display_msg m;
+	int fd, ret;
+
+	(void)events;
+	while (d->peer >= 0) {
+		ret = vg_display_recv(d->peer, &m, &fd, MSG_DONTWAIT);
+		if (ret == -EAGAIN)
+			return;
+		if (ret == 1 && peer_says(d, &m, fd))
+			continue;
+		if (ret == 1)
+			vg_error(
+				"its device talks nonsense (message %u), and is not heard any more",
+				m.type);
+		peer_gone(d);
+	}
+}
+
+static void peer_new(struct display *d, int sock)
+{
+	peer_gone(d);
+	d->peer = sock;
+	d->peer_watch.ready = peer_ready;
+	vg_loop_watch(d->loop, &d->peer_watch, sock);
+}
+
+/* ---- keyboards and pointers ------------------------------------------------------ */
+
+static void sink_gone(struct sink *s)
+{
+	vg_loop_unwatch(&s->watch);
+	close(s->sock);
+	s->sock = -1;
+}
+
+/* It says nothing so far, and has gone when it does. */
+static void sink_ready(struct vg_watch *w, unsigned events)
+{
+	(void)events;
+	sink_gone(container_of(w, struct sink, watch));
+}
+
+static void sink_new(struct display *d, int sock)
+{
+	for (unsigned i = 0; i < SINKS_MAX; i++) {
+		struct sink *s = &d->sink[i];
+
+		if (s->sock >= 0)
+			continue;
+		s->sock = sock;
+		s->watch.ready = sink_ready;
+		vg_loop_watch(d->loop, &s->watch, sock);
+		return;
+	}
+	close(sock);
+}
+
+/* ---- the supervisor --------------------------------------------------------------- */
+
+static int read_password(struct display *d, const char *path, struct vg_err *err)
+{
+	char text[64] = "";
+	FILE *f = fopen(path, "re");
+	size_t n;
+
+	if (!f)
+		return vg_fail(err, -errno, "password-file=%.150s cannot be read: %s", path,
+			       strerror(errno));
+	if (!fgets(text, sizeof(text), f))
+		text[0] = '\0';
+	fclose(f);
+	n = strcspn(text, "\r\n");
+	text[n] = '\0';
+	if (n == 0 || n > VG_VNC_PASSWORD)
+		return vg_fail(err, -EINVAL,
+			       "password-file=%.150s: its first line is to have 1 to %d bytes",
+			       path, VG_VNC_PASSWORD);
+	memcpy(d->password, text, n);
+	d->has_password = true;
+	explicit_bzero(text, sizeof(text));
+	return 0;
+}
+
+static int listen_all(struct display *d, const struct vg_params *params, struct vg_err *err)
+{
+	const char *vnc = vg_params_str(params, display_params, "vnc");
+	int ret = 0;
+
+	d->n_heads = (uint32_t)vg_params_uint(params, display_params, "heads");
+	for (uint32_t i = 0; i < VG_DISPLAY_HEADS; i++) {
+		d->head[i].d = d;
+		d->head[i].listen.fd = -1;
+		d->head[i].watch.ready = accept_ready;
+		d->head[i].unseen.expired = unseen_expired;
+	}
+	if (strcmp(vnc, "off") == 0)
+		return 0;
+	for (uint32_t i = 0; ret == 0 && i < d->n_heads; i++)
+		ret = vg_listen_open(vnc, i, &d->head[i].listen, err);
+	for (uint32_t i = 0; ret == 0 && i < d->n_heads; i++)
+		vg_loop_watch(d->loop, &d->head[i].watch, d->head[i].listen.fd);
+	return ret;
+}
+
+/* For viewers: a process each, which gives up more than it is given. */
+static const struct vg_sandbox_call calls[] = {
+	VG_CALL(accept4),
+	VG_CALL(clone),
+	VG_CALL(socketpair),
+	VG_CALL(dup2),
+	VG_CALL(close_range),
+	VG_CALL(seccomp),
+	VG_CALL_FCNTL(F_DUPFD),
+	VG_CALL_FCNTL(F_GET_SEALS),
+	VG_CALL_IF(prctl, 0, 22 /* PR_SET_SECCOMP */),
+	VG_CALL_IF(prctl, 0, 38 /* PR_SET_NO_NEW_PRIVS */),
+	VG_CALL(set_robust_list),
+	VG_CALL(rseq),
+	/* of viewers */
+	VG_CALL(poll),
+	VG_CALL(ppoll),
+	VG_CALL(select),
+	VG_CALL(pselect6),
+	VG_CALL(shutdown),
+	VG_CALL(getrandom),
+	VG_CALL(nanosleep),
+	VG_CALL(getsockopt),
+	VG_CALL(setsockopt),
+	VG_CALL(getpeername),
+	VG_CALL(uname),
+	VG_CALL_FCNTL(F_SETFL),
+	VG_CALL_FCNTL(F_GETFD),
+	VG_CALL_FCNTL(F_SETFD),
+	VG_CALL(tgkill),
+	VG_CALL(getuid),
+	VG_CALL(geteuid),
+	VG_CALLS_END,
+};
+static const struct vg_sandbox_needs needs = { .calls = calls, .passes = true };
+
+static int open_all(struct display *d, const struct vg_ipc *m, struct vg_err *err)
+{
+	const struct vg_sandbox_needs *const all[] = { &needs, NULL };
+	struct vg_params params;
+	const char *file;
+	int ret = vg_params_parse(m->setup.spec, &params, err);
+
+	if (ret < 0)
+		return ret;
+	snprintf(d->who, sizeof(d->who), "%s", m->setup.who);
+	file = vg_params_str(&params, display_params, "password-file");
+	if (file)
+		ret = read_password(d, file, err);
+	vg_vnc_warm_up();
+	if (ret == 0)
+		ret = listen_all(d, &params, err);
+	if (ret == 0)
+		ret = vg_sandbox_enter(&m->setup.sandbox, all, err);
+	confined = m->setup.sandbox.seccomp;
+	return ret;
+}
+
+static void setup(struct display *d, const struct vg_ipc *m)
+{
+	struct vg_ipc answer = { .type = VG_IPC_OPENED };
+	struct vg_err err = { "" };
+	int ret;
+
+	vg_log_init((enum vg_log_target)m->setup.log_target, (enum vg_log_level)m->setup.log_level,
+		    m->setup.who);
+	ret = open_all(d, m, &err);
+	if (ret < 0) {
+		answer = (struct vg_ipc){ .type = VG_IPC_FAILED, .error = ret };
+		snprintf(answer.text, sizeof(answer.text), "%s", err.text);
+		d->ending = true;
+	}
+	d->open = ret == 0;
+	vg_ipc_send(d->sock, &answer, -1);
+	if (d->open)
+		say_shown(d);
+}
+
+static void hear(struct display *d)
+{
+	struct vg_ipc m;
+	int fd = -1, ret;
+
+	d->something = false;
+	while (!d->ending && (ret = vg_ipc_recv(d->sock, &m, &fd)) != -EAGAIN) {
+		if (ret <= 0 || m.type == VG_IPC_QUIESCE) {
+			d->ending = true;
+		} else if (m.type == VG_IPC_SETUP && !d->open) {
+			setup(d, &m);
+		} else if (m.type == VG_IPC_PEER && d->open && fd >= 0) {
+			peer_new(d, fd);
+			fd = -1;
+		} else if (m.type == VG_IPC_INPUT && d->open && fd >= 0) {
+			sink_new(d, fd);
+			fd = -1;
+		}
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+}
+
+static void sock_ready(struct vg_watch *w, unsigned events)
+{
+	struct display *d = container_of(w, struct display, watch);
+
+	d->something = true;
+	if (!(events & POLLIN))
+		vg_loop_unwatch(w);
+}
+
+int vg_display_main(int sock)
+{
+	struct display *d = calloc(1, sizeof(*d));
+	int ret = d ? vg_loop_new_disabled(LOOP_ENTRIES, &d->loop) : -ENOMEM;
+
+	if (ret < 0)
+		return EXIT_FAILURE;
+	/* A terminal's ^C goes to the whole group; the supervisor decides when we end. Viewers that
+	 * end are nobody's to wait for. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_IGN);
+	d->sock = sock;
+	d->peer = d->frame = -1;
+	for (unsigned i = 0; i < SINKS_MAX; i++)
+		d->sink[i] = (struct sink){ .d = d, .sock = -1 };
+	d->watch.ready = sock_ready;
+	vg_loop_watch(d->loop, &d->watch, sock);
+	/* The loop is enabled by the sandbox: SETUP is waited for without it. */
+	while (!d->ending && !d->open) {
+		struct pollfd p = { .fd = sock, .events = POLLIN };
+
+		if (poll(&p, 1, -1) > 0)
+			hear(d);
+	}
+	while (!d->ending && ret >= 0) {
+		ret = vg_loop_turn(d->loop, true);
+		if (d->something)
+			hear(d);
+	}
+	for (uint32_t i = 0; i < d->n_heads; i++)
+		vg_listen_close(&d->head[i].listen);
+	/* The process ends here: the kernel takes back what is left. */
+	return ret < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_daemon_gpu.c - a screen through the whole of vgrantd: worker, display, viewer, keyboard, who
+ * come and go
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <linux/virtio_gpu.h>
+
+#include "tests/driver/rfb.h"
+#include "tests/rigs/daemon_rig.h"
+
+enum { W = 160, H = 120, BYTES = W * H * 4, PATIENCE = 1000 /* times 10 ms */ };
+
+static struct drv_buf frame, cmds;
+
+/* A command, and its answer's type. */
+static uint32_t ask(struct rig_guest *g, const void *cmd, uint32_t len)
+{
+	const struct drv_seg out = { cmds.addr, len }, in = { cmds.addr + 2048, 1024 };
+	struct drv_queue *q = &g->dev->queues[0];
+	struct virtio_gpu_ctrl_hdr h;
+	struct drv_used used;
+
+	memcpy(cmds.virt, cmd, len);
+	assert_true(drv_vring_add(&q->vr, &out, 1, &in, 1, g, 0) >= 0);
+	drv_queue_kick(q);
+	assert_int_equal(drv_queue_wait(q, &used), 0);
+	memcpy(&h, (uint8_t *)cmds.virt + 2048, sizeof(h));
+	return h.type;
+}
+
+#define HDR(name) .hdr = { .type = VIRTIO_GPU_CMD_##name }
+
+static void draw(struct rig_guest *g, unsigned seed)
+{
+	const struct virtio_gpu_resource_flush flush = {
+		HDR(RESOURCE_FLUSH), { 0, 0, W, H }, 1, 0
+	};
+	uint32_t *p = frame.virt;
+
+	for (unsigned i = 0; i < W * H; i++)
+		p[i] = (i * 7 + seed * 1000) & 0xffffff;
+	assert_int_equal(ask(g, &flush, sizeof(flush)), VIRTIO_GPU_RESP_OK_NODATA);
+}
+
+/* A driver with a picture on the head. */
+static void bring_up(struct rig_guest *g)
+{
+	struct {
+		struct virtio_gpu_resource_create_blob blob;
+		struct virtio_gpu_mem_entry entry;
+	} c = {
+		.blob = { HDR(RESOURCE_CREATE_BLOB), 1, VIRTIO_GPU_BLOB_MEM_GUEST, 0, 1, 0, BYTES },
+	};
+	struct virtio_gpu_set_scanout_blob s = {
+		HDR(SET_SCANOUT_BLOB), .r = { 0, 0, W, H },
+		.resource_id = 1,      .width = W,
+		.height = H,	       .format = VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM,
+		.strides = { W * 4 }
+	};
+
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	assert_int_equal(drv_dev_start(g->dev, ~(1ull << VIRTIO_F_RING_PACKED), 2, 64), 0);
+	assert_int_equal(drv_alloc(&g->dev->gmem.mem, BYTES, 4096, false, &frame), 0);
+	assert_int_equal(drv_alloc(&g->dev->gmem.mem, 4096, 4096, true, &cmds), 0);
+	c.entry = (struct virtio_gpu_mem_entry){ frame.addr, BYTES, 0 };
+	assert_int_equal(ask(g, &c, sizeof(c.blob) + sizeof(c.entry)), VIRTIO_GPU_RESP_OK_NODATA);
+	assert_int_equal(ask(g, &s, sizeof(s)), VIRTIO_GPU_RESP_OK_NODATA);
+	draw(g, 1);
+}
+
+static uint32_t port_of(struct rig *r, struct rig_guest *g)
+{
+	char path[64];
+	long port = 0;
+
+	snprintf(path, sizeof(path), "/local/domain/%u/console/vnc-port", g->id);
+	for (int i = 0; i < PATIENCE && !port; i++) {
+		port = fx_xs_read_int(fx_xs(r->w), path, 0);
+		if (!port)
+			usleep(10000);
+	}
+	assert_true(port >= 5900);
+	return (uint32_t)port;
+}
+
+/* Return: 0: a viewer is there; negative errno. */
+static int look(struct rfb *v, uint32_t port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
+		close(fd);
+		return -errno;
+	}
+	return rfb_open(v, fd, NULL);
+}
+
+static bool is_seen(const struct rfb *v, unsigned seed)
+{
+	if (v->width != W || v->height != H)
+		return false;
+	for (unsigned i = 0; i < W * H; i++) {
+		if ((v->pixels[i] & 0xffffff) != ((i * 7 + seed * 1000) & 0xffffff))
+			return false;
+	}
+	return true;
+}
+
+static void await_seen(struct rfb *v, unsigned seed)
+{
+	bool changed = false;
+
+	for (int i = 0; i < PATIENCE / 10 && !is_seen(v, seed); i++) {
+		int ret = rfb_ask(v, changed);
+
+		if (ret == 0)
+			ret = rfb_take(v, 100);
+		assert_true(ret == 0 || ret == -ETIMEDOUT);
+		changed = true;
+	}
+	assert_true(is_seen(v, seed));
+}
+
+/* ---- tests --------------------------------------------------------------------- */
+
+static struct rig_guest *guest_with_screen(struct rig *r, const char *spec)
+{
+	struct rig_guest *g = rig_domain(r, 0);
+	char path[64];
+
+	/* As xl makes it for each guest. */
+	snprintf(path, sizeof(path), "/local/domain/%u/console", g->id);
+	assert_int_equal(fx_xs_write(fx_xs(r->w), path, "%s", ""), 0);
+	rig_nodes(r, 0, spec);
+	bring_up(g);
+	return g;
+}
+
+static void let_go(struct rig_guest *g)
+{
+	drv_free(&g->dev->gmem.mem, &frame);
+	drv_free(&g->dev->gmem.mem, &cmds);
+}
+
+/* The process whose command line has @word; 0: there is none. */
+static pid_t process_of(struct rig *r, const char *word)
+{
+	pid_t pids[16];
+	unsigned n = rig_workers(r, pids, 16);
+
+	for (unsigned i = 0; i < n; i++) {
+		char path[64], line[256] = "";
+		int fd;
+
+		snprintf(path, sizeof(path), "/proc/%d/cmdline", pids[i]);
+		fd = open(path, O_RDONLY);
+		if (fd < 0)
+			continue;
+		if (read(fd, line, sizeof(line) - 1) > 0) {
+			for (char *c = line; c < line + sizeof(line) - 1; c++)
+				*c = *c ? *c : ' ';
+		}
+		close(fd);
+		if (strstr(line, word))
+			return pids[i];
+	}
+	return 0;
+}
+
+static void a_screen(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = guest_with_screen(r, "gpu");
+	struct rfb v;
+
+	assert_int_equal(look(&v, port_of(r, g)), 0);
+	await_seen(&v, 1);
+	for (unsigned i = 2; i < 6; i++) {
+		draw(g, i);
+		await_seen(&v, i);
+	}
+	rfb_close(&v);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	let_go(g);
+}
+
+/* The worker is killed: the viewer stays, the guest's pages are mapped again by another. */
+static void worker_dies(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = guest_with_screen(r, "gpu");
+	struct rfb v;
+
+	assert_int_equal(look(&v, port_of(r, g)), 0);
+	await_seen(&v, 1);
+	for (unsigned i = 2; i < 5; i++) {
+		pid_t worker = process_of(r, "--worker");
+
+		assert_int_not_equal(worker, 0);
+		kill(worker, SIGKILL);
+		draw(g, i);
+		await_seen(&v, i);
+	}
+	rfb_close(&v);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	let_go(g);
+}
+
+/* The display is killed: the guest goes on, and another shows what is there. */
+static void display_dies(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = guest_with_screen(r, "gpu");
+	uint32_t port = port_of(r, g);
+	pid_t display = process_of(r, "--display");
+	struct rfb v;
+	int ret = -1;
+
+	assert_int_not_equal(display, 0);
+	kill(display, SIGKILL);
+	draw(g, 2);
+	draw(g, 3);
+	for (int i = 0; i < PATIENCE && ret < 0; i++) {
+		ret = look(&v, port);
+		if (ret < 0)
+			usleep(10000);
+	}
+	assert_int_equal(ret, 0);
+	await_seen(&v, 3);
+	draw(g, 4);
+	await_seen(&v, 4);
+	rfb_close(&v);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	let_go(g);
+}
+
+/* A display that cannot be: the guest has its GPU all the same. */
+static void no_display(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = guest_with_screen(r, "gpu,vnc=192.0.2.1");
+
+	for (unsigned i = 2; i < 6; i++)
+		draw(g, i);
+	for (int i = 0; i < PATIENCE && !rig_logged(r, "its display: vnc=192.0.2.1"); i++)
+		usleep(10000);
+	assert_true(rig_logged(r, "its display: vnc=192.0.2.1"));
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	let_go(g);
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, rig_begin, rig_end)
+	const struct CMUnitTest tests[] = {
+		T(a_screen),
+		T(worker_dies),
+		T(display_dies),
+		T(no_display),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,700 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_display.c - vgrant-display between a supervisor and a device of the test's, and real viewers
+ *
+ * The process is the real one, with its sandbox where there are no sanitizers.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/displays/display.h"
+#include "backend/worker/ipc.h"
+#include "tests/driver/rfb.h"
+
+enum { PATIENCE_MS = 10000, W = 320, H = 200 };
+
+struct shown {
+	pid_t pid;
+	int super; /* our end */
+	int device;
+	int memfd;
+	uint8_t *frame;
+	uint32_t heads;
+	uint32_t port;
+	char where[120];
+	uint32_t viewers;
+	uint32_t serial;
+};
+
+static struct shown s;
+
+/* ---- the supervisor -------------------------------------------------------------- */
+
+static bool heard_ipc(struct vg_ipc *m)
+{
+	struct pollfd p = { .fd = s.super, .events = POLLIN };
+
+	return poll(&p, 1, PATIENCE_MS) == 1 && vg_ipc_recv(s.super, m, NULL) == 1;
+}
+
+static void take_shown(const struct vg_ipc *m)
+{
+	s.port = m->shown.port;
+	s.viewers = m->shown.viewers;
+	snprintf(s.where, sizeof(s.where), "%s", m->shown.where);
+}
+
+/* Until it says that @n look at it. */
+static void await_viewers(uint32_t n)
+{
+	struct vg_ipc m;
+
+	while (s.viewers != n) {
+		assert_true(heard_ipc(&m));
+		assert_int_equal(m.type, VG_IPC_SHOWN);
+		take_shown(&m);
+	}
+}
+
+/* Start it with @spec. Return: what it answers. */
+static struct vg_ipc start(const char *spec)
+{
+	const char *build = getenv("VGRANT_BUILD");
+	posix_spawn_file_actions_t actions;
+	char path[256];
+	char *argv[] = { path, (char *)(uintptr_t) "--display", NULL };
+	extern char **environ;
+	struct vg_ipc m = { .type = VG_IPC_SETUP };
+	int pair[2], theirs;
+
+	memset(&s, 0, sizeof(s));
+	s.device = s.memfd = -1;
+	snprintf(path, sizeof(path), "%s/vgrant-display", build ? build : "build/asan");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
+	close(pair[1]);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, theirs, 3);
+	assert_int_equal(posix_spawn(&s.pid, path, &actions, NULL, argv, environ), 0);
+	posix_spawn_file_actions_destroy(&actions);
+	close(theirs);
+	s.super = pair[0];
+	m.setup.log_level = VG_LOG_INFO;
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	m.setup.sandbox.seccomp = true;
+	m.setup.sandbox.namespaces = true;
+	if (geteuid() == 0)
+		m.setup.sandbox.uid = m.setup.sandbox.gid = 65534;
+#endif
+	snprintf(m.setup.who, sizeof(m.setup.who), "guest web (7) gpu");
+	snprintf(m.setup.spec, sizeof(m.setup.spec), "%s", spec);
+	assert_int_equal(vg_ipc_send(s.super, &m, -1), 0);
+	assert_true(heard_ipc(&m));
+	return m;
+}
+
+static void stop(void)
+{
+	int status = 0;
+
+	close(s.super);
+	if (s.device >= 0)
+		close(s.device);
+	if (s.frame)
+		munmap(s.frame, s.heads * VG_DISPLAY_HEAD_BYTES);
+	if (s.memfd >= 0)
+		close(s.memfd);
+	assert_int_equal(waitpid(s.pid, &status, 0), s.pid);
+	assert_true(WIFEXITED(status));
+}
+
+/* ---- the device ---------------------------------------------------------------------- */
+
+static void tell(const struct vg_display_msg *m)
+{
+	assert_int_equal(vg_display_send(s.device, m, -1), 0);
+}
+
+/* A device comes, in place of another: a fresh frame memory. */
+static void device(uint32_t heads)
+{
+	const struct vg_display_msg m = { .type = VG_DISPLAY_HELLO,
+					  .hello = { VG_DISPLAY_VERSION, heads } };
+	const struct vg_ipc peer = { .type = VG_IPC_PEER };
+	int pair[2];
+
+	if (s.device >= 0)
+		close(s.device);
+	if (s.frame)
+		munmap(s.frame, s.heads * VG_DISPLAY_HEAD_BYTES);
+	if (s.memfd >= 0)
+		close(s.memfd);
+	s.heads = heads;
+	s.memfd = memfd_create("frames", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(ftruncate(s.memfd, (off_t)(heads * VG_DISPLAY_HEAD_BYTES)), 0);
+	assert_int_equal(fcntl(s.memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+	s.frame = mmap(NULL, heads * VG_DISPLAY_HEAD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       s.memfd, 0);
+	assert_true(s.frame != MAP_FAILED);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	s.device = pair[0];
+	assert_int_equal(vg_ipc_send(s.super, &peer, pair[1]), 0);
+	close(pair[1]);
+	assert_int_equal(vg_display_send(s.device, &m, s.memfd), 0);
+}
+
+static void set_mode(uint32_t head, uint32_t w, uint32_t h)
+{
+	const struct vg_display_msg m = { .type = VG_DISPLAY_MODE, .head = head, .mode = { w, h } };
+
+	tell(&m);
+}
+
+static uint32_t colour(unsigned seed, uint32_t x, uint32_t y)
+{
+	return (x * 3 & 255) << 16 | (y * 5 & 255) << 8 | ((x ^ y) + seed) % 256;
+}
+
+/* Draw all of head @head, @w x @h, and say so. */
+static void draw(uint32_t head, uint32_t w, uint32_t h, unsigned seed)
+{
+	const struct vg_display_msg m = { .type = VG_DISPLAY_DAMAGE,
+					  .head = head,
+					  .damage = { 0, 0, w, h, ++s.serial } };
+	uint32_t *p = vg_display_pixels(s.frame, head);
+
+	for (uint32_t y = 0; y < h; y++) {
+		for (uint32_t x = 0; x < w; x++)
+			p[y * w + x] = colour(seed, x, y);
+	}
+	tell(&m);
+}
+
+/* The next message of @type from the display. */
+static struct vg_display_msg heard(uint32_t type)
+{
+	struct pollfd p = { .fd = s.device, .events = POLLIN };
+	struct vg_display_msg m;
+	int fd;
+
+	do {
+		assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+		assert_int_equal(vg_display_recv(s.device, &m, &fd, 0), 1);
+		assert_int_equal(fd, -1);
+	} while (m.type != type);
+	return m;
+}
+
+static void await_read(uint32_t head, uint32_t serial)
+{
+	struct vg_display_msg m;
+
+	do
+		m = heard(VG_DISPLAY_READ);
+	while (m.head != head || m.serial != serial);
+}
+
+/* ---- viewers --------------------------------------------------------------------------- */
+
+static int connect_port(uint32_t port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+static void look(struct rfb *r, uint32_t head)
+{
+	assert_int_equal(rfb_open(r, connect_port(s.port + head), NULL), 0);
+}
+
+static bool is_seen(const struct rfb *r, uint32_t w, uint32_t h, unsigned seed)
+{
+	if (r->width != w || r->height != h)
+		return false;
+	for (uint32_t y = 0; y < h; y++) {
+		for (uint32_t x = 0; x < w; x++) {
+			if ((r->pixels[y * w + x] & 0xffffff) != colour(seed, x, y))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Ask and take until the picture is there. */
+static void await_seen(struct rfb *r, uint32_t w, uint32_t h, unsigned seed)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < 200 && !is_seen(r, w, h, seed); i++) {
+		int ret;
+
+		assert_int_equal(rfb_ask(r, !all), 0);
+		all = false;
+		ret = rfb_take(r, 1000);
+		if (ret != -ETIMEDOUT)
+			assert_int_equal(ret, 0);
+	}
+	assert_true(is_seen(r, w, h, seed));
+}
+
+/* ---- tests ------------------------------------------------------------------------------- */
+
+static void open_display(const char *spec)
+{
+	struct vg_ipc m = start(spec);
+
+	if (m.type != VG_IPC_OPENED)
+		fail_msg("%s", m.text);
+	assert_true(heard_ipc(&m));
+	assert_int_equal(m.type, VG_IPC_SHOWN);
+	take_shown(&m);
+}
+
+static void test_looked_at(void **state)
+{
+	struct rfb r;
+
+	(void)state;
+	open_display("gpu");
+	assert_true(s.port >= 5900);
+	assert_non_null(strstr(s.where, "127.0.0.1:"));
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	await_read(0, s.serial); /* nobody looks */
+	look(&r, 0);
+	assert_string_equal(r.name, "guest web (7) gpu");
+	await_viewers(1);
+	await_seen(&r, W, H, 1);
+	/* What changes is sent, and read first. */
+	draw(0, W, H, 2);
+	await_read(0, s.serial);
+	await_seen(&r, W, H, 2);
+	rfb_close(&r);
+	await_viewers(0);
+	stop();
+}
+
+static void test_sizes_change(void **state)
+{
+	struct vg_display_msg m;
+	struct rfb r;
+
+	(void)state;
+	open_display("gpu");
+	/* Before there is anything to see. */
+	device(1);
+	set_mode(0, 0, 0);
+	look(&r, 0);
+	assert_int_equal(r.width, 640);
+	set_mode(0, W, H);
+	draw(0, W, H, 7);
+	await_seen(&r, W, H, 7);
+	assert_true(r.resizes >= 1);
+	set_mode(0, 800, 600);
+	draw(0, 800, 600, 8);
+	await_seen(&r, 800, 600, 8);
+	set_mode(0, 0, 0); /* dark: as large as it was, and black */
+	while (r.pixels[9] != 0) {
+		rfb_ask(&r, true);
+		assert_int_equal(rfb_take(&r, PATIENCE_MS), 0);
+	}
+	assert_int_equal(r.width, 800);
+	/* The viewer's window was made smaller. */
+	assert_int_equal(rfb_wish(&r, 700, 500), 0);
+	m = heard(VG_DISPLAY_WISH);
+	assert_int_equal(m.mode.width, 700);
+	assert_int_equal(m.mode.height, 500);
+	set_mode(0, 700, 500);
+	draw(0, 700, 500, 9);
+	await_seen(&r, 700, 500, 9);
+	rfb_close(&r);
+	stop();
+}
+
+static void test_cursor(void **state)
+{
+	struct vg_display_msg m = { .type = VG_DISPLAY_CURSOR_IS,
+				    .cursor = { 10, 10, 3, 4, true, true } };
+	uint32_t *c;
+	struct rfb r;
+
+	(void)state;
+	open_display("gpu");
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	c = vg_display_cursor(s.frame, 0);
+	for (unsigned i = 0; i < 64 * 64; i++)
+		c[i] = i % 3 ? 0xff000000 | i : i;
+	tell(&m);
+	look(&r, 0);
+	await_seen(&r, W, H, 1);
+	while (r.cursor_width != 64) {
+		rfb_ask(&r, true);
+		draw(0, W, H, 1);
+		assert_int_equal(rfb_take(&r, PATIENCE_MS), 0);
+	}
+	assert_int_equal(r.hot_x, 3);
+	assert_int_equal(r.hot_y, 4);
+	for (unsigned i = 0; i < 64 * 64; i++)
+		assert_int_equal(r.cursor[i], i % 3 ? 0xff000000 | i : 0);
+	rfb_close(&r);
+	stop();
+}
+
+static void test_heads(void **state)
+{
+	struct rfb a, b;
+
+	(void)state;
+	open_display("gpu,heads=2");
+	device(2);
+	set_mode(0, W, H);
+	set_mode(1, 128, 96);
+	draw(0, W, H, 1);
+	draw(1, 128, 96, 2);
+	look(&a, 0);
+	look(&b, 1);
+	await_seen(&a, W, H, 1);
+	await_seen(&b, 128, 96, 2);
+	rfb_close(&a);
+	rfb_close(&b);
+	stop();
+}
+
+/* Keys and pointers reach who listens, with the place of the key where the viewer knows it. */
+static void test_touched(void **state)
+{
+	const struct vg_ipc input = { .type = VG_IPC_INPUT };
+	struct vg_display_msg m;
+	int pair[2];
+	struct rfb r;
+
+	(void)state;
+	open_display("gpu");
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(vg_ipc_send(s.super, &input, pair[1]), 0);
+	close(pair[1]);
+	look(&r, 0);
+	await_seen(&r, W, H, 1);
+	assert_true(r.has_ext_keys);
+	assert_int_equal(rfb_key(&r, 'z', 0x15, true), 0); /* y of another layout */
+	assert_int_equal(rfb_key(&r, 0x20ac, 0, false), 0);
+	assert_int_equal(rfb_pointer(&r, 17, 21, 5), 0);
+	close(s.device); /* to read from the other */
+	s.device = pair[0];
+	m = heard(VG_DISPLAY_KEY);
+	assert_int_equal(m.key.keysym, 'z');
+	assert_int_equal(m.key.scancode, 0x15);
+	assert_int_equal(m.key.down, 1);
+	m = heard(VG_DISPLAY_KEY);
+	assert_int_equal(m.key.keysym, 0x20ac);
+	assert_int_equal(m.key.scancode, 0);
+	assert_int_equal(m.key.down, 0);
+	m = heard(VG_DISPLAY_POINTER);
+	assert_int_equal(m.pointer.x, 17);
+	assert_int_equal(m.pointer.y, 21);
+	assert_int_equal(m.pointer.buttons, 5);
+	assert_int_equal(m.pointer.width, W);
+	rfb_close(&r);
+	heard(VG_DISPLAY_RELEASE);
+	stop();
+}
+
+static void test_password(void **state)
+{
+	char path[] = "/tmp/vgrant-pw.XXXXXX", spec[100];
+	int fd = mkstemp(path);
+	struct rfb r;
+
+	(void)state;
+	assert_int_equal(write(fd, "geheim\nmore\n", 12), 12);
+	close(fd);
+	snprintf(spec, sizeof(spec), "gpu,password-file=%s", path);
+	open_display(spec);
+	unlink(path);
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	assert_int_equal(rfb_open(&r, connect_port(s.port), NULL), -EACCES);
+	rfb_close(&r);
+	assert_int_equal(rfb_open(&r, connect_port(s.port), "geheiM"), -EACCES);
+	rfb_close(&r);
+	assert_int_equal(rfb_open(&r, connect_port(s.port), "geheim"), 0);
+	await_seen(&r, W, H, 1);
+	rfb_close(&r);
+	stop();
+}
+
+static void test_unix_socket(void **state)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	char spec[150];
+	struct rfb r;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	snprintf(a.sun_path, sizeof(a.sun_path), "/tmp/vgrant-vnc-%d", (int)getpid());
+	snprintf(spec, sizeof(spec), "gpu,vnc=%s", a.sun_path);
+	open_display(spec);
+	assert_int_equal(s.port, 0);
+	assert_string_equal(s.where, a.sun_path);
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(rfb_open(&r, fd, NULL), 0);
+	await_seen(&r, W, H, 1);
+	rfb_close(&r);
+	stop();
+	unlink(a.sun_path);
+}
+
+/* What is wrong with the configuration is told. */
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *spec, *says;
+	} bad[] = {
+		{ "gpu,vnc=nowhere", "nowhere" },
+		{ "gpu,vnc=127.0.0.1:70000", "70000" },
+		{ "gpu,vnc=127.0.0.1:x", "'x'" },
+		{ "gpu,vnc=192.0.2.1", "cannot be listened on" },
+		{ "gpu,vnc=[::1", "address" },
+		{ "gpu,vnc=/proc/nothing/vnc", "cannot be listened on" },
+		{ "gpu,password-file=/nowhere/at/all", "cannot be read" },
+		{ "gpu,password-file=/dev/null", "1 to 8" },
+	};
+	char taken[60];
+	struct vg_ipc m;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		m = start(bad[i].spec);
+		assert_int_equal(m.type, VG_IPC_FAILED);
+		if (!strstr(m.text, bad[i].says))
+			fail_msg("%s: %s", bad[i].spec, m.text);
+		stop();
+	}
+	/* A port that another has, and the next one that is free. */
+	open_display("gpu");
+	snprintf(taken, sizeof(taken), "gpu,vnc=127.0.0.1:%u", s.port);
+	{
+		struct shown first = s;
+
+		m = start(taken);
+		assert_int_equal(m.type, VG_IPC_FAILED);
+		assert_non_null(strstr(m.text, "another program has it"));
+		stop();
+		open_display("gpu");
+		assert_true(s.port > first.port);
+		stop();
+		s = first;
+	}
+	stop();
+	open_display("gpu,vnc=off");
+	assert_string_equal(s.where, "");
+	stop();
+}
+
+/* A device's worker in place of another: viewers stay, and see its picture. */
+static void test_another_device(void **state)
+{
+	struct rfb r;
+
+	(void)state;
+	open_display("gpu");
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	look(&r, 0);
+	await_seen(&r, W, H, 1);
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 2);
+	await_seen(&r, W, H, 2);
+	rfb_close(&r);
+	stop();
+}
+
+/* A viewer that does not read, and one that says nothing, cost neither the other nor the device. */
+static void test_viewer_that_hangs(void **state)
+{
+	struct rfb r, slow;
+	int mute;
+
+	(void)state;
+	open_display("gpu");
+	device(1);
+	set_mode(0, 1600, 1200);
+	draw(0, 1600, 1200, 1);
+	mute = connect_port(s.port);
+	look(&slow, 0);
+	for (unsigned i = 0; i < 50; i++)
+		assert_int_equal(rfb_ask(&slow, false), 0);
+	look(&r, 0);
+	for (unsigned i = 2; i < 8; i++) {
+		draw(0, 1600, 1200, i);
+		await_read(0, s.serial);
+		await_seen(&r, 1600, 1200, i);
+	}
+	close(mute);
+	rfb_close(&slow);
+	rfb_close(&r);
+	await_viewers(0);
+	stop();
+}
+
+/* One that breaks the protocol is gone, and nobody else. */
+static void test_viewer_that_lies(void **state)
+{
+	static const uint8_t junk[][16] = {
+		{ 0xff, 0xff, 0xff, 0xff }, { 6, 0, 0, 0, 0xff, 0xff, 0xff, 0xff },
+		{ 2, 0, 0xff, 0xff },	    { 251, 0, 0xff, 0xff, 0xff, 0xff, 0xff },
+		{ 7, 3, 0, 0, 0, 0, 0, 1 }, { 255, 9 },
+	};
+	struct rfb r, bad;
+
+	(void)state;
+	open_display("gpu");
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	look(&r, 0);
+	await_seen(&r, W, H, 1);
+	for (unsigned i = 0; i < sizeof(junk) / sizeof(junk[0]); i++) {
+		look(&bad, 0);
+		assert_int_equal(send(bad.fd, junk[i], sizeof(junk[i]), MSG_NOSIGNAL), 16);
+		shutdown(bad.fd, SHUT_WR);
+		rfb_close(&bad);
+	}
+	draw(0, W, H, 2);
+	await_seen(&r, W, H, 2);
+	rfb_close(&r);
+	await_viewers(0);
+	stop();
+}
+
+/* More viewers than there may be are not let in, until others have gone. */
+static void test_too_many_viewers(void **state)
+{
+	struct rfb r[VG_LIMIT_VIEWERS + 1];
+
+	(void)state;
+	open_display("gpu");
+	device(1);
+	set_mode(0, 64, 64);
+	draw(0, 64, 64, 1);
+	for (unsigned i = 0; i < VG_LIMIT_VIEWERS; i++)
+		look(&r[i], 0);
+	await_viewers(VG_LIMIT_VIEWERS);
+	assert_true(rfb_open(&r[VG_LIMIT_VIEWERS], connect_port(s.port), NULL) < 0);
+	rfb_close(&r[VG_LIMIT_VIEWERS]);
+	rfb_close(&r[3]);
+	await_viewers(VG_LIMIT_VIEWERS - 1);
+	look(&r[3], 0);
+	await_seen(&r[3], 64, 64, 1);
+	for (unsigned i = 0; i < VG_LIMIT_VIEWERS; i++)
+		rfb_close(&r[i]);
+	await_viewers(0);
+	stop();
+}
+
+/* A device that was taken over: it is not heard any more, and its memory is not believed. */
+static void test_device_that_lies(void **state)
+{
+	const struct vg_display_msg bad[] = {
+		{ .type = VG_DISPLAY_MODE, .head = 16, .mode = { 64, 64 } },
+		{ .type = VG_DISPLAY_MODE, .head = 1, .mode = { 64, 64 } },
+		{ .type = VG_DISPLAY_MODE, .mode = { 65536, 65536 } },
+		{ .type = VG_DISPLAY_MODE, .mode = { 0, 64 } },
+		{ .type = VG_DISPLAY_DAMAGE, .damage = { 0, 0, W + 1, 1, 1 } },
+		{ .type = VG_DISPLAY_DAMAGE, .damage = { UINT32_MAX, 0, 2, 1, 1 } },
+		{ .type = 77 },
+	};
+	struct rfb r;
+
+	(void)state;
+	open_display("gpu");
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	look(&r, 0);
+	await_seen(&r, W, H, 1);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct pollfd p = { .fd = -1, .events = POLLIN };
+		char c;
+
+		device(1);
+		set_mode(0, W, H);
+		tell(&bad[i]);
+		p.fd = s.device;
+		do
+			assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+		while (recv(s.device, &c, 1, 0) > 0);
+	}
+	/* Frame memory that could be made shorter. */
+	device(1);
+	close(s.memfd);
+	s.memfd = memfd_create("frames", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(s.memfd, (off_t)VG_DISPLAY_HEAD_BYTES), 0);
+	{
+		const struct vg_display_msg m = { .type = VG_DISPLAY_HELLO,
+						  .hello = { VG_DISPLAY_VERSION, 1 } };
+		struct pollfd p = { .fd = s.device, .events = POLLIN };
+		char c;
+
+		assert_int_equal(vg_display_send(s.device, &m, s.memfd), 0);
+		assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+		assert_true(recv(s.device, &c, 1, 0) <= 0);
+	}
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 3);
+	await_seen(&r, W, H, 3);
+	rfb_close(&r);
+	stop();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_looked_at),	 cmocka_unit_test(test_sizes_change),
+		cmocka_unit_test(test_cursor),		 cmocka_unit_test(test_heads),
+		cmocka_unit_test(test_touched),		 cmocka_unit_test(test_password),
+		cmocka_unit_test(test_unix_socket),	 cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_another_device),	 cmocka_unit_test(test_viewer_that_hangs),
+		cmocka_unit_test(test_viewer_that_lies), cmocka_unit_test(test_too_many_viewers),
+		cmocka_unit_test(test_device_that_lies),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

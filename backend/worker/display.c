@@ -23,21 +23,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
-#include "backend/base/needs.h"
 #include "backend/displays/display.h"
 #include "backend/displays/listen.h"
+#include "backend/displays/needs.h"
 #include "backend/displays/vnc.h"
 #include "backend/worker/ipc.h"
 #include "backend/worker/sandbox.h"
@@ -284,51 +282,12 @@ static void viewer_ready(struct vg_watch *w, unsigned events)
 
 /* ---- a viewer's process ------------------------------------------------------- */
 
-/* What it may call, of what the display may: reading, writing, waiting, memory. */
-static void confine(void)
-{
-	static const int calls[] = {
-		SYS_read,	  SYS_write,
-		SYS_readv,	  SYS_writev,
-		SYS_recvfrom,	  SYS_recvmsg,
-		SYS_sendto,	  SYS_poll,
-		SYS_ppoll,	  SYS_select,
-		SYS_pselect6,	  SYS_close,
-		SYS_shutdown,	  SYS_mmap,
-		SYS_munmap,	  SYS_mremap,
-		SYS_madvise,	  SYS_brk,
-		SYS_mprotect,	  SYS_futex,
-		SYS_getrandom,	  SYS_clock_gettime,
-		SYS_gettimeofday, SYS_clock_nanosleep,
-		SYS_nanosleep,	  SYS_fcntl,
-		SYS_getsockopt,	  SYS_setsockopt,
-		SYS_getpeername,  SYS_getpid,
-		SYS_gettid,	  SYS_uname,
-		SYS_fstat,	  SYS_newfstatat,
-		SYS_rt_sigreturn, SYS_rt_sigprocmask,
-		SYS_rt_sigaction, SYS_restart_syscall,
-		SYS_exit,	  SYS_exit_group,
-		SYS_tgkill,	  SYS_getuid,
-		SYS_geteuid,
-	};
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int ret = ctx ? 0 : -ENOMEM;
-
-	for (unsigned i = 0; ret == 0 && i < COUNT(calls); i++)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
-	if (ret == 0)
-		ret = seccomp_load(ctx);
-	if (ret < 0)
-		_exit(EXIT_FAILURE);
-	seccomp_release(ctx);
-}
-
 /* Never returns. */
 static void be_viewer(const struct display *d, uint32_t head, int client, int parent, bool seccomp)
 {
 	struct vg_vnc_config config = {
-		.client = 3,
-		.parent = 4,
+		.client = VG_VIEWER_CLIENT,
+		.parent = VG_VIEWER_PARENT,
 		.head = head,
 		.name = d->who,
 		.password = d->has_password ? d->password : NULL,
@@ -336,11 +295,11 @@ static void be_viewer(const struct display *d, uint32_t head, int client, int pa
 	int fds[] = { fcntl(client, F_DUPFD, 64), fcntl(parent, F_DUPFD, 64) };
 
 	if (fds[0] < 0 || fds[1] < 0 || dup2(fds[0], config.client) < 0 ||
-	    dup2(fds[1], config.parent) < 0 || close_range(5, ~0U, 0) < 0)
+	    dup2(fds[1], config.parent) < 0 || close_range(VG_VIEWER_PARENT + 1, ~0U, 0) < 0)
 		_exit(EXIT_FAILURE);
 	signal(SIGCHLD, SIG_DFL);
-	if (seccomp)
-		confine();
+	if (seccomp && vg_sandbox_narrow(vg_viewer_calls) < 0)
+		_exit(EXIT_FAILURE);
 	vg_vnc_view(&config);
 	_exit(EXIT_SUCCESS);
 }
@@ -608,45 +567,9 @@ static int listen_all(struct display *d, const struct vg_params *params, struct 
 	return ret;
 }
 
-/* For viewers: a process each, which gives up more than it is given. */
-static const struct vg_sandbox_call calls[] = {
-	VG_CALL(accept4),
-	VG_CALL(clone),
-	VG_CALL(socketpair),
-	VG_CALL(dup2),
-	VG_CALL(close_range),
-	VG_CALL(seccomp),
-	VG_CALL_FCNTL(F_DUPFD),
-	VG_CALL_FCNTL(F_GET_SEALS),
-	VG_CALL_IF(prctl, 0, 22 /* PR_SET_SECCOMP */),
-	VG_CALL_IF(prctl, 0, 38 /* PR_SET_NO_NEW_PRIVS */),
-	VG_CALL(set_robust_list),
-	VG_CALL(rseq),
-	/* of viewers */
-	VG_CALL(poll),
-	VG_CALL(ppoll),
-	VG_CALL(select),
-	VG_CALL(pselect6),
-	VG_CALL(shutdown),
-	VG_CALL(getrandom),
-	VG_CALL(nanosleep),
-	VG_CALL(getsockopt),
-	VG_CALL(setsockopt),
-	VG_CALL(getpeername),
-	VG_CALL(uname),
-	VG_CALL_FCNTL(F_SETFL),
-	VG_CALL_FCNTL(F_GETFD),
-	VG_CALL_FCNTL(F_SETFD),
-	VG_CALL(tgkill),
-	VG_CALL(getuid),
-	VG_CALL(geteuid),
-	VG_CALLS_END,
-};
-static const struct vg_sandbox_needs needs = { .calls = calls, .passes = true };
-
 static int open_all(struct display *d, const struct vg_ipc *m, struct vg_err *err)
 {
-	const struct vg_sandbox_needs *const all[] = { &needs, NULL };
+	const struct vg_sandbox_needs *const all[] = { &vg_display_needs, NULL };
 	struct vg_params params;
 	const char *file;
 	int ret = vg_params_parse(m->setup.spec, &params, err);

@@ -328,6 +328,21 @@ int vg_sandbox_restrict(const struct vg_sandbox *sb, const struct vg_sandbox_nee
 	return sb->seccomp ? filter_system_calls(needs, err) : 0;
 }
 
+int vg_sandbox_narrow(const struct vg_sandbox_call *calls)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	/* no_new_privs is set, by vg_sandbox_isolate(). */
+	int ret = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0) : -ENOMEM;
+
+	if (ret == 0)
+		ret = allow(ctx, calls);
+	if (ret == 0)
+		ret = seccomp_load(ctx);
+	if (ctx)
+		seccomp_release(ctx);
+	return ret;
+}
+
 int vg_sandbox_enter(const struct vg_sandbox *sb, const struct vg_sandbox_needs *const *needs,
 		     struct vg_err *err)
 {

@@ -49,4 +49,12 @@ int vg_sandbox_restrict(const struct vg_sandbox *sb, const struct vg_sandbox_nee
 int vg_sandbox_enter(const struct vg_sandbox *sb, const struct vg_sandbox_needs *const *needs,
 		     struct vg_err *err);
 
+/**
+ * vg_sandbox_narrow - of a process that was forked in its sandbox: from now on, of what that allows,
+ * these calls alone
+ *
+ * Needs seccomp(2) in that sandbox. Return: 0, or negative errno; the process should then end.
+ */
+int vg_sandbox_narrow(const struct vg_sandbox_call *calls);
+
 #endif /* VG_SANDBOX_H */

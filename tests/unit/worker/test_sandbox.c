@@ -44,6 +44,7 @@
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
 #include "backend/base/passing.h"
+#include "backend/displays/needs.h"
 #include "backend/ports/grant/grant.h"
 #include "backend/ports/vhost_user/vhost_user.h"
 #include "backend/virtio/device.h"
@@ -205,6 +206,23 @@ static int a_clone3(void)
 	if (r == 0)
 		_exit(0);
 	return r;
+}
+
+/* As fork(3) does it. */
+static int a_fork(void)
+{
+	int r = CALL(SYS_clone, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, 0, 0, 0, 0);
+
+	if (r == 0)
+		_exit(0);
+	return r;
+}
+
+static int a_socketpair(void)
+{
+	int pair[2];
+
+	return CALL(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, pair);
 }
 
 static int a_unshare(void)
@@ -634,8 +652,10 @@ static int a_ring_command(void)
 static const struct attack {
 	const char *name;
 	int (*run)(void);
-	bool works;	   /* as root without a sandbox, on every kernel and in every container */
-	const char *whose; /* the device or port that may do it, and must be able to */
+	bool works; /* as root without a sandbox, on every kernel and in every container */
+	/* The devices or ports that may do it, and must be able to; after a ?: those that may, but whom
+	 * the namespaces of root's workers keep from it. */
+	const char *whose;
 } attacks[] = {
 	{ "openat(2) of /etc/passwd", a_open, true, NULL },
 	{ "open(2) of /etc/passwd", a_open_old, true, NULL },
@@ -657,6 +677,8 @@ static const struct attack {
 	{ "io_uring_register(2)", a_uring_register, true, NULL },
 	{ "clone(2)", a_clone, true, NULL },
 	{ "clone3(2)", a_clone3, true, NULL },
+	{ "fork(3)", a_fork, true, "display" },
+	{ "socketpair(2)", a_socketpair, true, "display" },
 	{ "unshare(2), of a user namespace", a_unshare, false, NULL },
 	{ "setns(2)", a_setns, false, NULL },
 	{ "mount(2)", a_mount, false, NULL },
@@ -690,7 +712,7 @@ static const struct attack {
 	{ "sendmmsg(2) with an address", a_sendmmsg, true, NULL },
 	{ "fcntl(2) F_SETFL", a_setfl, true, "vhost-user" },
 	{ "setsockopt(2)", a_setsockopt, true, NULL },
-	{ "getrandom(2)", a_getrandom, true, "rng" },
+	{ "getrandom(2)", a_getrandom, true, "rng display viewer" },
 	{ "ioctl(2) TIOCSTI on a terminal", a_tiocsti, false, NULL },
 	{ "ioctl(2) FIONREAD", a_fionread, true, NULL },
 	{ "system call of i386", a_int80, false, NULL },
@@ -708,6 +730,9 @@ static const struct attack {
 /* ---- running them ------------------------------------------------------------ */
 
 static const struct vg_sandbox_needs *const no_device[] = { &vg_grant_port_needs, NULL };
+
+/* What a process keeps of its sandbox, which was forked in it; NULL: all. */
+static const struct vg_sandbox_call *narrowed;
 
 static void enter(enum mode mode, const struct vg_sandbox_needs *const *needs)
 {
@@ -729,6 +754,8 @@ static void enter(enum mode mode, const struct vg_sandbox_needs *const *needs)
 		fflush(stdout);
 		_exit(102);
 	}
+	if (narrowed && vg_sandbox_narrow(narrowed) < 0)
+		_exit(104);
 }
 
 /* Or its queue would fill, and the next datagram not be taken. */
@@ -852,6 +879,7 @@ static void end_bus(void)
 static int begin(void **state)
 {
 	(void)state;
+	narrowed = NULL;
 	record = memfd_create("record", MFD_CLOEXEC);
 	tty = posix_openpt(O_RDWR | O_NOCTTY);
 	start_victim();
@@ -901,6 +929,17 @@ static void attacks_work_without(void **state)
 	}
 }
 
+/* Whether @name, after @sign, is one of the words of @whose. */
+static bool is_of(const char *whose, const char *sign, const char *name)
+{
+	char word[64];
+	const char *at;
+	size_t len = (size_t)snprintf(word, sizeof(word), "%s%s", sign, name);
+
+	at = whose && *name ? strstr(whose, word) : NULL;
+	return at && (at == whose || at[-1] == ' ') && (!at[len] || at[len] == ' ');
+}
+
 /* All attacks on a worker of @needs, which is @device behind @port, or on what every worker has. */
 static void repels(enum mode mode, const struct vg_sandbox_needs *const *needs, const char *device,
 		   const char *port)
@@ -911,15 +950,15 @@ static void repels(enum mode mode, const struct vg_sandbox_needs *const *needs, 
 	for (unsigned i = 0; i < COUNT(attacks); i++) {
 		const struct attack *a = &attacks[i];
 		struct outcome o = attack(mode, needs, a->run);
-		bool its =
-			a->whose && (strcmp(a->whose, device) == 0 || strcmp(a->whose, port) == 0);
+		bool its = is_of(a->whose, "", device) || is_of(a->whose, "", port);
+		bool may_be = is_of(a->whose, "?", device);
 
 		if (!device[0])
 			tell(mode, a->name, &o);
 		if (its && repelled(&o)) {
 			fail_msg("a %s over %s could not do what it needs: %s", device, port,
 				 a->name);
-		} else if (!its && !repelled(&o)) {
+		} else if (!its && !may_be && !repelled(&o)) {
 			if (device[0])
 				tell(mode, a->name, &o);
 			through++;
@@ -967,7 +1006,8 @@ static void every_device_is_held(void **state)
 	skip(); /* it has a thread of its own, whose system calls are not ours to know */
 #endif
 	for (unsigned d = 0; vg_devices[d]; d++) {
-		for (unsigned p = 0; p < COUNT(ports); p++) {
+		/* One that needs nothing has what every worker has. */
+		for (unsigned p = 0; vg_devices[d]->needs && p < COUNT(ports); p++) {
 			const struct vg_sandbox_needs *const needs[] = { ports[p].needs,
 									 vg_devices[d]->needs,
 									 NULL };
@@ -976,6 +1016,21 @@ static void every_device_is_held(void **state)
 			       ports[p].name);
 		}
 	}
+}
+
+/* What shows a guest's picture, and what talks to a viewer of it. */
+static void displays_are_held(void **state)
+{
+	static const struct vg_sandbox_needs *const needs[] = { &vg_display_needs, NULL };
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	repels(geteuid() == 0 ? ROOT : PLAIN, needs, "display", "sockets");
+	narrowed = vg_viewer_calls;
+	repels(geteuid() == 0 ? ROOT : PLAIN, needs, "viewer", "sockets");
+	narrowed = NULL;
 }
 
 static int make_socket(void)
@@ -1255,6 +1310,7 @@ int main(void)
 		T(root_is_held),
 		T(plain_is_held),
 		T(every_device_is_held),
+		T(displays_are_held),
 		T(no_socket_of_any_family),
 		T(devices_have_what_they_need),
 		T(a_worker_can_abort),

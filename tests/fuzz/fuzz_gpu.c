@@ -19,57 +19,22 @@
 
 #include "backend/base/container.h"
 #include "backend/devices/gpu/int.h"
-#include "backend/memory/data.h"
-#include "backend/memory/regions.h"
 #include "backend/virtio/device.h"
 #include "tests/driver/devhelp.h"
-#include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz_loop.h"
+#include "tests/fuzz/fuzz_mem.h"
 
-enum { MEMORY = 2 << 20, RING = 16, SLOTS = 16, SLOT = 4096, PICTURES = 256 << 10 };
-#define BASE 0x40000000ull
+enum { RING = 16, SLOTS = 16, SLOT = 4096, PICTURES = 256 << 10 };
 
 /* ---- memory ------------------------------------------------------------------- */
 
-static uint8_t memory[MEMORY] __attribute__((aligned(4096)));
-static struct vg_regions regions;
-static struct vg_mem copied;
-static struct drv_mem_flat flat;
-static struct drv_buf arena, pictures;
-static unsigned mapped; /* backings, of copied */
-
-static int copy(struct vg_mem *mem, struct vg_copy *ops, unsigned n)
-{
-	int first = 0;
-
-	(void)mem;
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t at = ops[i].addr - BASE;
-
-		MUST(ops[i].len);
-		if (ops[i].addr < BASE || at > MEMORY || ops[i].len > MEMORY - at) {
-			if (ops[i].error)
-				*ops[i].error = -EFAULT;
-			first = -EFAULT;
-		} else if (ops[i].dir == VG_FROM_GUEST) {
-			memcpy(ops[i].host, memory + at, ops[i].len);
-		} else {
-			memcpy(memory + at, ops[i].host, ops[i].len);
-		}
-	}
-	return first;
-}
-
-static int copied_map(struct vg_mem *mem, uint64_t addr, size_t len, struct vg_map *out)
-{
-	(void)mem;
-	return vg_mem_map(&regions.mem, addr, len, out);
-}
+static struct drv_buf pictures;
+static unsigned mapped; /* backings, of fm_copied */
 
 static int copied_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigned n,
 			   enum vg_dir dir, struct vg_map *out, struct vg_backing *b)
 {
-	int ret = regions.mem.ops->map_long(&regions.mem, segs, n, dir, out, b);
+	int ret = fm_regions.mem.ops->map_long(&fm_regions.mem, segs, n, dir, out, b);
 
 	if (ret == 0) {
 		*out = (struct vg_map){ .ptr = mem, .is_long = true };
@@ -80,15 +45,14 @@ static int copied_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsign
 
 static void copied_unmap(struct vg_mem *mem, struct vg_map *map)
 {
-	(void)mem;
 	if (map->is_long)
 		mapped--;
 	else
-		vg_mem_unmap(&regions.mem, map);
+		fm_unmap(mem, map);
 }
 
 static const struct vg_mem_ops copied_ops = {
-	.copy = copy, .map = copied_map, .unmap = copied_unmap, .map_long = copied_map_long
+	.copy = fm_copy, .map = fm_map, .unmap = copied_unmap, .map_long = copied_map_long
 };
 
 /* ---- the driver ------------------------------------------------------------------ */
@@ -142,7 +106,7 @@ static void ring(unsigned q)
 		.in_order = vg_dev_has(&dev, VG_F_IN_ORDER),
 	};
 
-	MUST(drv_vring_init(&vr[q], &cfg, &flat.mem) == 0);
+	MUST(drv_vring_init(&vr[q], &cfg, &fm_flat.mem) == 0);
 	MUST(vg_dev_set_queue(&dev, q, RING, vr[q].desc_mem.addr, vr[q].driver_mem.addr,
 			      vr[q].device_mem.addr, NULL, NULL) == 0);
 }
@@ -379,7 +343,7 @@ static void submit(unsigned q)
 	if (i == SLOTS || !vr[q].mem || vr[q].num_free < 3)
 		return;
 	s = &slots[q][i];
-	to = (uint8_t *)arena.virt + (q * SLOTS + i) * (size_t)SLOT;
+	to = (uint8_t *)fm_arena.virt + (q * SLOTS + i) * (size_t)SLOT;
 	len = q == GPU_CONTROLQ ? command(to) : cursor(to);
 	for (unsigned k = below(8); k > 5; k--)
 		to[u16() % len] = u8();
@@ -389,7 +353,7 @@ static void submit(unsigned q)
 	if (q == GPU_CONTROLQ && room < sizeof(struct virtio_gpu_ctrl_hdr))
 		room = sizeof(struct virtio_gpu_ctrl_hdr); /* less is a fault, as it should be */
 	cut = len > 1 && chance(4) ? 1 + u8() % (uint32_t)(len - 1) : (uint32_t)len;
-	out[0] = (struct drv_seg){ arena.addr + (uint64_t)(to - (uint8_t *)arena.virt), cut };
+	out[0] = (struct drv_seg){ fm_arena.addr + (uint64_t)(to - (uint8_t *)fm_arena.virt), cut };
 	out[1] = (struct drv_seg){ out[0].addr + cut, (uint32_t)len - cut };
 	in = (struct drv_seg){ out[0].addr + SLOT / 2, room };
 	memcpy(&flags, to + 4, sizeof(flags));
@@ -480,12 +444,12 @@ static void check(void)
 /* A region of memory is gone, and comes back. */
 static void change_memory(bool all)
 {
-	struct vg_region r = { .guest_addr = BASE, .size = MEMORY, .host = memory };
+	struct vg_region r = { .guest_addr = FM_BASE, .size = FM_BYTES, .host = fm_memory };
 
-	MUST(vg_regions_del(&regions, BASE, MEMORY) == 0);
+	MUST(vg_regions_del(&fm_regions, FM_BASE, FM_BYTES) == 0);
 	if (all)
 		vg_backings_renew(dev.mem);
-	MUST(vg_regions_add(&regions, &r) == 0);
+	MUST(vg_regions_add(&fm_regions, &r) == 0);
 	vg_backings_renew(dev.mem);
 }
 
@@ -576,14 +540,9 @@ static void settle(void)
 static void once(void)
 {
 	vg_log_init(VG_LOG_STDERR, (enum vg_log_level)0, NULL);
-	MUST(drv_mem_flat_init(&flat, memory, BASE, MEMORY) == 0);
-	vg_regions_init(&regions);
-	MUST(vg_regions_add(&regions, &(struct vg_region){ .guest_addr = BASE,
-							   .size = MEMORY,
-							   .host = memory }) == 0);
-	MUST(drv_alloc(&flat.mem, (size_t)GPU_QUEUES * SLOTS * SLOT, 4096, true, &arena) == 0);
-	MUST(drv_alloc(&flat.mem, PICTURES, 4096, true, &pictures) == 0);
-	copied.ops = &copied_ops;
+	fm_open((size_t)GPU_QUEUES * SLOTS * SLOT);
+	MUST(drv_alloc(&fm_flat.mem, PICTURES, 4096, true, &pictures) == 0);
+	fm_copied.ops = &copied_ops;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -602,9 +561,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	MUST(dh_open(&dev, vg_device_find("gpu"), NULL, &params, &err) == 0);
 	dev.host_bytes = 1 << 20;
 	dev.port = &port;
-	copied.bounce = vg_bounce_new(1 << 20);
-	MUST(copied.bounce);
-	dev.mem = dev.ctx[0].mem = how & 1 ? &regions.mem : &copied;
+	dev.mem = dev.ctx[0].mem = fm_begin(how & 1, 1 << 20);
 	fences = passed = 0;
 	start(how & 2 ? ~0ull : u64());
 	if (how & 4)
@@ -616,7 +573,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	hang_up();
 	fl_ready_all(POLLIN);
 	dh_close(&dev);
-	vg_bounce_free(copied.bounce);
+	fm_end();
 	MUST(fl_idle());
 	return 0;
 }

@@ -18,19 +18,13 @@
 
 #include "backend/base/container.h"
 #include "backend/devices/input/int.h"
-#include "backend/memory/regions.h"
 #include "backend/virtio/device.h"
 #include "tests/driver/devhelp.h"
-#include "tests/driver/vring.h"
 #include "tests/fuzz/fuzz_loop.h"
+#include "tests/fuzz/fuzz_mem.h"
 
-enum { MEMORY = 1 << 20, RING = 32, SLOTS = RING, SLOT = 64 };
-#define BASE 0x40000000ull
+enum { RING = 32, SLOTS = RING, SLOT = 64 };
 
-static uint8_t memory[MEMORY] __attribute__((aligned(4096)));
-static struct vg_regions regions;
-static struct drv_mem_flat flat;
-static struct drv_buf arena;
 static struct vg_dev dev;
 static struct drv_vring vr[INPUT_QUEUES];
 static int display = -1;
@@ -84,7 +78,7 @@ static void ring(unsigned q)
 		.in_order = vg_dev_has(&dev, VG_F_IN_ORDER),
 	};
 
-	MUST(drv_vring_init(&vr[q], &cfg, &flat.mem) == 0);
+	MUST(drv_vring_init(&vr[q], &cfg, &fm_flat.mem) == 0);
 	MUST(vg_dev_set_queue(&dev, q, RING, vr[q].desc_mem.addr, vr[q].driver_mem.addr,
 			      vr[q].device_mem.addr, NULL, NULL) == 0);
 }
@@ -136,8 +130,8 @@ static bool put(unsigned q, uint32_t len)
 	if (i == SLOTS || !vr[q].mem || vr[q].num_free < 2)
 		return false;
 	s = &slots[q][i];
-	at = (uint8_t *)arena.virt + (q * SLOTS + i) * (size_t)SLOT;
-	seg.addr = arena.addr + (uint64_t)(at - (uint8_t *)arena.virt);
+	at = (uint8_t *)fm_arena.virt + (q * SLOTS + i) * (size_t)SLOT;
+	seg.addr = fm_arena.addr + (uint64_t)(at - (uint8_t *)fm_arena.virt);
 	if (q == INPUT_STATUSQ)
 		fuzz_bytes(at, len < 8 ? len : 8);
 	else
@@ -365,12 +359,7 @@ static void settle(void)
 static void once(void)
 {
 	vg_log_init(VG_LOG_STDERR, (enum vg_log_level)0, NULL);
-	MUST(drv_mem_flat_init(&flat, memory, BASE, MEMORY) == 0);
-	vg_regions_init(&regions);
-	MUST(vg_regions_add(&regions, &(struct vg_region){ .guest_addr = BASE,
-							   .size = MEMORY,
-							   .host = memory }) == 0);
-	MUST(drv_alloc(&flat.mem, (size_t)INPUT_QUEUES * SLOTS * SLOT, 4096, true, &arena) == 0);
+	fm_open((size_t)INPUT_QUEUES * SLOTS * SLOT);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -390,7 +379,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	MUST(vg_params_parse(specs[how % 4], &params, &err) == 0);
 	MUST(dh_open(&dev, vg_device_find("input"), NULL, &params, &err) == 0);
 	dev.port = &port;
-	dev.mem = dev.ctx[0].mem = &regions.mem;
+	dev.mem = dev.ctx[0].mem = fm_begin(true, 4096);
 	start(how & 4 ? ~0ull : u64());
 	another();
 	while (fuzz_more())
@@ -398,6 +387,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	settle();
 	reset();
 	dh_close(&dev);
+	fm_end();
 	MUST(fl_idle());
 	return 0;
 }

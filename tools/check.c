@@ -126,7 +126,7 @@ static void check_target(struct findings *f, const struct vg_xl_device *d)
 static void point_to_key(struct findings *f, const struct vg_xlconf *conf,
 			 const struct vg_xl_device *d, const char *sentence)
 {
-	size_t len = strcspn(sentence, " ");
+	size_t len = strcspn(sentence, " =");
 	const char *p = d->spec;
 
 	if (f->xml) {
@@ -158,7 +158,8 @@ static void check_device(struct findings *f, const struct vg_xlconf *conf,
 		return;
 	}
 	if (vg_params_check(&d->params, ops->params, vg_common_params, &err) < 0 ||
-	    vg_params_check_paths(&d->params, ops->params, &err) < 0) {
+	    vg_params_check_paths(&d->params, ops->params, &err) < 0 ||
+	    (ops->check && ops->check(&d->params, &err) < 0)) {
 		if (f->place.line)
 			point_to_key(f, conf, d, err.text);
 		mistake(f, "vgrant entry '%.120s': %s; see `vgrant help %s`", d->spec, err.text,

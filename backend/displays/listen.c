@@ -171,6 +171,15 @@ static int open_address(const char *text, unsigned head, struct vg_listen *l, st
 	return 0;
 }
 
+int vg_listen_check(const char *vnc, struct vg_err *err)
+{
+	union address a;
+	socklen_t len;
+	uint16_t port;
+
+	return vnc[0] == '/' || strcmp(vnc, "off") == 0 ? 0 : parse(vnc, &a, &len, &port, err);
+}
+
 int vg_listen_open(const char *vnc, unsigned head, struct vg_listen *l, struct vg_err *err)
 {
 	*l = (struct vg_listen){ .fd = -1 };

@@ -34,6 +34,13 @@ struct vg_listen {
 };
 
 /**
+ * vg_listen_check - whether @vnc, a value of "vnc", means a place; opens nothing
+ *
+ * Return: 0, or negative errno with a sentence.
+ */
+int vg_listen_check(const char *vnc, struct vg_err *err);
+
+/**
  * vg_listen_open - listen for viewers of head @head
  * @vnc: value of "vnc", which is not "off"
  *

@@ -113,6 +113,8 @@ int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_l
 	dev->host_bytes = VG_LIMIT_HOST_BYTES;
 	dev->fault_log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	ret = vg_params_check(params, ops->params, vg_common_params, err);
+	if (ret == 0 && ops->check)
+		ret = ops->check(params, err);
 	if (ret < 0)
 		return ret;
 	if (!vg_params_bool(params, vg_common_params, "packed"))

@@ -83,6 +83,13 @@ struct vg_device_ops {
 	const struct vg_param_def *params;
 	const struct vg_sandbox_needs *needs; /* NULL: nothing but what every worker needs */
 	/**
+	 * check - what its table cannot say of @params: that a value means something
+	 *
+	 * Opens nothing and may be asked anywhere (`vgrant check`), and is, before open(). A sentence
+	 * begins with the key. NULL: the table says it all. Return: 0, or negative errno with one.
+	 */
+	int (*check)(const struct vg_params *params, struct vg_err *err);
+	/**
 	 * may_open - in the supervisor: may a device of this configuration have the file @name?
 	 *
 	 * For what a worker finds out in its sandbox: a backing file. Whoever asks may have been

@@ -47,26 +47,34 @@ static void gpu_close(struct vg_dev *dev)
 	dev->priv = NULL;
 }
 
-static int read_modes(struct gpu *gpu, const struct vg_params *params, struct vg_err *err)
+static int read_modes(const struct vg_params *params, struct gpu_mode modes[GPU_HEADS],
+		      struct vg_err *err)
 {
 	const char *text = vg_params_str(params, gpu_params, "mode");
-	struct gpu_mode modes[GPU_HEADS];
+	unsigned heads = (unsigned)vg_params_uint(params, gpu_params, "heads");
 	int n = gpu_modes_parse(text, modes, err);
 
 	if (n < 0)
 		return n;
-	if ((unsigned)n > gpu->n_heads)
+	if ((unsigned)n > heads)
 		return vg_fail(err, -EINVAL,
 			       "mode=%.60s names %d heads, and there are heads=%u of them", text, n,
-			       gpu->n_heads);
-	for (unsigned i = 0; i < gpu->n_heads; i++)
-		gpu->head[i].mode = modes[i];
+			       heads);
 	return 0;
+}
+
+static int gpu_check(const struct vg_params *params, struct vg_err *err)
+{
+	struct gpu_mode modes[GPU_HEADS];
+	int ret = read_modes(params, modes, err);
+
+	return ret < 0 ? ret : vg_listen_check(vg_params_str(params, gpu_params, "vnc"), err);
 }
 
 static int gpu_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
 	struct gpu *gpu = calloc(1, sizeof(*gpu));
+	struct gpu_mode modes[GPU_HEADS];
 	int ret;
 
 	if (!gpu)
@@ -78,7 +86,9 @@ static int gpu_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	gpu->patience.expired = gpu_patience_over;
 	gpu->link.memfd = gpu->link.sock = -1;
 	dev->priv = gpu;
-	ret = read_modes(gpu, params, err);
+	ret = read_modes(params, modes, err);
+	for (unsigned i = 0; ret == 0 && i < gpu->n_heads; i++)
+		gpu->head[i].mode = modes[i];
 	if (ret == 0 && getrandom(gpu->uuid, sizeof(gpu->uuid), 0) != sizeof(gpu->uuid))
 		ret = vg_fail(err, -EIO, "the kernel gives no random numbers");
 	if (ret == 0)
@@ -244,6 +254,7 @@ const struct vg_device_ops vg_gpu = {
 	.virtio_id = 16, /* VIRTIO 1.3 section 5.7.1 */
 	.params = gpu_params,
 	.needs = &gpu_needs,
+	.check = gpu_check,
 	.open = gpu_open,
 	.close = gpu_close,
 	.config_read = gpu_config_read,

@@ -185,22 +185,38 @@ static void input_peer(struct vg_dev *dev, int sock)
 
 /* ---- the device ----------------------------------------------------------------- */
 
-static int input_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+/* Return: enum input_kind, or negative errno with a sentence. */
+static int kind_of(const struct vg_params *params, struct vg_err *err)
 {
 	const char *kind = vg_params_str(params, input_params, "kind");
-	const char *head = vg_params_str(params, input_params, "head");
-	struct input *in;
-	unsigned k = 0;
 
-	while (k < INPUT_KINDS && strcmp(kind, input_kind_words[k]) != 0)
-		k++;
-	if (k == INPUT_KINDS)
-		return vg_fail(err, -EINVAL, "kind=%.40s: it is keyboard, tablet or touch", kind);
+	for (int k = 0; k < INPUT_KINDS; k++) {
+		if (strcmp(kind, input_kind_words[k]) == 0)
+			return k;
+	}
+	return vg_fail(err, -EINVAL, "kind=%.40s: it is keyboard, tablet or touch", kind);
+}
+
+static int input_check(const struct vg_params *params, struct vg_err *err)
+{
+	int ret = kind_of(params, err);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int input_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+{
+	const char *head = vg_params_str(params, input_params, "head");
+	int kind = kind_of(params, err);
+	struct input *in;
+
+	if (kind < 0)
+		return kind;
 	in = calloc(1, sizeof(*in));
 	if (!in)
 		return vg_fail(err, -ENOMEM, "out of memory");
 	in->dev = dev;
-	in->kind = (enum input_kind)k;
+	in->kind = (enum input_kind)kind;
 	in->head = head ? (int)vg_params_uint(params, input_params, "head") : -1;
 	in->sock = -1;
 	dev->priv = in;
@@ -303,6 +319,7 @@ const struct vg_device_ops vg_input = {
 	.help = "a keyboard, tablet or touch screen, moved by the viewers of the guest's display",
 	.virtio_id = 18, /* VIRTIO 1.3 section 5.8.1 */
 	.params = input_params,
+	.check = input_check,
 	.open = input_open,
 	.close = input_close,
 	.config_read = input_config_read,

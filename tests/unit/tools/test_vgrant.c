@@ -514,6 +514,12 @@ static void check_finds_mistakes(void **state)
 		  "what the variable stands for" },
 		{ "name='x'\nvgrant = [ 'blk,target=phy:/dev/x' ]\n", "xl's phy:" },
 		{ "name='x'\nvgrant = [ 'blk,target=file:/x' ]\n", "xl's file:" },
+		{ "name='x'\nvgrant = [ 'gpu,mode=800x600+640x480' ]\n",
+		  "mode=800x600+640x480 names 2 heads" },
+		{ "name='x'\nvgrant = [ 'gpu,vnc=nowhere' ]\n",
+		  "x.cfg:2:17: mistake: vgrant entry 'gpu,vnc=nowhere': vnc=nowhere: it is off, " },
+		{ "name='x'\nvgrant = [ 'input,kind=mouse' ]\n",
+		  "kind=mouse: it is keyboard, tablet or touch" },
 		{ "name='x'\nvgrant = [ 'rng' ]\n# more\nvgrant = [ 'rng' ]\n",
 		  "x.cfg:4:1: mistake: a second list vgrant = [...] replaces the one in line 2" },
 	};

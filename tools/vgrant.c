@@ -186,6 +186,8 @@ static const struct vgrant_command commands[] = {
 	  vgrant_domblkinfo },
 	{ "domiflist", "GUEST", "show a guest's network cards as virsh domiflist would", 1, 1, "",
 	  vgrant_domiflist },
+	{ "domdisplay", "GUEST", "show where a guest's pictures are, as virsh domdisplay would", 1,
+	  1, "", vgrant_domdisplay },
 	{ "check", "FILE...",
 	  "check guests' xl configurations or libvirt XML (-: stdin); needs no vgrantd", 1, 1000,
 	  "", vgrant_check },

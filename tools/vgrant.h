@@ -125,6 +125,7 @@ int vgrant_convert(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domblkinfo(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domblklist(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domiflist(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_domdisplay(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_hook(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
 

@@ -4,7 +4,8 @@
  *
  * `vgrant domblklist`, `domblkinfo` and `domiflist` have virsh's columns. A disk's target is the name
  * of its device, as it is in `vgrant list`: which name the guest gives it, vda or another, only the
- * guest knows. A network device's interface is its TAP in this domain.
+ * guest knows. A network device's interface is its TAP in this domain. `vgrant domdisplay` prints
+ * where a viewer finds a guest's pictures, a line for each head.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,8 @@
 #include <unistd.h>
 
 #include "backend/base/params.h"
+#include "backend/devices/devices.h"
+#include "backend/virtio/device.h"
 #include "tools/vgrant.h"
 
 /* ---- tables ------------------------------------------------------------- */
@@ -176,6 +179,63 @@ int vgrant_domiflist(const struct vgrant_options *opt, int argc, char **argv)
 
 	(void)argc;
 	return list_those(opt, argv[0], "net", &t, interface_row);
+}
+
+/* ---- pictures ------------------------------------------------------------------ */
+
+/* Where its display is, "127.0.0.1:5900" or a path, is in its detail: "... vnc=WHERE viewers=0". */
+static bool shown_at(struct json_object *dev, char *where, size_t size)
+{
+	const char *at = strstr(vgrant_text(dev, "detail"), "vnc=");
+	size_t len = at ? strcspn(at + 4, " ") : 0;
+
+	if (!len || strncmp(at + 4 + len, " viewers=", 9) != 0)
+		return false;
+	snprintf(where, size, "%.*s", (int)len, at + 4);
+	return where[0] == '/' || strrchr(where, ':');
+}
+
+/* As virsh has it: of VNC the number of the display, which is the port less 5900. */
+static void print_uri(const char *where, uint64_t head)
+{
+	const char *colon = strrchr(where, ':');
+
+	if (where[0] == '/' && head)
+		printf("vnc+unix://%s.%llu\n", where, (unsigned long long)head);
+	else if (where[0] == '/')
+		printf("vnc+unix://%s\n", where);
+	else
+		printf("vnc://%.*s:%d\n", (int)(colon - where), where,
+		       atoi(colon + 1) - 5900 + (int)head);
+}
+
+int vgrant_domdisplay(const struct vgrant_options *opt, int argc, char **argv)
+{
+	struct json_object *answer = NULL, *devices;
+	int ret = ask_devices(opt, argv[0], &answer, &devices);
+	unsigned n = 0;
+
+	(void)argc;
+	for (size_t i = 0; ret == VGRANT_OK && i < json_object_array_length(devices); i++) {
+		struct json_object *dev = json_object_array_get_idx(devices, i);
+		const struct vg_device_ops *ops = vg_device_find("gpu");
+		struct vg_params params;
+		char where[128];
+		uint64_t heads;
+
+		if (!is_a(dev, "gpu") || !shown_at(dev, where, sizeof(where)) ||
+		    vg_params_parse(vgrant_text(dev, "config"), &params, NULL) < 0)
+			continue;
+		heads = vg_params_uint(&params, ops->params, "heads");
+		for (uint64_t head = 0; head < heads; head++, n++)
+			print_uri(vgrant_printable(where), head);
+	}
+	if (ret == VGRANT_OK && !n) {
+		vgrant_complain("%s has no GPU that is shown: vgrant list -v says more", argv[0]);
+		ret = VGRANT_FAILED;
+	}
+	json_object_put(answer);
+	return ret;
 }
 
 /* ---- one disk ---------------------------------------------------------------- */

@@ -99,6 +99,26 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		dev.config = image_config;
 		vg_control_list_add(req, &dev);
 	}
+	if (guest && vg_control_is_guest(guest, "screens", 10)) {
+		struct vg_control_device gpu = {
+			.guest = "screens",
+			.domid = 10,
+			.kind = "virtio",
+			.id = 64,
+			.type = "gpu",
+			.config = "gpu,heads=2",
+			.detail = "shows=nothing+nothing display=yes vnc=127.0.0.1:5903 viewers=0",
+		};
+
+		vg_control_list_add(req, &gpu);
+		gpu.config = "gpu";
+		gpu.detail = "shows=nothing display=yes vnc=/run/vnc viewers=0";
+		vg_control_list_add(req, &gpu);
+		gpu.detail = "shows=nothing display=yes vnc=off";
+		vg_control_list_add(req, &gpu);
+		gpu.detail = "its display: vnc=nowhere: it is no place";
+		vg_control_list_add(req, &gpu);
+	}
 	if (attached && (!guest || vg_control_is_guest(guest, "web", 7))) {
 		dev.id = 65;
 		dev.state = VG_CONTROL_WAITING;
@@ -377,6 +397,17 @@ static void cards_in_virshs_columns(void **state)
 	assert_int_equal(run("domiflist web"), 0);
 	assert_string_equal(out, " Interface   Type   Source   Model   MAC\n"
 				 "------------------------------------------\n");
+}
+
+static void displays_as_virsh_has_them(void **state)
+{
+	(void)state;
+	assert_int_equal(run("domdisplay screens"), 0);
+	assert_string_equal(out, "vnc://127.0.0.1:3\n"
+				 "vnc://127.0.0.1:4\n"
+				 "vnc+unix:///run/vnc\n");
+	assert_int_equal(run("domdisplay web"), 1);
+	assert_out("web has no GPU that is shown");
 }
 
 static void sizes_of_a_disk(void **state)
@@ -700,6 +731,7 @@ int main(void)
 		SERVED(the_table_is_aligned),
 		SERVED(disks_in_virshs_columns),
 		SERVED(cards_in_virshs_columns),
+		SERVED(displays_as_virsh_has_them),
 		SERVED(sizes_of_a_disk),
 		SERVED(list_has_forms_for_programs_and_for_the_curious),
 		SERVED(attach_waits_for_the_device_to_be_opened),

@@ -41,6 +41,8 @@ XMLLIBS := -lxml2
 VIRTLIBS := -lvirt
 # Of the display's alone.
 VNCLIBS := -lvncserver
+# Of `vgrant screenshot`.
+PNGLIBS := -lpng
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
 # How programs are linked; some are static, or have a fuzzer's main.
 KIND = $(LDHARDEN)
@@ -111,10 +113,10 @@ $(B)/hostile: $(HOSTILE_SRC:%.c=$(B)/%.o)
 
 # A viewer of VNC, for tests on real Xen.
 $(B)/view: $(B)/tests/xen/view/view.o $(B)/tests/driver/rfb.o
-	$(LINK) $^
+	$(LINK) $^ $(PNGLIBS)
 
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
-	$(LINK) $^ $(LDLIBS) $(XMLLIBS)
+	$(LINK) $^ $(LDLIBS) $(XMLLIBS) $(PNGLIBS)
 
 # What the loop is asked for can be counted, and made to fail.
 $(B)/tests/unit/devices/test_blk: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_loop_,readv writev fdatasync fallocate discard)
@@ -122,6 +124,9 @@ $(B)/tests/unit/devices/test_blk: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_lo
 # The guest module's bookkeeping, without a kernel, which warns of less.
 $(B)/tests/unit/test_module.o: CPPFLAGS += -Itests/rigs/kernel
 $(B)/tests/unit/test_module.o: WARN += -Wno-unused-parameter -Wno-sign-compare
+
+# A screenshot is read by another than its writer.
+$(B)/tests/unit/daemon/test_daemon_gpu: LDLIBS += $(PNGLIBS)
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB) $(HELP)
 	$(LINK) $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) $(XMLLIBS) -lpthread

@@ -189,8 +189,45 @@ static struct json_object *read_answer(int fd)
 	return obj;
 }
 
-int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd,
-	       const struct vgrant_arg *args)
+/* A short answer, of one line, that may bring a descriptor: *@given, or -1. NULL: as read_answer(). */
+static struct json_object *read_with_descriptor(int fd, int *given)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	char line[4096];
+	struct json_object *obj = NULL;
+	size_t len = 0;
+	ssize_t n;
+
+	*given = -1;
+	do {
+		struct iovec iov = { line + len, sizeof(line) - 1 - len };
+		struct msghdr m = { .msg_iov = &iov,
+				    .msg_iovlen = 1,
+				    .msg_control = control,
+				    .msg_controllen = sizeof(control) };
+		struct cmsghdr *c;
+
+		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+		len += n > 0 ? (size_t)n : 0;
+		c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+		if (c && c->cmsg_type == SCM_RIGHTS && *given < 0)
+			memcpy(given, CMSG_DATA(c), sizeof(int));
+	} while (n > 0 && line[len - 1] != '\n' && len < sizeof(line) - 1);
+	line[len] = '\0';
+	obj = json_tokener_parse(line);
+	if (vgrant_member(obj, "ok"))
+		return obj;
+	vgrant_complain("vgrantd closed the connection before it answered");
+	json_object_put(obj);
+	if (*given >= 0)
+		close(*given);
+	*given = -1;
+	return NULL;
+}
+
+/* @given: NULL: an answer that brings no descriptor. */
+static int ask(const struct vgrant_options *opt, struct json_object **answer, int *given,
+	       const char *cmd, const struct vgrant_arg *args)
 {
 	struct json_object *request, *obj = NULL;
 	int fd = connect_daemon(opt);
@@ -202,7 +239,7 @@ int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, co
 	/* Even when sending fails there may be an answer: why we are not welcome. */
 	(void)send_line(fd, json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN));
 	json_object_put(request);
-	obj = read_answer(fd);
+	obj = given ? read_with_descriptor(fd, given) : read_answer(fd);
 	close(fd);
 	if (!obj)
 		return VGRANT_NO_DAEMON;
@@ -217,4 +254,41 @@ int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, co
 	else
 		json_object_put(obj);
 	return VGRANT_OK;
+}
+
+int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd,
+	       const struct vgrant_arg *args)
+{
+	return ask(opt, answer, NULL, cmd, args);
+}
+
+int vgrant_ask_for(const struct vgrant_options *opt, int *given, const char *cmd,
+		   const struct vgrant_arg *args)
+{
+	int ret = ask(opt, NULL, given, cmd, args);
+
+	if (ret == VGRANT_OK && *given < 0) {
+		vgrant_complain("vgrantd answered without a descriptor: is it of another version?");
+		ret = VGRANT_FAILED;
+	}
+	return ret;
+}
+
+int vgrant_devices(const struct vgrant_options *opt, const char *guest, struct json_object **answer,
+		   struct json_object **devices)
+{
+	int ret = vgrant_ask(opt, answer, "list", VGRANT_ARGS({ "guest", guest }));
+
+	if (ret != VGRANT_OK)
+		return ret;
+	*devices = vgrant_member(*answer, "devices");
+	if (json_object_is_type(*devices, json_type_array))
+		return VGRANT_OK;
+	vgrant_complain("vgrantd answered without a list: is it of another version?");
+	return VGRANT_FAILED;
+}
+
+bool vgrant_is_a(struct json_object *dev, const char *type)
+{
+	return strcmp(vgrant_text(dev, "type"), type) == 0;
 }

@@ -5,7 +5,7 @@
  * vgrant.c has the table of commands, options.c the options; client.c talks to
  * vgrantd; list.c prints devices; check.c, convert.c and help.c need no daemon: they
  * go by the devices' own tables. hook.c is libvirt's.
- * views.c has what virsh cannot show. text.c is what all of them say things with.
+ * views.c has what virsh cannot show, screens.c a guest's pictures. text.c is what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
  */
@@ -91,6 +91,10 @@ struct vgrant_arg {
 int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd,
 	       const struct vgrant_arg *args);
 
+/** vgrant_ask_for - the same, of a request that is answered by descriptor *@given, the caller's */
+int vgrant_ask_for(const struct vgrant_options *opt, int *given, const char *cmd,
+		   const struct vgrant_arg *args);
+
 /** vgrant_is_there - does vgrantd take connections? Says nothing. */
 bool vgrant_is_there(const struct vgrant_options *opt);
 
@@ -100,6 +104,18 @@ const char *vgrant_text(struct json_object *obj, const char *key);
 uint64_t vgrant_number(struct json_object *obj, const char *key);
 /** vgrant_member - member @key of @obj, borrowed, or NULL */
 struct json_object *vgrant_member(struct json_object *obj, const char *key);
+
+/**
+ * vgrant_devices - the devices of @guest
+ * @answer: to be freed, also on failure; @devices, an array, is borrowed from it
+ *
+ * Return: VGRANT_*, after a complaint where it is not VGRANT_OK.
+ */
+int vgrant_devices(const struct vgrant_options *opt, const char *guest, struct json_object **answer,
+		   struct json_object **devices);
+
+/** vgrant_is_a - is device @dev of that type? */
+bool vgrant_is_a(struct json_object *dev, const char *type);
 
 /** vgrant_find_device - the device of @devices (an array) whose number or name is @id, or NULL */
 struct json_object *vgrant_find_device(struct json_object *devices, const char *id);
@@ -126,6 +142,7 @@ int vgrant_domblkinfo(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domblklist(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domiflist(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domdisplay(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_screenshot(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_hook(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
 

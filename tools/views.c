@@ -4,8 +4,7 @@
  *
  * `vgrant domblklist`, `domblkinfo` and `domiflist` have virsh's columns. A disk's target is the name
  * of its device, as it is in `vgrant list`: which name the guest gives it, vda or another, only the
- * guest knows. A network device's interface is its TAP in this domain. `vgrant domdisplay` prints
- * where a viewer finds a guest's pictures, a line for each head.
+ * guest knows. A network device's interface is its TAP in this domain.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +18,6 @@
 #include <unistd.h>
 
 #include "backend/base/params.h"
-#include "backend/devices/devices.h"
-#include "backend/virtio/device.h"
 #include "tools/vgrant.h"
 
 /* ---- tables ------------------------------------------------------------- */
@@ -68,32 +65,12 @@ static void put_cell(char *cell, const char *text)
 
 /* ---- devices of a guest --------------------------------------------------- */
 
-static bool is_a(struct json_object *dev, const char *type)
-{
-	return strcmp(vgrant_text(dev, "type"), type) == 0;
-}
-
 /* Value of @key in what @dev was configured with, in @params; NULL: it is not there. */
 static const char *configured(struct json_object *dev, const char *key, struct vg_params *params)
 {
 	return vg_params_parse(vgrant_text(dev, "config"), params, NULL) == 0
 		       ? vg_params_str(params, NULL, key)
 		       : NULL;
-}
-
-/* @answer is to be freed, also on failure. Return: an exit code, and the devices. */
-static int ask_devices(const struct vgrant_options *opt, const char *guest,
-		       struct json_object **answer, struct json_object **devices)
-{
-	int ret = vgrant_ask(opt, answer, "list", VGRANT_ARGS({ "guest", guest }));
-
-	if (ret != VGRANT_OK)
-		return ret;
-	*devices = vgrant_member(*answer, "devices");
-	if (json_object_is_type(*devices, json_type_array))
-		return VGRANT_OK;
-	vgrant_complain("vgrantd answered without a list: is it of another version?");
-	return VGRANT_FAILED;
 }
 
 static void disk_row(struct json_object *dev, char (*row)[CELL])
@@ -142,7 +119,7 @@ static int list_those(const struct vgrant_options *opt, const char *guest, const
 		      struct table *t, void (*row)(struct json_object *dev, char (*row)[CELL]))
 {
 	struct json_object *answer = NULL, *devices;
-	int ret = ask_devices(opt, guest, &answer, &devices);
+	int ret = vgrant_devices(opt, guest, &answer, &devices);
 
 	t->rows = calloc(ROWS_MAX, sizeof(*t->rows));
 	if (ret == VGRANT_OK && !t->rows) {
@@ -154,7 +131,7 @@ static int list_those(const struct vgrant_options *opt, const char *guest, const
 	     i++) {
 		struct json_object *dev = json_object_array_get_idx(devices, i);
 
-		if (is_a(dev, type))
+		if (vgrant_is_a(dev, type))
 			row(dev, t->rows[t->n_rows++]);
 	}
 	if (ret == VGRANT_OK)
@@ -181,63 +158,6 @@ int vgrant_domiflist(const struct vgrant_options *opt, int argc, char **argv)
 	return list_those(opt, argv[0], "net", &t, interface_row);
 }
 
-/* ---- pictures ------------------------------------------------------------------ */
-
-/* Where its display is, "127.0.0.1:5900" or a path, is in its detail: "... vnc=WHERE viewers=0". */
-static bool shown_at(struct json_object *dev, char *where, size_t size)
-{
-	const char *at = strstr(vgrant_text(dev, "detail"), "vnc=");
-	size_t len = at ? strcspn(at + 4, " ") : 0;
-
-	if (!len || strncmp(at + 4 + len, " viewers=", 9) != 0)
-		return false;
-	snprintf(where, size, "%.*s", (int)len, at + 4);
-	return where[0] == '/' || strrchr(where, ':');
-}
-
-/* As virsh has it: of VNC the number of the display, which is the port less 5900. */
-static void print_uri(const char *where, uint64_t head)
-{
-	const char *colon = strrchr(where, ':');
-
-	if (where[0] == '/' && head)
-		printf("vnc+unix://%s.%llu\n", where, (unsigned long long)head);
-	else if (where[0] == '/')
-		printf("vnc+unix://%s\n", where);
-	else
-		printf("vnc://%.*s:%d\n", (int)(colon - where), where,
-		       atoi(colon + 1) - 5900 + (int)head);
-}
-
-int vgrant_domdisplay(const struct vgrant_options *opt, int argc, char **argv)
-{
-	struct json_object *answer = NULL, *devices;
-	int ret = ask_devices(opt, argv[0], &answer, &devices);
-	unsigned n = 0;
-
-	(void)argc;
-	for (size_t i = 0; ret == VGRANT_OK && i < json_object_array_length(devices); i++) {
-		struct json_object *dev = json_object_array_get_idx(devices, i);
-		const struct vg_device_ops *ops = vg_device_find("gpu");
-		struct vg_params params;
-		char where[128];
-		uint64_t heads;
-
-		if (!is_a(dev, "gpu") || !shown_at(dev, where, sizeof(where)) ||
-		    vg_params_parse(vgrant_text(dev, "config"), &params, NULL) < 0)
-			continue;
-		heads = vg_params_uint(&params, ops->params, "heads");
-		for (uint64_t head = 0; head < heads; head++, n++)
-			print_uri(vgrant_printable(where), head);
-	}
-	if (ret == VGRANT_OK && !n) {
-		vgrant_complain("%s has no GPU that is shown: vgrant list -v says more", argv[0]);
-		ret = VGRANT_FAILED;
-	}
-	json_object_put(answer);
-	return ret;
-}
-
 /* ---- one disk ---------------------------------------------------------------- */
 
 /* @device is a device's number or name, or the file it is read from. */
@@ -247,12 +167,12 @@ static struct json_object *find_disk(struct json_object *devices, const char *de
 	struct vg_params params;
 
 	if (dev)
-		return is_a(dev, "blk") ? dev : NULL;
+		return vgrant_is_a(dev, "blk") ? dev : NULL;
 	for (size_t i = 0; i < json_object_array_length(devices); i++) {
 		const char *target;
 
 		dev = json_object_array_get_idx(devices, i);
-		target = is_a(dev, "blk") ? configured(dev, "target", &params) : NULL;
+		target = vgrant_is_a(dev, "blk") ? configured(dev, "target", &params) : NULL;
 		if (target && strcmp(target, device) == 0)
 			return dev;
 	}
@@ -286,7 +206,7 @@ int vgrant_domblkinfo(const struct vgrant_options *opt, int argc, char **argv)
 	uint64_t capacity = 0, allocation = 0;
 	const char *target = NULL;
 	struct vg_params params;
-	int ret = ask_devices(opt, argv[0], &answer, &devices), error;
+	int ret = vgrant_devices(opt, argv[0], &answer, &devices), error;
 
 	(void)argc;
 	if (ret == VGRANT_OK) {

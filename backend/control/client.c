@@ -15,6 +15,13 @@
 #include "backend/control/int.h"
 #include "backend/control/json.h"
 
+void vg_client_give(struct vg_client *client, int fd)
+{
+	if (client->give >= 0)
+		close(client->give);
+	client->give = fd;
+}
+
 /* Close and forget, but for the memory, which vg_client_reap() frees: somebody may be looking at it. */
 void vg_client_drop(struct vg_client *client)
 {
@@ -28,6 +35,7 @@ void vg_client_drop(struct vg_client *client)
 	shutdown(client->fd, SHUT_RDWR);
 	close(client->fd);
 	client->fd = -1;
+	vg_client_give(client, -1);
 	client->control->n_clients--;
 	if (!req)
 		return;
@@ -120,11 +128,32 @@ void vg_client_send_error(struct vg_client *client, int code, const char *text)
 	json_object_put(obj);
 }
 
+/* What there is, and the descriptor with its first byte. Return: of sendmsg(2). */
+static ssize_t send_some(struct vg_client *client)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { client->out + client->out_sent, client->out_len - client->out_sent };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (client->give >= 0) {
+		m.msg_control = control;
+		m.msg_controllen = sizeof(control);
+		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+						       .cmsg_type = SCM_RIGHTS,
+						       .cmsg_len = CMSG_LEN(sizeof(int)) };
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &client->give, sizeof(int));
+	}
+	n = sendmsg(client->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n > 0)
+		vg_client_give(client, -1);
+	return n;
+}
+
 void vg_client_flush(struct vg_client *client)
 {
 	while (client->fd >= 0 && vg_client_unsent(client)) {
-		ssize_t n = send(client->fd, client->out + client->out_sent,
-				 client->out_len - client->out_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send_some(client);
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -9,6 +9,7 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/base/container.h"
 #include "backend/base/number.h"
@@ -166,6 +167,18 @@ static void run_trace(struct vg_control *c, struct vg_control_req *req, const ch
 		c->cfg.ops->trace(c->cfg.ctx, req, &t);
 }
 
+static void run_look(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	struct vg_control_target t;
+	uint64_t head = 0;
+	char kind[32];
+
+	if (arg[2] && vg_number(arg[2], 10, UINT16_MAX, &head) < 0)
+		fail_text(req, -EINVAL, "a head is a number from 0 on");
+	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
+		c->cfg.ops->look(c->cfg.ctx, req, &t, (unsigned)head);
+}
+
 static void run_show_config(struct vg_control *c, struct vg_control_req *req,
 			    const char *const *arg)
 {
@@ -235,6 +248,11 @@ static const struct command commands[] = {
 	    { "scope", true } },
 	  run_set },
 	{ "trace", false, NEEDS(trace), { { "guest", false }, { "id", false } }, run_trace },
+	{ "look",
+	  true,
+	  NEEDS(look),
+	  { { "guest", false }, { "id", false }, { "head", true } },
+	  run_look },
 	{ "show-config", false, NEEDS(show_config), { { NULL, false } }, run_show_config },
 	{ "log-level", true, NEEDS(log_level), { { "level", false } }, run_log_level },
 	{ "version", false, -1, { { NULL, false } }, run_version },
@@ -374,6 +392,14 @@ static void finish(struct vg_control_req *req)
 	client->since = vg_now_ns();
 	vg_client_set_interest(client);
 	vg_loop_timer(client->control->loop, &client->control->again, 0);
+}
+
+void vg_control_give(struct vg_control_req *req, int fd)
+{
+	if (req->client)
+		vg_client_give(req->client, fd);
+	else
+		close(fd);
 }
 
 void vg_control_ok(struct vg_control_req *req)

@@ -14,6 +14,8 @@
  *	{"cmd":"version"}                           {"ok":true,"version":"..."}
  *	{"cmd":"shutdown"}
  *	{"cmd":"trace","guest":"web","id":"0"}      {"ok":true,"more":true,"line":"..."} ... {"ok":true}
+ *	{"cmd":"look","guest":"web","id":"64","head":"0"}  {"ok":true}, with a socket (SCM_RIGHTS) on which
+ *	                                            its display says once what displays/display.h has
  *
  * attach, detach and set take "scope" ("live", "config" or "live,config"): of a domain of libvirt's,
  * the running one, the definition that the next start takes, or both.
@@ -61,6 +63,9 @@ struct vg_control_ops {
 		    const char *key, const char *value);
 	/* Stream with vg_control_line() until vg_control_is_gone(). */
 	void (*trace)(void *ctx, struct vg_control_req *req, const struct vg_control_target *t);
+	/* Before vg_control_ok(): vg_control_give(). */
+	void (*look)(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
+		     unsigned head);
 	/* Print the settings in effect (vg_settings_print()). */
 	void (*show_config)(void *ctx, FILE *out);
 	void (*log_level)(void *ctx, enum vg_log_level level);
@@ -113,6 +118,9 @@ void vg_control_list_add(struct vg_control_req *req, const struct vg_control_dev
 /** vg_control_add_uint, vg_control_add_str - one more member of the answer */
 void vg_control_add_uint(struct vg_control_req *req, const char *key, uint64_t value);
 void vg_control_add_str(struct vg_control_req *req, const char *key, const char *value);
+
+/** vg_control_give - the answer brings descriptor @fd, which is the control's from now on */
+void vg_control_give(struct vg_control_req *req, int fd);
 
 /** vg_control_ok - finish: answer that it is done; @req is gone after */
 void vg_control_ok(struct vg_control_req *req);

@@ -715,6 +715,7 @@ void vg_child_init_helper(struct vg_child *c, const struct vg_child_ops *ops,
 {
 	init(c, ops, parent->all, parent->spec);
 	c->parent = parent;
+	parent->helper = c;
 	snprintf(c->who, sizeof(c->who), "%.120s, its %s", parent->who, name);
 }
 
@@ -726,6 +727,8 @@ void vg_child_fini(struct vg_child *c)
 			c->next->pprev = c->pprev;
 		c->all->n--;
 	}
+	if (c->parent)
+		c->parent->helper = NULL;
 	set_answered(c, -ENODEV, "the device is gone");
 	vg_tracers_end(&c->tracers);
 	vg_child_end(c);

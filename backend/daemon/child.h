@@ -65,6 +65,7 @@ struct vg_child {
 	const struct vg_child_ops *ops;
 	struct vg_children *all;
 	struct vg_child *parent; /* the worker that this one helps; NULL: it is a device's worker */
+	struct vg_child *helper; /* its other process, whose parent it is; NULL: none */
 	struct vg_child *next, **pprev; /* of all->first; not of one with a parent */
 	char who[160];			/* for the log */
 	char spec[VG_PARAMS_LEN];	/* "blk,target=..." */

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "backend/base/container.h"
 #include "backend/base/params.h"
@@ -520,6 +522,34 @@ static void on_trace(void *ctx, struct vg_control_req *req, const struct vg_cont
 		vg_tracer_start(&c->tracers, c->device, req);
 }
 
+/* A socket between the client and the display, which says what it has, and hangs up. */
+static void on_look(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
+		    unsigned head)
+{
+	const struct vg_ipc m = { .type = VG_IPC_LOOK, .look = { head } };
+	struct vg_child *c = target_of(ctx, t, req);
+	struct vg_err err;
+	int pair[2];
+
+	if (!c)
+		return;
+	if (!c->helper || c->helper->sock < 0) {
+		vg_control_fail(req,
+				vg_fail(&err, -ENODEV, "device %u of %s has no display", t->id,
+					t->guest),
+				&err);
+		return;
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		vg_control_fail(req, vg_fail(&err, -errno, "no socket: %s", strerror(errno)), &err);
+		return;
+	}
+	vg_child_tell(c->helper, &m, pair[1]);
+	close(pair[1]);
+	vg_control_give(req, pair[0]);
+	vg_control_ok(req);
+}
+
 static void on_show_config(void *ctx, FILE *out)
 {
 	struct vg_requests *r = ctx;
@@ -549,6 +579,7 @@ static const struct vg_control_ops control_ops = {
 	.detach = on_detach,
 	.set = on_set,
 	.trace = on_trace,
+	.look = on_look,
 	.show_config = on_show_config,
 	.log_level = on_log_level,
 	.shutdown = on_shutdown,

@@ -520,6 +520,25 @@ static void sink_new(struct display *d, int sock)
 	close(sock);
 }
 
+/* ---- who looks once ---------------------------------------------------------------- */
+
+/* The frame memory and the head's size, as a viewer is told; nothing: there is none yet. */
+static void show_once(const struct display *d, uint32_t head, int sock)
+{
+	const struct vg_display_msg hello = {
+		.type = VG_DISPLAY_HELLO,
+		.hello = { VG_DISPLAY_VERSION, d->frame_heads },
+	};
+	struct vg_display_msg mode = { .type = VG_DISPLAY_MODE, .head = head };
+
+	if (d->frame < 0 || head >= d->n_heads || head >= d->frame_heads)
+		return;
+	mode.mode.width = d->head[head].width;
+	mode.mode.height = d->head[head].height;
+	if (vg_display_send(sock, &hello, d->frame) == 0)
+		vg_display_send(sock, &mode, -1);
+}
+
 /* ---- the supervisor --------------------------------------------------------------- */
 
 static int read_password(struct display *d, const char *path, struct vg_err *err)
@@ -626,6 +645,8 @@ static void hear(struct display *d)
 		} else if (m.type == VG_IPC_INPUT && d->open && fd >= 0) {
 			sink_new(d, fd);
 			fd = -1;
+		} else if (m.type == VG_IPC_LOOK && d->open && fd >= 0) {
+			show_once(d, m.look.head, fd);
 		}
 		if (fd >= 0)
 			close(fd);

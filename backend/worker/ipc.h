@@ -15,6 +15,7 @@
  *	GIVEN (with a descriptor, or error)  <- ASK, at any time
  *	PEER (with a socket), again whenever the other process was replaced
  *	INPUT (with a socket), to a display: a keyboard or pointer of its guest's
+ *	LOOK (with a socket), to a display: it is told once what a viewer is told (displays/display.h)
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
  *	                                        SHOWN, of a display, at any time
@@ -51,6 +52,7 @@ enum vg_ipc_type {
 
 	VG_IPC_PEER = 32, /* with a socket to the device's other process (daemon/group.h) */
 	VG_IPC_INPUT,	  /* with a socket to a device that takes keys and pointers */
+	VG_IPC_LOOK,	  /* look, with a socket to who looks */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -103,6 +105,9 @@ struct vg_ipc {
 			char what[1024]; /* as it was asked for */
 			char why[256];
 		} given;
+		struct { /* LOOK */
+			uint32_t head;
+		} look;
 		struct {	       /* SHOWN */
 			uint32_t port; /* 0: none of TCP */
 			uint32_t viewers;

@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <linux/virtio_gpu.h>
+#include <png.h>
 
 #include "tests/driver/rfb.h"
 #include "tests/rigs/daemon_rig.h"
@@ -258,14 +259,87 @@ static void no_display(void **state)
 	let_go(g);
 }
 
+/* `vgrant @args`. Return: its exit status, and what it says in @said. */
+static int vgrant(struct rig *r, const char *args, char *said, size_t size)
+{
+	const char *build = getenv("VGRANT_BUILD");
+	char command[400];
+	size_t n;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "%s/vgrant --socket %s/run/control %s 2>&1",
+		 build ? build : "build/asan", r->dir, args);
+	f = popen(command, "re");
+	assert_non_null(f);
+	n = fread(said, 1, size - 1, f);
+	said[n] = '\0';
+	return WEXITSTATUS(pclose(f));
+}
+
+static bool is_saved(const char *file, unsigned seed)
+{
+	png_image image = { .version = PNG_IMAGE_VERSION };
+	uint8_t rgb[W * H * 3];
+
+	if (!png_image_begin_read_from_file(&image, file))
+		return false;
+	image.format = PNG_FORMAT_RGB;
+	if (image.width != W || image.height != H ||
+	    !png_image_finish_read(&image, NULL, rgb, 0, NULL)) {
+		png_image_free(&image);
+		return false;
+	}
+	for (unsigned i = 0; i < W * H; i++) {
+		uint32_t p =
+			(uint32_t)rgb[i * 3] << 16 | (uint32_t)rgb[i * 3 + 1] << 8 | rgb[i * 3 + 2];
+
+		if (p != ((i * 7 + seed * 1000) & 0xffffff))
+			return false;
+	}
+	return true;
+}
+
+/* Without a viewer, and of a display that nobody may look at. */
+static void a_screenshot(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = guest_with_screen(r, "gpu,heads=2,vnc=off");
+	char args[200], file[150], said[300];
+	int ret = 1;
+
+	snprintf(file, sizeof(file), "%s/shot.png", r->dir);
+	snprintf(args, sizeof(args), "screenshot %u %s", g->id, file);
+	/* Perhaps the display is not there yet, or has not heard of the picture. */
+	for (int i = 0; i < PATIENCE && ret; i++) {
+		ret = vgrant(r, args, said, sizeof(said));
+		if (ret)
+			usleep(10000);
+	}
+	if (ret)
+		fail_msg("%s", said);
+	assert_true(is_saved(file, 1));
+	draw(g, 2);
+	assert_int_equal(vgrant(r, args, said, sizeof(said)), 0);
+	assert_true(is_saved(file, 2));
+	snprintf(args, sizeof(args), "screenshot %u %s 1", g->id, file);
+	assert_int_equal(vgrant(r, args, said, sizeof(said)), 1);
+	assert_non_null(strstr(said, "head 1 of"));
+	assert_non_null(strstr(said, "shows nothing"));
+	snprintf(args, sizeof(args), "screenshot %u %s 2", g->id, file);
+	assert_int_equal(vgrant(r, args, said, sizeof(said)), 1);
+	assert_non_null(strstr(said, "has no head 2"));
+	snprintf(args, sizeof(args), "screenshot %u /nowhere/at/all.png", g->id);
+	assert_int_equal(vgrant(r, args, said, sizeof(said)), 1);
+	assert_non_null(strstr(said, "/nowhere/at/all.png cannot be written"));
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	let_go(g);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, rig_begin, rig_end)
 	const struct CMUnitTest tests[] = {
-		T(a_screen),
-		T(worker_dies),
-		T(display_dies),
-		T(no_display),
+		T(a_screen), T(worker_dies), T(display_dies), T(no_display), T(a_screenshot),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

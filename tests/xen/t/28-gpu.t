@@ -31,6 +31,12 @@ like "$pv" '^59[0-9][0-9]$' "the port stands where xl vncviewer looks"
 like "$(list pv)" "vnc=127.0.0.1:$pv viewers=0" "vgrant list tells where the picture is"
 ok "the driver has a card" guest run pv 'test -e /dev/dri/card0'
 
+# keep FILE: of dom0's, beside the logs, to be looked at
+keep() {
+	mkdir -p "$REPO/build/check-xen"
+	pull "$1" "$REPO/build/check-xen/28-gpu-${1##*/}"
+}
+
 # ---- the console ------------------------------------------------------------
 
 # same GUEST PORT: what is in the guest's frame buffer is what a viewer sees
@@ -48,15 +54,21 @@ for g in pv pvh; do
 	guest run $g 'echo 0 >/sys/class/graphics/fbcon/cursor_blink; for i in 1 2 3 4 5; do echo "line $i of the console of $(hostname)" >/dev/tty1; done'
 	ok "$g: a viewer sees the console, pixel by pixel" same $g "$(port $g)"
 done
-dom0 "view $pv ppm /tmp/console.ppm" && pull /tmp/console.ppm "$T/console.ppm" &&
-	mkdir -p "$REPO/build/check-xen" && cp "$T/console.ppm" "$REPO/build/check-xen/28-gpu-console.ppm"
-ok "the console is not empty" dom0 "tail -c +16 /tmp/console.ppm | tr -d '\\0' | head -c 1000 | wc -c | grep -qx 1000"
+dom0 'vgrant screenshot pv /tmp/console.png'
+keep /tmp/console.png
+ok "the console is not empty" dom0 "view $pv raw /tmp/raw && tr -d '\\0' </tmp/raw | head -c 1000 | wc -c | grep -qx 1000"
 
 # ---- what is drawn -----------------------------------------------------------
 
 guest run pv 'draw 1 >/tmp/draw 2>&1 & for i in $(seq 100); do grep -q heads /tmp/draw && break; sleep 0.1; done; cat /tmp/draw'
 is "$(dom0 "view $pv pattern 1")" 800x600 "the first head shows what was drawn"
 is "$(dom0 "view $((pv + 1)) pattern 2")" 640x480 "and the second what was drawn there"
+dom0 'vgrant screenshot pv /tmp/pv.png && vgrant screenshot pv /tmp/pv1.png 1'
+is "$(dom0 'view /tmp/pv.png png 1')" 800x600 "a screenshot of the first"
+is "$(dom0 'view /tmp/pv1.png png 2')" 640x480 "and of the second"
+keep /tmp/pv.png
+is "$(dom0 'vgrant domdisplay pv')" "vnc://127.0.0.1:$((pv - 5900))
+vnc://127.0.0.1:$((pv - 5899))" "vgrant domdisplay has both"
 guest run pvh 'draw 5 >/tmp/draw 2>&1 &'
 is "$(dom0 "view $pvh pattern 5")" 640x480 "the other guest shows its own"
 

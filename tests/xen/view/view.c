@@ -10,6 +10,7 @@
  *   view PORT type TEXT             keys, as a person at a US keyboard types them; \n is Enter
  *   view PORT point X Y BUTTONS
  *   view PORT watch S               frames (updates) that came within S seconds
+ *   view FILE.png png SEED          whether a screenshot is what draw.c draws
  *
  * PASSWORD in the environment is the password.
  */
@@ -17,6 +18,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,18 +68,19 @@ static void update(struct rfb *r, bool changed)
 		fail("update", ret);
 }
 
-/* All of the picture. A server's first updates may be of sizes and keys alone. */
+/* All of the picture. A server may answer the first with sizes and keys alone, and does so whenever it is
+ * asked for all: that is asked once. */
 static void whole(struct rfb *r)
 {
 	double end = now() + WHOLE_S;
-	uint64_t before;
+	uint64_t before = r->seen;
 
-	do {
-		before = r->seen;
-		update(r, false);
+	update(r, false);
+	while (r->seen - before < (uint64_t)r->width * r->height) {
+		update(r, true);
 		if (now() > end)
 			fail("no picture came", -ETIMEDOUT);
-	} while (r->seen - before < (uint64_t)r->width * r->height);
+	}
 }
 
 static uint32_t pattern(unsigned seed, uint32_t x, uint32_t y)
@@ -139,6 +142,32 @@ static int save(struct rfb *r, const char *file, bool ppm)
 			fwrite(&v, 4, 1, f);
 	}
 	return fclose(f) == 0 ? 0 : 1;
+}
+
+static int check_png(const char *file, unsigned seed)
+{
+	png_image image = { .version = PNG_IMAGE_VERSION };
+	struct rfb r = { 0 };
+	char why[120];
+
+	if (!png_image_begin_read_from_file(&image, file)) {
+		printf("%s: %s\n", file, image.message);
+		return 1;
+	}
+	image.format = PNG_FORMAT_BGRA; /* bytes of 0xAARRGGBB, as x86 has them */
+	r.width = image.width;
+	r.height = image.height;
+	r.pixels = malloc(PNG_IMAGE_SIZE(image));
+	if (!r.pixels || !png_image_finish_read(&image, NULL, r.pixels, 0, NULL)) {
+		printf("%s: %s\n", file, image.message);
+		return 1;
+	}
+	if (!is_pattern(&r, seed, why, sizeof(why))) {
+		printf("%s\n", why);
+		return 1;
+	}
+	printf("%ux%u\n", r.width, r.height);
+	return 0;
 }
 
 /* ---- keys: XT scancodes of a US keyboard --------------------------------------- */
@@ -227,6 +256,8 @@ int main(int argc, char **argv)
 			"usage: view PORT size|pattern|raw|ppm|type|point|watch [ARG...]\n");
 		return 2;
 	}
+	if (strcmp(what, "png") == 0)
+		return check_png(argv[1], (unsigned)atoi(arg));
 	look(&r, argv[1]);
 	if (strcmp(what, "size") == 0)
 		return printf("%ux%u\n", r.width, r.height) < 0;

@@ -121,12 +121,6 @@ dom0 "view $(port pv) type x"
 ok "what is typed arrives after both deaths" heard pv '^vgrant keyboard: 1 45 0'
 diag "$(list pv)"
 
-# ---- the driver goes, and comes ---------------------------------------------------
-
-guest run pv 'killall draw; d=$(basename $(readlink -f /sys/class/drm/card0/device)); echo 0 >/sys/class/vtconsole/vtcon1/bind; cd /sys/bus/virtio/drivers/virtio_gpu; echo $d >unbind; echo $d >bind'
-guest run pv 'for i in $(seq 100); do [ -e /dev/dri/card0 ] && break; sleep 0.1; done; draw 9 >/tmp/draw 2>&1 &'
-is "$(dom0 "view $(port pv) pattern 9")" 1024x768 "the driver was unbound and bound"
-
 nok "no guest's kernel complains" guest run pv 'dmesg | grep -E "BUG|WARNING|Oops|still in use|blocked for"'
 nok "nor the other's" guest run pvh 'dmesg | grep -E "BUG|WARNING|Oops|still in use|blocked for"'
 guest destroy pv pvh

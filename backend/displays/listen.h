@@ -20,11 +20,19 @@
 	  "where viewers of VNC connect: an address, or one with a port, as 127.0.0.1:5907; the " \
 	  "path of a Unix socket; or off. Without a port: the first from 5900 on that is free. "  \
 	  "Each head but the first has the next port, or a number behind the path" },             \
+		{ "password-file",                                                                \
+		  VG_PARAM_PATH,                                                                  \
+		  false,                                                                          \
+		  0,                                                                              \
+		  0,                                                                              \
+		  NULL,                                                                           \
+		  "file whose first line, of up to 8 bytes, viewers must know; the "              \
+		  "protocol "                                                                     \
+		  "does not keep it secret from who can listen in" },                             \
 	{                                                                                         \
-		"password-file", VG_PARAM_PATH, false, 0, 0, NULL,                                \
-			"file whose first line, of up to 8 bytes, viewers must know; the "        \
-			"protocol "                                                               \
-			"does not keep it secret from who can listen in"                          \
+		"websocket", VG_PARAM_BOOL, false, 0, 1, "0",                                     \
+			"let browsers in, by WebSocket at the same place; any page that they "    \
+			"show can then connect, so that a password is wise"                       \
 	}
 
 struct vg_listen {

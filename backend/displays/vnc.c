@@ -388,7 +388,8 @@ static bool open_screen(void)
 	if (!view->client)
 		return false;
 	view->client->clientGoneHook = client_gone;
-	return true;
+	/* The library greets browsers as it greets others. No page asks a person before it connects. */
+	return view->config->websocket || !view->client->wsctx;
 }
 
 void vg_vnc_view(const struct vg_vnc_config *config)

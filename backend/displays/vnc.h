@@ -5,6 +5,7 @@
 #ifndef VG_VNC_H
 #define VG_VNC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { VG_VNC_PASSWORD = 8 }; /* bytes that the protocol's password has, at most */
@@ -15,6 +16,7 @@ struct vg_vnc_config {
 	uint32_t head;	      /* that it looks at */
 	const char *name;     /* of the desktop, for the viewer's title */
 	const char *password; /* NULL: anybody may look */
+	bool websocket;	      /* browsers may */
 };
 
 /**

@@ -89,7 +89,7 @@ struct display {
 	bool something, ending, open;
 	char who[160];
 	char password[VG_VNC_PASSWORD + 1];
-	bool has_password;
+	bool has_password, websocket;
 	int peer; /* to the device; -1: none */
 	struct vg_watch peer_watch;
 	int frame; /* its frame memory; -1: none */
@@ -291,6 +291,7 @@ static void be_viewer(const struct display *d, uint32_t head, int client, int pa
 		.head = head,
 		.name = d->who,
 		.password = d->has_password ? d->password : NULL,
+		.websocket = d->websocket,
 	};
 	int fds[] = { fcntl(client, F_DUPFD, 64), fcntl(parent, F_DUPFD, 64) };
 
@@ -596,6 +597,7 @@ static int open_all(struct display *d, const struct vg_ipc *m, struct vg_err *er
 	if (ret < 0)
 		return ret;
 	snprintf(d->who, sizeof(d->who), "%s", m->setup.who);
+	d->websocket = vg_params_bool(&params, display_params, "websocket");
 	file = vg_params_str(&params, display_params, "password-file");
 	if (file)
 		ret = read_password(d, file, err);

@@ -27,6 +27,7 @@
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/daemon/budget.h"
+#include "backend/daemon/child_log.h"
 #include "backend/toolstack/xlhost.h"
 
 enum {
@@ -53,6 +54,7 @@ struct vg_process {
 	uint32_t user;		  /* added to all->uid_base: no other guest's worker has that */
 	struct vg_budget budget;  /* what it may hold, until it has ended */
 	struct vg_timer patience; /* killed when it expires */
+	struct vg_child_log log;
 	char who[160];
 };
 
@@ -278,24 +280,28 @@ void vg_child_calm(struct vg_child *c)
 		vg_loop_timer_stop(&c->process->patience);
 }
 
-/* Start this very program with @role. Return: 0, negative errno. */
-static int spawn(struct vg_process *p, const char *role, int sock, int extra)
+/* Start this very program with @role; @log: its stderr, or -1: ours. Return: 0, negative errno. */
+static int spawn(struct vg_process *p, const char *role, int sock, int extra, int log)
 {
 	char *argv[] = { (char *)(uintptr_t) "vgrantd", (char *)(uintptr_t)role, NULL };
 	posix_spawn_file_actions_t actions;
-	int fds[] = { out_of_the_way(sock), out_of_the_way(extra) };
+	int fds[] = { out_of_the_way(sock), out_of_the_way(extra), out_of_the_way(log) };
 	posix_spawnattr_t attr;
 	sigset_t none;
 	int ret;
 
-	if (fds[0] < 0 || (extra >= 0 && fds[1] < 0)) {
+	if (fds[0] < 0 || (extra >= 0 && fds[1] < 0) || (log >= 0 && fds[2] < 0)) {
 		ret = errno;
 	} else {
 		sigemptyset(&none);
 		posix_spawn_file_actions_init(&actions);
+		posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 		posix_spawn_file_actions_adddup2(&actions, fds[0], VG_CHILD_SOCK);
 		if (extra >= 0)
 			posix_spawn_file_actions_adddup2(&actions, fds[1], VG_CHILD_EXTRA);
+		if (log >= 0)
+			posix_spawn_file_actions_adddup2(&actions, fds[2], STDERR_FILENO);
+		posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
 		posix_spawnattr_init(&attr);
 		posix_spawnattr_setsigmask(&attr, &none);
 		posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
@@ -303,7 +309,7 @@ static int spawn(struct vg_process *p, const char *role, int sock, int extra)
 		posix_spawn_file_actions_destroy(&actions);
 		posix_spawnattr_destroy(&attr);
 	}
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < COUNT(fds); i++) {
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
@@ -398,7 +404,7 @@ static void send_setup(struct vg_child *c)
 static int start(struct vg_child *c, const char *role, uint32_t domid, int extra)
 {
 	struct vg_process *p = calloc(1, sizeof(*p));
-	int pair[2];
+	int pair[2], log[2];
 	int ret;
 
 	if (!p)
@@ -408,13 +414,20 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 		free(p);
 		return ret;
 	}
-	ret = spawn(p, role, pair[1], extra);
+	ret = vg_child_log_pipe(log);
+	if (ret == 0)
+		ret = spawn(p, role, pair[1], extra, log[1]);
 	close(pair[1]);
+	if (log[1] >= 0)
+		close(log[1]);
 	if (ret < 0) {
+		if (log[0] >= 0)
+			close(log[0]);
 		close(pair[0]);
 		free(p);
 		return ret;
 	}
+	vg_child_log_begin(&p->log, c->all->loop, log[0]);
 	p->all = c->all;
 	p->child = c;
 	p->domid = domid;
@@ -484,6 +497,7 @@ static struct vg_process *take(struct vg_children *all, pid_t pid)
 		if (found->pid == pid) {
 			*p = found->next;
 			vg_loop_timer_stop(&found->patience);
+			vg_child_log_end(&found->log);
 			return found;
 		}
 	}

@@ -131,6 +131,8 @@ struct net_pair {
 	struct net_tx tx;
 	struct net_rx rx;
 	struct net_filter filter; /* this context's copy */
+	struct net_coal
+		coal[2]; /* likewise: of its receive and its transmit queue; our byte order */
 	struct net_counters n;
 };
 
@@ -142,6 +144,8 @@ struct net_saved {
 	uint16_t active;
 	uint64_t offloads; /* bits of VIRTIO_NET_F_GUEST_* in effect */
 	struct net_filter filter;
+	struct net_coal coal_all[2]; /* of queues that start anew: receive, transmit */
+	struct net_coal coal[NET_PAIRS_MAX * 2];
 };
 
 struct net {
@@ -172,6 +176,9 @@ static inline struct net_pair *net_pair_of(struct net *net, unsigned q)
 
 /** net_filter_changed - net->s.filter is another one: tell all pairs */
 void net_filter_changed(struct net *net);
+
+/** net_coal_changed - net->s.coal of queue @q is another one: tell its pair */
+void net_coal_changed(struct net *net, unsigned q);
 
 /** net_save - net->s was changed */
 void net_save(struct net *net);

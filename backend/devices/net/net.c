@@ -110,6 +110,48 @@ void net_filter_changed(struct net *net)
 	}
 }
 
+struct coal_call {
+	struct vg_call call;
+	struct net_pair *pair;
+	struct net_coal coal;
+	unsigned tx; /* 1: of the transmit queue; 0: of the other */
+};
+
+/* In its context, or before it has queues. */
+static void take_coal(struct net_pair *p, unsigned tx, const struct net_coal *coal)
+{
+	p->coal[tx] = *coal;
+	if (vg_dev_vq(p->dev, p->index * 2 + tx))
+		vg_dev_gather(p->dev, p->index * 2 + tx, coal->max_packets, coal->max_usecs);
+}
+
+static void coal_called(struct vg_call *call)
+{
+	struct coal_call *c = container_of(call, struct coal_call, call);
+
+	take_coal(c->pair, c->tx, &c->coal);
+	free(c);
+}
+
+void net_coal_changed(struct net *net, unsigned q)
+{
+	struct net_pair *p = &net->pair[q / 2];
+	struct vg_ctx *ctx = net->dev->queue[q].ctx;
+	struct coal_call *c;
+
+	if (ctx->index == 0) {
+		take_coal(p, q & 1, &net->s.coal[q]);
+		return;
+	}
+	c = malloc(sizeof(*c));
+	if (!c)
+		return; /* the driver is told of everything, as before: 5.1.6.5.9 allows it */
+	*c = (struct coal_call){
+		.call.fn = coal_called, .pair = p, .coal = net->s.coal[q], .tx = q & 1
+	};
+	vg_ctx_call(ctx, &c->call);
+}
+
 int net_apply_offloads(struct net *net)
 {
 	static const struct {
@@ -198,7 +240,8 @@ static uint64_t offered(const struct net *net, bool offloads)
 		     VG_FEATURE(VIRTIO_NET_F_SPEED_DUPLEX) | VG_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
 		     VG_FEATURE(VIRTIO_NET_F_CTRL_RX) | VG_FEATURE(VIRTIO_NET_F_CTRL_RX_EXTRA) |
 		     VG_FEATURE(VIRTIO_NET_F_CTRL_VLAN) | VG_FEATURE(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-		     VG_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE);
+		     VG_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE) | VG_FEATURE(VIRTIO_NET_F_NOTF_COAL) |
+		     VG_FEATURE(VIRTIO_NET_F_VQ_NOTF_COAL);
 
 	if (net->n_pairs > 1)
 		f |= VG_FEATURE(VIRTIO_NET_F_MQ);
@@ -335,7 +378,8 @@ static int net_features_ok(struct vg_dev *dev, uint64_t f)
 		{ F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_USO), F(CSUM) },
 		{ F(HOST_ECN), F(HOST_TSO4) | F(HOST_TSO6) },
 		{ F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(GUEST_ANNOUNCE) | F(MQ) |
-			  F(CTRL_MAC_ADDR) | F(CTRL_GUEST_OFFLOADS),
+			  F(CTRL_MAC_ADDR) | F(CTRL_GUEST_OFFLOADS) | F(NOTF_COAL) |
+			  F(VQ_NOTF_COAL),
 		  F(CTRL_VQ) },
 #undef F
 	};
@@ -383,6 +427,8 @@ static int net_start(struct vg_dev *dev)
 		return ret;
 	net_save(net);
 	net_filter_changed(net);
+	for (unsigned q = 0; q < net->n_pairs * 2; q++)
+		net_coal_changed(net, q);
 	net->link->ops->carrier(net->link, net->plugged);
 	/* It may have come from elsewhere, or the interface is a new one. */
 	if (vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
@@ -406,10 +452,13 @@ static void net_start_queue(struct vg_dev *dev, unsigned q)
 {
 	struct net_pair *p = net_pair_of(dev->priv, q);
 
-	if (p && q & 1)
+	if (!p)
+		return;
+	if (q & 1)
 		net_tx_start(p);
-	else if (p)
+	else
 		net_rx_start(p);
+	vg_dev_gather(dev, q, p->coal[q & 1].max_packets, p->coal[q & 1].max_usecs);
 }
 
 static void net_queue_ready(struct vg_dev *dev, unsigned q)
@@ -423,6 +472,18 @@ static void net_queue_ready(struct vg_dev *dev, unsigned q)
 		net_rx_take(p);
 	else if (q == net->control_q)
 		net_control_take(net);
+}
+
+/* 5.1.6.5.9: it begins with what was set of all of its direction. */
+static void net_forget_queue(struct vg_dev *dev, unsigned q)
+{
+	struct net *net = dev->priv;
+
+	if (!net_pair_of(net, q))
+		return;
+	net->s.coal[q] = net->s.coal_all[q & 1];
+	net_coal_changed(net, q);
+	memcpy(dev->saved, &net->s, sizeof(net->s));
 }
 
 static void net_stop_queue(struct vg_dev *dev, unsigned q)
@@ -552,6 +613,7 @@ const struct vg_device_ops vg_net = {
 	.start_queue = net_start_queue,
 	.queue_ready = net_queue_ready,
 	.stop_queue = net_stop_queue,
+	.forget_queue = net_forget_queue,
 	.queue_group = net_queue_group,
 	.reset = net_reset,
 	.set = net_set,

@@ -781,6 +781,189 @@ static void test_pairs(void **state)
 	nr_close(&nr);
 }
 
+static int coal(unsigned q, uint8_t cmd, uint32_t packets, uint32_t usecs)
+{
+	const struct net_coal c = { htole32(packets), htole32(usecs) };
+
+	return nr_control(&nr, q, VIRTIO_NET_CTRL_NOTF_COAL, cmd, &c, sizeof(c));
+}
+
+static int coal_queue(unsigned ctl, unsigned q, uint32_t packets, uint32_t usecs)
+{
+	const struct net_coal_vq v = { htole16((uint16_t)q),
+				       0xffff,
+				       { htole32(packets), htole32(usecs) } };
+
+	return nr_control(&nr, ctl, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, &v,
+			  sizeof(v));
+}
+
+/* What the device says of queue @q; behind the answer. */
+static int coal_of(unsigned ctl, unsigned q, struct net_coal *c)
+{
+	uint8_t *p = nr.ctl.virt;
+	const struct drv_seg out = { nr.ctl.addr, 6 };
+	const struct drv_seg in[] = { { nr.ctl.addr + 8000, 1 }, { nr.ctl.addr + 8001, 8 } };
+	struct drv_used used;
+
+	p[0] = VIRTIO_NET_CTRL_NOTF_COAL;
+	p[1] = VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET;
+	p[2] = (uint8_t)q;
+	p[3] = (uint8_t)(q >> 8);
+	p[4] = p[5] = 0xff; /* reserved: ignored */
+	memset(p + 8000, 0xff, 9);
+	assert_true(drv_vring_add(&nr.tp.vr[ctl], &out, 1, in, 2, &nr, 0) >= 0);
+	tp_kick(&nr.tp, ctl);
+	tp_wait(&nr.tp, ctl, &used);
+	assert_int_equal(used.len, p[8000] == VIRTIO_NET_OK ? 9 : 1);
+	memcpy(c, p + 8001, sizeof(*c));
+	*c = (struct net_coal){ le32toh(c->max_packets), le32toh(c->max_usecs) };
+	return p[8000];
+}
+
+static void check_coal(unsigned ctl, unsigned q, uint32_t packets, uint32_t usecs)
+{
+	struct net_coal c;
+
+	assert_int_equal(coal_of(ctl, q, &c), VIRTIO_NET_OK);
+	assert_int_equal(c.max_packets, packets);
+	assert_int_equal(c.max_usecs, usecs);
+}
+
+/* @n frames come to the first pair, one by one; the driver takes them then. Return: how often it was
+ * told. */
+static unsigned told_of(unsigned n)
+{
+	unsigned before = nr.tp.notified[0];
+
+	for (unsigned i = 0; i < n; i++) {
+		nr_ethernet(&want, 100);
+		nr_wire_put(&nr, 0, &want, 100);
+		tp_settle(&nr.tp);
+	}
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(nr_take(&nr, 0, &got), 100);
+	drv_vring_enable_cb(&nr.tp.vr[0]);
+	return nr.tp.notified[0] - before;
+}
+
+#define HOUR_US 3600000000u
+#define SOON_US 20000u
+
+static void coalescing(enum tp_manner manner, uint64_t features)
+{
+	unsigned before;
+	int64_t since;
+
+	nr_up(&nr, manner, SPEC ",queues=2,threads=1", features);
+	nr_post(&nr, 0, 200, 60);
+	assert_int_equal(told_of(1), 1);
+	assert_int_equal(coal(4, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, 3, HOUR_US), VIRTIO_NET_OK);
+	check_coal(4, 0, 3, HOUR_US);
+	check_coal(4, 2, 3, HOUR_US);
+	check_coal(4, 1, 0, 0);
+	/* By number: of each three, once. */
+	assert_int_equal(told_of(2), 0);
+	assert_int_equal(told_of(1), 1);
+	assert_int_equal(told_of(2), 0);
+	assert_int_equal(told_of(1), 1);
+	assert_int_equal(told_of(3), 1);
+	/* Two wait, for three; two will do. */
+	assert_int_equal(told_of(2), 0);
+	before = nr.tp.notified[0];
+	assert_int_equal(coal_queue(4, 0, 2, HOUR_US), VIRTIO_NET_OK);
+	assert_int_equal(nr.tp.notified[0], before + 1);
+	check_coal(4, 0, 2, HOUR_US);
+	check_coal(4, 2, 3, HOUR_US);
+	/* By time, also where that becomes shorter meanwhile. */
+	since = vg_now_ns();
+	assert_int_equal(told_of(1), 0);
+	assert_int_equal(coal_queue(4, 0, 100, SOON_US), VIRTIO_NET_OK);
+	while (nr.tp.notified[0] == before + 1) {
+		assert_true(vg_now_ns() - since < 5 * NS_PER_S);
+		assert_true(vg_loop_turn(nr.tp.loop, true) >= 0);
+	}
+	assert_true(vg_now_ns() - since >= SOON_US * INT64_C(1000));
+	/* Nothing is owed when it is over; and either zero is the end of it. */
+	assert_int_equal(coal_queue(4, 0, 100, HOUR_US), VIRTIO_NET_OK);
+	assert_int_equal(told_of(1), 0);
+	before = nr.tp.notified[0];
+	assert_int_equal(coal_queue(4, 0, 100, 0), VIRTIO_NET_OK);
+	assert_int_equal(nr.tp.notified[0], before + 1);
+	assert_int_equal(told_of(1), 1);
+	assert_int_equal(told_of(1), 1);
+	nr_close(&nr);
+}
+
+static void test_coalescing(void **state)
+{
+	(void)state;
+	coalescing(TP_COPY, split & ~VG_FEATURE(VG_F_EVENT_IDX));
+	coalescing(TP_COPY, split);
+	coalescing(TP_DIRECT, TP_ALL);
+}
+
+/* What is sent, too: a queue that is reset is told of what waits, and begins with its direction's. */
+static void test_coalescing_life(void **state)
+{
+	static uint8_t saved[sizeof(struct net_saved)];
+	struct vg_vq_state at;
+	struct net_coal c;
+	uint64_t features;
+	unsigned before;
+
+	(void)state;
+	nr_up(&nr, TP_COPY, SPEC ",queues=2,threads=1", TP_ALL);
+	assert_int_equal(coal(4, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 50, HOUR_US), VIRTIO_NET_OK);
+	assert_int_equal(coal_queue(4, 1, 8, HOUR_US), VIRTIO_NET_OK);
+	before = nr.tp.notified[1];
+	nr_ethernet(&want, 100);
+	drv_vring_enable_cb(&nr.tp.vr[1]);
+	nr_send(&nr, &want, 100);
+	nr_send(&nr, &want, 100);
+	assert_int_equal(nr.tp.notified[1], before);
+	dh_reset_queue(&nr.tp.dev, 1, &at);
+	assert_int_equal(nr.tp.notified[1], before + 1);
+	/* It does not run now. */
+	assert_int_equal(coal_of(4, 1, &c), VIRTIO_NET_ERR);
+	assert_int_equal(coal_queue(4, 1, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(nr.tp.dev.saved_size, sizeof(saved));
+	memcpy(saved, nr.tp.dev.saved, sizeof(saved));
+	assert_int_equal(((struct net_saved *)(void *)saved)->coal[1].max_packets, 50);
+	/* No queue that carries frames; sizes; what was not negotiated. */
+	assert_int_equal(coal_queue(4, 4, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(coal_queue(4, 5, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(coal_queue(4, 0xffff, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(nr_control(&nr, 4, VIRTIO_NET_CTRL_NOTF_COAL,
+				    VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, "1234567", 7),
+			 VIRTIO_NET_ERR);
+	assert_int_equal(coal(4, 4, 1, 1), VIRTIO_NET_ERR);
+	/* A place for the answer, and none for what was asked: an answer. */
+	assert_int_equal(nr_control(&nr, 4, VIRTIO_NET_CTRL_NOTF_COAL,
+				    VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET, "\0\0\0", 4),
+			 VIRTIO_NET_ERR);
+	features = nr.tp.dev.features;
+	nr_close(&nr);
+
+	nr_open(&nr, TP_COPY, SPEC ",queues=2,threads=1");
+	vg_dev_resume(&nr.tp.dev, 15, features, 3, saved, sizeof(saved));
+	vg_dev_resumed(&nr.tp.dev);
+	assert_memory_equal(nr.tp.dev.saved + offsetof(struct net_saved, coal),
+			    saved + offsetof(struct net_saved, coal),
+			    sizeof(((struct net_saved *)0)->coal));
+	dh_status(&nr.tp.dev, 0);
+	nr_close(&nr);
+
+	nr_up(&nr, TP_COPY, SPEC, TP_ALL & ~F(NOTF_COAL));
+	assert_int_equal(coal(CTL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(coal_queue(CTL, 0, 1, 1), VIRTIO_NET_OK);
+	nr_close(&nr);
+	nr_up(&nr, TP_COPY, SPEC, TP_ALL & ~F(VQ_NOTF_COAL));
+	assert_int_equal(coal(CTL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 1, 1), VIRTIO_NET_OK);
+	assert_int_equal(coal_queue(CTL, 0, 1, 1), VIRTIO_NET_ERR);
+	nr_close(&nr);
+}
+
 struct kick {
 	struct vg_call call;
 	struct vg_dev *dev;
@@ -839,7 +1022,8 @@ static void test_threads(void **state)
 			nr_wire_put(&nr, i, &want, 100 + i);
 			assert_int_equal(nr_take(&nr, 2 * i, &got), 100 + i);
 		}
-		/* Filters change meanwhile. */
+		/* Filters, and how often it is told, change meanwhile. */
+		assert_int_equal(coal_queue(6, round % 6, round % 5, 100), VIRTIO_NET_OK);
 		assert_int_equal(vlan_on(6, (uint16_t)round), VIRTIO_NET_OK);
 	}
 	nr.n_rx = 3;
@@ -1111,6 +1295,8 @@ int main(void)
 		cmocka_unit_test(test_announce),
 		cmocka_unit_test(test_offloads),
 		cmocka_unit_test(test_pairs),
+		cmocka_unit_test(test_coalescing),
+		cmocka_unit_test(test_coalescing_life),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_link),
 		cmocka_unit_test(test_rate_words),

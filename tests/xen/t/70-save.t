@@ -46,8 +46,8 @@ is "$(dom0 "debugfs -R 'cat after' /root/save.img 2>/dev/null | md5sum")" "$(seq
 
 # A disk and a bridge that the guest had are no more where it is restored: it loses those two, and nothing else.
 # The card's driver sets its queues' affinity on the way, of a device that is being given up.
-dom0 'cd /root; truncate -s 4M lost.img kept.img; modprobe bridge; ip link add lostbr type bridge && ip link set lostbr up'
-quick lost-pv --type pv --memory 128 --vcpus 2 --append slub_debug=F --module virtio_net --config "vgrant = [
+dom0 'cd /root; truncate -s 4M lost.img kept.img; modprobe -a tun bridge; ip link add lostbr type bridge && ip link set lostbr up'
+guest make lost-pv --type pv --memory 128 --vcpus 2 --append slub_debug=F --vgrant yes --module virtio_net --config "vgrant = [
 	'blk,target=/root/lost.img,serial=lost,queues=2', 'blk,target=/root/kept.img,serial=kept', 'net,bridge=lostbr,queues=2' ]"
 guest start lost-pv
 ok "a guest with two disks and a card" await lost-pv 'waiting for commands'

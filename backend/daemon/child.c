@@ -539,6 +539,8 @@ void vg_child_explain(const struct vg_child *c, int status, char *text, size_t l
 	else if (WIFSIGNALED(status))
 		snprintf(text, len, "its worker was killed by signal %d (%s); another resumes",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else if (!WEXITSTATUS(status))
+		snprintf(text, len, "its worker ended, for another to open the device anew");
 	else
 		snprintf(text, len, "its worker ended with status %d; another resumes",
 			 WEXITSTATUS(status));

@@ -280,6 +280,9 @@ struct vg_dev {
 	 * in it. Written before the driver sees the effect; zero after probe. Main context. */
 	uint8_t *saved;
 	struct vg_dev_stats *stats; /* of no queue: never NULL */
+	/* The device's to set, in the main context: what it has opened is not what its configuration
+	 * means any more. Where there is a supervisor the worker ends, and the next one opens anew. */
+	bool outdated;
 	struct vg_dev_stats own_stats;
 	struct vg_ratelimit fault_log;
 	struct vg_trace trace;

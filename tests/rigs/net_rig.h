@@ -42,6 +42,7 @@ struct nr_link {
 	bool carrier;
 	unsigned unplugged; /* times */
 	int error;	    /* of the next request; 0: none */
+	enum net_link_state state;
 };
 
 static struct nr_link *nr_made; /* by the last open() */
@@ -77,6 +78,11 @@ static inline void nr_carrier(struct net_link *link, bool on)
 	nr_of(link)->carrier = on;
 }
 
+static inline enum net_link_state nr_look(struct net_link *link)
+{
+	return nr_of(link)->state;
+}
+
 static inline void nr_close_link(struct net_link *link)
 {
 	for (unsigned i = 0; i < link->pairs; i++) {
@@ -97,6 +103,7 @@ static const struct net_link_ops nr_link_ops = {
 	.offloads = nr_offloads,
 	.active = nr_active,
 	.carrier = nr_carrier,
+	.look = nr_look,
 };
 
 static inline int nr_open_link(const struct net_link_config *c, struct net_link **out,

@@ -156,10 +156,10 @@ struct net {
 	atomic_uint mtu;
 	struct net_rate rate;
 	atomic_bool antispoof;
-	uint32_t speed;	  /* Mbit/s */
-	bool plugged;	  /* `link=up` */
-	atomic_bool gone; /* the link's interface is */
-	bool told_gone;
+	uint32_t speed; /* Mbit/s */
+	bool plugged;	/* `link=up` */
+	bool gone;	/* the link's interface is */
+	bool lost;	/* its bridge is gone */
 	struct net_saved s;
 	unsigned control_q;    /* its index depends on MQ, 5.1.2 */
 	struct vg_batch batch; /* of the control queue */

@@ -353,9 +353,9 @@ static void net_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_
 	bool announce =
 		net->s.valid && !net->s.announced && vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE);
 	struct net_config c = {
-		.status = htole16(
-			(uint16_t)((net->plugged && !net->told_gone ? VIRTIO_NET_S_LINK_UP : 0) |
-				   (announce ? VIRTIO_NET_S_ANNOUNCE : 0))),
+		.status =
+			htole16((uint16_t)((net->plugged && !net->gone ? VIRTIO_NET_S_LINK_UP : 0) |
+					   (announce ? VIRTIO_NET_S_ANNOUNCE : 0))),
 		.max_pairs = htole16((uint16_t)net->n_pairs),
 		.mtu = htole16((uint16_t)atomic_load(&net->mtu)),
 		.speed = htole32(net->speed),
@@ -538,13 +538,32 @@ static void net_tick(struct vg_dev *dev)
 {
 	struct net *net = dev->priv;
 
-	if (net->told_gone || !atomic_load(&net->gone))
+	if (net->gone)
 		return;
-	net->told_gone = true;
-	vg_error("interface %s was removed by somebody; the guest's link is down until its device "
-		 "is attached again, or its worker is ended: the next one makes a new interface",
-		 net->link->name);
-	vg_dev_config_changed(dev);
+	switch (net->link->ops->look ? net->link->ops->look(net->link) : NET_LINK_GOOD) {
+	case NET_LINK_GONE:
+		net->gone = true;
+		vg_error("interface %s was removed by somebody; the guest's link is down until a "
+			 "worker opens the device anew",
+			 net->link->name);
+		vg_dev_config_changed(dev);
+		dev->outdated = true;
+		break;
+	case NET_LINK_STALE:
+		vg_warn("interface %s is on no bridge any more: it is made anew", net->link->name);
+		dev->outdated = true;
+		break;
+	case NET_LINK_LOST:
+		if (!net->lost)
+			vg_error("the bridge of interface %s was removed; what the guest sends "
+				 "goes nowhere until it is back",
+				 net->link->name);
+		net->lost = true;
+		break;
+	default:
+		net->lost = false;
+		break;
+	}
 }
 
 static void net_describe(struct vg_dev *dev, char *buf, size_t len)
@@ -567,7 +586,8 @@ static void net_describe(struct vg_dev *dev, char *buf, size_t len)
 	char text[512];
 	int at = snprintf(text, sizeof(text),
 			  "%s=%s %02x:%02x:%02x:%02x:%02x:%02x mtu=%u pairs=%u/%u", net->link->name,
-			  net->told_gone ? "gone"
+			  net->gone	 ? "gone"
+			  : net->lost	 ? "lost"
 			  : net->plugged ? "up"
 					 : "down",
 			  m[0], m[1], m[2], m[3], m[4], m[5], atomic_load(&net->mtu),
@@ -591,6 +611,7 @@ static void net_describe(struct vg_dev *dev, char *buf, size_t len)
 /* tap.c: what the kernel lets whoever has the descriptor do, without any capability. */
 static const struct vg_sandbox_call net_calls[] = {
 	VG_CALL_IOCTL(TUNSETOFFLOAD),
+	VG_CALL_IOCTL(TUNGETIFF),
 	VG_CALL_IOCTL(TUNSETQUEUE),
 	VG_CALL_IOCTL(TUNSETCARRIER),
 	VG_CALLS_END,

@@ -76,9 +76,6 @@ static void failed(struct net_pair *p, int error)
 	case -ECANCELED:
 	case -EINTR:
 		break;
-	case -EBADFD:
-		atomic_store(&p->net->gone, true);
-		/* fall through */
 	default:
 		net_count(&p->n.rx_failed);
 		if (!rx->stopping && !rx->again.tether)

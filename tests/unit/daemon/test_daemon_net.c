@@ -159,6 +159,51 @@ static void worker_killed(void **state)
 	assert_true(le16toh(again.status) & VIRTIO_NET_S_ANNOUNCE);
 }
 
+/* Somebody removes the interface: the next worker makes another, and the guest goes on. */
+static void interface_removed(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ], command[64];
+	unsigned index;
+
+	need();
+	g = net_guest(r, 0, "net", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	index = if_nametoindex(vif);
+	snprintf(command, sizeof(command), "ip link del %s", vif);
+	assert_int_equal(system(command), 0);
+	for (int i = 0; i < 1000 && (!if_nametoindex(vif) || if_nametoindex(vif) == index); i++)
+		usleep(10000);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_true(becomes(vif, "master/uevent", "DEVTYPE=bridge"));
+	assert_true(rig_logged(r, "was removed by somebody"));
+	frame(g);
+	assert_true(becomes(vif, "statistics/rx_packets", "1"));
+}
+
+/* The bridge goes, and comes back. */
+static void bridge_removed(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ];
+
+	need();
+	assert_int_equal(system("ip link add passing type bridge && ip link set passing up"), 0);
+	g = net_guest(r, 0, "net,bridge=passing", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_int_equal(system("ip link del passing"), 0);
+	for (int i = 0; i < 1000 && !rig_logged(r, "goes nowhere until it is back"); i++)
+		usleep(10000);
+	assert_true(rig_logged(r, "goes nowhere until it is back"));
+	assert_int_equal(system("ip link add passing type bridge && ip link set passing up"), 0);
+	assert_true(becomes(vif, "master/uevent", "DEVTYPE=bridge"));
+	assert_true(becomes(vif, "carrier", "1"));
+	frame(g);
+	assert_int_equal(system("ip link del passing"), 0);
+}
+
 /* Nothing is left: of a guest that goes, of a daemon that is killed with its worker. */
 static void nothing_left(void **state)
 {
@@ -362,6 +407,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(worker_killed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(nothing_left, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(all_at_once, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(interface_removed, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(bridge_removed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(bad_bridge, rig_begin, rig_end),
 	};
 

@@ -36,6 +36,8 @@ enum {
 	NET_TX_MAX = 128,
 	/* The same where the rate is limited: what it may be off by. */
 	NET_TX_PAID = 8,
+	/* Header included: a frame that is not longer is copied, and its chain given back at once. */
+	NET_TX_COPY = 16 << 10,
 	NET_TX_IOV = 24, /* Linux' driver has 19 segments at most; more are allocated */
 };
 
@@ -69,8 +71,10 @@ struct net_tx_req {
 	struct vg_io io;
 	struct net_pair *pair;
 	struct net_tx_req *next; /* free list, or done list */
-	struct vg_chain *chain;
-	struct vg_data data;
+	struct vg_chain *chain;	 /* NULL: given back */
+	size_t len;		 /* of the frame, with its header */
+	uint8_t *copy;		 /* NET_TX_COPY bytes: where a frame of no more is */
+	struct vg_data data;	 /* of a longer one */
 	bool has_data;
 	bool writing; /* the link has it */
 	struct iovec *iov;
@@ -91,6 +95,7 @@ struct net_rx_slot {
 struct net_tx {
 	unsigned q;
 	struct net_tx_req *reqs; /* NET_TX_MAX; NULL: it does not run */
+	uint8_t *memory;	 /* their copies */
 	struct net_tx_req *free, *done, **done_tail;
 	unsigned free_n;
 	unsigned inflight; /* that the link has */

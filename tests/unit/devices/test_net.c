@@ -204,6 +204,38 @@ static void test_transmit_packed(void **state)
 	transmit(TP_COPY, TP_ALL & ~VG_FEATURE(VG_F_IN_ORDER));
 }
 
+/* A short frame goes back before the link has it; a long one, which may be sent from where it lies,
+ * when it has. */
+static void back_at_once(enum tp_manner manner)
+{
+	struct drv_used used;
+	size_t len;
+
+	nr_up(&nr, manner, SPEC, TP_ALL);
+	nr_ethernet(&want, 1514);
+	nr_add(&nr, 1, &want, 1514, NULL, 0);
+	tp_kick(&nr.tp, 1);
+	tp_wait(&nr.tp, 1, &used);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), -1);
+	nr_settle(&nr);
+	check_sent(&want, 1514, &plain);
+	len = nr_packet(&want, false, IPPROTO_TCP, 0, NET_TX_COPY, 1000);
+	nr_add(&nr, 1, &want, len, NULL, 0);
+	tp_kick(&nr.tp, 1);
+	tp_wait(&nr.tp, 1, &used);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), len);
+	assert_memory_equal(got.data, want.data, len);
+	assert_int_equal(dh_stats(&nr.tp.dev).requests, 2);
+	nr_close(&nr);
+}
+
+static void test_back_at_once(void **state)
+{
+	(void)state;
+	back_at_once(TP_DIRECT);
+	back_at_once(TP_COPY);
+}
+
 /* As many pieces as Linux has, and more: more than there are iovecs beside the request. */
 static void many_pieces(enum tp_manner manner)
 {
@@ -1012,8 +1044,10 @@ static void test_threads(void **state)
 			nr_add(&nr, 2 * i + 1, &want, 100 + i, NULL, 0);
 			kick(2 * i + 1);
 			tp_wait(&nr.tp, 2 * i + 1, &used);
-			while (nr_wire_get(&nr, i, &got) != (ssize_t)(100 + i))
+			while (nr_wire_get(&nr, i, &got) != (ssize_t)(100 + i)) {
 				assert_true(vg_now_ns() < end);
+				vg_loop_turn(nr.tp.loop, false);
+			}
 			if (round == 0)
 				assert_int_equal(drv_alloc(&nr.tp.flat.mem, 200, 16, true, b), 0);
 			seg = (struct drv_seg){ b->addr, 200 };
@@ -1278,6 +1312,7 @@ int main(void)
 		cmocka_unit_test(test_config_space),
 		cmocka_unit_test(test_transmit_split),
 		cmocka_unit_test(test_transmit_packed),
+		cmocka_unit_test(test_back_at_once),
 		cmocka_unit_test(test_transmit_many_pieces),
 		cmocka_unit_test(test_transmit_many),
 		cmocka_unit_test(test_checksum),

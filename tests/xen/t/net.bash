@@ -42,8 +42,8 @@ gone) until_true 30 test ! -e "/sys/class/net/$1" ;;
 reach) until_true 60 ping -c 1 -W 2 "$1" && ping -c 3 -W 5 -s "${2:-56}" "$1" >/tmp/ping && grep -q ' 0% packet loss' /tmp/ping ;;
 # beating FILE: `rr beat` says more there
 beating)
-	n=$(wc -l <"$1")
-	until_true 100 eval '[ $(wc -l <"'"$1"'") -gt $((n + 3)) ]'
+	had=$(wc -l <"$1")
+	until_true 100 eval '[ $(wc -l <"'"$1"'") -gt $((had + 3)) ]'
 	;;
 esac
 SCRIPT

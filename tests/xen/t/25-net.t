@@ -1,6 +1,6 @@
 #!/bin/bash
 # A PV and a PVH guest with Linux' own virtio_net, and dom0, on one bridge.
-# limit: 600
+# limit: 900
 # long: more is sent each way
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail

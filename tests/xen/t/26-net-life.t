@@ -1,6 +1,6 @@
 #!/bin/bash
 # One TCP connection of a guest's lives through all that happens to its network card.
-# limit: 600
+# limit: 900
 # shellcheck disable=SC2016,SC2119 # dom0 and the guest expand these
 set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash

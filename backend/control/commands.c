@@ -166,6 +166,18 @@ static void run_trace(struct vg_control *c, struct vg_control_req *req, const ch
 		c->cfg.ops->trace(c->cfg.ctx, req, &t);
 }
 
+static void run_capture(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	struct vg_control_target t;
+	char kind[32];
+	int fd = req->client->passed;
+
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) < 0)
+		return;
+	req->client->passed = -1;
+	c->cfg.ops->capture(c->cfg.ctx, req, &t, fd);
+}
+
 static void run_show_config(struct vg_control *c, struct vg_control_req *req,
 			    const char *const *arg)
 {
@@ -235,6 +247,7 @@ static const struct command commands[] = {
 	    { "scope", true } },
 	  run_set },
 	{ "trace", false, NEEDS(trace), { { "guest", false }, { "id", false } }, run_trace },
+	{ "capture", true, NEEDS(capture), { { "guest", false }, { "id", false } }, run_capture },
 	{ "show-config", false, NEEDS(show_config), { { NULL, false } }, run_show_config },
 	{ "log-level", true, NEEDS(log_level), { { "level", false } }, run_log_level },
 	{ "version", false, -1, { { NULL, false } }, run_version },

@@ -36,6 +36,7 @@ struct vg_client {
 	int fd;		   /* -1: dropped, to be freed by vg_client_reap() */
 	bool may_change;   /* root, or our own user */
 	bool no_more;	   /* it sends nothing more, or is to be closed when its answer is sent */
+	int passed;	   /* a descriptor that came with what is in in, or -1 */
 	uint32_t interest; /* EPOLL* it is registered with */
 	struct vg_control_req *req; /* under way, or NULL */
 	int64_t since;		    /* of the last step: connected, a line done, bytes sent */

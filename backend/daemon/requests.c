@@ -520,6 +520,17 @@ static void on_trace(void *ctx, struct vg_control_req *req, const struct vg_cont
 		vg_tracer_start(&c->tracers, c->device, req);
 }
 
+static void on_capture(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
+		       int fd)
+{
+	struct vg_child *c = target_of(ctx, t, req);
+
+	if (c)
+		vg_tracer_capture(&c->tracers, c->device, req, fd);
+	else if (fd >= 0)
+		close(fd);
+}
+
 static void on_show_config(void *ctx, FILE *out)
 {
 	struct vg_requests *r = ctx;
@@ -549,6 +560,7 @@ static const struct vg_control_ops control_ops = {
 	.detach = on_detach,
 	.set = on_set,
 	.trace = on_trace,
+	.capture = on_capture,
 	.show_config = on_show_config,
 	.log_level = on_log_level,
 	.shutdown = on_shutdown,

@@ -162,6 +162,9 @@ struct vg_device_ops {
 	void (*describe)(struct vg_dev *dev, char *buf, size_t len);
 	/* It writes lines to dev->trace, for `vgrant trace`. */
 	bool traces;
+	/* Send copies of packets to @fd, the device's from now on (base/capture.h), for `vgrant
+	 * capture`; NULL: it has none. */
+	void (*capture)(struct vg_dev *dev, int fd);
 	/* Called on the worker's clock, once a second, privileged to nothing; NULL: not called. */
 	void (*tick)(struct vg_dev *dev);
 };

@@ -207,6 +207,10 @@ static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 		if (fd >= 0)
 			vg_trace_add(&w->dev.trace, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 		break;
+	case VG_IPC_CAPTURE:
+		if (fd >= 0 && w->dev.ops->capture)
+			w->dev.ops->capture(&w->dev, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+		break;
 	default:
 		w->heard(w, m, fd);
 		break;

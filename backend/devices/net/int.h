@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/base/capture.h"
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/devices/devices.h"
@@ -139,6 +140,7 @@ struct net_pair {
 	struct net_coal
 		coal[2]; /* likewise: of its receive and its transmit queue; our byte order */
 	struct net_counters n;
+	struct vg_capture capture; /* of what passes, both ways */
 };
 
 /* What a successor must know; dev->saved. */

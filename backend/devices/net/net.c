@@ -22,11 +22,13 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "backend/devices/net/int.h"
 #include "backend/devices/net/place.h"
@@ -152,6 +154,44 @@ void net_coal_changed(struct net *net, unsigned q)
 	vg_ctx_call(ctx, &c->call);
 }
 
+struct capture_call {
+	struct vg_call call;
+	struct net_pair *pair;
+	int fd;
+};
+
+static void take_capture(struct vg_call *call)
+{
+	struct capture_call *c = container_of(call, struct capture_call, call);
+
+	vg_capture_add(&c->pair->capture, c->fd);
+	free(c);
+}
+
+/* Each pair gets a descriptor of its own, which its context writes to, and closes. */
+static void net_capture(struct vg_dev *dev, int fd)
+{
+	struct net *net = dev->priv;
+
+	for (unsigned i = 0; fd >= 0 && i < net->n_pairs; i++) {
+		struct capture_call *c = malloc(sizeof(*c));
+		int own = c ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+		if (own < 0) {
+			vg_warn("packets of queue pair %u are not captured: %s", i,
+				strerror(errno));
+			free(c);
+			continue;
+		}
+		*c = (struct capture_call){ .call.fn = take_capture,
+					    .pair = &net->pair[i],
+					    .fd = own };
+		vg_ctx_call(dev->queue[2 * i].ctx, &c->call);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 int net_apply_offloads(struct net *net)
 {
 	static const struct {
@@ -182,6 +222,8 @@ static void net_close(struct vg_dev *dev)
 {
 	struct net *net = dev->priv;
 
+	for (unsigned i = 0; i < net->n_pairs; i++)
+		vg_capture_close(&net->pair[i].capture);
 	if (net->link)
 		net->link->ops->close(net->link);
 	free(net);
@@ -640,4 +682,5 @@ const struct vg_device_ops vg_net = {
 	.set = net_set,
 	.describe = net_describe,
 	.tick = net_tick,
+	.capture = net_capture,
 };

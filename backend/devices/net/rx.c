@@ -296,6 +296,11 @@ static enum fate deliver_one(struct net_pair *p, struct net_rx_slot *s, struct u
 			   : 0;
 	h.num_buffers = htole16((uint16_t)n);
 	memcpy(s->buf, &h, NET_HDR);
+	if (vg_capture_on(&p->capture)) {
+		const struct iovec frame = { .iov_base = s->buf, .iov_len = s->len };
+
+		vg_capture_packet(&p->capture, VG_CAPTURE_ETHERNET, &frame, 1, NET_HDR);
+	}
 	while (n--) {
 		struct vg_chain *c = unhold(p);
 		uint32_t part = c->in_len < s->len - done ? c->in_len : s->len - done;

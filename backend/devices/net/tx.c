@@ -229,6 +229,8 @@ static void send(struct net_tx_req *r, const struct tx_rules *rules)
 	}
 	if (net_rate_on(&p->net->rate))
 		net_rate_take(&p->net->rate, len, vg_loop_now(loop_of(p)));
+	if (vg_capture_on(&p->capture))
+		vg_capture_packet(&p->capture, VG_CAPTURE_ETHERNET, r->iov, n, NET_HDR);
 	p->tx.inflight++;
 	r->writing = true;
 	vg_loop_writev(loop_of(p), &r->io, p->fd, r->iov, n, 0, 0);

@@ -1303,6 +1303,69 @@ static void test_successor(void **state)
 	nr_close(&nr);
 }
 
+/* ---- captures ----------------------------------------------------------- */
+
+static struct {
+	struct vg_capture_head head;
+	uint8_t data[NET_FRAME_MAX];
+} copy;
+
+/* Who listens to what passes. Return: its end. */
+static int captures(void)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+	nr.tp.dev.ops->capture(&nr.tp.dev, pair[1]);
+	return pair[0];
+}
+
+static void assert_captured(int fd, const struct nr_frame *f, size_t len)
+{
+	assert_int_equal(recv(fd, &copy, sizeof(copy), 0), sizeof(copy.head) + len);
+	assert_int_equal(copy.head.len, len);
+	assert_int_equal(copy.head.link, VG_CAPTURE_ETHERNET);
+	assert_memory_equal(copy.data, f->data, len);
+}
+
+/* Copied, and mapped in pieces; both ways; not what is dropped. */
+static void test_capture(void **state)
+{
+	static const size_t sizes[] = { 60, 1514, 40000 };
+	static const enum tp_manner manners[] = { TP_COPY, TP_DIRECT };
+	static const uint32_t cuts[] = { NET_HDR, 100, 5000 };
+	int fd;
+
+	(void)state;
+	for (size_t m = 0; m < COUNT(manners); m++) {
+		nr_up(&nr, manners[m], SPEC ",antispoof", TP_ALL);
+		fd = captures();
+		for (size_t i = 0; i < COUNT(sizes); i++) {
+			size_t len = sizes[i] > 1514 ? nr_packet(&want, false, IPPROTO_TCP, 0,
+								 sizes[i], 1448)
+						     : (nr_ethernet(&want, sizes[i]), sizes[i]);
+
+			memcpy(want.data + 6, "\0\x16\x3e\1\2\3", 6);
+			nr_send_cut(&nr, 1, &want, len, cuts, COUNT(cuts));
+			assert_captured(fd, &want, len);
+		}
+		nr_ethernet(&want, 60); /* another's address */
+		nr_send(&nr, &want, 60);
+		nr_says(&nr, "tx-spoofed=1");
+		nr_post(&nr, 0, 1536, 4);
+		nr_wire_put(&nr, 0, &want, 300);
+		nr_take(&nr, 0, &got);
+		assert_captured(fd, &want, 300);
+		nr_wire_get(&nr, 0, &got);
+		/* Who hangs up is forgotten, and nothing is the matter. */
+		close(fd);
+		nr_wire_put(&nr, 0, &want, 200);
+		nr_take(&nr, 0, &got);
+		assert_false(vg_capture_on(&((struct net *)nr.tp.dev.priv)->pair[0].capture));
+		nr_close(&nr);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1340,6 +1403,7 @@ int main(void)
 		cmocka_unit_test(test_antispoof),
 		cmocka_unit_test(test_queue_reset),
 		cmocka_unit_test(test_successor),
+		cmocka_unit_test(test_capture),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

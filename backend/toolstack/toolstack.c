@@ -227,7 +227,7 @@ static char *uuid_of(struct vg_toolstack *ts, uint32_t domid)
 	return uuid;
 }
 
-/* Ask the sources. Return: 0; -ENOENT: none knows it; or negative errno; logged. */
+/* Ask the sources. Return: 0; -ENOENT: none knows it; -EAGAIN: one will; or negative errno; logged. */
 static int find_config(struct vg_toolstack *ts, struct vg_guest *g,
 		       struct vg_source_config **config, const struct vg_source **from)
 {
@@ -243,8 +243,8 @@ static int find_config(struct vg_toolstack *ts, struct vg_guest *g,
 		ret = source->find(ts->sources[i].ctx, &id, virtio_id_of, config, &err);
 		*from = source;
 		if (ret < 0)
-			vg_log(ret == -ENOENT ? VG_LOG_DEBUG : VG_LOG_ERR, "guest %s (%u): %s: %s",
-			       g->name, g->domid, source->name, err.text);
+			vg_log(ret == -ENOENT || ret == -EAGAIN ? VG_LOG_DEBUG : VG_LOG_ERR,
+			       "guest %s (%u): %s: %s", g->name, g->domid, source->name, err.text);
 	}
 	return ret;
 }

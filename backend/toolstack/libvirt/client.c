@@ -11,7 +11,7 @@
  *
  * A domain is told as it counts now: its running definition while it runs, else
  * the one that the next start takes. Our element alone is asked for, not the whole
- * XML.
+ * XML; but of a transient domain that is being created that is all there is.
  */
 #include "backend/toolstack/libvirt/client.h"
 
@@ -89,19 +89,28 @@ static int read_metadata(virDomainPtr dom, unsigned flags, struct vg_domxml **ou
 			 struct vg_err *err)
 {
 	char *xml = virDomainGetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, VG_DOMXML_URI, flags);
-	int ret;
+	int code = xml ? VIR_ERR_OK : virGetLastErrorCode(), ret;
+	const char *where = "metadata";
 
 	*out = NULL;
-	if (!xml) {
-		if (virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_METADATA)
-			return 0;
+	if (code == VIR_ERR_NO_DOMAIN_METADATA)
+		return 0;
+	/* A transient domain that does not run yet has, for libvirt, neither a live nor another definition. */
+	if (code == VIR_ERR_OPERATION_INVALID && flags == VIR_DOMAIN_AFFECT_CURRENT) {
+		where = "its XML";
+		xml = virDomainGetXMLDesc(dom, 0);
+	}
+	if (!xml)
 		return vg_fail(err, -EIO, "libvirt does not give the metadata of %s: %s",
 			       virDomainGetName(dom), why());
-	}
-	ret = vg_domxml_parse("metadata", xml, strlen(xml), out, err);
+	ret = vg_domxml_parse(where, xml, strlen(xml), out, err);
 	free(xml);
-	if (ret == 0)
+	if (ret == 0 && !(*out)->ours) {
+		vg_domxml_free(*out);
+		*out = NULL;
+	} else if (ret == 0) {
 		vg_xlconf_match((*out)->conf, virtio_id_of);
+	}
 	return ret;
 }
 
@@ -119,7 +128,8 @@ static void say_device(struct client *c, const char *uuid, const struct vg_xl_de
 	say(c, &m);
 }
 
-static void tell(struct client *c, virDomainPtr dom)
+/* Return: whether it was told. */
+static bool tell(struct client *c, virDomainPtr dom)
 {
 	struct vg_virt_msg m = { .type = VG_VIRT_GUEST };
 	struct vg_domxml *x = NULL;
@@ -128,17 +138,18 @@ static void tell(struct client *c, virDomainPtr dom)
 	int ret, active;
 
 	if (virDomainGetUUIDString(dom, uuid) < 0)
-		return;
+		return false;
 	active = virDomainIsActive(dom);
 	ret = read_metadata(dom, VIR_DOMAIN_AFFECT_CURRENT, &x, &err);
 	/* What could not be asked stays as it was told. */
 	if (active < 0 || (ret < 0 && ret != -EINVAL && ret != -EFBIG))
-		return;
+		return false;
 	snprintf(m.uuid, sizeof(m.uuid), "%s", uuid);
 	snprintf(m.guest.name, sizeof(m.guest.name), "%s", virDomainGetName(dom));
 	snprintf(m.text, sizeof(m.text), "%s", err.text);
 	m.error = ret;
 	m.guest.active = (uint32_t)active;
+	m.guest.passing = !active && virDomainIsPersistent(dom) == 0;
 	m.guest.ours = x != NULL || ret < 0;
 	m.guest.n_devices = x ? x->conf->n_devices : 0;
 	if (x && x->conf->dropped)
@@ -148,6 +159,7 @@ static void tell(struct client *c, virDomainPtr dom)
 	for (unsigned i = 0; x && i < x->conf->n_devices; i++)
 		say_device(c, uuid, &x->conf->devices[i]);
 	vg_domxml_free(x);
+	return true;
 }
 
 /* ---- events ------------------------------------------------------------------------ */
@@ -261,6 +273,21 @@ static void on_timer(int timer, void *ctx)
 		disconnect(c);
 	}
 	connect_again(c);
+}
+
+/* Whose guest is it? What cannot be told is not libvirt's: a GUEST or a GONE has to come. */
+static void on_who(struct client *c, const struct vg_virt_msg *m)
+{
+	struct vg_virt_msg answer = { .type = VG_VIRT_GONE };
+	virDomainPtr dom = c->conn ? virDomainLookupByUUIDString(c->conn, m->uuid) : NULL;
+	bool told = dom && tell(c, dom);
+
+	if (dom)
+		virDomainFree(dom);
+	if (told)
+		return;
+	memcpy(answer.uuid, m->uuid, sizeof(answer.uuid));
+	say(c, &answer);
 }
 
 /* ---- changes --------------------------------------------------------------------------- */
@@ -501,6 +528,8 @@ static void on_vgrantd(int watch, int fd, int events, void *ctx)
 	while ((ret = vg_virt_recv(fd, &m)) == 1) {
 		if (m.type == VG_VIRT_CHANGE)
 			on_change(c, &m);
+		else if (m.type == VG_VIRT_WHO)
+			on_who(c, &m);
 	}
 	if (ret != -EAGAIN)
 		c->over = true;

@@ -8,9 +8,9 @@
  *
  *	vgrant-libvirt says                      vgrantd says
  *	HELLO     it runs                        CHANGE  of a domain's metadata
- *	STATE     connected to libvirt, or not
+ *	STATE     connected to libvirt, or not   WHO     is the guest of this uuid
  *	GUEST     a domain as it is now; then n_devices times DEVICE
- *	GONE      libvirt has no such domain any more
+ *	GONE      libvirt has no such domain, or not any more
  *	SYNCED    after a STATE: all domains were told
  *	DONE      the answer to CHANGE, behind the GUEST that it led to
  */
@@ -25,7 +25,7 @@
 #define VG_VIRT_SOCK 3 /* where vgrant-libvirt finds its socket */
 
 /* Both ends are of one build; to be raised with every change of struct vg_virt_msg. */
-#define VG_VIRT_VERSION 2u
+#define VG_VIRT_VERSION 3u
 
 enum vg_virt_type {
 	VG_VIRT_HELLO = 1,
@@ -37,6 +37,7 @@ enum vg_virt_type {
 	VG_VIRT_DONE, /* error, text; or change.id */
 
 	VG_VIRT_CHANGE = 64,
+	VG_VIRT_WHO, /* answered by a GUEST or GONE of that uuid */
 };
 
 enum vg_virt_op { VG_VIRT_ATTACH = 1, VG_VIRT_DETACH, VG_VIRT_SET };
@@ -57,6 +58,8 @@ struct vg_virt_msg {
 			uint32_t n_devices;
 			uint32_t ours; /* bool: it has our element */
 			uint32_t active;
+			uint32_t
+				passing; /* bool: transient, and does not run yet: no event says if it never does */
 		} guest;
 		struct { /* DEVICE */
 			uint32_t line, number;

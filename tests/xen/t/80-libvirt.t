@@ -182,10 +182,10 @@ ok "its devices are gone" gone
 ok "and libvirt knows" until_dom0 30 '[ "$(virsh -q -c xen:///system domstate lv-pv)" = "shut off" ]'
 ok "virsh undefine" virsh undefine lv-pv
 
-# libvirt tells of a guest that it did not know only once that runs: a file of its name would be first.
-dom0 rm -f /etc/xen/lv-pv.cfg
+# libvirt tells of a transient guest once that runs: it is asked, before the file of the guest's name is taken.
 ok "virsh create" virsh create /root/lv-pv.xml
 ok "a transient guest has its disk" until_list '^lv-pv virtio/64 blk'
+nok "and nothing that the file of xl's names" dom0 'vgrant list --brief | grep rng'
 like "$(dom0 'vgrant attach lv-pv rng --config' 2>&1)" 'lv-pv is transient' "and no other configuration to be changed"
 ok "virsh destroy" virsh destroy lv-pv
 ok "its devices are gone" gone

@@ -63,6 +63,12 @@ struct vg_source {
 		    uint16_t (*virtio_id_of)(const char *device), struct vg_source_config **out,
 		    struct vg_err *err);
 	void (*free)(struct vg_source_config *config);
+	/*
+	 * Of a source that follows: the device of @d, which has no id=, has @number while the guest runs.
+	 * It is to be written down, for what stands beside it may go. NULL: there is no place for it.
+	 */
+	void (*number)(void *ctx, const struct vg_guest_id *guest, const struct vg_source_device *d,
+		       unsigned number);
 };
 
 #endif /* VG_SOURCE_H */

@@ -41,6 +41,15 @@ struct client {
 	bool closed; /* conn is dead; it is let go of outside its own callbacks */
 	bool told;   /* that there is no connection */
 	bool over;
+	/* Numbers to be written into one domain's running definition. */
+	struct {
+		char uuid[40];
+		unsigned n;
+		struct {
+			char spec[VG_PARAMS_LEN];
+			unsigned number;
+		} of[VG_XL_DEVICES_MAX];
+	} numbers;
 };
 
 /* ---- to vgrantd ----------------------------------------------------------------- */
@@ -518,6 +527,80 @@ static void on_change(struct client *c, const struct vg_virt_msg *m)
 	say(c, &answer);
 }
 
+/* ---- numbers ---------------------------------------------------------------------------- */
+
+/* The device that is to get number @k, which it may not have. */
+static int unnumbered(const struct client *c, unsigned k, const struct vg_domxml *x, const int *ids)
+{
+	for (unsigned i = 0; i < x->conf->n_devices; i++) {
+		if (x->conf->devices[i].id == (int)c->numbers.of[k].number)
+			return -EEXIST;
+	}
+	for (unsigned i = 0; i < x->conf->n_devices; i++) {
+		const struct vg_xl_device *d = &x->conf->devices[i];
+
+		if (d->id < 0 && ids[i] < 0 && !d->err.text[0] &&
+		    strcmp(d->spec, c->numbers.of[k].spec) == 0)
+			return (int)i;
+	}
+	return -ENOENT;
+}
+
+/* What has changed since vgrantd saw it has led to an event, which leads to new numbers. */
+static void write_numbers(struct client *c, virDomainPtr dom)
+{
+	int ids[VG_XL_DEVICES_MAX], n = 0;
+	struct vg_domxml *x = NULL;
+	struct vg_err err;
+	char *text = NULL;
+
+	memset(ids, -1, sizeof(ids));
+	if (read_metadata(dom, VIR_DOMAIN_AFFECT_LIVE, &x, &err) < 0 || !x)
+		return;
+	for (unsigned k = 0; k < c->numbers.n; k++) {
+		int i = unnumbered(c, k, x, ids);
+
+		if (i < 0)
+			continue;
+		ids[i] = (int)c->numbers.of[k].number;
+		n++;
+	}
+	if (n)
+		text = vg_domxml_number(x, ids);
+	if (text && virDomainSetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, text, VG_DOMXML_PREFIX,
+					 VG_DOMXML_URI, VIR_DOMAIN_AFFECT_LIVE) < 0)
+		vg_warn("the numbers of the devices of %s are not in its metadata: libvirt did not "
+			"take them: %s",
+			virDomainGetName(dom), why());
+	free(text);
+	vg_domxml_free(x);
+}
+
+/* All that came. A domain that is still being started is locked by that; its start leads to them again. */
+static void flush_numbers(struct client *c)
+{
+	virDomainPtr dom = c->numbers.n && c->conn
+				   ? virDomainLookupByUUIDString(c->conn, c->numbers.uuid)
+				   : NULL;
+
+	if (dom && virDomainIsActive(dom) == 1)
+		write_numbers(c, dom);
+	if (dom)
+		virDomainFree(dom);
+	c->numbers.n = 0;
+}
+
+static void on_number(struct client *c, const struct vg_virt_msg *m)
+{
+	if (c->numbers.n == VG_XL_DEVICES_MAX || strcmp(c->numbers.uuid, m->uuid) != 0)
+		flush_numbers(c);
+	memcpy(c->numbers.uuid, m->uuid, sizeof(m->uuid));
+	memcpy(c->numbers.of[c->numbers.n].spec, m->device.spec, sizeof(m->device.spec));
+	c->numbers.of[c->numbers.n++].number = m->device.number;
+}
+
+/* ---- from vgrantd ------------------------------------------------------------------------ */
+
 static void on_vgrantd(int watch, int fd, int events, void *ctx)
 {
 	struct client *c = ctx;
@@ -530,7 +613,10 @@ static void on_vgrantd(int watch, int fd, int events, void *ctx)
 			on_change(c, &m);
 		else if (m.type == VG_VIRT_WHO)
 			on_who(c, &m);
+		else if (m.type == VG_VIRT_NUMBER)
+			on_number(c, &m);
 	}
+	flush_numbers(c);
 	if (ret != -EAGAIN)
 		c->over = true;
 }

@@ -455,12 +455,28 @@ static int virt_find(void *ctx, const struct vg_guest_id *guest,
 	return config_of(d, out, err);
 }
 
+/* Nobody waits for it: what is not written is told again with the next change. */
+static void virt_number(void *ctx, const struct vg_guest_id *guest,
+			const struct vg_source_device *d, unsigned number)
+{
+	struct vg_virt_msg m = { .type = VG_VIRT_NUMBER };
+	struct vg_virt *v = ctx;
+
+	if (v->sock < 0 || !v->connected || d->err.text[0])
+		return;
+	snprintf(m.uuid, sizeof(m.uuid), "%s", guest->uuid);
+	snprintf(m.device.spec, sizeof(m.device.spec), "%s", d->spec);
+	m.device.number = number;
+	(void)vg_virt_send(v->sock, &m, false);
+}
+
 const struct vg_source vg_virt_source = {
 	.name = "libvirt",
 	.origin = VG_CONTROL_FROM_LIBVIRT,
 	.follows = true,
 	.find = virt_find,
 	.free = config_free,
+	.number = virt_number,
 };
 
 bool vg_virt_knows(const struct vg_virt *v, const char *uuid, const char *name)

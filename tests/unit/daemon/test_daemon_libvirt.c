@@ -304,6 +304,34 @@ static void settings_go_through_libvirt(void **state)
 	assert_false(rig_logged(r, "next start"));
 }
 
+/* A device without id= is known by the number that it got, which is not that of its place here. */
+static void devices_keep_their_numbers(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+
+	rig_daemon_stop(r, SIGTERM);
+	rig_libvirt = "off";
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	id = guest(r, true);
+	answers(r, ATTACH("rng", ""), "\"id\":64}");
+	rig_daemon_stop(r, SIGTERM);
+	rig_libvirt = uri;
+	rig_daemon_start(r);
+	becomes(r, id, 65, "vgrant-config", "rng");
+	becomes(r, id, 66, "vgrant-config", "rng,packed=on");
+	becomes(r, id, 66, "state", "2");
+	/* They are written once libvirt has been told. */
+	for (int i = 0; i < 1000 && !strstr(rig_ask(r, DETACH("66", LIVE)), "\"ok\":true"); i++)
+		usleep(10000);
+	becomes(r, id, 66, "vgrant-config", NULL);
+	becomes(r, id, 65, "online", "1");
+	answers(r, DETACH("65", LIVE), "\"ok\":true");
+	becomes(r, id, 65, "vgrant-config", NULL);
+	becomes(r, id, 64, "online", "1");
+}
+
 /* What cannot be is refused, before anything is changed. */
 static void changes_that_are_refused(void **state)
 {
@@ -400,7 +428,7 @@ int main(void)
 		T(the_guest_was_first, begin),	      T(its_process_dies, begin),
 		T(libvirt_is_not_there, begin),	      T(libvirt_hangs, begin),
 		T(changes_go_through_libvirt, begin), T(settings_go_through_libvirt, begin),
-		T(changes_that_are_refused, begin),
+		T(changes_that_are_refused, begin),   T(devices_keep_their_numbers, begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -309,6 +309,49 @@ static void libvirt_goes(void **state)
 	assert_true(f->lost);
 }
 
+/* Devices without id= get their number written down: the node's, not that of their place. */
+static void numbers(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int id = guest(f);
+	struct vg_virt_msg m, two[2];
+	struct vg_err err;
+
+	assert_true(was_asked(f));
+	assert_int_equal(vg_guest_attach(&f->ts, "g", "rng", &err), 64);
+	say(f, (struct vg_virt_msg){ .type = VG_VIRT_GUEST,
+				     .uuid = UUID,
+				     .guest = { .name = "g", .n_devices = 3, .ours = 1 } });
+	for (unsigned i = 0; i < 3; i++) {
+		m = (struct vg_virt_msg){ .type = VG_VIRT_DEVICE, .uuid = UUID };
+		m.device.number = i == 1 ? 7 : 64 + i / 2;
+		m.device.has_id = i == 1;
+		snprintf(m.device.spec, sizeof(m.device.spec),
+			 i == 1 ? "rng,id=7" : "blk,target=/%u", i);
+		say(f, m);
+	}
+	assert_true(has(f, id, 66));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(vg_virt_recv(f->sock, &two[i]), 1);
+		assert_int_equal(two[i].type, VG_VIRT_NUMBER);
+		assert_string_equal(two[i].uuid, UUID);
+		assert_int_equal(two[i].device.number, 65 + i);
+		assert_string_equal(two[i].device.spec, i ? "blk,target=/2" : "blk,target=/0");
+	}
+	assert_int_equal(vg_virt_recv(f->sock, &m), -EAGAIN);
+	/* The first goes: the one that is left is told the number that it has. */
+	say(f, (struct vg_virt_msg){ .type = VG_VIRT_GUEST,
+				     .uuid = UUID,
+				     .guest = { .name = "g", .n_devices = 1, .ours = 1 } });
+	m = (struct vg_virt_msg){ .type = VG_VIRT_DEVICE,
+				  .uuid = UUID,
+				  .device = { .number = 64, .spec = "blk,target=/2" } };
+	say(f, m);
+	assert_int_equal(vg_virt_recv(f->sock, &m), 1);
+	assert_int_equal(m.type, VG_VIRT_NUMBER);
+	assert_int_equal(m.device.number, 66);
+}
+
 /* More guests at once than places: what finds none is not waited for. */
 static void many_at_once(void **state)
 {
@@ -334,8 +377,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		T(libvirts_transient_guest), T(xls_guest),    T(never_ran),
-		T(libvirt_is_silent),	     T(libvirt_goes), T(many_at_once),
+		T(libvirts_transient_guest),
+		T(xls_guest),
+		T(never_ran),
+		T(libvirt_is_silent),
+		T(libvirt_goes),
+		T(many_at_once),
+		T(numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -345,6 +345,21 @@ static int edit(const struct vg_domxml *x, const struct vg_virt_msg *m, unsigned
 		return vg_fail(err, -EEXIST, "there is a device %u in the metadata already", id);
 	if (m->change.op == VG_VIRT_ATTACH && n_old == VG_XL_DEVICES_MAX)
 		return vg_fail(err, -ENOSPC, "a guest may have %d devices", VG_XL_DEVICES_MAX);
+	for (unsigned i = 0; i < n_old; i++) {
+		const struct vg_err *wrong = &x->conf->devices[i].err;
+
+		/* Not all that was written can be written again. */
+		if (wrong->text[0] && (m->change.op != VG_VIRT_DETACH || (int)i != at))
+			return vg_fail(
+				err, -EINVAL,
+				"the metadata has a mistake, to be mended first (virsh edit): %s",
+				wrong->text);
+	}
+	if (x && x->conf->dropped)
+		return vg_fail(
+			err, -EINVAL,
+			"the metadata has %u entries too many, to be mended first (virsh edit)",
+			x->conf->dropped);
 	/* Numbers are written out: what goes must not renumber what stays. */
 	for (unsigned i = 0; i < n_old; i++) {
 		const struct vg_xl_device *d = &x->conf->devices[i];

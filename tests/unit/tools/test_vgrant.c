@@ -661,6 +661,43 @@ static void hook_refuses_what_cannot_work(void **state)
 	assert_int_equal(run(args), 1);
 }
 
+#define OURS(devices) "<v:devices xmlns:v='urn:vgrant:devices:1'>" devices "</v:devices>"
+
+/* Whatever is wrong with metadata, the one who has it checked and the one who starts the guest are told. */
+static void bad_metadata_is_told(void **state)
+{
+	static const struct {
+		const char *metadata, *says;
+	} bad[] = {
+		{ OURS("<v:rng>"), ":1:" },
+		{ OURS("<v:rng/>words"), "there is text among the devices" },
+		{ OURS("<v:rng colour='red'/>"), "has no key \"colour\"" },
+		{ OURS("<v:rng w:packed='1' xmlns:w='urn:w'/>"),
+		  "its attribute w:packed is of another namespace" },
+		{ OURS("<v:rng id='7'/><v:rng id='7'/>"), "id=7 is taken by the entry 'rng,id=7'" },
+		{ OURS("<v:rng/>") OURS("<v:rng/>"), "there is a second <devices> of ours" },
+		{ OURS("<v:rng/>") "<w:devices xmlns:w='urn:vgrant:devices:2'/>",
+		  "the namespace urn:vgrant:devices:2 is of another version of vgrant" },
+		{ OURS("<rng/>"), "<rng> is of another namespace than urn:vgrant:devices:1" },
+		{ OURS("<v:turbine/>"), "there is no device \"turbine\"; there are " },
+	};
+	char args[256], text[512];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		snprintf(text, sizeof(text),
+			 "<domain><name>web</name><metadata>%s</metadata></domain>",
+			 bad[i].metadata);
+		write_file("b.xml", text);
+		snprintf(args, sizeof(args), "check %s/b.xml", dir);
+		assert_int_equal(run(args), 1);
+		assert_out(bad[i].says);
+		snprintf(args, sizeof(args), "libvirt-hook web prepare begin - <%s/b.xml", dir);
+		assert_int_equal(run(args), 1);
+		assert_out(bad[i].says);
+	}
+}
+
 static void hook_needs_the_daemon(void **state)
 {
 	char args[256];
@@ -758,6 +795,7 @@ int main(void)
 		cmocka_unit_test(check_looks_at_images),
 		cmocka_unit_test(hook_needs_the_daemon),
 		SERVED(hook_refuses_what_cannot_work),
+		SERVED(bad_metadata_is_told),
 		SERVED(the_table_is_aligned),
 		SERVED(disks_in_virshs_columns),
 		SERVED(cards_in_virshs_columns),

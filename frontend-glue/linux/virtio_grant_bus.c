@@ -63,8 +63,7 @@ MODULE_PARM_DESC(pool_pages,
  */
 static unsigned int net_pool_pages = 512;
 module_param(net_pool_pages, uint, 0644);
-MODULE_PARM_DESC(net_pool_pages,
-		 "The same for network cards; default 512");
+MODULE_PARM_DESC(net_pool_pages, "The same for network cards; default 512");
 
 /*
  * The pool saves the backend one hypercall for 16 pages, and each request those

@@ -64,8 +64,7 @@ static void socket_path(const struct vgrant_options *opt, struct sockaddr_un *ad
 	snprintf(addr->sun_path, sizeof(addr->sun_path), "%s", opt->socket ? opt->socket : path);
 }
 
-/* Return: a descriptor, or -1 after a complaint. */
-static int connect_daemon(const struct vgrant_options *opt)
+int vgrant_connect(const struct vgrant_options *opt)
 {
 	const struct timeval patience = { .tv_sec = PATIENCE_S };
 	struct sockaddr_un addr = { 0 };
@@ -121,13 +120,34 @@ static struct json_object *make_request(const char *cmd, const struct vgrant_arg
 	return obj;
 }
 
-static bool send_line(int fd, const char *text)
+/* Some bytes, with a descriptor; -1: with none. */
+static ssize_t send_some(int fd, const char *from, size_t len, int fd_to_pass)
+{
+	struct iovec iov = { .iov_base = (char *)(uintptr_t)from, .iov_len = len };
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+				.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS } };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd_to_pass >= 0) {
+		memcpy(CMSG_DATA(&control.head), &fd_to_pass, sizeof(int));
+		mh.msg_control = control.bytes;
+		mh.msg_controllen = sizeof(control.bytes);
+	}
+	return sendmsg(fd, &mh, MSG_NOSIGNAL);
+}
+
+static bool send_line(int fd, const char *text, int fd_to_pass)
 {
 	size_t len = strlen(text), sent = 0;
 
 	while (sent <= len) { /* the terminating NUL is sent as a newline */
 		const char *from = sent == len ? "\n" : text + sent;
-		ssize_t n = send(fd, from, sent == len ? 1 : len - sent, MSG_NOSIGNAL);
+		ssize_t n =
+			send_some(fd, from, sent == len ? 1 : len - sent, sent ? -1 : fd_to_pass);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -189,58 +209,21 @@ static struct json_object *read_answer(int fd)
 	return obj;
 }
 
-/* A short answer, of one line, that may bring a descriptor: *@given, or -1. NULL: as read_answer(). */
-static struct json_object *read_with_descriptor(int fd, int *given)
+void vgrant_request(int fd, const char *cmd, const struct vgrant_arg *args, int fd_to_pass)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-	char line[4096];
-	struct json_object *obj = NULL;
-	size_t len = 0;
-	ssize_t n;
+	struct json_object *request = make_request(cmd, args);
 
-	*given = -1;
-	do {
-		struct iovec iov = { line + len, sizeof(line) - 1 - len };
-		struct msghdr m = { .msg_iov = &iov,
-				    .msg_iovlen = 1,
-				    .msg_control = control,
-				    .msg_controllen = sizeof(control) };
-		struct cmsghdr *c;
-
-		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
-		len += n > 0 ? (size_t)n : 0;
-		c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
-		if (c && c->cmsg_type == SCM_RIGHTS && *given < 0)
-			memcpy(given, CMSG_DATA(c), sizeof(int));
-	} while (n > 0 && line[len - 1] != '\n' && len < sizeof(line) - 1);
-	line[len] = '\0';
-	obj = json_tokener_parse(line);
-	if (vgrant_member(obj, "ok"))
-		return obj;
-	vgrant_complain("vgrantd closed the connection before it answered");
-	json_object_put(obj);
-	if (*given >= 0)
-		close(*given);
-	*given = -1;
-	return NULL;
+	/* Even when sending fails there may be an answer: why we are not welcome. */
+	(void)send_line(fd, json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN),
+			fd_to_pass);
+	json_object_put(request);
 }
 
-/* @given: NULL: an answer that brings no descriptor. */
-static int ask(const struct vgrant_options *opt, struct json_object **answer, int *given,
-	       const char *cmd, const struct vgrant_arg *args)
+int vgrant_answer(int fd, struct json_object **answer)
 {
-	struct json_object *request, *obj = NULL;
-	int fd = connect_daemon(opt);
+	struct json_object *obj = read_answer(fd);
 	int ret;
 
-	if (fd < 0)
-		return VGRANT_NO_DAEMON;
-	request = make_request(cmd, args);
-	/* Even when sending fails there may be an answer: why we are not welcome. */
-	(void)send_line(fd, json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN));
-	json_object_put(request);
-	obj = given ? read_with_descriptor(fd, given) : read_answer(fd);
-	close(fd);
 	if (!obj)
 		return VGRANT_NO_DAEMON;
 	if (!json_object_get_boolean(vgrant_member(obj, "ok"))) {
@@ -259,18 +242,14 @@ static int ask(const struct vgrant_options *opt, struct json_object **answer, in
 int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd,
 	       const struct vgrant_arg *args)
 {
-	return ask(opt, answer, NULL, cmd, args);
-}
+	int fd = vgrant_connect(opt);
+	int ret;
 
-int vgrant_ask_for(const struct vgrant_options *opt, int *given, const char *cmd,
-		   const struct vgrant_arg *args)
-{
-	int ret = ask(opt, NULL, given, cmd, args);
-
-	if (ret == VGRANT_OK && *given < 0) {
-		vgrant_complain("vgrantd answered without a descriptor: is it of another version?");
-		ret = VGRANT_FAILED;
-	}
+	if (fd < 0)
+		return VGRANT_NO_DAEMON;
+	vgrant_request(fd, cmd, args, -1);
+	ret = vgrant_answer(fd, answer);
+	close(fd);
 	return ret;
 }
 

@@ -5,7 +5,7 @@
  * The heads of a guest are numbered from 0 on, over all its GPUs in the order of their numbers, as
  * `vgrant domdisplay` prints them.
  *
- * `vgrant screenshot` asks vgrantd for a socket to the display, and is told what a viewer is told
+ * `vgrant screenshot` has vgrantd pass a socket on to the display, and is told what a viewer is told
  * (displays/display.h): the frame memory, and how large the head's picture is. No viewer is counted,
  * nobody's password asked; that it shows all is why only root may.
  */
@@ -217,13 +217,42 @@ static int save(const char *guest, const char *number, uint32_t head, int sock, 
 	return ret;
 }
 
+/* Return: a socket whose other end the display has; -1: *@ret is an exit code. */
+static int connect_display(const struct vgrant_options *opt, const char *guest, const char *id,
+			   uint32_t head, int *ret)
+{
+	int fd = vgrant_connect(opt), pair[2] = { -1, -1 };
+	char text[12];
+
+	if (fd < 0) {
+		*ret = VGRANT_NO_DAEMON;
+		return -1;
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		vgrant_complain("no socket: %s", strerror(errno));
+		*ret = VGRANT_FAILED;
+	} else {
+		snprintf(text, sizeof(text), "%u", head);
+		vgrant_request(fd, "look",
+			       VGRANT_ARGS({ "guest", guest }, { "id", id }, { "head", text }),
+			       pair[1]);
+		close(pair[1]);
+		*ret = vgrant_answer(fd, NULL);
+	}
+	close(fd);
+	if (*ret == VGRANT_OK)
+		return pair[0];
+	if (pair[0] >= 0)
+		close(pair[0]);
+	return -1;
+}
+
 int vgrant_screenshot(const struct vgrant_options *opt, int argc, char **argv)
 {
 	const char *guest = argv[0], *number = argc > 2 ? argv[2] : "0";
 	struct json_object *answer = NULL, *devices, *gpu = NULL;
 	uint64_t head = 0;
-	char text[8];
-	int ret, sock;
+	int ret;
 
 	if (vg_number(number, 10, UINT16_MAX, &head) < 0) {
 		vgrant_complain("%s is no number of a head: the first is 0", number);
@@ -238,15 +267,13 @@ int vgrant_screenshot(const struct vgrant_options *opt, int argc, char **argv)
 		ret = gpu ? VGRANT_OK : VGRANT_FAILED;
 	}
 	if (ret == VGRANT_OK) {
-		snprintf(text, sizeof(text), "%u", (unsigned)head);
-		ret = vgrant_ask_for(opt, &sock, "look",
-				     VGRANT_ARGS({ "guest", guest },
-						 { "id", vgrant_text(gpu, "name") },
-						 { "head", text }));
-	}
-	if (ret == VGRANT_OK) {
-		ret = save(guest, number, (uint32_t)head, sock, argv[1]);
-		close(sock);
+		int sock =
+			connect_display(opt, guest, vgrant_text(gpu, "name"), (uint32_t)head, &ret);
+
+		if (sock >= 0) {
+			ret = save(guest, number, (uint32_t)head, sock, argv[1]);
+			close(sock);
+		}
 	}
 	json_object_put(answer);
 	return ret;

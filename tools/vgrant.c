@@ -9,7 +9,10 @@
 
 #include <json-c/json.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "backend/base/log.h"
 
@@ -129,8 +132,19 @@ static int set(const struct vgrant_options *opt, int argc, char **argv)
 
 static int trace(const struct vgrant_options *opt, int argc, char **argv)
 {
+	const struct timeval ever = { 0 };
+	int fd = vgrant_connect(opt);
+	int ret;
+
 	(void)argc;
-	return vgrant_ask(opt, NULL, "trace", VGRANT_ARGS({ "guest", argv[0] }, { "id", argv[1] }));
+	if (fd < 0)
+		return VGRANT_NO_DAEMON;
+	/* Nothing may pass for long. */
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &ever, sizeof(ever));
+	vgrant_request(fd, "trace", VGRANT_ARGS({ "guest", argv[0] }, { "id", argv[1] }), -1);
+	ret = vgrant_answer(fd, NULL);
+	close(fd);
+	return ret;
 }
 
 static int show_config(const struct vgrant_options *opt, int argc, char **argv)
@@ -180,6 +194,9 @@ static const struct vgrant_command commands[] = {
 	{ "set", "GUEST ID KEY=VALUE", "change a setting of a running device", 3, 3, "lc", set },
 	{ "trace", "GUEST ID", "print what passes through a device, until Ctrl-C", 2, 2, "",
 	  trace },
+	{ "capture", "GUEST ID [FILE]",
+	  "write the packets of a network card as tcpdump reads them, until Ctrl-C", 2, 3, "",
+	  vgrant_capture },
 	{ "domblklist", "GUEST", "show a guest's disks as virsh domblklist would", 1, 1, "",
 	  vgrant_domblklist },
 	{ "domblkinfo", "GUEST ID", "show a disk's sizes as virsh domblkinfo would", 2, 2, "",

@@ -3,9 +3,9 @@
  * vgrant.h - the command line, `vgrant`: what its files share
  *
  * vgrant.c has the table of commands, options.c the options; client.c talks to
- * vgrantd; list.c prints devices; check.c, convert.c and help.c need no daemon: they
- * go by the devices' own tables. hook.c is libvirt's.
- * views.c has what virsh cannot show, screens.c a guest's pictures. text.c is what all of them say things with.
+ * vgrantd; list.c prints devices; capture.c writes packets; check.c, convert.c and help.c need no
+ * daemon: they go by the devices' own tables. hook.c is libvirt's. views.c has what virsh cannot
+ * show, screens.c a guest's pictures. text.c is what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
  */
@@ -91,9 +91,14 @@ struct vgrant_arg {
 int vgrant_ask(const struct vgrant_options *opt, struct json_object **answer, const char *cmd,
 	       const struct vgrant_arg *args);
 
-/** vgrant_ask_for - the same, of a request that is answered by descriptor *@given, the caller's */
-int vgrant_ask_for(const struct vgrant_options *opt, int *given, const char *cmd,
-		   const struct vgrant_arg *args);
+/** vgrant_connect - to vgrantd. Return: a descriptor, the caller's; or -1 after a complaint. */
+int vgrant_connect(const struct vgrant_options *opt);
+
+/** vgrant_request - send a request; @fd_to_pass: a descriptor that goes with it, or -1 */
+void vgrant_request(int fd, const char *cmd, const struct vgrant_arg *args, int fd_to_pass);
+
+/** vgrant_answer - wait for its answer; as vgrant_ask() */
+int vgrant_answer(int fd, struct json_object **answer);
 
 /** vgrant_is_there - does vgrantd take connections? Says nothing. */
 bool vgrant_is_there(const struct vgrant_options *opt);
@@ -135,6 +140,7 @@ const char *vgrant_bytes(uint64_t bytes);
 const char *vgrant_duration(uint64_t seconds);
 
 int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_capture(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_check(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_help(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_convert(const struct vgrant_options *opt, int argc, char **argv);

@@ -15,13 +15,6 @@
 #include "backend/control/int.h"
 #include "backend/control/json.h"
 
-void vg_client_give(struct vg_client *client, int fd)
-{
-	if (client->give >= 0)
-		close(client->give);
-	client->give = fd;
-}
-
 /* Close and forget, but for the memory, which vg_client_reap() frees: somebody may be looking at it. */
 void vg_client_drop(struct vg_client *client)
 {
@@ -35,7 +28,9 @@ void vg_client_drop(struct vg_client *client)
 	shutdown(client->fd, SHUT_RDWR);
 	close(client->fd);
 	client->fd = -1;
-	vg_client_give(client, -1);
+	if (client->passed >= 0)
+		close(client->passed);
+	client->passed = -1;
 	client->control->n_clients--;
 	if (!req)
 		return;
@@ -128,32 +123,11 @@ void vg_client_send_error(struct vg_client *client, int code, const char *text)
 	json_object_put(obj);
 }
 
-/* What there is, and the descriptor with its first byte. Return: of sendmsg(2). */
-static ssize_t send_some(struct vg_client *client)
-{
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { client->out + client->out_sent, client->out_len - client->out_sent };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
-
-	if (client->give >= 0) {
-		m.msg_control = control;
-		m.msg_controllen = sizeof(control);
-		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-						       .cmsg_type = SCM_RIGHTS,
-						       .cmsg_len = CMSG_LEN(sizeof(int)) };
-		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &client->give, sizeof(int));
-	}
-	n = sendmsg(client->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n > 0)
-		vg_client_give(client, -1);
-	return n;
-}
-
 void vg_client_flush(struct vg_client *client)
 {
 	while (client->fd >= 0 && vg_client_unsent(client)) {
-		ssize_t n = send_some(client);
+		ssize_t n = send(client->fd, client->out + client->out_sent,
+				 client->out_len - client->out_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -173,10 +147,42 @@ void vg_client_flush(struct vg_client *client)
 	client->out_sent = 0;
 }
 
+/* Keep the last descriptor that came: no request takes more. */
+static void keep_passed(struct vg_client *client, struct msghdr *mh)
+{
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(mh); h; h = CMSG_NXTHDR(mh, h)) {
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = CMSG_LEN(0); at + sizeof(int) <= h->cmsg_len; at += sizeof(int)) {
+			if (client->passed >= 0)
+				close(client->passed);
+			memcpy(&client->passed, (const char *)h + at, sizeof(int));
+		}
+	}
+}
+
+static ssize_t receive(struct vg_client *client, size_t room)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))]; /* the kernel closes what finds no room */
+	} control;
+	struct iovec iov = { .iov_base = client->in + client->in_len, .iov_len = room };
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.bytes,
+			     .msg_controllen = sizeof(control.bytes) };
+	ssize_t n = recvmsg(client->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n >= 0)
+		keep_passed(client, &mh);
+	return n;
+}
+
 void vg_client_read(struct vg_client *client)
 {
 	size_t room = sizeof(client->in) - client->in_len;
-	ssize_t n = room ? recv(client->fd, client->in + client->in_len, room, MSG_DONTWAIT) : 0;
+	ssize_t n = room ? receive(client, room) : 0;
 
 	if (room == 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
 		return;

@@ -172,11 +172,26 @@ static void run_look(struct vg_control *c, struct vg_control_req *req, const cha
 	struct vg_control_target t;
 	uint64_t head = 0;
 	char kind[32];
+	int fd = req->client->passed;
 
-	if (arg[2] && vg_number(arg[2], 10, UINT16_MAX, &head) < 0)
+	if (arg[2] && vg_number(arg[2], 10, UINT16_MAX, &head) < 0) {
 		fail_text(req, -EINVAL, "a head is a number from 0 on");
-	else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0)
-		c->cfg.ops->look(c->cfg.ctx, req, &t, (unsigned)head);
+	} else if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) == 0) {
+		req->client->passed = -1;
+		c->cfg.ops->look(c->cfg.ctx, req, &t, (unsigned)head, fd);
+	}
+}
+
+static void run_capture(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	struct vg_control_target t;
+	char kind[32];
+	int fd = req->client->passed;
+
+	if (parse_target(arg[0], arg[1], kind, sizeof(kind), &t, req) < 0)
+		return;
+	req->client->passed = -1;
+	c->cfg.ops->capture(c->cfg.ctx, req, &t, fd);
 }
 
 static void run_show_config(struct vg_control *c, struct vg_control_req *req,
@@ -253,6 +268,7 @@ static const struct command commands[] = {
 	  NEEDS(look),
 	  { { "guest", false }, { "id", false }, { "head", true } },
 	  run_look },
+	{ "capture", true, NEEDS(capture), { { "guest", false }, { "id", false } }, run_capture },
 	{ "show-config", false, NEEDS(show_config), { { NULL, false } }, run_show_config },
 	{ "log-level", true, NEEDS(log_level), { { "level", false } }, run_log_level },
 	{ "version", false, -1, { { NULL, false } }, run_version },
@@ -392,14 +408,6 @@ static void finish(struct vg_control_req *req)
 	client->since = vg_now_ns();
 	vg_client_set_interest(client);
 	vg_loop_timer(client->control->loop, &client->control->again, 0);
-}
-
-void vg_control_give(struct vg_control_req *req, int fd)
-{
-	if (req->client)
-		vg_client_give(req->client, fd);
-	else
-		close(fd);
 }
 
 void vg_control_ok(struct vg_control_req *req)

@@ -121,7 +121,7 @@ static struct vg_client *client_new(struct vg_control *c, int fd)
 	}
 	client->control = c;
 	client->fd = fd;
-	client->give = -1;
+	client->passed = -1;
 	client->interest = EPOLLIN;
 	client->since = vg_now_ns();
 	client->next = c->clients;

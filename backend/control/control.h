@@ -14,11 +14,13 @@
  *	{"cmd":"version"}                           {"ok":true,"version":"..."}
  *	{"cmd":"shutdown"}
  *	{"cmd":"trace","guest":"web","id":"0"}      {"ok":true,"more":true,"line":"..."} ... {"ok":true}
- *	{"cmd":"look","guest":"web","id":"64","head":"0"}  {"ok":true}, with a socket (SCM_RIGHTS) on which
- *	                                            its display says once what displays/display.h has
+ *	{"cmd":"look","guest":"web","id":"64","head":"0"}  {"ok":true}
+ *	{"cmd":"capture","guest":"web","id":"0"}    {"ok":true}, when the device goes
  *
  * attach, detach and set take "scope" ("live", "config" or "live,config"): of a domain of libvirt's,
  * the running one, the definition that the next start takes, or both.
+ * capture comes with a descriptor (SCM_RIGHTS), of a SOCK_SEQPACKET socket that packets are sent to
+ * until the connection is closed: base/capture.h.
  * "guest" is a name or a domain number; "id" is a device's number, or its name ("virtio/0"). An
  * answer ends with the line that has no "more". A connection carries one request at a time.
  * The members of a device are those of struct vg_control_device, see vg_control_list_add(), and view.h.
@@ -63,9 +65,12 @@ struct vg_control_ops {
 		    const char *key, const char *value);
 	/* Stream with vg_control_line() until vg_control_is_gone(). */
 	void (*trace)(void *ctx, struct vg_control_req *req, const struct vg_control_target *t);
-	/* Before vg_control_ok(): vg_control_give(). */
+	/* Once. @fd: a socket that came with the request, the callee's; -1: none did. */
 	void (*look)(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
-		     unsigned head);
+		     unsigned head, int fd);
+	/* Until vg_control_is_gone(). @fd: that came with the request, the callee's; -1: none did. */
+	void (*capture)(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
+			int fd);
 	/* Print the settings in effect (vg_settings_print()). */
 	void (*show_config)(void *ctx, FILE *out);
 	void (*log_level)(void *ctx, enum vg_log_level level);
@@ -118,9 +123,6 @@ void vg_control_list_add(struct vg_control_req *req, const struct vg_control_dev
 /** vg_control_add_uint, vg_control_add_str - one more member of the answer */
 void vg_control_add_uint(struct vg_control_req *req, const char *key, uint64_t value);
 void vg_control_add_str(struct vg_control_req *req, const char *key, const char *value);
-
-/** vg_control_give - the answer brings descriptor @fd, which is the control's from now on */
-void vg_control_give(struct vg_control_req *req, int fd);
 
 /** vg_control_ok - finish: answer that it is done; @req is gone after */
 void vg_control_ok(struct vg_control_req *req);

@@ -36,10 +36,10 @@ struct vg_client {
 	int fd;		   /* -1: dropped, to be freed by vg_client_reap() */
 	bool may_change;   /* root, or our own user */
 	bool no_more;	   /* it sends nothing more, or is to be closed when its answer is sent */
+	int passed;	   /* a descriptor that came with what is in in, or -1 */
 	uint32_t interest; /* EPOLL* it is registered with */
 	struct vg_control_req *req; /* under way, or NULL */
 	int64_t since;		    /* of the last step: connected, a line done, bytes sent */
-	int give;		    /* a descriptor that goes with the answer; -1: none */
 	char *out;		    /* unsent answer */
 	size_t out_len, out_sent;
 	size_t in_len;
@@ -83,9 +83,6 @@ void vg_client_send(struct vg_client *client, struct json_object *obj);
 
 /** vg_client_send_error - queue a refusal; @code is a negative errno */
 void vg_client_send_error(struct vg_client *client, int code, const char *text);
-
-/** vg_client_give - a descriptor goes with what is sent next, and is closed; -1: none does */
-void vg_client_give(struct vg_client *client, int fd);
 
 /** vg_client_set_interest - after something changed for which a client is waited */
 void vg_client_set_interest(struct vg_client *client);

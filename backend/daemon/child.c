@@ -29,6 +29,7 @@
 #include "backend/base/limits.h"
 #include "backend/daemon/beside.h"
 #include "backend/daemon/budget.h"
+#include "backend/daemon/child_log.h"
 #include "backend/toolstack/xlhost.h"
 
 enum {
@@ -55,6 +56,7 @@ struct vg_process {
 	uint32_t user;		  /* added to all->uid_base: no other guest's worker has that */
 	struct vg_budget budget;  /* what it may hold, until it has ended */
 	struct vg_timer patience; /* killed when it expires */
+	struct vg_child_log log;
 	char who[160];
 };
 
@@ -280,28 +282,34 @@ void vg_child_calm(struct vg_child *c)
 		vg_loop_timer_stop(&c->process->patience);
 }
 
-/* Start @program, or this very one, with @role. Return: 0, negative errno. */
-static int spawn(struct vg_process *p, const char *program, const char *role, int sock, int extra)
+/* Start @program, or this very one, with @role; @log: its stderr, or -1: ours. Return: 0, negative
+ * errno. */
+static int spawn(struct vg_process *p, const char *program, const char *role, int sock, int extra,
+		 int log)
 {
 	const char *name = program ? program : "vgrantd";
 	char *argv[] = { (char *)(uintptr_t)name, (char *)(uintptr_t)role, NULL };
 	char path[PATH_MAX] = "/proc/self/exe";
 	posix_spawn_file_actions_t actions;
-	int fds[] = { out_of_the_way(sock), out_of_the_way(extra) };
+	int fds[] = { out_of_the_way(sock), out_of_the_way(extra), out_of_the_way(log) };
 	posix_spawnattr_t attr;
 	sigset_t none;
 	int ret = program ? -vg_beside(program, path, sizeof(path)) : 0;
 
 	if (ret) {
 		/* It is not there. */
-	} else if (fds[0] < 0 || (extra >= 0 && fds[1] < 0)) {
+	} else if (fds[0] < 0 || (extra >= 0 && fds[1] < 0) || (log >= 0 && fds[2] < 0)) {
 		ret = errno;
 	} else {
 		sigemptyset(&none);
 		posix_spawn_file_actions_init(&actions);
+		posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 		posix_spawn_file_actions_adddup2(&actions, fds[0], VG_CHILD_SOCK);
 		if (extra >= 0)
 			posix_spawn_file_actions_adddup2(&actions, fds[1], VG_CHILD_EXTRA);
+		if (log >= 0)
+			posix_spawn_file_actions_adddup2(&actions, fds[2], STDERR_FILENO);
+		posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
 		posix_spawnattr_init(&attr);
 		posix_spawnattr_setsigmask(&attr, &none);
 		posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
@@ -309,7 +317,7 @@ static int spawn(struct vg_process *p, const char *program, const char *role, in
 		posix_spawn_file_actions_destroy(&actions);
 		posix_spawnattr_destroy(&attr);
 	}
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < COUNT(fds); i++) {
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
@@ -406,7 +414,7 @@ static void send_setup(struct vg_child *c)
 static int start(struct vg_child *c, const char *role, uint32_t domid, int extra)
 {
 	struct vg_process *p = calloc(1, sizeof(*p));
-	int pair[2];
+	int pair[2], log[2];
 	int ret;
 
 	if (!p)
@@ -416,13 +424,20 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 		free(p);
 		return ret;
 	}
-	ret = spawn(p, c->program, role, pair[1], extra);
+	ret = vg_child_log_pipe(log);
+	if (ret == 0)
+		ret = spawn(p, c->program, role, pair[1], extra, log[1]);
 	close(pair[1]);
+	if (log[1] >= 0)
+		close(log[1]);
 	if (ret < 0) {
+		if (log[0] >= 0)
+			close(log[0]);
 		close(pair[0]);
 		free(p);
 		return ret;
 	}
+	vg_child_log_begin(&p->log, c->all->loop, log[0]);
 	p->all = c->all;
 	p->child = c;
 	p->domid = domid;
@@ -494,6 +509,7 @@ static struct vg_process *take(struct vg_children *all, pid_t pid)
 		if (found->pid == pid) {
 			*p = found->next;
 			vg_loop_timer_stop(&found->patience);
+			vg_child_log_end(&found->log);
 			return found;
 		}
 	}
@@ -535,6 +551,8 @@ void vg_child_explain(const struct vg_child *c, int status, char *text, size_t l
 	else if (WIFSIGNALED(status))
 		snprintf(text, len, "its worker was killed by signal %d (%s); another resumes",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else if (!WEXITSTATUS(status))
+		snprintf(text, len, "its worker ended, for another to open the device anew");
 	else
 		snprintf(text, len, "its worker ended with status %d; another resumes",
 			 WEXITSTATUS(status));

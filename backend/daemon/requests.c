@@ -522,32 +522,39 @@ static void on_trace(void *ctx, struct vg_control_req *req, const struct vg_cont
 		vg_tracer_start(&c->tracers, c->device, req);
 }
 
-/* A socket between the client and the display, which says what it has, and hangs up. */
+/* What the display has is said once, on the client's socket. */
 static void on_look(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
-		    unsigned head)
+		    unsigned head, int fd)
 {
 	const struct vg_ipc m = { .type = VG_IPC_LOOK, .look = { head } };
 	struct vg_child *c = target_of(ctx, t, req);
 	struct vg_err err;
-	int pair[2];
 
-	if (!c)
-		return;
-	if (!c->helper || c->helper->sock < 0) {
+	if (c && fd < 0)
+		vg_control_fail(req, vg_fail(&err, -EINVAL, "no socket came with the request"),
+				&err);
+	else if (c && (!c->helper || c->helper->sock < 0))
 		vg_control_fail(req,
 				vg_fail(&err, -ENODEV, "device %u of %s has no display", t->id,
 					t->guest),
 				&err);
-		return;
+	else if (c) {
+		vg_child_tell(c->helper, &m, fd);
+		vg_control_ok(req);
 	}
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-		vg_control_fail(req, vg_fail(&err, -errno, "no socket: %s", strerror(errno)), &err);
-		return;
-	}
-	vg_child_tell(c->helper, &m, pair[1]);
-	close(pair[1]);
-	vg_control_give(req, pair[0]);
-	vg_control_ok(req);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void on_capture(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
+		       int fd)
+{
+	struct vg_child *c = target_of(ctx, t, req);
+
+	if (c)
+		vg_tracer_capture(&c->tracers, c->device, req, fd);
+	else if (fd >= 0)
+		close(fd);
 }
 
 static void on_show_config(void *ctx, FILE *out)
@@ -580,6 +587,7 @@ static const struct vg_control_ops control_ops = {
 	.set = on_set,
 	.trace = on_trace,
 	.look = on_look,
+	.capture = on_capture,
 	.show_config = on_show_config,
 	.log_level = on_log_level,
 	.shutdown = on_shutdown,

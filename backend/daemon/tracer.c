@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * tracer.c - `vgrant trace`: from a worker's lines to a client of the control socket
+ * tracer.c - `vgrant trace` and `vgrant capture`: from a worker to a client of the control socket
  *
  * Each trace has a socket pair of its own. The worker gets one end (trace.h), and
  * the supervisor passes on what comes out of the other, packet by packet. When
@@ -9,6 +9,9 @@
  * Nothing here waits for the client: a line that it does not take is dropped, and
  * control.c tells it how many were. What the worker, whom a guest may have taken
  * over, writes is text for people: it is cut into lines, and nothing more.
+ *
+ * Packets (capture.h) are too many for that: the client brings a socket, of which each
+ * worker gets a copy, and nothing of it passes through here.
  */
 #include "backend/daemon/tracer.h"
 
@@ -19,6 +22,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/base/capture.h"
 #include "backend/base/trace.h"
 #include "backend/virtio/device.h"
 #include "backend/worker/ipc.h"
@@ -29,7 +33,8 @@ struct vg_tracer {
 	struct vg_tracer *next; /* of all->first */
 	struct vg_tracers *all;
 	struct vg_control_req *req;
-	int fd; /* -1: no worker now */
+	int packets; /* the client's socket, ours to close; -1: it is lines that it wants */
+	int fd;	     /* for lines; -1: no worker now */
 	struct vg_watch watch;
 	struct vg_deferred more;
 };
@@ -93,6 +98,14 @@ static void connect_one(struct vg_tracer *t)
 	const struct vg_tracers *ts = t->all;
 	int pair[2];
 
+	if (t->packets >= 0) {
+		const struct vg_ipc packets = { .type = VG_IPC_CAPTURE };
+
+		/* A worker that cannot be told is at its end: there will be another. */
+		if (ts->sock >= 0)
+			vg_ipc_send(ts->sock, &packets, t->packets);
+		return;
+	}
 	disconnect(t);
 	if (ts->sock < 0 ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
@@ -123,6 +136,8 @@ void vg_tracers_connect(struct vg_tracers *ts, int sock)
 static void end(struct vg_tracer *t)
 {
 	disconnect(t);
+	if (t->packets >= 0)
+		close(t->packets);
 	vg_control_ok(t->req);
 	free(t);
 }
@@ -148,31 +163,26 @@ void vg_tracers_end(struct vg_tracers *ts)
 	}
 }
 
-static unsigned count(const struct vg_tracers *ts)
+static unsigned count(const struct vg_tracers *ts, bool packets)
 {
 	unsigned i = 0;
 
 	for (const struct vg_tracer *t = ts->first; t; t = t->next)
-		i++;
+		i += (t->packets >= 0) == packets;
 	return i;
 }
 
-/* Return: 0, or negative errno with a sentence. */
-static int start(struct vg_tracers *ts, const char *device, struct vg_control_req *req,
-		 struct vg_err *err)
+/* @packets: as in the structure; the callee's if 0 is returned. Return: 0, or negative errno with a
+ * sentence. */
+static int start(struct vg_tracers *ts, struct vg_control_req *req, int packets, struct vg_err *err)
 {
-	const struct vg_device_ops *ops = vg_device_find(device);
-	struct vg_tracer *t;
+	struct vg_tracer *t = calloc(1, sizeof(*t));
 
-	if (!ops || !ops->traces)
-		return vg_fail(err, -EOPNOTSUPP, "a %s device has nothing to trace", device);
-	if (count(ts) == VG_TRACE_MAX)
-		return vg_fail(err, -EBUSY, "%d traces of it run already: end one", VG_TRACE_MAX);
-	t = calloc(1, sizeof(*t));
 	if (!t)
 		return vg_fail(err, -ENOMEM, "out of memory");
 	t->all = ts;
 	t->req = req;
+	t->packets = packets;
 	t->fd = -1;
 	t->watch.ready = ready;
 	t->more.run = drain_more;
@@ -185,9 +195,51 @@ static int start(struct vg_tracers *ts, const char *device, struct vg_control_re
 
 void vg_tracer_start(struct vg_tracers *ts, const char *device, struct vg_control_req *req)
 {
+	const struct vg_device_ops *ops = vg_device_find(device);
 	struct vg_err err;
-	int ret = start(ts, device, req, &err);
+	int ret;
 
+	if (!ops || !ops->traces)
+		ret = vg_fail(&err, -EOPNOTSUPP, "a %s device has nothing to trace", device);
+	else if (count(ts, false) == VG_TRACE_MAX)
+		ret = vg_fail(&err, -EBUSY, "%d traces of it run already: end one", VG_TRACE_MAX);
+	else
+		ret = start(ts, req, -1, &err);
 	if (ret < 0)
 		vg_control_fail(req, ret, &err);
+}
+
+/* A worker gets it: so it must be one that reaches nobody but whoever has the other end. */
+static bool is_packets(int fd)
+{
+	int type = 0, domain = 0;
+	socklen_t len = sizeof(int);
+
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	       type == SOCK_SEQPACKET && domain == AF_UNIX;
+}
+
+void vg_tracer_capture(struct vg_tracers *ts, const char *device, struct vg_control_req *req,
+		       int fd)
+{
+	const struct vg_device_ops *ops = vg_device_find(device);
+	struct vg_err err;
+	int ret;
+
+	if (!ops || !ops->capture)
+		ret = vg_fail(&err, -EOPNOTSUPP, "no packets pass through a %s device", device);
+	else if (!is_packets(fd))
+		ret = vg_fail(&err, -EINVAL,
+			      "\"capture\" needs a packet socket that comes with the request");
+	else if (count(ts, true) == VG_CAPTURE_MAX)
+		ret = vg_fail(&err, -EBUSY, "%d captures of it run already: end one",
+			      VG_CAPTURE_MAX);
+	else
+		ret = start(ts, req, fd, &err);
+	if (ret == 0)
+		return;
+	if (fd >= 0)
+		close(fd);
+	vg_control_fail(req, ret, &err);
 }

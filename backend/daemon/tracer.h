@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * tracer.h - `vgrant trace` of one device: from its worker's lines to clients of the control socket
+ * tracer.h - `vgrant trace` and `vgrant capture` of one device: from its worker to clients of the
+ * control socket
  */
 #ifndef VG_TRACER_H
 #define VG_TRACER_H
@@ -27,6 +28,13 @@ void vg_tracers_init(struct vg_tracers *ts, struct vg_loop *loop);
  * @req is finished in any case, now or then.
  */
 void vg_tracer_start(struct vg_tracers *ts, const char *device, struct vg_control_req *req);
+
+/**
+ * vg_tracer_capture - the same with packets (base/capture.h)
+ * @fd: of the client's socket for them, the callee's to close; -1: none came
+ */
+void vg_tracer_capture(struct vg_tracers *ts, const char *device, struct vg_control_req *req,
+		       int fd);
 
 /** vg_tracers_connect - there is a new worker behind @sock (ipc.h), which is borrowed; -1: none */
 void vg_tracers_connect(struct vg_tracers *ts, int sock);

@@ -31,7 +31,7 @@
 #include "backend/virtio/device.h"
 
 #define VG_RECORD_SAVED_MAX (256u << 10) /* bytes of a device's own state */
-#define VG_RECORD_OWED	    64u	   /* bytes of a control request: a slot of the control page */
+#define VG_RECORD_OWED	    64u /* bytes of a control request: a slot of the control page */
 
 /* What lays a record out; VG_IPC_OPENED tells it. */
 struct vg_record_shape {

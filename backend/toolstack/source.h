@@ -55,12 +55,20 @@ struct vg_source {
 	 * @virtio_id_of: virtio device id of a device by its name ("blk"); 0: no such device
 	 *
 	 * An entry that is wrong is returned with its err: it is shown as a device that failed.
-	 * Return: 0; -ENOENT: it does not know the guest; other negative errno. All with a sentence.
+	 * Return: 0; -ENOENT: it does not know the guest; -EAGAIN: of a source that follows, it will know
+	 * soon, and then vg_guests_changed() is called, until when no source behind it is asked; other
+	 * negative errno. All with a sentence.
 	 */
 	int (*find)(void *ctx, const struct vg_guest_id *guest,
 		    uint16_t (*virtio_id_of)(const char *device), struct vg_source_config **out,
 		    struct vg_err *err);
 	void (*free)(struct vg_source_config *config);
+	/*
+	 * Of a source that follows: the device of @d, which has no id=, has @number while the guest runs.
+	 * It is to be written down, for what stands beside it may go. NULL: there is no place for it.
+	 */
+	void (*number)(void *ctx, const struct vg_guest_id *guest, const struct vg_source_device *d,
+		       unsigned number);
 };
 
 #endif /* VG_SOURCE_H */

@@ -13,7 +13,8 @@
  *
  * A source that follows (libvirt's metadata) counts while the guest runs, too: nodes of its origin
  * are compared with what it wants, at first and whenever it changes, and made or taken away. An entry
- * with id= is known by that; one without, by what it says. What one says anew under an old id is for the
+ * with id= is known by that; one without, by what it says, until its number is written into it (number()
+ * of the source), so that it keeps that when others go. What one says anew under an old id is for the
  * device to take, as by `vgrant set`; what it cannot take is told, and counts from the guest's next
  * start: a device is not changed by taking it away under its guest.
  *
@@ -227,13 +228,20 @@ static char *uuid_of(struct vg_toolstack *ts, uint32_t domid)
 	return uuid;
 }
 
-/* Ask the sources. Return: 0; -ENOENT: none knows it; or negative errno; logged. */
+static struct vg_guest_id id_of(const struct vg_guest *g)
+{
+	return (struct vg_guest_id){
+		.domid = g->domid,
+		.name = g->name,
+		.uuid = g->uuid ? g->uuid : "",
+	};
+}
+
+/* Ask the sources. Return: 0; -ENOENT: none knows it; -EAGAIN: one will; or negative errno; logged. */
 static int find_config(struct vg_toolstack *ts, struct vg_guest *g,
 		       struct vg_source_config **config, const struct vg_source **from)
 {
-	const struct vg_guest_id id = { .domid = g->domid,
-					.name = g->name,
-					.uuid = g->uuid ? g->uuid : "" };
+	const struct vg_guest_id id = id_of(g);
 	int ret = -ENOENT;
 
 	for (unsigned i = 0; ret == -ENOENT && i < ts->n_sources; i++) {
@@ -243,8 +251,8 @@ static int find_config(struct vg_toolstack *ts, struct vg_guest *g,
 		ret = source->find(ts->sources[i].ctx, &id, virtio_id_of, config, &err);
 		*from = source;
 		if (ret < 0)
-			vg_log(ret == -ENOENT ? VG_LOG_DEBUG : VG_LOG_ERR, "guest %s (%u): %s: %s",
-			       g->name, g->domid, source->name, err.text);
+			vg_log(ret == -ENOENT || ret == -EAGAIN ? VG_LOG_DEBUG : VG_LOG_ERR,
+			       "guest %s (%u): %s: %s", g->name, g->domid, source->name, err.text);
 	}
 	return ret;
 }
@@ -373,8 +381,12 @@ static struct made *made_of(struct mades *all, const struct vg_source_device *d)
 	return NULL;
 }
 
-/* A node for @d; without id= the first number that is free. Return: 0, or negative errno: try again. */
-static int plug(struct vg_toolstack *ts, const struct vg_guest *g, const struct vg_source_device *d)
+/*
+ * A node for @d; without id= the first number that is free.
+ * Return: 0, with @number, which is -1 when there can be none; or negative errno: try again.
+ */
+static int plug(struct vg_toolstack *ts, const struct vg_guest *g, const struct vg_source_device *d,
+		int *number)
 {
 	struct vg_err err = { "" };
 	uint32_t backend, id = d->number;
@@ -391,6 +403,7 @@ static int plug(struct vg_toolstack *ts, const struct vg_guest *g, const struct 
 			 g->config->where, err.text);
 	else
 		vg_info("guest %s (%u): device %u: '%s'", g->name, g->domid, id, d->spec);
+	*number = ret < 0 ? -1 : (int)id;
 	return ret == -ENOENT || ret == -EEXIST ? 0 : ret;
 }
 
@@ -433,6 +446,25 @@ static void differs(struct vg_toolstack *ts, const struct vg_guest *g, const str
 		g->name, g->domid, m->pair.id, m->spec, d->spec, g->config->where);
 }
 
+/* Entries without id= have a number now. @numbers: of the first @n; -1: none */
+static void tell_numbers(struct vg_toolstack *ts, const struct vg_guest *g, const int *numbers,
+			 unsigned n)
+{
+	const struct vg_guest_id id = id_of(g);
+	void *ctx = NULL;
+
+	for (unsigned i = 0; i < ts->n_sources; i++) {
+		if (ts->sources[i].source == g->source)
+			ctx = ts->sources[i].ctx;
+	}
+	for (unsigned i = 0; i < n && g->source->number; i++) {
+		const struct vg_source_device *d = &g->config->devices[i];
+
+		if (!d->has_id && numbers[i] >= 0)
+			g->source->number(ctx, &id, d, (unsigned)numbers[i]);
+	}
+}
+
 /*
  * Have the nodes be as g->config wants. @before: what counted until now, or NULL
  * Return: whether all are; if not: try again.
@@ -441,7 +473,7 @@ static bool follow(struct vg_toolstack *ts, struct vg_guest *g, const uint32_t *
 		   unsigned n, const struct vg_source_config *before)
 {
 	struct mades *all = calloc(1, sizeof(*all));
-	bool missing[VG_XL_DEVICES_MAX] = { false };
+	int numbers[VG_XL_DEVICES_MAX]; /* -1: it has no node */
 	unsigned n_wanted = g->dropped ? 0 : g->config->n_devices;
 	int ret = all ? 0 : -ENOMEM;
 
@@ -450,7 +482,7 @@ static bool follow(struct vg_toolstack *ts, struct vg_guest *g, const uint32_t *
 	for (unsigned i = 0; ret == 0 && i < n_wanted; i++) {
 		struct made *m = made_of(all, &g->config->devices[i]);
 
-		missing[i] = !m;
+		numbers[i] = m ? (int)m->pair.id : -1;
 		if (!m)
 			continue;
 		m->wanted = true;
@@ -462,9 +494,11 @@ static bool follow(struct vg_toolstack *ts, struct vg_guest *g, const uint32_t *
 			ret = unplug(ts, g, &all->made[i]);
 	}
 	for (unsigned i = 0; ret == 0 && i < n_wanted; i++) {
-		if (missing[i])
-			ret = plug(ts, g, &g->config->devices[i]);
+		if (numbers[i] < 0)
+			ret = plug(ts, g, &g->config->devices[i], &numbers[i]);
 	}
+	if (ret == 0)
+		tell_numbers(ts, g, numbers, n_wanted);
 	free(all);
 	return ret == 0;
 }

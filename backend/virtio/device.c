@@ -251,6 +251,77 @@ static void queue_start(struct vg_dev *dev, unsigned q)
 	vg_ctx_post(queue->ctx, &queue->start);
 }
 
+/* ---- notifications that wait --------------------------------------------- */
+
+static bool gathers(const struct vg_gather *g)
+{
+	return g->requests && g->usecs;
+}
+
+/* What waits is told of. */
+static void gather_end(struct vg_queue *queue)
+{
+	if (!queue->gather.owed)
+		return;
+	queue->gather.owed = false;
+	vg_loop_timer_stop(&queue->gather.late);
+	vg_dev_notify(queue->dev, queue->index);
+}
+
+static void gather_late(struct vg_timer *t)
+{
+	gather_end(container_of(t, struct vg_queue, gather.late));
+}
+
+/* Return: whether it has waited long enough for requests. */
+static bool gather_full(const struct vg_queue *queue)
+{
+	const struct vg_gather *g = &queue->gather;
+
+	return !gathers(g) || queue->stats->requests - g->owed_from >= g->requests;
+}
+
+/*
+ * A flush; @wanted: the driver wants to hear of it. With EVENT_IDX it says so of the first only, so
+ * that it is remembered. What is suppressed does not count: a driver that polls is told late of what
+ * comes after that, and not at once because so much has gone by.
+ */
+static bool gather_more(struct vg_queue *queue, bool wanted)
+{
+	struct vg_gather *g = &queue->gather;
+	bool first = wanted && !g->owed;
+
+	if (first) {
+		g->owed = true;
+		g->owed_from = g->published;
+	}
+	g->published = queue->stats->requests;
+	if (g->owed && gather_full(queue)) {
+		gather_end(queue);
+		return true;
+	}
+	if (first) {
+		g->late.expired = gather_late;
+		vg_loop_timer(queue->ctx->loop, &g->late, (int64_t)g->usecs * 1000);
+	}
+	return false;
+}
+
+void vg_dev_gather(struct vg_dev *dev, unsigned q, uint32_t requests, uint32_t usecs)
+{
+	struct vg_queue *queue = &dev->queue[q];
+	struct vg_gather *g = &queue->gather;
+
+	if (!gathers(g))
+		g->published = queue->stats->requests;
+	g->requests = requests;
+	g->usecs = usecs;
+	if (g->owed && gather_full(queue))
+		gather_end(queue);
+	else if (g->owed)
+		vg_loop_timer(queue->ctx->loop, &g->late, (int64_t)usecs * 1000);
+}
+
 /* ---- a queue stops ------------------------------------------------------- */
 
 /* Forget all that the driver has said of a queue that does not run. */
@@ -323,6 +394,8 @@ static void stopped_main(struct vg_queue *queue)
 	queue->state_out = NULL;
 	if (alone) {
 		queue_forget(queue);
+		if (dev->ops->forget_queue)
+			dev->ops->forget_queue(dev, queue->index);
 		record(dev);
 		vg_waits_call(&queue->waits);
 	}
@@ -351,6 +424,8 @@ void vg_dev_queue_stopped(struct vg_dev *dev, unsigned q)
 	if (!queue->stopping || !queue->vq)
 		return;
 	vg_dev_flush(dev, q);
+	gather_end(queue);
+	queue->gather = (struct vg_gather){ .requests = 0 };
 	/* A chain that is neither answered nor put back would be lost to the driver for good. */
 	assert(vg_vq_inflight(queue->vq) == 0 || atomic_load(&dev->broken));
 	queue->state = vg_vq_stop(queue->vq);
@@ -667,11 +742,16 @@ bool vg_dev_has(const struct vg_dev *dev, unsigned bit)
 bool vg_dev_flush(struct vg_dev *dev, unsigned q)
 {
 	struct vg_vq *vq = vg_dev_vq(dev, q);
+	bool wanted;
 
-	if (!vq || !vg_vq_flush(vq))
+	if (!vq)
 		return false;
-	vg_dev_notify(dev, q);
-	return true;
+	wanted = vg_vq_flush(vq);
+	if (gathers(&dev->queue[q].gather))
+		return gather_more(&dev->queue[q], wanted);
+	if (wanted)
+		vg_dev_notify(dev, q);
+	return wanted;
 }
 
 void vg_dev_notify(struct vg_dev *dev, unsigned q)

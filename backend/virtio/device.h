@@ -153,6 +153,9 @@ struct vg_device_ops {
 	void (*start_queue)(struct vg_dev *dev, unsigned q); /* NULL allowed */
 	void (*queue_ready)(struct vg_dev *dev, unsigned q);
 	void (*stop_queue)(struct vg_dev *dev, unsigned q);
+	/* Queue @q was reset alone, and has stopped: what the driver set of it is void. In the main
+	 * context; what it changes of dev->saved is recorded. NULL allowed. */
+	void (*forget_queue)(struct vg_dev *dev, unsigned q);
 	/* Which group queue @q belongs to, below dev->n_groups; NULL: all to group 0. */
 	unsigned (*queue_group)(const struct vg_dev *dev, unsigned q);
 	void (*reset)(struct vg_dev *dev);
@@ -169,6 +172,9 @@ struct vg_device_ops {
 	void (*describe)(struct vg_dev *dev, char *buf, size_t len);
 	/* It writes lines to dev->trace, for `vgrant trace`. */
 	bool traces;
+	/* Send copies of packets to @fd, the device's from now on (base/capture.h), for `vgrant
+	 * capture`; NULL: it has none. */
+	void (*capture)(struct vg_dev *dev, int fd);
 	/* The other process that its devices have, a row of daemon/group.c; NULL: none. */
 	const char *helper;
 	/* It takes keys and pointers from the display of the guest's other device: peer() again. */
@@ -203,6 +209,15 @@ struct vg_wait {
 	void (*done)(struct vg_wait *w);
 };
 
+/* Notifications that wait for more to tell of: vg_dev_gather(). A queue's, its context's. */
+struct vg_gather {
+	uint32_t requests, usecs; /* either 0: nothing waits */
+	uint64_t published;	  /* requests that were completed at the last flush */
+	bool owed;		  /* the driver wants to be told, and was not yet */
+	uint64_t owed_from;	  /* requests that had been completed before the first of those */
+	struct vg_timer late;	  /* runs while owed */
+};
+
 struct vg_queue {
 	struct vg_dev *dev;
 	unsigned index;
@@ -228,6 +243,7 @@ struct vg_queue {
 	struct vg_vq *vq; /* non-NULL: there is a ring */
 	bool stopping;
 	struct vg_deferred again; /* vg_dev_kick_later() */
+	struct vg_gather gather;
 	struct vg_post start, stop, stopped;
 	struct vg_dev_stats own_stats;
 };
@@ -286,6 +302,9 @@ struct vg_dev {
 	 * in it. Written before the driver sees the effect; zero after probe. Main context. */
 	uint8_t *saved;
 	struct vg_dev_stats *stats; /* of no queue: never NULL */
+	/* The device's to set, in the main context: what it has opened is not what its configuration
+	 * means any more. Where there is a supervisor the worker ends, and the next one opens anew. */
+	bool outdated;
 	struct vg_dev_stats own_stats;
 	struct vg_ratelimit fault_log;
 	struct vg_trace trace;
@@ -364,9 +383,19 @@ bool vg_dev_has(const struct vg_dev *dev, unsigned bit);
 /**
  * vg_dev_flush - publish what was pushed to queue @q, and notify if the driver wants it
  *
- * Return: whether it was notified.
+ * With vg_dev_gather(), not always now. Return: whether it was notified.
  */
 bool vg_dev_flush(struct vg_dev *dev, unsigned q);
+
+/**
+ * vg_dev_gather - notify of several requests of queue @q at once; in its context
+ * @requests: that a notification waits for, counted as vg_dev_stats()->requests
+ * @usecs: that it waits at most; either 0: each flush notifies, as after the queue's start
+ *
+ * VIRTIO 1.3 section 5.1.6.5.9, where a driver asks for that. What waits by now and need not any
+ * more is told of at once.
+ */
+void vg_dev_gather(struct vg_dev *dev, unsigned q, uint32_t requests, uint32_t usecs);
 
 /** vg_dev_notify - a used buffer notification, though nothing was published; in its context */
 void vg_dev_notify(struct vg_dev *dev, unsigned q);

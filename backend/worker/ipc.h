@@ -12,6 +12,7 @@
  *	DESCRIBE                             -> DESCRIPTION
  *	SET                                  -> SET_DONE
  *	TRACE (with a socket for the lines)
+ *	CAPTURE (with a socket for the packets)
  *	GIVEN (with a descriptor, or error)  <- ASK, at any time
  *	PEER (with a socket), again whenever the other process was replaced
  *	INPUT (with a socket), to a display: a keyboard or pointer of its guest's
@@ -49,6 +50,8 @@ enum vg_ipc_type {
 	VG_IPC_TRACE,  /* lines go to the descriptor that comes with it, see trace.h */
 
 	VG_IPC_GIVEN, /* error, given; without an error: with a descriptor */
+
+	VG_IPC_CAPTURE, /* packets go to the descriptor that comes with it, see capture.h */
 
 	VG_IPC_PEER = 32, /* with a socket to the device's other process (daemon/group.h) */
 	VG_IPC_INPUT,	  /* with a socket to a device that takes keys and pointers */

@@ -35,9 +35,13 @@ static void sock_ready(struct vg_watch *watch, unsigned events)
 static void tick(struct vg_timer *t)
 {
 	struct vg_worker *w = container_of(t, struct vg_worker, tick);
+	const struct vg_ipc quiesce = { .type = VG_IPC_QUIESCE };
 
 	w->dev.ops->tick(&w->dev);
-	vg_loop_timer(w->loop, t, NS_PER_S);
+	if (w->dev.outdated && w->sock >= 0 && !w->ending)
+		w->heard(w, &quiesce, -1);
+	else
+		vg_loop_timer(w->loop, t, NS_PER_S);
 }
 
 static int ask(struct vg_dev_lender *lender, const char *what, bool write)
@@ -212,6 +216,10 @@ static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 	case VG_IPC_PEER:
 		if (fd >= 0 && w->dev.ops->peer)
 			peer(w, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+		break;
+	case VG_IPC_CAPTURE:
+		if (fd >= 0 && w->dev.ops->capture)
+			w->dev.ops->capture(&w->dev, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 		break;
 	default:
 		w->heard(w, m, fd);

@@ -57,6 +57,15 @@ MODULE_PARM_DESC(pool_pages,
 		 "Pages granted once per device, at most 4096; default 0");
 
 /*
+ * A network card sends and receives all the time, in small buffers that its driver
+ * keeps, and a frame that waits for copies holds up the whole connection: what
+ * another device gains from a pool, it needs. tests/bench/xen-net.
+ */
+static unsigned int net_pool_pages = 512;
+module_param(net_pool_pages, uint, 0644);
+MODULE_PARM_DESC(net_pool_pages, "The same for network cards; default 512");
+
+/*
  * The pool saves the backend one hypercall for 16 pages, and each request those
  * for its header, status and table; it costs us a copy of each byte when the
  * buffer goes in, and another when it comes back. tests/bench/xen-blk, sweep, on
@@ -354,15 +363,16 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 }
 
 /* No virtqueue and no buffer is mapped: a fresh pool, if one is wanted. */
-static void vg_make_pool(struct vg_device *vg)
+static void vg_make_pool(struct vg_device *vg, struct virtio_msg_device *vmdev)
 {
-	bool wanted = pool_pages &&
-		      xenbus_read_unsigned(vg->xdev->otherend,
-					   VIRTIO_GRANT_KEY_FEATURE_POOL, 0);
+	bool net = vmdev->vdev.id.device == VIRTIO_ID_NET;
+	unsigned int pages = net ? net_pool_pages : pool_pages;
+	unsigned int got;
 
-	unsigned int pages = wanted ? pool_pages : 0;
-	unsigned int got = vg_dma_make_pool(&vg->dma, pages, pool_threshold);
-
+	if (pages && !xenbus_read_unsigned(vg->xdev->otherend,
+					   VIRTIO_GRANT_KEY_FEATURE_POOL, 0))
+		pages = 0;
+	got = vg_dma_make_pool(&vg->dma, pages, pool_threshold);
 	if (got < pages)
 		dev_info(&vg->dev, "pool of %u pages, not of %u\n", got, pages);
 }
@@ -395,7 +405,7 @@ static int vg_register(struct vg_device *vg)
 		virtio_msg_put(vmdev);
 		return ret;
 	}
-	vg_make_pool(vg);
+	vg_make_pool(vg, vmdev);
 	vg->dma.poison_status = vmdev->vdev.id.device == VIRTIO_ID_BLOCK;
 
 	mutex_lock(&vg->vmdev_lock);
@@ -442,7 +452,7 @@ static void vg_connected(struct vg_device *vg)
 	if (vg->vmdev) {
 		ret = virtio_msg_identify(vg->vmdev);
 		if (!ret && !vg->vmdev->stale)
-			vg_make_pool(vg);
+			vg_make_pool(vg, vg->vmdev);
 		if (!ret)
 			ret = virtio_msg_restore(vg->vmdev);
 		if (ret) {

@@ -453,7 +453,7 @@ static void receive(unsigned q)
 
 static void control(void)
 {
-	static const uint8_t sizes[] = { 1, 8, 2, 0, 2, 8 };
+	static const uint8_t sizes[] = { 1, 8, 2, 0, 2, 8, 8 };
 	unsigned q = control_queue(), i, n;
 	uint8_t class = u8(), how = u8();
 	uint32_t len = class < COUNT(sizes) ? sizes[class] : u8();
@@ -467,11 +467,13 @@ static void control(void)
 	p[1] = how & 7;
 	if (class == 1 && (how & 7) == 1)
 		len = 6;
+	if (class == 6 && (how & 2))
+		len = how & 1 ? 4 : 12;
 	if (how & 0x80)
 		len = u8();
 	fuzz_bytes(p + 2, len < 64 ? len : 64);
 	n = cut(out, COUNT(out), at, 2 + len);
-	in = (struct drv_seg){ at + 8192, 1 };
+	in = (struct drv_seg){ at + 8192, class == 6 ? 9 : 1 };
 	p[8192] = 0xff;
 	add(q, i, out, n, &in, (how & 0x70) != 0x70, how & 8);
 	kick(q);

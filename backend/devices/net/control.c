@@ -160,7 +160,82 @@ static bool offloads(struct net *net, struct vg_chain *c, uint8_t cmd)
 	return false;
 }
 
-static bool run(struct net *net, struct vg_chain *c)
+static struct net_coal host_coal(const struct net_coal *le)
+{
+	return (struct net_coal){ le32toh(le->max_packets), le32toh(le->max_usecs) };
+}
+
+/* Of all queues of a direction, and of those that start later. */
+static bool coal_all(struct net *net, struct vg_chain *c, unsigned tx)
+{
+	struct net_coal coal;
+
+	if (!has(net, VIRTIO_NET_F_NOTF_COAL) || size_of(c) != sizeof(coal) ||
+	    !get(net, c, 0, &coal, sizeof(coal)))
+		return false;
+	net->s.coal_all[tx] = host_coal(&coal);
+	for (unsigned q = tx; q < net->n_pairs * 2; q += 2) {
+		net->s.coal[q] = net->s.coal_all[tx];
+		net_coal_changed(net, q);
+	}
+	return true;
+}
+
+/* Of one queue; 0: it is none that carries frames, or does not run. */
+static bool coal_queue(struct net *net, const struct net_coal_vq *v, unsigned *q)
+{
+	*q = le16toh(v->vq_index);
+	return net_pair_of(net, *q) && net->dev->queue[*q].enabled;
+}
+
+static bool coal_set(struct net *net, struct vg_chain *c)
+{
+	struct net_coal_vq v;
+	unsigned q;
+
+	if (size_of(c) != sizeof(v) || !get(net, c, 0, &v, sizeof(v)) || !coal_queue(net, &v, &q))
+		return false;
+	net->s.coal[q] = host_coal(&v.coal);
+	net_coal_changed(net, q);
+	return true;
+}
+
+/* What is asked for stands behind the answer. *@more: bytes of it. */
+static bool coal_get(struct net *net, struct vg_chain *c, uint32_t *more)
+{
+	struct net_coal_vq v;
+	unsigned q;
+
+	if (size_of(c) != offsetof(struct net_coal_vq, coal) || c->in_len < sizeof(v.coal) + 1 ||
+	    !get(net, c, 0, &v, offsetof(struct net_coal_vq, coal)) || !coal_queue(net, &v, &q))
+		return false;
+	v.coal = (struct net_coal){ htole32(net->s.coal[q].max_packets),
+				    htole32(net->s.coal[q].max_usecs) };
+	vg_batch_init(&net->batch, net->dev->mem);
+	vg_chain_write(&net->batch, c, 1, &v.coal, sizeof(v.coal));
+	vg_batch_run(&net->batch);
+	*more = sizeof(v.coal);
+	return !c->error;
+}
+
+static bool coalescing(struct net *net, struct vg_chain *c, uint8_t cmd, uint32_t *more)
+{
+	switch (cmd) {
+	case VIRTIO_NET_CTRL_NOTF_COAL_TX_SET:
+		return coal_all(net, c, 1);
+	case VIRTIO_NET_CTRL_NOTF_COAL_RX_SET:
+		return coal_all(net, c, 0);
+	case VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET:
+		return has(net, VIRTIO_NET_F_VQ_NOTF_COAL) && coal_set(net, c);
+	case VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET:
+		return has(net, VIRTIO_NET_F_VQ_NOTF_COAL) && coal_get(net, c, more);
+	default:
+		return false;
+	}
+}
+
+/* *@more: bytes that were written for the driver behind the place of the answer. */
+static bool run(struct net *net, struct vg_chain *c, uint32_t *more)
 {
 	struct virtio_net_ctrl_hdr h;
 
@@ -185,6 +260,8 @@ static bool run(struct net *net, struct vg_chain *c)
 		return pairs(net, c, h.cmd);
 	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
 		return offloads(net, c, h.cmd);
+	case VIRTIO_NET_CTRL_NOTF_COAL:
+		return coalescing(net, c, h.cmd, more);
 	default:
 		return false;
 	}
@@ -195,6 +272,7 @@ static bool answer(struct net *net, struct vg_chain *c)
 {
 	struct vg_dev *dev = net->dev;
 	unsigned q = net->control_q;
+	uint32_t more = 0;
 	uint8_t ack;
 
 	if (c->in_len < 1) {
@@ -202,7 +280,7 @@ static bool answer(struct net *net, struct vg_chain *c)
 		vg_dev_fault(dev, "a control command without room for its answer");
 		return false;
 	}
-	ack = run(net, c) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	ack = run(net, c, &more) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 	if (ack == VIRTIO_NET_OK)
 		net_save(net);
 	else
@@ -215,7 +293,7 @@ static bool answer(struct net *net, struct vg_chain *c)
 		vg_dev_fault(dev, "the answer to a control command cannot be written: %s",
 			     strerror(-c->error));
 	vg_dev_stats(dev, q)->requests++;
-	vg_vq_push(vg_dev_vq(dev, q), c, c->error ? 0 : 1);
+	vg_vq_push(vg_dev_vq(dev, q), c, c->error ? 0 : 1 + more);
 	vg_dev_flush(dev, q);
 	return true;
 }

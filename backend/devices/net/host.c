@@ -5,17 +5,24 @@
  * As Xen's own scripts have it (vif-bridge, xen-network-common.sh): the host's end
  * of a guest's cable has the address fe:ff:ff:ff:ff:ff, which no bridge takes for
  * its own, answers no ARP and makes no IPv6 address for itself.
+ *
+ * What is asked while a guest runs is asked in the sandbox, where libnl is not: one
+ * message to a socket that was opened before, whose answer is there at once.
  */
 #include "backend/devices/net/host.h"
 
 #include <errno.h>
 #include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/errno.h>
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
 #include <netlink/route/link/inet6.h>
 #include <string.h>
+#include <sys/socket.h>
+
+enum { ANSWER_BYTES = 16384 }; /* more than the kernel says of one interface without statistics */
 
 /* A negative errno for what libnl says. */
 static int errno_of(int nl)
@@ -158,4 +165,74 @@ int net_host_mtu(const char *name, uint32_t *mtu)
 	ret = mtu_of(sk, name, mtu);
 	nl_socket_free(sk);
 	return ret;
+}
+
+/* ---- in the sandbox ----------------------------------------------------- */
+
+int net_host_watcher(void)
+{
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int ask(int fd, int index, const char *name)
+{
+	struct {
+		struct nlmsghdr nh;
+		struct ifinfomsg ifi;
+		struct rtattr mask;
+		uint32_t ext;
+		struct rtattr attr;
+		char name[IFNAMSIZ];
+	} req = {
+		.nh = { .nlmsg_len = sizeof(req),
+			.nlmsg_type = RTM_GETLINK,
+			.nlmsg_flags = NLM_F_REQUEST },
+		.ifi = { .ifi_family = AF_UNSPEC, .ifi_index = index },
+		.mask = { .rta_len = RTA_LENGTH(sizeof(req.ext)), .rta_type = IFLA_EXT_MASK },
+		.ext = RTEXT_FILTER_SKIP_STATS,
+		.attr = { .rta_len = RTA_LENGTH(IFNAMSIZ), .rta_type = IFLA_IFNAME },
+	};
+
+	if (index)
+		req.nh.nlmsg_len -= sizeof(req.attr) + sizeof(req.name);
+	else
+		memcpy(req.name, name, strnlen(name, IFNAMSIZ - 1));
+	return send(fd, &req, req.nh.nlmsg_len, 0) < 0 ? -errno : 0;
+}
+
+int net_host_look(int fd, int index, const char *name, uint32_t *master)
+{
+	union {
+		struct nlmsghdr nh;
+		char bytes[ANSWER_BYTES];
+	} a;
+	struct rtattr *attr;
+	ssize_t n;
+	int left;
+	int ret;
+
+	/* An answer that an earlier question left. */
+	while (recv(fd, &a, sizeof(a), MSG_DONTWAIT) > 0)
+		;
+	ret = ask(fd, index, name);
+	if (ret < 0)
+		return ret;
+	n = recv(fd, &a, sizeof(a), MSG_DONTWAIT);
+	if (n < 0)
+		return -errno;
+	if (!NLMSG_OK(&a.nh, (size_t)n))
+		return -EPROTO;
+	if (a.nh.nlmsg_type == NLMSG_ERROR)
+		return ((struct nlmsgerr *)NLMSG_DATA(&a.nh))->error;
+	if (a.nh.nlmsg_type != RTM_NEWLINK)
+		return -EPROTO;
+	*master = 0;
+	left = (int)IFLA_PAYLOAD(&a.nh);
+	for (attr = IFLA_RTA(NLMSG_DATA(&a.nh)); RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
+		if (attr->rta_type == IFLA_MASTER)
+			memcpy(master, RTA_DATA(attr), sizeof(*master));
+	}
+	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * host.h - the host's network around an interface, by rtnetlink; with privileges
+ * host.h - the host's network around an interface, by rtnetlink
  */
 #ifndef VG_NET_HOST_H
 #define VG_NET_HOST_H
@@ -10,7 +10,7 @@
 #include "backend/base/log.h"
 
 /**
- * net_host_plug - make interface @name ready for a guest, put it on a bridge, and up
+ * net_host_plug - make interface @name ready for a guest, put it on a bridge, and up; with privileges
  * @bridge: NULL: none
  * @mtu: 0: the bridge's, if there is one; becomes what the interface has
  *
@@ -18,6 +18,18 @@
  * Return: 0, or negative errno with a sentence.
  */
 int net_host_plug(const char *name, const char *bridge, uint32_t *mtu, struct vg_err *err);
+
+/** net_host_watcher - a socket for net_host_look(); with privileges. Return: it, or negative errno. */
+int net_host_watcher(void);
+
+/**
+ * net_host_look - which bridge an interface is on; in the sandbox, too
+ * @index: of the interface; 0: it is @name
+ * @master: index of its bridge; 0: none
+ *
+ * Return: 0; -ENODEV: there is no such interface; or another negative errno.
+ */
+int net_host_look(int watcher, int index, const char *name, uint32_t *master);
 
 /** net_host_mtu - of interface @name. Return: 0, or negative errno: there is none. */
 int net_host_mtu(const char *name, uint32_t *mtu);

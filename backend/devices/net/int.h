@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/base/capture.h"
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/devices/devices.h"
@@ -36,6 +37,8 @@ enum {
 	NET_TX_MAX = 128,
 	/* The same where the rate is limited: what it may be off by. */
 	NET_TX_PAID = 8,
+	/* Header included: a frame that is not longer is copied, and its chain given back at once. */
+	NET_TX_COPY = 16 << 10,
 	NET_TX_IOV = 24, /* Linux' driver has 19 segments at most; more are allocated */
 };
 
@@ -69,8 +72,10 @@ struct net_tx_req {
 	struct vg_io io;
 	struct net_pair *pair;
 	struct net_tx_req *next; /* free list, or done list */
-	struct vg_chain *chain;
-	struct vg_data data;
+	struct vg_chain *chain;	 /* NULL: given back */
+	size_t len;		 /* of the frame, with its header */
+	uint8_t *copy;		 /* NET_TX_COPY bytes: where a frame of no more is */
+	struct vg_data data;	 /* of a longer one */
 	bool has_data;
 	bool writing; /* the link has it */
 	struct iovec *iov;
@@ -91,6 +96,7 @@ struct net_rx_slot {
 struct net_tx {
 	unsigned q;
 	struct net_tx_req *reqs; /* NET_TX_MAX; NULL: it does not run */
+	uint8_t *memory;	 /* their copies */
 	struct net_tx_req *free, *done, **done_tail;
 	unsigned free_n;
 	unsigned inflight; /* that the link has */
@@ -131,7 +137,10 @@ struct net_pair {
 	struct net_tx tx;
 	struct net_rx rx;
 	struct net_filter filter; /* this context's copy */
+	struct net_coal
+		coal[2]; /* likewise: of its receive and its transmit queue; our byte order */
 	struct net_counters n;
+	struct vg_capture capture; /* of what passes, both ways */
 };
 
 /* What a successor must know; dev->saved. */
@@ -142,6 +151,8 @@ struct net_saved {
 	uint16_t active;
 	uint64_t offloads; /* bits of VIRTIO_NET_F_GUEST_* in effect */
 	struct net_filter filter;
+	struct net_coal coal_all[2]; /* of queues that start anew: receive, transmit */
+	struct net_coal coal[NET_PAIRS_MAX * 2];
 };
 
 struct net {
@@ -152,10 +163,10 @@ struct net {
 	atomic_uint mtu;
 	struct net_rate rate;
 	atomic_bool antispoof;
-	uint32_t speed;	  /* Mbit/s */
-	bool plugged;	  /* `link=up` */
-	atomic_bool gone; /* the link's interface is */
-	bool told_gone;
+	uint32_t speed; /* Mbit/s */
+	bool plugged;	/* `link=up` */
+	bool gone;	/* the link's interface is */
+	bool lost;	/* its bridge is gone */
 	struct net_saved s;
 	unsigned control_q;    /* its index depends on MQ, 5.1.2 */
 	struct vg_batch batch; /* of the control queue */
@@ -172,6 +183,9 @@ static inline struct net_pair *net_pair_of(struct net *net, unsigned q)
 
 /** net_filter_changed - net->s.filter is another one: tell all pairs */
 void net_filter_changed(struct net *net);
+
+/** net_coal_changed - net->s.coal of queue @q is another one: tell its pair */
+void net_coal_changed(struct net *net, unsigned q);
 
 /** net_save - net->s was changed */
 void net_save(struct net *net);

@@ -26,6 +26,13 @@ struct net_link_config {
 	uint32_t mtu;	    /* 0: the bridge's, or else as it is */
 };
 
+enum net_link_state {
+	NET_LINK_GOOD,
+	NET_LINK_LOST,	/* its bridge is gone */
+	NET_LINK_GONE,	/* it is */
+	NET_LINK_STALE, /* its bridge is there, but it is on none: to be opened anew */
+};
+
 struct net_link_ops {
 	/* Return: 0, or negative errno with a sentence; then nothing is left. */
 	int (*open)(const struct net_link_config *config, struct net_link **out,
@@ -37,6 +44,8 @@ struct net_link_ops {
 	int (*active)(struct net_link *link, unsigned pairs);
 	/* Whether the cable is plugged in, as the host sees it. */
 	void (*carrier)(struct net_link *link, bool on);
+	/* Now and then: is it still where it was put? NULL: always. */
+	enum net_link_state (*look)(struct net_link *link);
 };
 
 struct net_link {

@@ -22,11 +22,13 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "backend/devices/net/int.h"
 #include "backend/devices/net/place.h"
@@ -110,6 +112,86 @@ void net_filter_changed(struct net *net)
 	}
 }
 
+struct coal_call {
+	struct vg_call call;
+	struct net_pair *pair;
+	struct net_coal coal;
+	unsigned tx; /* 1: of the transmit queue; 0: of the other */
+};
+
+/* In its context, or before it has queues. */
+static void take_coal(struct net_pair *p, unsigned tx, const struct net_coal *coal)
+{
+	p->coal[tx] = *coal;
+	if (vg_dev_vq(p->dev, p->index * 2 + tx))
+		vg_dev_gather(p->dev, p->index * 2 + tx, coal->max_packets, coal->max_usecs);
+}
+
+static void coal_called(struct vg_call *call)
+{
+	struct coal_call *c = container_of(call, struct coal_call, call);
+
+	take_coal(c->pair, c->tx, &c->coal);
+	free(c);
+}
+
+void net_coal_changed(struct net *net, unsigned q)
+{
+	struct net_pair *p = &net->pair[q / 2];
+	struct vg_ctx *ctx = net->dev->queue[q].ctx;
+	struct coal_call *c;
+
+	if (ctx->index == 0) {
+		take_coal(p, q & 1, &net->s.coal[q]);
+		return;
+	}
+	c = malloc(sizeof(*c));
+	if (!c)
+		return; /* the driver is told of everything, as before: 5.1.6.5.9 allows it */
+	*c = (struct coal_call){
+		.call.fn = coal_called, .pair = p, .coal = net->s.coal[q], .tx = q & 1
+	};
+	vg_ctx_call(ctx, &c->call);
+}
+
+struct capture_call {
+	struct vg_call call;
+	struct net_pair *pair;
+	int fd;
+};
+
+static void take_capture(struct vg_call *call)
+{
+	struct capture_call *c = container_of(call, struct capture_call, call);
+
+	vg_capture_add(&c->pair->capture, c->fd);
+	free(c);
+}
+
+/* Each pair gets a descriptor of its own, which its context writes to, and closes. */
+static void net_capture(struct vg_dev *dev, int fd)
+{
+	struct net *net = dev->priv;
+
+	for (unsigned i = 0; fd >= 0 && i < net->n_pairs; i++) {
+		struct capture_call *c = malloc(sizeof(*c));
+		int own = c ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+		if (own < 0) {
+			vg_warn("packets of queue pair %u are not captured: %s", i,
+				strerror(errno));
+			free(c);
+			continue;
+		}
+		*c = (struct capture_call){ .call.fn = take_capture,
+					    .pair = &net->pair[i],
+					    .fd = own };
+		vg_ctx_call(dev->queue[2 * i].ctx, &c->call);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 int net_apply_offloads(struct net *net)
 {
 	static const struct {
@@ -140,6 +222,8 @@ static void net_close(struct vg_dev *dev)
 {
 	struct net *net = dev->priv;
 
+	for (unsigned i = 0; i < net->n_pairs; i++)
+		vg_capture_close(&net->pair[i].capture);
 	if (net->link)
 		net->link->ops->close(net->link);
 	free(net);
@@ -198,7 +282,8 @@ static uint64_t offered(const struct net *net, bool offloads)
 		     VG_FEATURE(VIRTIO_NET_F_SPEED_DUPLEX) | VG_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
 		     VG_FEATURE(VIRTIO_NET_F_CTRL_RX) | VG_FEATURE(VIRTIO_NET_F_CTRL_RX_EXTRA) |
 		     VG_FEATURE(VIRTIO_NET_F_CTRL_VLAN) | VG_FEATURE(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-		     VG_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE);
+		     VG_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE) | VG_FEATURE(VIRTIO_NET_F_NOTF_COAL) |
+		     VG_FEATURE(VIRTIO_NET_F_VQ_NOTF_COAL);
 
 	if (net->n_pairs > 1)
 		f |= VG_FEATURE(VIRTIO_NET_F_MQ);
@@ -310,9 +395,9 @@ static void net_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_
 	bool announce =
 		net->s.valid && !net->s.announced && vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE);
 	struct net_config c = {
-		.status = htole16(
-			(uint16_t)((net->plugged && !net->told_gone ? VIRTIO_NET_S_LINK_UP : 0) |
-				   (announce ? VIRTIO_NET_S_ANNOUNCE : 0))),
+		.status =
+			htole16((uint16_t)((net->plugged && !net->gone ? VIRTIO_NET_S_LINK_UP : 0) |
+					   (announce ? VIRTIO_NET_S_ANNOUNCE : 0))),
 		.max_pairs = htole16((uint16_t)net->n_pairs),
 		.mtu = htole16((uint16_t)atomic_load(&net->mtu)),
 		.speed = htole32(net->speed),
@@ -335,7 +420,8 @@ static int net_features_ok(struct vg_dev *dev, uint64_t f)
 		{ F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_USO), F(CSUM) },
 		{ F(HOST_ECN), F(HOST_TSO4) | F(HOST_TSO6) },
 		{ F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(GUEST_ANNOUNCE) | F(MQ) |
-			  F(CTRL_MAC_ADDR) | F(CTRL_GUEST_OFFLOADS),
+			  F(CTRL_MAC_ADDR) | F(CTRL_GUEST_OFFLOADS) | F(NOTF_COAL) |
+			  F(VQ_NOTF_COAL),
 		  F(CTRL_VQ) },
 #undef F
 	};
@@ -383,6 +469,8 @@ static int net_start(struct vg_dev *dev)
 		return ret;
 	net_save(net);
 	net_filter_changed(net);
+	for (unsigned q = 0; q < net->n_pairs * 2; q++)
+		net_coal_changed(net, q);
 	net->link->ops->carrier(net->link, net->plugged);
 	/* It may have come from elsewhere, or the interface is a new one. */
 	if (vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
@@ -406,10 +494,13 @@ static void net_start_queue(struct vg_dev *dev, unsigned q)
 {
 	struct net_pair *p = net_pair_of(dev->priv, q);
 
-	if (p && q & 1)
+	if (!p)
+		return;
+	if (q & 1)
 		net_tx_start(p);
-	else if (p)
+	else
 		net_rx_start(p);
+	vg_dev_gather(dev, q, p->coal[q & 1].max_packets, p->coal[q & 1].max_usecs);
 }
 
 static void net_queue_ready(struct vg_dev *dev, unsigned q)
@@ -423,6 +514,18 @@ static void net_queue_ready(struct vg_dev *dev, unsigned q)
 		net_rx_take(p);
 	else if (q == net->control_q)
 		net_control_take(net);
+}
+
+/* 5.1.6.5.9: it begins with what was set of all of its direction. */
+static void net_forget_queue(struct vg_dev *dev, unsigned q)
+{
+	struct net *net = dev->priv;
+
+	if (!net_pair_of(net, q))
+		return;
+	net->s.coal[q] = net->s.coal_all[q & 1];
+	net_coal_changed(net, q);
+	memcpy(dev->saved, &net->s, sizeof(net->s));
 }
 
 static void net_stop_queue(struct vg_dev *dev, unsigned q)
@@ -477,13 +580,32 @@ static void net_tick(struct vg_dev *dev)
 {
 	struct net *net = dev->priv;
 
-	if (net->told_gone || !atomic_load(&net->gone))
+	if (net->gone)
 		return;
-	net->told_gone = true;
-	vg_error("interface %s was removed by somebody; the guest's link is down until its device "
-		 "is attached again, or its worker is ended: the next one makes a new interface",
-		 net->link->name);
-	vg_dev_config_changed(dev);
+	switch (net->link->ops->look ? net->link->ops->look(net->link) : NET_LINK_GOOD) {
+	case NET_LINK_GONE:
+		net->gone = true;
+		vg_error("interface %s was removed by somebody; the guest's link is down until a "
+			 "worker opens the device anew",
+			 net->link->name);
+		vg_dev_config_changed(dev);
+		dev->outdated = true;
+		break;
+	case NET_LINK_STALE:
+		vg_warn("interface %s is on no bridge any more: it is made anew", net->link->name);
+		dev->outdated = true;
+		break;
+	case NET_LINK_LOST:
+		if (!net->lost)
+			vg_error("the bridge of interface %s was removed; what the guest sends "
+				 "goes nowhere until it is back",
+				 net->link->name);
+		net->lost = true;
+		break;
+	default:
+		net->lost = false;
+		break;
+	}
 }
 
 static void net_describe(struct vg_dev *dev, char *buf, size_t len)
@@ -506,7 +628,8 @@ static void net_describe(struct vg_dev *dev, char *buf, size_t len)
 	char text[512];
 	int at = snprintf(text, sizeof(text),
 			  "%s=%s %02x:%02x:%02x:%02x:%02x:%02x mtu=%u pairs=%u/%u", net->link->name,
-			  net->told_gone ? "gone"
+			  net->gone	 ? "gone"
+			  : net->lost	 ? "lost"
 			  : net->plugged ? "up"
 					 : "down",
 			  m[0], m[1], m[2], m[3], m[4], m[5], atomic_load(&net->mtu),
@@ -530,6 +653,7 @@ static void net_describe(struct vg_dev *dev, char *buf, size_t len)
 /* tap.c: what the kernel lets whoever has the descriptor do, without any capability. */
 static const struct vg_sandbox_call net_calls[] = {
 	VG_CALL_IOCTL(TUNSETOFFLOAD),
+	VG_CALL_IOCTL(TUNGETIFF),
 	VG_CALL_IOCTL(TUNSETQUEUE),
 	VG_CALL_IOCTL(TUNSETCARRIER),
 	VG_CALLS_END,
@@ -552,9 +676,11 @@ const struct vg_device_ops vg_net = {
 	.start_queue = net_start_queue,
 	.queue_ready = net_queue_ready,
 	.stop_queue = net_stop_queue,
+	.forget_queue = net_forget_queue,
 	.queue_group = net_queue_group,
 	.reset = net_reset,
 	.set = net_set,
 	.describe = net_describe,
 	.tick = net_tick,
+	.capture = net_capture,
 };

@@ -76,9 +76,6 @@ static void failed(struct net_pair *p, int error)
 	case -ECANCELED:
 	case -EINTR:
 		break;
-	case -EBADFD:
-		atomic_store(&p->net->gone, true);
-		/* fall through */
 	default:
 		net_count(&p->n.rx_failed);
 		if (!rx->stopping && !rx->again.tether)
@@ -299,6 +296,11 @@ static enum fate deliver_one(struct net_pair *p, struct net_rx_slot *s, struct u
 			   : 0;
 	h.num_buffers = htole16((uint16_t)n);
 	memcpy(s->buf, &h, NET_HDR);
+	if (vg_capture_on(&p->capture)) {
+		const struct iovec frame = { .iov_base = s->buf, .iov_len = s->len };
+
+		vg_capture_packet(&p->capture, VG_CAPTURE_ETHERNET, &frame, 1, NET_HDR);
+	}
 	while (n--) {
 		struct vg_chain *c = unhold(p);
 		uint32_t part = c->in_len < s->len - done ? c->in_len : s->len - done;

@@ -32,6 +32,8 @@ const struct net_link_ops *net_link_ops = &net_tap_ops;
 struct tap {
 	struct net_link link;
 	unsigned active;
+	int watcher, index; /* -1: it need not be watched */
+	char bridge[IFNAMSIZ];
 };
 
 static struct tap *of(struct net_link *link)
@@ -75,8 +77,31 @@ static void tap_carrier(struct net_link *link, bool on)
 			strerror(errno));
 }
 
+/* One that was moved elsewhere is its owner's affair. */
+static enum net_link_state tap_look(struct net_link *link)
+{
+	struct tap *t = of(link);
+	struct ifreq ifr;
+	uint32_t master;
+
+	if (ioctl(link->fd[0], TUNGETIFF, &ifr) < 0 && errno == EBADFD)
+		return NET_LINK_GONE;
+	if (t->watcher < 0 || net_host_look(t->watcher, t->index, NULL, &master) < 0 || master)
+		return NET_LINK_GOOD;
+	switch (net_host_look(t->watcher, 0, t->bridge, &master)) {
+	case 0:
+		return NET_LINK_STALE;
+	case -ENODEV:
+		return NET_LINK_LOST;
+	default:
+		return NET_LINK_GOOD;
+	}
+}
+
 static void tap_close(struct net_link *link)
 {
+	if (of(link)->watcher >= 0)
+		close(of(link)->watcher);
 	for (unsigned i = 0; i < link->pairs; i++) {
 		if (link->fd[i] >= 0)
 			close(link->fd[i]);
@@ -154,6 +179,16 @@ static int name_it(struct tap *t, const struct net_link_config *c, struct vg_err
 	return 0;
 }
 
+static int watch(struct tap *t, const char *bridge, struct vg_err *err)
+{
+	snprintf(t->bridge, sizeof(t->bridge), "%s", bridge);
+	t->index = (int)if_nametoindex(t->link.name);
+	t->watcher = net_host_watcher();
+	return t->watcher < 0 ? vg_fail(err, t->watcher, "rtnetlink cannot be opened: %s",
+					strerror(-t->watcher))
+			      : 0;
+}
+
 static int open_all(struct tap *t, const struct net_link_config *c, struct vg_err *err)
 {
 	int ret = name_it(t, c, err);
@@ -172,7 +207,8 @@ static int open_all(struct tap *t, const struct net_link_config *c, struct vg_er
 		return net_host_mtu(t->link.name, &t->link.mtu) < 0
 			       ? vg_fail(err, -ENODEV, "interface %s is gone", t->link.name)
 			       : 0;
-	return net_host_plug(t->link.name, c->bridge, &t->link.mtu, err);
+	ret = net_host_plug(t->link.name, c->bridge, &t->link.mtu, err);
+	return ret < 0 || !c->bridge ? ret : watch(t, c->bridge, err);
 }
 
 static int tap_open(const struct net_link_config *c, struct net_link **out, struct vg_err *err)
@@ -184,6 +220,7 @@ static int tap_open(const struct net_link_config *c, struct net_link **out, stru
 		return vg_fail(err, -ENOMEM, "out of memory");
 	t->link.ops = &net_tap_ops;
 	t->link.pairs = c->pairs;
+	t->watcher = -1;
 	for (unsigned i = 0; i < c->pairs; i++)
 		t->link.fd[i] = -1;
 	ret = open_all(t, c, err);
@@ -201,4 +238,5 @@ static const struct net_link_ops net_tap_ops = {
 	.offloads = tap_offloads,
 	.active = tap_active,
 	.carrier = tap_carrier,
+	.look = tap_look,
 };

@@ -2,11 +2,19 @@
 /*
  * tx.c - from the guest to the link, VIRTIO 1.3 section 5.1.6.2
  *
- *	pop --> copy --> check --> io_uring --> used, one notification
+ *	pop --> copy --> check --> used, one notification --> io_uring
+ *	pop ----------> check --> io_uring --> used, one notification	(long frames)
  *
  * One turn takes what is there, at most as many frames as the link may have at
  * once; all of them are copied with one batch and submitted with one system call.
  * A TAP takes a frame while it is submitted, in order, and nothing waits.
+ *
+ * A TAP takes a frame by having the host's stack receive it, and while that lasts the
+ * guest could make the next one. Its TCP does not: it has two frames out, and makes
+ * more when the driver tells it that these are done; and the longer that takes, the
+ * shorter are the frames that it makes. So a frame that was copied goes back before it
+ * is submitted. Memory for frames is bounded, as they are then: NET_TX_MAX. A long
+ * frame is not copied where the guest's memory can be read in place.
  *
  * What is checked must be what is sent. Where data is copied that is so by itself.
  * Where it lies in memory that the guest may write to, all headers (NET_HEAD bytes)
@@ -43,6 +51,7 @@ static struct net_tx_req *req_get(struct net_pair *p, struct vg_chain *c)
 	p->tx.free_n--;
 	r->next = NULL;
 	r->chain = c;
+	r->len = c->out_len;
 	r->has_data = false;
 	r->iov = r->inl;
 	return r;
@@ -88,7 +97,7 @@ static void written(struct vg_io *io, int res)
 	p->tx.inflight--;
 	r->writing = false;
 	if (res >= 0) {
-		stats->bytes_written += r->chain->out_len - NET_HDR;
+		stats->bytes_written += r->len - NET_HDR;
 		req_done(r);
 	} else {
 		drop(r, res == -EINVAL ? &p->n.tx_refused : &p->n.tx_down);
@@ -117,12 +126,20 @@ static size_t head_of(const struct vg_chain *c)
 	return c->out_len < NET_HDR + NET_HEAD ? c->out_len : NET_HDR + NET_HEAD;
 }
 
+static bool is_copied(const struct net_tx_req *r)
+{
+	return r->len <= NET_TX_COPY;
+}
+
 /* Have the data of @r made available. Return: 0, or of vg_data_begin(). */
 static int fetch(struct net_tx_req *r, struct vg_batch *batch)
 {
 	struct vg_chain *c = r->chain;
-	int ret = vg_data_begin(&r->data, batch, c, VG_FROM_GUEST, 0, c->out_len);
+	int ret;
 
+	if (is_copied(r))
+		return vg_chain_read(batch, c, 0, r->copy, r->len);
+	ret = vg_data_begin(&r->data, batch, c, VG_FROM_GUEST, 0, c->out_len);
 	if (ret < 0)
 		return ret;
 	r->has_data = true;
@@ -167,13 +184,23 @@ struct tx_rules {
 	const uint8_t *source; /* address that frames must be from; NULL: any */
 };
 
+/* The driver has it back, and is told at the end of the batch. */
+static void give_back(struct net_tx_req *r)
+{
+	struct net_pair *p = r->pair;
+
+	vg_dev_stats(p->dev, p->tx.q)->requests++;
+	vg_vq_push(vg_dev_vq(p->dev, p->tx.q), r->chain, 0);
+	r->chain = NULL;
+}
+
 /* Decide on the copy, and give it to the link. */
 static void send(struct net_tx_req *r, const struct tx_rules *rules)
 {
 	struct net_pair *p = r->pair;
-	bool own = vg_data_is_own(&r->data);
-	uint8_t *head = own ? r->data.iov[0].iov_base : r->head;
-	size_t len = r->chain->out_len - NET_HDR;
+	bool own = is_copied(r) || vg_data_is_own(&r->data);
+	uint8_t *head = is_copied(r) ? r->copy : own ? r->data.iov[0].iov_base : r->head;
+	size_t len = r->len - NET_HDR;
 	struct virtio_net_hdr_v1 h;
 	enum net_verdict verdict;
 	unsigned n;
@@ -191,7 +218,7 @@ static void send(struct net_tx_req *r, const struct tx_rules *rules)
 	}
 	memcpy(head, &h, NET_HDR);
 	if (own) {
-		r->inl[0] = r->data.iov[0];
+		r->inl[0] = (struct iovec){ .iov_base = head, .iov_len = r->len };
 		n = 1;
 	} else {
 		n = gather(r);
@@ -202,9 +229,13 @@ static void send(struct net_tx_req *r, const struct tx_rules *rules)
 	}
 	if (net_rate_on(&p->net->rate))
 		net_rate_take(&p->net->rate, len, vg_loop_now(loop_of(p)));
+	if (vg_capture_on(&p->capture))
+		vg_capture_packet(&p->capture, VG_CAPTURE_ETHERNET, r->iov, n, NET_HDR);
 	p->tx.inflight++;
 	r->writing = true;
 	vg_loop_writev(loop_of(p), &r->io, p->fd, r->iov, n, 0, 0);
+	if (is_copied(r))
+		give_back(r);
 }
 
 /* ---- a turn ------------------------------------------------------------- */
@@ -265,12 +296,13 @@ static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 				     strerror(-c->error));
 			c->error = 0;
 			req_done(r);
-		} else if (r->has_data) {
+		} else if (r->has_data || (is_copied(r) && r->len >= NET_HDR + NET_ETH)) {
 			send(r, &rules);
 		} else {
 			drop(r, unfetched(&p->n, c));
 		}
 	}
+	vg_dev_flush(p->dev, p->tx.q);
 	if (taken == n)
 		return n;
 	req_put(reqs[taken]);
@@ -353,8 +385,8 @@ static void complete_all(struct vg_deferred *d)
 		struct net_tx_req *r = done;
 
 		done = r->next;
-		vg_dev_stats(p->dev, tx->q)->requests++;
-		vg_vq_push(vg_dev_vq(p->dev, tx->q), r->chain, 0);
+		if (r->chain)
+			give_back(r);
 		req_put(r);
 	}
 	vg_dev_flush(p->dev, tx->q);
@@ -377,6 +409,16 @@ static void fed(struct vg_bounce_waiter *w)
 
 /* ---- starting, stopping ------------------------------------------------- */
 
+static void forget(struct net_tx *tx)
+{
+	free(tx->reqs);
+	free(tx->memory);
+	free(tx->batch);
+	tx->reqs = NULL;
+	tx->memory = NULL;
+	tx->batch = NULL;
+}
+
 void net_tx_start(struct net_pair *p)
 {
 	struct net_tx *tx = &p->tx;
@@ -387,16 +429,17 @@ void net_tx_start(struct net_pair *p)
 	tx->waiter.run = fed;
 	tx->paid.expired = paid;
 	tx->reqs = calloc(NET_TX_MAX, sizeof(*tx->reqs));
+	tx->memory = malloc((size_t)NET_TX_MAX * NET_TX_COPY);
 	tx->batch = malloc(sizeof(*tx->batch));
-	if (!tx->reqs || !tx->batch) {
-		free(tx->reqs);
-		tx->reqs = NULL;
+	if (!tx->reqs || !tx->memory || !tx->batch) {
+		forget(tx);
 		vg_dev_fault(p->dev, "queue %u cannot start: out of memory", tx->q);
 		return;
 	}
 	for (unsigned i = 0; i < NET_TX_MAX; i++) {
 		tx->reqs[i].io.done = written;
 		tx->reqs[i].pair = p;
+		tx->reqs[i].copy = tx->memory + (size_t)i * NET_TX_COPY;
 		tx->reqs[i].iov = tx->reqs[i].inl;
 		req_put(&tx->reqs[i]);
 	}
@@ -411,10 +454,7 @@ static void try_stop(struct net_pair *p)
 	vg_loop_undefer(loop_of(p), &tx->complete);
 	if (tx->waiter.queued)
 		vg_bounce_unwait(vg_dev_mem(p->dev, tx->q), &tx->waiter);
-	free(tx->reqs);
-	free(tx->batch);
-	tx->reqs = NULL;
-	tx->batch = NULL;
+	forget(tx);
 	vg_dev_queue_stopped(p->dev, tx->q);
 }
 

@@ -15,6 +15,11 @@
 #define VIRTIO_NET_F_GUEST_USO6 55
 #define VIRTIO_NET_F_HOST_USO	56
 #endif
+#ifndef VIRTIO_NET_F_VQ_NOTF_COAL /* Linux 6.6 */
+#define VIRTIO_NET_F_VQ_NOTF_COAL	 52
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET 2
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET 3
+#endif
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
@@ -49,6 +54,17 @@ struct net_config {
 	uint8_t duplex;
 } __attribute__((packed));
 
+/* 5.1.6.5.9: how many packets one notification tells of at most, and how long they wait for it. */
+struct net_coal {
+	uint32_t max_packets, max_usecs;
+};
+
+struct net_coal_vq {
+	uint16_t vq_index, reserved;
+	struct net_coal coal;
+};
+
+_Static_assert(sizeof(struct net_coal_vq) == 12, "as 5.1.6.5.9 has it");
 _Static_assert(sizeof(struct net_config) == 17 && NET_HDR == 12, "as 5.1.4 and 5.1.6 have it");
 
 #endif /* VG_NET_WIRE_H */

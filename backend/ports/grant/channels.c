@@ -4,6 +4,12 @@
  *
  * A port that has fired stays masked until we unmask it, which happens after its
  * work is done: however often the guest notifies, each port costs one round a turn.
+ *
+ * Every system call between a guest's notification and our answer makes the guest wait.
+ * So all ports that fired are read at once, and to unmask them comes after what their
+ * work could do without waiting: the loop has then submitted it, and the device has
+ * pushed what was complete and notified. That is one turn later, not when there is
+ * nothing left to do: a queue that is always busy must not keep others' events masked.
  */
 #include "backend/ports/grant/channels.h"
 
@@ -12,11 +18,17 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/base/container.h"
 #include "backend/memory/grants.h"
 
-enum { NO_PORT = -1 };
+enum {
+	NO_PORT = -1,
+	/* Runs of deferred work until ports are unmasked: the end of the turn that heard of them, both
+	 * of the next one, and the one before the loop could wait. */
+	UNMASK_AT = 4,
+};
 
 static struct vg_channel_end *end_of(struct vg_channels *ch, unsigned c)
 {
@@ -48,39 +60,70 @@ static void unmask(struct vg_channel_end *e, struct vg_channel *c)
 	xenevtchn_unmask(e->xce, (evtchn_port_t)c->local);
 }
 
+/* Unmask what has fired, in time. */
+static void unmask_all(struct vg_deferred *d)
+{
+	struct vg_channel_end *e = container_of(d, struct vg_channel_end, unmask);
+	struct vg_channels *ch = e->all;
+	struct vg_channel *control = &ch->channel[VG_CHANNEL_CONTROL];
+
+	if (++e->runs < UNMASK_AT) {
+		vg_loop_defer(e->ctx->loop, d);
+		return;
+	}
+	for (unsigned q = 0; q < ch->dev->n_queues; q++) {
+		if (ch->dev->queue[q].ctx == e->ctx && ch->channel[q].fired)
+			unmask(e, &ch->channel[q]);
+	}
+	if (e->ctx->index == 0 && control->fired)
+		unmask(e, control);
+}
+
+/* Take the ports that have fired; each was masked by the kernel, so that there is an end to it,
+ * whatever the guest does. */
+static void take_events(struct vg_channel_end *e, bool fired[VG_CHANNELS])
+{
+	struct vg_channels *ch = e->all;
+	evtchn_port_t port[VG_CHANNELS];
+	ssize_t n;
+
+	/* As xenevtchn_pending() does, but that this asks for one, and once more to see the end. */
+	do {
+		n = read(xenevtchn_fd(e->xce), port, sizeof(port));
+		for (ssize_t i = 0; i < n / (ssize_t)sizeof(port[0]); i++) {
+			unsigned c = channel_of(e, (int)port[i]);
+
+			if (c < VG_CHANNELS)
+				ch->channel[c].fired = fired[c] = true;
+			else
+				xenevtchn_unmask(e->xce, port[i]); /* closed meanwhile */
+		}
+	} while (n == (ssize_t)sizeof(port));
+}
+
 static void events_ready(struct vg_watch *w, unsigned events)
 {
 	struct vg_channel_end *e = container_of(w, struct vg_channel_end, watch);
+	bool fired[VG_CHANNELS] = { false };
 	struct vg_channels *ch = e->all;
-	struct vg_channel *control = &ch->channel[VG_CHANNEL_CONTROL];
-	xenevtchn_port_or_error_t port;
 
 	if (!(events & POLLIN)) {
 		vg_loop_unwatch(w);
 		return;
 	}
-	while ((port = xenevtchn_pending(e->xce)) >= 0) {
-		unsigned c = channel_of(e, port);
-
-		if (c < VG_CHANNELS)
-			ch->channel[c].fired = true;
-		else
-			xenevtchn_unmask(e->xce, (evtchn_port_t)port); /* closed meanwhile */
-	}
-	/* Each fired port was masked by the kernel: this loop ends, whatever the guest does. */
+	take_events(e, fired);
 	for (unsigned q = 0; q < ch->dev->n_queues; q++) {
-		struct vg_channel *c = &ch->channel[q];
-
-		if (ch->dev->queue[q].ctx != e->ctx || !c->fired)
+		if (!fired[q])
 			continue;
-		c->kicks++;
+		ch->channel[q].kicks++;
 		ch->events.kicked(ch->events.owner, q);
-		unmask(e, c);
 	}
-	if (e->ctx->index == 0 && control->fired) {
+	if (fired[VG_CHANNEL_CONTROL])
 		ch->events.control(ch->events.owner);
-		unmask(e, control);
-	}
+	if (!e->unmask.queued)
+		e->runs = 0;
+	e->unmask.run = unmask_all;
+	vg_loop_defer(e->ctx->loop, &e->unmask);
 	ch->events.turned(ch->events.owner, e->ctx);
 }
 
@@ -208,6 +251,8 @@ void vg_channels_close(struct vg_channels *ch)
 {
 	for (unsigned i = 0; ch->end && i < ch->dev->n_ctx; i++) {
 		vg_loop_unwatch(&ch->end[i].watch);
+		if (ch->end[i].ctx)
+			vg_loop_undefer(ch->end[i].ctx->loop, &ch->end[i].unmask);
 		if (ch->end[i].xce)
 			xenevtchn_close(ch->end[i].xce);
 	}

@@ -39,6 +39,8 @@ struct vg_channel_end {
 	struct vg_ctx *ctx;
 	xenevtchn_handle *xce;
 	struct vg_watch watch;
+	struct vg_deferred unmask;    /* what has fired */
+	unsigned runs;		      /* of that, since something fired */
 	struct vg_hyper_stats *stats; /* the owner's to set; never NULL once events come */
 };
 

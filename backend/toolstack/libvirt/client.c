@@ -11,7 +11,7 @@
  *
  * A domain is told as it counts now: its running definition while it runs, else
  * the one that the next start takes. Our element alone is asked for, not the whole
- * XML.
+ * XML; but of a transient domain that is being created that is all there is.
  */
 #include "backend/toolstack/libvirt/client.h"
 
@@ -41,6 +41,15 @@ struct client {
 	bool closed; /* conn is dead; it is let go of outside its own callbacks */
 	bool told;   /* that there is no connection */
 	bool over;
+	/* Numbers to be written into one domain's running definition. */
+	struct {
+		char uuid[40];
+		unsigned n;
+		struct {
+			char spec[VG_PARAMS_LEN];
+			unsigned number;
+		} of[VG_XL_DEVICES_MAX];
+	} numbers;
 };
 
 /* ---- to vgrantd ----------------------------------------------------------------- */
@@ -89,19 +98,28 @@ static int read_metadata(virDomainPtr dom, unsigned flags, struct vg_domxml **ou
 			 struct vg_err *err)
 {
 	char *xml = virDomainGetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, VG_DOMXML_URI, flags);
-	int ret;
+	int code = xml ? VIR_ERR_OK : virGetLastErrorCode(), ret;
+	const char *where = "metadata";
 
 	*out = NULL;
-	if (!xml) {
-		if (virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_METADATA)
-			return 0;
+	if (code == VIR_ERR_NO_DOMAIN_METADATA)
+		return 0;
+	/* A transient domain that does not run yet has, for libvirt, neither a live nor another definition. */
+	if (code == VIR_ERR_OPERATION_INVALID && flags == VIR_DOMAIN_AFFECT_CURRENT) {
+		where = "its XML";
+		xml = virDomainGetXMLDesc(dom, 0);
+	}
+	if (!xml)
 		return vg_fail(err, -EIO, "libvirt does not give the metadata of %s: %s",
 			       virDomainGetName(dom), why());
-	}
-	ret = vg_domxml_parse("metadata", xml, strlen(xml), out, err);
+	ret = vg_domxml_parse(where, xml, strlen(xml), out, err);
 	free(xml);
-	if (ret == 0)
+	if (ret == 0 && !(*out)->ours) {
+		vg_domxml_free(*out);
+		*out = NULL;
+	} else if (ret == 0) {
 		vg_xlconf_match((*out)->conf, virtio_id_of);
+	}
 	return ret;
 }
 
@@ -119,7 +137,8 @@ static void say_device(struct client *c, const char *uuid, const struct vg_xl_de
 	say(c, &m);
 }
 
-static void tell(struct client *c, virDomainPtr dom)
+/* Return: whether it was told. */
+static bool tell(struct client *c, virDomainPtr dom)
 {
 	struct vg_virt_msg m = { .type = VG_VIRT_GUEST };
 	struct vg_domxml *x = NULL;
@@ -128,17 +147,18 @@ static void tell(struct client *c, virDomainPtr dom)
 	int ret, active;
 
 	if (virDomainGetUUIDString(dom, uuid) < 0)
-		return;
+		return false;
 	active = virDomainIsActive(dom);
 	ret = read_metadata(dom, VIR_DOMAIN_AFFECT_CURRENT, &x, &err);
 	/* What could not be asked stays as it was told. */
 	if (active < 0 || (ret < 0 && ret != -EINVAL && ret != -EFBIG))
-		return;
+		return false;
 	snprintf(m.uuid, sizeof(m.uuid), "%s", uuid);
 	snprintf(m.guest.name, sizeof(m.guest.name), "%s", virDomainGetName(dom));
 	snprintf(m.text, sizeof(m.text), "%s", err.text);
 	m.error = ret;
 	m.guest.active = (uint32_t)active;
+	m.guest.passing = !active && virDomainIsPersistent(dom) == 0;
 	m.guest.ours = x != NULL || ret < 0;
 	m.guest.n_devices = x ? x->conf->n_devices : 0;
 	if (x && x->conf->dropped)
@@ -148,6 +168,7 @@ static void tell(struct client *c, virDomainPtr dom)
 	for (unsigned i = 0; x && i < x->conf->n_devices; i++)
 		say_device(c, uuid, &x->conf->devices[i]);
 	vg_domxml_free(x);
+	return true;
 }
 
 /* ---- events ------------------------------------------------------------------------ */
@@ -263,6 +284,21 @@ static void on_timer(int timer, void *ctx)
 	connect_again(c);
 }
 
+/* Whose guest is it? What cannot be told is not libvirt's: a GUEST or a GONE has to come. */
+static void on_who(struct client *c, const struct vg_virt_msg *m)
+{
+	struct vg_virt_msg answer = { .type = VG_VIRT_GONE };
+	virDomainPtr dom = c->conn ? virDomainLookupByUUIDString(c->conn, m->uuid) : NULL;
+	bool told = dom && tell(c, dom);
+
+	if (dom)
+		virDomainFree(dom);
+	if (told)
+		return;
+	memcpy(answer.uuid, m->uuid, sizeof(answer.uuid));
+	say(c, &answer);
+}
+
 /* ---- changes --------------------------------------------------------------------------- */
 
 static virDomainPtr find_domain(struct client *c, const struct vg_virt_msg *m)
@@ -309,6 +345,21 @@ static int edit(const struct vg_domxml *x, const struct vg_virt_msg *m, unsigned
 		return vg_fail(err, -EEXIST, "there is a device %u in the metadata already", id);
 	if (m->change.op == VG_VIRT_ATTACH && n_old == VG_XL_DEVICES_MAX)
 		return vg_fail(err, -ENOSPC, "a guest may have %d devices", VG_XL_DEVICES_MAX);
+	for (unsigned i = 0; i < n_old; i++) {
+		const struct vg_err *wrong = &x->conf->devices[i].err;
+
+		/* Not all that was written can be written again. */
+		if (wrong->text[0] && (m->change.op != VG_VIRT_DETACH || (int)i != at))
+			return vg_fail(
+				err, -EINVAL,
+				"the metadata has a mistake, to be mended first (virsh edit): %s",
+				wrong->text);
+	}
+	if (x && x->conf->dropped)
+		return vg_fail(
+			err, -EINVAL,
+			"the metadata has %u entries too many, to be mended first (virsh edit)",
+			x->conf->dropped);
 	/* Numbers are written out: what goes must not renumber what stays. */
 	for (unsigned i = 0; i < n_old; i++) {
 		const struct vg_xl_device *d = &x->conf->devices[i];
@@ -491,6 +542,80 @@ static void on_change(struct client *c, const struct vg_virt_msg *m)
 	say(c, &answer);
 }
 
+/* ---- numbers ---------------------------------------------------------------------------- */
+
+/* The device that is to get number @k, which it may not have. */
+static int unnumbered(const struct client *c, unsigned k, const struct vg_domxml *x, const int *ids)
+{
+	for (unsigned i = 0; i < x->conf->n_devices; i++) {
+		if (x->conf->devices[i].id == (int)c->numbers.of[k].number)
+			return -EEXIST;
+	}
+	for (unsigned i = 0; i < x->conf->n_devices; i++) {
+		const struct vg_xl_device *d = &x->conf->devices[i];
+
+		if (d->id < 0 && ids[i] < 0 && !d->err.text[0] &&
+		    strcmp(d->spec, c->numbers.of[k].spec) == 0)
+			return (int)i;
+	}
+	return -ENOENT;
+}
+
+/* What has changed since vgrantd saw it has led to an event, which leads to new numbers. */
+static void write_numbers(struct client *c, virDomainPtr dom)
+{
+	int ids[VG_XL_DEVICES_MAX], n = 0;
+	struct vg_domxml *x = NULL;
+	struct vg_err err;
+	char *text = NULL;
+
+	memset(ids, -1, sizeof(ids));
+	if (read_metadata(dom, VIR_DOMAIN_AFFECT_LIVE, &x, &err) < 0 || !x)
+		return;
+	for (unsigned k = 0; k < c->numbers.n; k++) {
+		int i = unnumbered(c, k, x, ids);
+
+		if (i < 0)
+			continue;
+		ids[i] = (int)c->numbers.of[k].number;
+		n++;
+	}
+	if (n)
+		text = vg_domxml_number(x, ids);
+	if (text && virDomainSetMetadata(dom, VIR_DOMAIN_METADATA_ELEMENT, text, VG_DOMXML_PREFIX,
+					 VG_DOMXML_URI, VIR_DOMAIN_AFFECT_LIVE) < 0)
+		vg_warn("the numbers of the devices of %s are not in its metadata: libvirt did not "
+			"take them: %s",
+			virDomainGetName(dom), why());
+	free(text);
+	vg_domxml_free(x);
+}
+
+/* All that came. A domain that is still being started is locked by that; its start leads to them again. */
+static void flush_numbers(struct client *c)
+{
+	virDomainPtr dom = c->numbers.n && c->conn
+				   ? virDomainLookupByUUIDString(c->conn, c->numbers.uuid)
+				   : NULL;
+
+	if (dom && virDomainIsActive(dom) == 1)
+		write_numbers(c, dom);
+	if (dom)
+		virDomainFree(dom);
+	c->numbers.n = 0;
+}
+
+static void on_number(struct client *c, const struct vg_virt_msg *m)
+{
+	if (c->numbers.n == VG_XL_DEVICES_MAX || strcmp(c->numbers.uuid, m->uuid) != 0)
+		flush_numbers(c);
+	memcpy(c->numbers.uuid, m->uuid, sizeof(m->uuid));
+	memcpy(c->numbers.of[c->numbers.n].spec, m->device.spec, sizeof(m->device.spec));
+	c->numbers.of[c->numbers.n++].number = m->device.number;
+}
+
+/* ---- from vgrantd ------------------------------------------------------------------------ */
+
 static void on_vgrantd(int watch, int fd, int events, void *ctx)
 {
 	struct client *c = ctx;
@@ -501,7 +626,12 @@ static void on_vgrantd(int watch, int fd, int events, void *ctx)
 	while ((ret = vg_virt_recv(fd, &m)) == 1) {
 		if (m.type == VG_VIRT_CHANGE)
 			on_change(c, &m);
+		else if (m.type == VG_VIRT_WHO)
+			on_who(c, &m);
+		else if (m.type == VG_VIRT_NUMBER)
+			on_number(c, &m);
 	}
+	flush_numbers(c);
 	if (ret != -EAGAIN)
 		c->over = true;
 }

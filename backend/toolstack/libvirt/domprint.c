@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * domprint.c - see domxml.h: our element from a guest's entries, and the schema of all there can be
+ * domprint.c - see domxml.h: our element from a guest's entries, numbers in one that there is, and the schema of all
+ * there can be
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/toolstack/libvirt/domxml.h"
@@ -76,6 +78,31 @@ int vg_domxml_print(FILE *out, const char *const *specs, unsigned n, bool prefix
 	}
 	fprintf(out, "</%s" VG_DOMXML_ELEMENT ">\n", prefix);
 	return 0;
+}
+
+char *vg_domxml_number(const struct vg_domxml *x, const int *ids)
+{
+	char *text = NULL;
+	size_t len = 0, from = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	/* Behind the name in the tag. Tags come in their order. */
+	for (unsigned i = 0; i < x->conf->n_devices; i++) {
+		size_t to;
+
+		if (ids[i] < 0 || x->tags[i] == SIZE_MAX)
+			continue;
+		to = x->tags[i] + strcspn(x->text + x->tags[i], " \t\r\n/>");
+		fprintf(out, "%.*s id='%d'", (int)(to - from), x->text + from, ids[i]);
+		from = to;
+	}
+	fputs(x->text + from, out);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 /* ---- the schema --------------------------------------------------------- */

@@ -80,6 +80,14 @@ struct vg_xl_place vg_domxml_key_place(const struct vg_domxml *x, unsigned i, co
 int vg_domxml_print(FILE *out, const char *const *specs, unsigned n, bool prefixed, unsigned *bad,
 		    struct vg_err *err);
 
+/**
+ * vg_domxml_number - the text of @x with id= in some of its devices; nothing else is touched
+ * @ids: for each device of x->conf the number to be written, or -1; only where it has none
+ *
+ * Return: to be freed; NULL: out of memory.
+ */
+char *vg_domxml_number(const struct vg_domxml *x, const int *ids);
+
 /** vg_domxml_schema - print the RELAX NG schema of the element, from the devices' own tables */
 void vg_domxml_schema(FILE *out);
 

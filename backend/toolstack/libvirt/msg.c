@@ -38,6 +38,7 @@ int vg_virt_recv(int sock, struct vg_virt_msg *m)
 		m->guest.name[sizeof(m->guest.name) - 1] = '\0';
 		break;
 	case VG_VIRT_DEVICE:
+	case VG_VIRT_NUMBER:
 		m->device.backend[sizeof(m->device.backend) - 1] = '\0';
 		m->device.spec[sizeof(m->device.spec) - 1] = '\0';
 		break;

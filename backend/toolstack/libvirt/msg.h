@@ -8,9 +8,10 @@
  *
  *	vgrant-libvirt says                      vgrantd says
  *	HELLO     it runs                        CHANGE  of a domain's metadata
- *	STATE     connected to libvirt, or not
+ *	STATE     connected to libvirt, or not   WHO     is the guest of this uuid
  *	GUEST     a domain as it is now; then n_devices times DEVICE
- *	GONE      libvirt has no such domain any more
+ *	GONE      libvirt has no such domain,    NUMBER  to be written into the running
+ *	          or not any more                        definition, as id
  *	SYNCED    after a STATE: all domains were told
  *	DONE      the answer to CHANGE, behind the GUEST that it led to
  */
@@ -25,7 +26,7 @@
 #define VG_VIRT_SOCK 3 /* where vgrant-libvirt finds its socket */
 
 /* Both ends are of one build; to be raised with every change of struct vg_virt_msg. */
-#define VG_VIRT_VERSION 2u
+#define VG_VIRT_VERSION 3u
 
 enum vg_virt_type {
 	VG_VIRT_HELLO = 1,
@@ -37,6 +38,8 @@ enum vg_virt_type {
 	VG_VIRT_DONE, /* error, text; or change.id */
 
 	VG_VIRT_CHANGE = 64,
+	VG_VIRT_WHO,	/* answered by a GUEST or GONE of that uuid */
+	VG_VIRT_NUMBER, /* device.number, of the first device without id that says device.spec */
 };
 
 enum vg_virt_op { VG_VIRT_ATTACH = 1, VG_VIRT_DETACH, VG_VIRT_SET };
@@ -57,8 +60,10 @@ struct vg_virt_msg {
 			uint32_t n_devices;
 			uint32_t ours; /* bool: it has our element */
 			uint32_t active;
+			uint32_t
+				passing; /* bool: transient, and does not run yet: no event says if it never does */
 		} guest;
-		struct { /* DEVICE */
+		struct { /* DEVICE; NUMBER: number, spec */
 			uint32_t line, number;
 			uint32_t has_id;   /* bool: number is written in it */
 			char backend[128]; /* domain that serves it; "": dom0 */

@@ -6,6 +6,10 @@
  * are there. After a new connection of libvirt's, domains that were not told again
  * are forgotten; but what a guest that runs was given, it keeps: only libvirt's own
  * word that a domain has none of our metadata takes devices away.
+ *
+ * Xen has a guest before libvirt tells of it: a transient one (virsh create) is told of once it runs. So a
+ * guest with an unknown uuid waits until libvirt was asked, before other sources are; not for long, and
+ * not at all while libvirt is silent.
  */
 #include "backend/toolstack/libvirt/virtsource.h"
 
@@ -19,8 +23,9 @@
 #include "backend/toolstack/xlconf.h"
 
 enum {
-	TURN = 256,	 /* packets in one turn of the loop */
-	PATIENCE_S = 10, /* with a change; libvirt's own with a silent libvirtd is longer */
+	TURN = 256,	    /* packets in one turn of the loop */
+	PATIENCE_S = 10,    /* with a change; libvirt's own with a silent libvirtd is longer */
+	WHO_PATIENCE_S = 5, /* with the question who a guest is: its devices wait as long */
 };
 
 struct vg_virt_domain {
@@ -28,7 +33,8 @@ struct vg_virt_domain {
 	char uuid[40];
 	char name[256];
 	bool ours, stale;
-	int error; /* 0, or its metadata is wrong, as text says */
+	bool passing; /* counts once: when its guest is asked about again, so is libvirt */
+	int error;    /* 0, or its metadata is wrong, as text says */
 	struct vg_err text;
 	unsigned n, wanted;
 	struct {
@@ -39,6 +45,75 @@ struct vg_virt_domain {
 		struct vg_err err;
 	} devices[VG_XL_DEVICES_MAX];
 };
+
+/* ---- strangers -------------------------------------------------------------------- */
+
+static struct vg_virt_stranger *stranger_of(struct vg_virt *v, const char *uuid)
+{
+	for (unsigned i = 0; i < VG_VIRT_STRANGERS; i++) {
+		if (strcmp(v->strangers[i].uuid, uuid) == 0)
+			return &v->strangers[i];
+	}
+	return NULL;
+}
+
+static void stranger_free(struct vg_virt_stranger *s)
+{
+	vg_loop_timer_stop(&s->patience);
+	s->uuid[0] = '\0';
+	s->answered = false;
+}
+
+/* It waits no longer: whoever asked, of all guests of that uuid, asks again now. */
+static void stranger_answered(struct vg_virt_stranger *s)
+{
+	char uuid[sizeof(s->uuid)];
+
+	vg_loop_timer_stop(&s->patience);
+	s->answered = true;
+	memcpy(uuid, s->uuid, sizeof(uuid));
+	s->virt->changed(s->virt->ctx, uuid);
+	stranger_free(s);
+}
+
+static void who_patience_over(struct vg_timer *t)
+{
+	struct vg_virt_stranger *s = container_of(t, struct vg_virt_stranger, patience);
+
+	vg_warn("libvirt has not said for %d s whether it has the domain %s: it counts as none of "
+		"libvirt's, and so does each that appears until libvirt answers again",
+		WHO_PATIENCE_S, s->uuid);
+	s->virt->silent = true;
+	stranger_answered(s);
+}
+
+static void all_strangers_answered(struct vg_virt *v)
+{
+	for (unsigned i = 0; i < VG_VIRT_STRANGERS; i++) {
+		if (v->strangers[i].uuid[0] && !v->strangers[i].answered)
+			stranger_answered(&v->strangers[i]);
+	}
+}
+
+/* Return: whether the guest of @uuid, which is unknown, is to wait for libvirt's answer. */
+static bool waits(struct vg_virt *v, const char *uuid)
+{
+	struct vg_virt_msg m = { .type = VG_VIRT_WHO };
+	struct vg_virt_stranger *s = uuid[0] ? stranger_of(v, uuid) : NULL;
+
+	if (s)
+		return !s->answered;
+	s = stranger_of(v, "");
+	if (!uuid[0] || !s || v->sock < 0 || !v->connected || v->silent ||
+	    strlen(uuid) >= sizeof(s->uuid))
+		return false;
+	memcpy(m.uuid, uuid, strlen(uuid));
+	if (vg_virt_send(v->sock, &m, false) < 0)
+		return false;
+	memcpy(s->uuid, m.uuid, sizeof(s->uuid));
+	vg_loop_timer(v->loop, &s->patience, WHO_PATIENCE_S * NS_PER_S);
+	return true;
+}
 
 /* ---- domains -------------------------------------------------------------------- */
 
@@ -72,14 +147,29 @@ static void forget(struct vg_virt_domain **p)
 static void arrived(struct vg_virt *v)
 {
 	struct vg_virt_domain *d = v->coming;
+	struct vg_virt_stranger *s;
 	char uuid[sizeof(d->uuid)];
 
 	v->coming = NULL;
 	forget(find(v, d->uuid));
 	d->next = v->domains;
 	v->domains = d;
+	s = stranger_of(v, d->uuid);
+	if (s && !s->answered) {
+		stranger_answered(s);
+		return;
+	}
 	memcpy(uuid, d->uuid, sizeof(uuid));
 	v->changed(v->ctx, uuid);
+}
+
+static void on_gone(struct vg_virt *v, const char *uuid)
+{
+	struct vg_virt_stranger *s = uuid[0] ? stranger_of(v, uuid) : NULL;
+
+	forget(find(v, uuid));
+	if (s && !s->answered)
+		stranger_answered(s);
 }
 
 static void on_guest(struct vg_virt *v, const struct vg_virt_msg *m)
@@ -93,6 +183,7 @@ static void on_guest(struct vg_virt *v, const struct vg_virt_msg *m)
 	memcpy(d->uuid, m->uuid, sizeof(d->uuid));
 	memcpy(d->name, m->guest.name, sizeof(d->name));
 	d->ours = m->guest.ours;
+	d->passing = m->guest.passing;
 	d->error = m->error;
 	memcpy(d->text.text, m->text, sizeof(d->text.text));
 	d->wanted = m->guest.n_devices < VG_XL_DEVICES_MAX ? m->guest.n_devices : VG_XL_DEVICES_MAX;
@@ -221,12 +312,15 @@ static void on_state(struct vg_virt *v, const struct vg_virt_msg *m)
 		vg_info("libvirt: connected to %s", m->text);
 	else
 		vg_info("libvirt: not connected, and tried again each second: %s", m->text);
+	if (!v->connected)
+		all_strangers_answered(v);
 	for (struct vg_virt_domain *d = v->domains; v->connected && d; d = d->next)
 		d->stale = true;
 }
 
 static void handle(struct vg_virt *v, const struct vg_virt_msg *m)
 {
+	v->silent = false;
 	switch (m->type) {
 	case VG_VIRT_HELLO:
 		v->heard = true;
@@ -241,7 +335,7 @@ static void handle(struct vg_virt *v, const struct vg_virt_msg *m)
 		on_device(v, m);
 		break;
 	case VG_VIRT_GONE:
-		forget(find(v, m->uuid));
+		on_gone(v, m->uuid);
 		break;
 	case VG_VIRT_SYNCED:
 		forget_stale(v);
@@ -266,6 +360,7 @@ static void hang_up(struct vg_virt *v)
 	domain_free(v->coming);
 	v->coming = NULL;
 	fail_all(v);
+	all_strangers_answered(v);
 }
 
 static void ready(struct vg_watch *w, unsigned events)
@@ -348,6 +443,9 @@ static int virt_find(void *ctx, const struct vg_guest_id *guest,
 	const struct vg_virt_domain *d = *find(v, guest->uuid);
 
 	(void)virtio_id_of;
+	if ((!d || d->passing) && waits(v, guest->uuid))
+		return vg_fail(err, -EAGAIN, "libvirt is asked whether it has the domain %s",
+			       guest->uuid);
 	if (!d)
 		return vg_fail(err, -ENOENT, "libvirt has no domain %s", guest->uuid);
 	if (d->error < 0)
@@ -357,12 +455,28 @@ static int virt_find(void *ctx, const struct vg_guest_id *guest,
 	return config_of(d, out, err);
 }
 
+/* Nobody waits for it: what is not written is told again with the next change. */
+static void virt_number(void *ctx, const struct vg_guest_id *guest,
+			const struct vg_source_device *d, unsigned number)
+{
+	struct vg_virt_msg m = { .type = VG_VIRT_NUMBER };
+	struct vg_virt *v = ctx;
+
+	if (v->sock < 0 || !v->connected || d->err.text[0])
+		return;
+	snprintf(m.uuid, sizeof(m.uuid), "%s", guest->uuid);
+	snprintf(m.device.spec, sizeof(m.device.spec), "%s", d->spec);
+	m.device.number = number;
+	(void)vg_virt_send(v->sock, &m, false);
+}
+
 const struct vg_source vg_virt_source = {
 	.name = "libvirt",
 	.origin = VG_CONTROL_FROM_LIBVIRT,
 	.follows = true,
 	.find = virt_find,
 	.free = config_free,
+	.number = virt_number,
 };
 
 bool vg_virt_knows(const struct vg_virt *v, const char *uuid, const char *name)
@@ -384,6 +498,10 @@ void vg_virt_init(struct vg_virt *v)
 	vg_fail(&v->error, 0, "it is not used: libvirt in vgrantd.conf is off");
 	for (unsigned i = 0; i < VG_VIRT_REQUESTS; i++)
 		v->requests[i].patience.expired = patience_over;
+	for (unsigned i = 0; i < VG_VIRT_STRANGERS; i++) {
+		v->strangers[i].patience.expired = who_patience_over;
+		v->strangers[i].virt = v;
+	}
 }
 
 void vg_virt_serve(struct vg_virt *v, int sock)
@@ -396,6 +514,8 @@ void vg_virt_serve(struct vg_virt *v, int sock)
 
 void vg_virt_free(struct vg_virt *v)
 {
+	for (unsigned i = 0; i < VG_VIRT_STRANGERS; i++)
+		stranger_free(&v->strangers[i]);
 	hang_up(v);
 	while (v->domains)
 		forget(&v->domains);

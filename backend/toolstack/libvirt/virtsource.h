@@ -16,7 +16,18 @@
 
 struct vg_virt_domain;
 
-enum { VG_VIRT_REQUESTS = 8 }; /* changes that wait at once */
+enum {
+	VG_VIRT_REQUESTS = 8,	/* changes that wait at once */
+	VG_VIRT_STRANGERS = 16, /* guests that wait at once; one more is not waited for */
+};
+
+/* A guest that libvirt has told nothing of, and is asked about. */
+struct vg_virt_stranger {
+	char uuid[40]; /* "": unused */
+	bool answered; /* or given up */
+	struct vg_timer patience;
+	struct vg_virt *virt;
+};
 
 struct vg_virt_request {
 	/* @ret: the device's number, or negative errno with a sentence. Called once. */
@@ -30,7 +41,7 @@ struct vg_virt_request {
 /* The owner fills in what comes first, zeroes the rest, and calls vg_virt_init(). */
 struct vg_virt {
 	struct vg_loop *loop;
-	/* A domain's metadata is known, or has changed. */
+	/* A domain's metadata is known, or has changed; or find(), asked again, does not wait any more. */
 	void (*changed)(void *ctx, const char *uuid);
 	/* The other process has gone. @heard: it ran at all */
 	void (*lost)(void *ctx, bool heard);
@@ -38,14 +49,21 @@ struct vg_virt {
 	int sock; /* -1: none */
 	struct vg_watch watch;
 	bool heard, connected;
+	bool silent; /* an answer did not come in time, nor did anything since: no guest waits */
 	struct vg_err error; /* why it is not connected */
 	struct vg_virt_domain *domains;
 	struct vg_virt_domain *coming; /* whose devices are being told */
 	uint32_t next_request;
 	struct vg_virt_request requests[VG_VIRT_REQUESTS];
+	struct vg_virt_stranger strangers[VG_VIRT_STRANGERS];
 };
 
-/** vg_virt_source - its ctx is a struct vg_virt */
+/**
+ * vg_virt_source - its ctx is a struct vg_virt
+ *
+ * find() of a guest that libvirt has told nothing of returns -EAGAIN while libvirt is asked, for some
+ * seconds at most; then comes changed().
+ */
 extern const struct vg_source vg_virt_source;
 
 void vg_virt_init(struct vg_virt *v);

@@ -122,6 +122,21 @@ static void do_trace(void *ctx, struct vg_control_req *req, const struct vg_cont
 	do_attach(ctx, req, t->guest, "trace");
 }
 
+/* What came is read from here: a guest's name of bytes that were written into it. */
+static void do_capture(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
+		       int fd)
+{
+	char text[16] = "nothing";
+
+	if (fd >= 0) {
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+
+		text[n > 0 ? n : 0] = '\0';
+		close(fd);
+	}
+	do_attach(ctx, req, t->guest, text);
+}
+
 static void do_show_config(void *ctx, FILE *out)
 {
 	(void)ctx;
@@ -146,6 +161,7 @@ static const struct vg_control_ops ops = {
 	.detach = do_detach,
 	.set = do_set,
 	.trace = do_trace,
+	.capture = do_capture,
 	.show_config = do_show_config,
 	.log_level = do_log_level,
 	.shutdown = do_shutdown,
@@ -329,6 +345,65 @@ static void every_command_reaches_its_handler(void **state)
 	close(fd);
 }
 
+/* Send @text, and @n descriptors of pipes that hold "one", "two" ... with its first byte. */
+static void send_with(int fd, const char *text, unsigned n)
+{
+	static const char *const words[] = { "one", "two" };
+	struct iovec iov = { .iov_base = (char *)(uintptr_t)text, .iov_len = strlen(text) };
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} c = { .head = { .cmsg_len = CMSG_LEN(n * sizeof(int)),
+			  .cmsg_level = SOL_SOCKET,
+			  .cmsg_type = SCM_RIGHTS } };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int pair[2], read_end[2];
+
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(pipe(pair), 0);
+		assert_int_equal(write(pair[1], words[i], 3), 3);
+		close(pair[1]);
+		read_end[i] = pair[0];
+		memcpy(CMSG_DATA(&c.head) + i * sizeof(int), &pair[0], sizeof(int));
+	}
+	mh.msg_control = c.bytes;
+	mh.msg_controllen = CMSG_SPACE(n * sizeof(int));
+	assert_int_equal(sendmsg(fd, &mh, 0), strlen(text));
+	while (n)
+		close(read_end[--n]);
+}
+
+/* It goes with the request that wants one, and to nobody else; none is left over. */
+static void a_descriptor_comes_with_its_request(void **state)
+{
+	static const char *const line = "{\"cmd\":\"capture\",\"guest\":\"web\",\"id\":3}\n";
+	int before = dup(0), fd = connect_client(), after;
+
+	(void)state;
+	close(before);
+	send_with(fd, line, 1);
+	turns(20);
+	assert_string_equal(told, "attach web one");
+	vg_control_ok(waiting);
+	assert_string_equal(get_line(fd), "{\"ok\":true}");
+	/* Another request's own is not kept for long: the next one takes its place. */
+	send_with(fd, "{\"cmd\":\"version\"}\n", 1);
+	assert_has(get_line(fd), "1.2-test");
+	send_with(fd, line, 2);
+	turns(20);
+	assert_string_equal(told, "attach web two");
+	vg_control_ok(waiting);
+	assert_string_equal(get_line(fd), "{\"ok\":true}");
+	assert_has(ask(fd, "{\"cmd\":\"capture\",\"guest\":\"web\",\"id\":\"x\"}"), "is named by");
+	send_with(fd, "{", 2);
+	turns(20);
+	close(fd);
+	turns(20);
+	after = dup(0);
+	close(after);
+	assert_int_equal(after, before);
+}
+
 static void the_list_has_what_the_header_says(void **state)
 {
 	static const char *const members[] = {
@@ -433,6 +508,7 @@ static void commands_without_a_handler_say_so(void **state)
 		"{\"cmd\":\"detach\",\"guest\":\"a\",\"id\":0}",
 		"{\"cmd\":\"set\",\"guest\":\"a\",\"id\":0,\"key\":\"k\",\"value\":\"v\"}",
 		"{\"cmd\":\"trace\",\"guest\":\"a\",\"id\":0}",
+		"{\"cmd\":\"capture\",\"guest\":\"a\",\"id\":0}",
 		"{\"cmd\":\"show-config\"}",
 		"{\"cmd\":\"log-level\",\"level\":\"info\"}",
 		"{\"cmd\":\"shutdown\"}",
@@ -848,6 +924,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SERVED(every_command_reaches_its_handler),
+		SERVED(a_descriptor_comes_with_its_request),
 		SERVED(the_list_has_what_the_header_says),
 		SERVED(malformed_requests_are_refused_and_the_client_lives),
 		SERVED(commands_without_a_handler_say_so),

@@ -694,14 +694,14 @@ static void bad_configurations(void **state)
 	refused(r, "blk,target=phy:/dev/x", "xl's phy:");
 }
 
-/* descriptors() - what @pid has open beside its standard ones, a line each; Return: how many */
-static unsigned int descriptors(pid_t pid, char text[8192])
+/* descriptors() - what @pid has open from number @fd on, below @end, a line each; Return: how many */
+static unsigned int descriptors(pid_t pid, int fd, int end, char text[8192])
 {
 	unsigned int n = 0;
 	size_t len = 0;
 
 	text[0] = '\0';
-	for (int fd = 3; fd < 256; fd++) {
+	for (; fd < end; fd++) {
 		char name[64], target[512];
 		ssize_t got;
 
@@ -730,8 +730,8 @@ static void own(char *text, const char *others)
 	}
 }
 
-/* A worker has its image and its end of a socket, nothing of another worker's or of the supervisor's,
- * and no record: that is mapped. */
+/* A worker has its image, its end of a socket and a pipe to the log, nothing of another worker's or of
+ * the supervisor's, and no record: that is mapped. */
 static void descriptors_are_its_own(void **state)
 {
 	static char all[3][8192], copy[8192];
@@ -744,10 +744,14 @@ static void descriptors_are_its_own(void **state)
 	assert_int_equal(rig_workers(r, pids, 4), 2);
 	pids[2] = r->daemon;
 	for (unsigned int i = 0; i < 3; i++)
-		assert_true(descriptors(pids[i], all[i]) > 0);
+		assert_true(descriptors(pids[i], 3, 256, all[i]) > 0);
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_non_null(strstr(all[i], ".img"));
 		assert_null(strstr(all[i], "/run"));
+		/* The log is a file here: no worker may cut it, or punch holes into it. */
+		assert_int_equal(descriptors(pids[i], 0, 3, copy), 3);
+		assert_ptr_equal(strstr(copy, "/dev/null\npipe:"), copy);
+		assert_null(strstr(copy, r->dir));
 		for (unsigned int k = 0; k < 3; k++) {
 			if (k == i)
 				continue;

@@ -76,6 +76,12 @@ static int begin_wrong(void **state)
 	return begin_with(state, OURS("<v:rng/>text"));
 }
 
+static int begin_mistaken(void **state)
+{
+	return begin_with(state, OURS("<v:rng/><v:rng colour='red'/><v:turbine/><v:rng id='70'/>"
+				      "<v:rng id='70'/>"));
+}
+
 static int end(void **state)
 {
 	rig_libvirt = "off";
@@ -140,6 +146,21 @@ static unsigned int guest(struct rig *r, bool same_uuid)
 	return id;
 }
 
+static void answers(struct rig *r, const char *request, const char *part)
+{
+	const char *answer = rig_ask(r, request);
+
+	if (!strstr(answer, part))
+		fail_msg("%s: %s", request, answer);
+}
+
+#define ATTACH(device, scope) \
+	"{\"cmd\":\"attach\",\"guest\":\"web\",\"device\":\"" device "\"" scope "}"
+#define DETACH(id, scope) "{\"cmd\":\"detach\",\"guest\":\"web\",\"id\":\"" id "\"" scope "}"
+#define LIVE		  ",\"scope\":\"live\""
+#define CONFIG		  ",\"scope\":\"config\""
+#define BOTH		  ",\"scope\":\"live,config\""
+
 /* ---- tests ------------------------------------------------------------------------------ */
 
 /* The domain's metadata becomes nodes; it counts before a file of xl's of the same name. */
@@ -193,8 +214,35 @@ static void wrong_metadata(void **state)
 	logged(r, "libvirt: connected to");
 	id = guest(r, true);
 	logged(r, "there is text among the devices");
+	answers(r, ATTACH("rng", LIVE), "there is text among the devices");
+	answers(r, ATTACH("rng", CONFIG), "there is text among the devices");
 	assert_null(key(r, id, 64, "vgrant-config"));
 	assert_null(key(r, id, 90, "vgrant-config"));
+}
+
+/* An entry that is wrong is a device that failed, with the reason; none is lost when another changes. */
+static void wrong_entries(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+	const char *list;
+
+	logged(r, "libvirt: connected to");
+	id = guest(r, true);
+	becomes(r, id, 64, "state", "2");
+	becomes(r, id, 70, "state", "2");
+	logged(r, "id=70 is taken by the entry");
+	for (int i = 0; i < 1000; i++, usleep(10000)) {
+		list = rig_ask(r, "{\"cmd\":\"list\"}");
+		if (strstr(list, "no key") && strstr(list, "there is no device"))
+			break;
+	}
+	assert_non_null(strstr(list, "colour"));
+	assert_non_null(strstr(list, "turbine"));
+	answers(r, ATTACH("rng", LIVE), "id=70 is taken by the entry");
+	answers(r, ATTACH("rng", CONFIG), "virsh edit");
+	answers(r, DETACH("64", LIVE), "id=70 is taken by the entry");
+	becomes(r, id, 64, "online", "1");
 }
 
 /* The guest was there before the daemon, and before libvirt: found when libvirt has told. */
@@ -209,21 +257,6 @@ static void the_guest_was_first(void **state)
 	becomes(r, id, 64, "vgrant-config", "rng");
 	becomes(r, id, 70, "vgrant-config", "rng,id=70,packed=0");
 }
-
-static void answers(struct rig *r, const char *request, const char *part)
-{
-	const char *answer = rig_ask(r, request);
-
-	if (!strstr(answer, part))
-		fail_msg("%s: %s", request, answer);
-}
-
-#define ATTACH(device, scope) \
-	"{\"cmd\":\"attach\",\"guest\":\"web\",\"device\":\"" device "\"" scope "}"
-#define DETACH(id, scope) "{\"cmd\":\"detach\",\"guest\":\"web\",\"id\":\"" id "\"" scope "}"
-#define LIVE		  ",\"scope\":\"live\""
-#define CONFIG		  ",\"scope\":\"config\""
-#define BOTH		  ",\"scope\":\"live,config\""
 
 /* What `vgrant` changes of libvirt's guest goes into libvirt's metadata, and comes back from there. */
 static void changes_go_through_libvirt(void **state)
@@ -304,6 +337,34 @@ static void settings_go_through_libvirt(void **state)
 	assert_false(rig_logged(r, "next start"));
 }
 
+/* A device without id= is known by the number that it got, which is not that of its place here. */
+static void devices_keep_their_numbers(void **state)
+{
+	struct rig *r = *state;
+	unsigned int id;
+
+	rig_daemon_stop(r, SIGTERM);
+	rig_libvirt = "off";
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	id = guest(r, true);
+	answers(r, ATTACH("rng", ""), "\"id\":64}");
+	rig_daemon_stop(r, SIGTERM);
+	rig_libvirt = uri;
+	rig_daemon_start(r);
+	becomes(r, id, 65, "vgrant-config", "rng");
+	becomes(r, id, 66, "vgrant-config", "rng,packed=on");
+	becomes(r, id, 66, "state", "2");
+	/* They are written once libvirt has been told. */
+	for (int i = 0; i < 1000 && !strstr(rig_ask(r, DETACH("66", LIVE)), "\"ok\":true"); i++)
+		usleep(10000);
+	becomes(r, id, 66, "vgrant-config", NULL);
+	becomes(r, id, 65, "online", "1");
+	answers(r, DETACH("65", LIVE), "\"ok\":true");
+	becomes(r, id, 65, "vgrant-config", NULL);
+	becomes(r, id, 64, "online", "1");
+}
+
 /* What cannot be is refused, before anything is changed. */
 static void changes_that_are_refused(void **state)
 {
@@ -381,6 +442,7 @@ static void libvirt_hangs(void **state)
 static void libvirt_is_not_there(void **state)
 {
 	struct rig *r = *state;
+	unsigned int id;
 
 	rig_daemon_stop(r, SIGTERM);
 	rig_libvirt = "test:///nonexistent/node.xml";
@@ -388,19 +450,38 @@ static void libvirt_is_not_there(void **state)
 	rig_daemon_ready(r);
 	write_xl(r);
 	logged(r, "libvirt: not connected");
-	becomes(r, guest(r, true), 90, "vgrant-config", "rng,id=90");
+	id = guest(r, true);
+	becomes(r, id, 90, "vgrant-config", "rng,id=90");
+	/* What is for libvirt alone says what keeps it, in libvirt's words. */
+	answers(r, "{\"cmd\":\"attach\",\"guest\":\"db\",\"device\":\"rng\"" CONFIG "}",
+		"libvirt cannot be reached: ");
+	answers(r, "{\"cmd\":\"attach\",\"guest\":\"db\",\"device\":\"rng\"" CONFIG "}",
+		"nonexistent/node.xml");
+	answers(r, "{\"cmd\":\"detach\",\"guest\":\"db\",\"id\":\"64\"" CONFIG "}",
+		"libvirt cannot be reached: ");
+	answers(r,
+		"{\"cmd\":\"set\",\"guest\":\"db\",\"id\":\"64\",\"key\":\"packed\",\"value\":"
+		"\"0\"" CONFIG "}",
+		"libvirt cannot be reached: ");
 }
 
 int main(void)
 {
 #define T(f, b) cmocka_unit_test_setup_teardown(f, b, end)
 	const struct CMUnitTest tests[] = {
-		T(metadata_becomes_nodes, begin),     T(another_of_that_name, begin),
-		T(without_metadata, begin_empty),     T(wrong_metadata, begin_wrong),
-		T(the_guest_was_first, begin),	      T(its_process_dies, begin),
-		T(libvirt_is_not_there, begin),	      T(libvirt_hangs, begin),
-		T(changes_go_through_libvirt, begin), T(settings_go_through_libvirt, begin),
+		T(metadata_becomes_nodes, begin),
+		T(another_of_that_name, begin),
+		T(without_metadata, begin_empty),
+		T(wrong_metadata, begin_wrong),
+		T(wrong_entries, begin_mistaken),
+		T(the_guest_was_first, begin),
+		T(its_process_dies, begin),
+		T(libvirt_is_not_there, begin),
+		T(libvirt_hangs, begin),
+		T(changes_go_through_libvirt, begin),
+		T(settings_go_through_libvirt, begin),
 		T(changes_that_are_refused, begin),
+		T(devices_keep_their_numbers, begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <sched.h>
+#include <sys/stat.h>
 
 #include "backend/devices/net/place.h"
 #include "backend/devices/net/wire.h"
@@ -49,13 +50,16 @@ static void need(void)
 	}
 }
 
-/* Whether /sys/class/net/NAME/KEY comes to begin with @text, within 10 s. */
+/* How often what must come is looked for, each time after 10 ms: more than a busy machine takes. */
+enum { PATIENCE = 6000 };
+
+/* Whether /sys/class/net/NAME/KEY comes to begin with @text. */
 static bool becomes(const char *name, const char *key, const char *text)
 {
 	char path[96], got[64];
 
 	snprintf(path, sizeof(path), "/sys/class/net/%s/%s", name, key);
-	for (int i = 0; i < 1000; i++, usleep(10000)) {
+	for (int i = 0; i < PATIENCE; i++, usleep(10000)) {
 		FILE *f = fopen(path, "r");
 		bool yes = f && fgets(got, sizeof(got), f) && !strncmp(got, text, strlen(text));
 
@@ -69,7 +73,7 @@ static bool becomes(const char *name, const char *key, const char *text)
 
 static bool goes(const char *name)
 {
-	for (int i = 0; i < 1000 && if_nametoindex(name); i++)
+	for (int i = 0; i < PATIENCE && if_nametoindex(name); i++)
 		usleep(10000);
 	return !if_nametoindex(name);
 }
@@ -149,7 +153,7 @@ static void worker_killed(void **state)
 	index = if_nametoindex(vif);
 	assert_int_equal(rig_workers(r, &old, 1), 1);
 	kill(old, SIGKILL);
-	for (int i = 0; i < 1000 && (!if_nametoindex(vif) || if_nametoindex(vif) == index); i++)
+	for (int i = 0; i < PATIENCE && (!if_nametoindex(vif) || if_nametoindex(vif) == index); i++)
 		usleep(10000);
 	assert_true(becomes(vif, "carrier", "1"));
 	frame(g);
@@ -157,6 +161,155 @@ static void worker_killed(void **state)
 	assert_memory_equal(c.mac, again.mac, 6);
 	/* Its driver is to announce itself: the interface is a new one. */
 	assert_true(le16toh(again.status) & VIRTIO_NET_S_ANNOUNCE);
+}
+
+/* Somebody removes the interface: the next worker makes another, and the guest goes on. */
+static void interface_removed(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ], command[64];
+	unsigned index;
+
+	need();
+	g = net_guest(r, 0, "net", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	index = if_nametoindex(vif);
+	snprintf(command, sizeof(command), "ip link del %s", vif);
+	assert_int_equal(system(command), 0);
+	for (int i = 0; i < PATIENCE && (!if_nametoindex(vif) || if_nametoindex(vif) == index); i++)
+		usleep(10000);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_true(becomes(vif, "master/uevent", "DEVTYPE=bridge"));
+	assert_true(rig_logged(r, "was removed by somebody"));
+	frame(g);
+	assert_true(becomes(vif, "statistics/rx_packets", "1"));
+}
+
+/* The bridge goes, and comes back. */
+static void bridge_removed(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ];
+
+	need();
+	assert_int_equal(system("ip link add passing type bridge && ip link set passing up"), 0);
+	g = net_guest(r, 0, "net,bridge=passing", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_int_equal(system("ip link del passing"), 0);
+	for (int i = 0; i < PATIENCE && !rig_logged(r, "goes nowhere until it is back"); i++)
+		usleep(10000);
+	assert_true(rig_logged(r, "goes nowhere until it is back"));
+	assert_int_equal(system("ip link add passing type bridge && ip link set passing up"), 0);
+	assert_true(becomes(vif, "master/uevent", "DEVTYPE=bridge"));
+	assert_true(becomes(vif, "carrier", "1"));
+	frame(g);
+	assert_int_equal(system("ip link del passing"), 0);
+}
+
+/* A TAP that is somebody's: it is waited for. */
+static void tap_removed(void **state)
+{
+	static const char *const make = "ip tuntap add mine mode tap vnet_hdr && ip link set mine "
+					"master xenbr0 up";
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ];
+
+	need();
+	assert_int_equal(system(make), 0);
+	g = net_guest(r, 0, "net,tap=mine", vif);
+	assert_true(becomes("mine", "carrier", "1"));
+	assert_int_equal(system("ip link del mine"), 0);
+	for (int i = 0; i < PATIENCE && !rig_logged(r, "there is no interface mine"); i++)
+		usleep(10000);
+	assert_true(rig_logged(r, "there is no interface mine"));
+	assert_int_equal(system(make), 0);
+	assert_true(becomes("mine", "carrier", "1"));
+	frame(g);
+	assert_true(becomes("mine", "statistics/rx_packets", "1"));
+	assert_int_equal(system("ip link del mine"), 0);
+}
+
+/* `vgrant capture FILE` of guest @g's card, in a process of its own. */
+static pid_t capture(const struct rig *r, const struct rig_guest *g, const char *file)
+{
+	const char *build = getenv("VGRANT_BUILD");
+	char prog[256], sock[128], guest[16], id[16];
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	snprintf(prog, sizeof(prog), "%s/vgrant", build ? build : "build/asan");
+	snprintf(sock, sizeof(sock), "%s/run/control", r->dir);
+	snprintf(guest, sizeof(guest), "%u", g->id);
+	snprintf(id, sizeof(id), "%u", RIG_ID);
+	execl(prog, "vgrant", "-s", sock, "capture", guest, id, file, NULL);
+	_exit(127);
+}
+
+static off_t size_of(const char *file)
+{
+	struct stat st;
+
+	return stat(file, &st) < 0 ? 0 : st.st_size;
+}
+
+/* Send frames until one is captured: the worker is told behind our back. */
+static bool captured(struct rig_guest *g, const char *file)
+{
+	off_t had = size_of(file);
+
+	for (int i = 0; i < PATIENCE / 10 && size_of(file) == had; i++) {
+		frame(g);
+		usleep(100000);
+	}
+	return size_of(file) > had;
+}
+
+/* Packets reach the file, also those of the next worker, until it is told to stop. */
+static void captures(void **state)
+{
+	enum { FILE_HEAD = 24, RECORD = 16 + 60 };
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ], file[128], request[96];
+	pid_t pid, old;
+	unsigned index, id;
+	int status;
+
+	need();
+	g = net_guest(r, 0, "net", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	snprintf(file, sizeof(file), "%s/pcap", r->dir);
+	pid = capture(r, g, file);
+	assert_true(captured(g, file));
+	snprintf(request, sizeof(request), "{\"cmd\":\"capture\",\"guest\":%u,\"id\":%u}", g->id,
+		 RIG_ID);
+	assert_non_null(strstr(rig_ask(r, request), "needs a packet socket"));
+	index = if_nametoindex(vif);
+	assert_int_equal(rig_workers(r, &old, 1), 1);
+	kill(old, SIGKILL);
+	for (int i = 0; i < PATIENCE && (!if_nametoindex(vif) || if_nametoindex(vif) == index); i++)
+		usleep(10000);
+	assert_true(captured(g, file));
+	assert_int_equal(kill(pid, SIGINT), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	assert_int_equal((size_of(file) - FILE_HEAD) % RECORD, 0);
+	assert_true(size_of(file) > FILE_HEAD + RECORD);
+	/* The device goes on without, and ends one by going. */
+	frame(g);
+	assert_int_equal(unlink(file), 0);
+	pid = capture(r, g, file);
+	assert_true(captured(g, file));
+	id = g->id;
+	rig_guest_gone(g);
+	assert_int_equal(fx_domain_destroy(r->w, id, 10000), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 /* Nothing is left: of a guest that goes, of a daemon that is killed with its worker. */
@@ -350,7 +503,7 @@ static void bad_bridge(void **state)
 	need();
 	rig_domain(r, 0);
 	rig_nodes(r, 0, "net,bridge=nosuch");
-	for (int i = 0; i < 1000 && !rig_logged(r, "there is no bridge nosuch"); i++)
+	for (int i = 0; i < PATIENCE && !rig_logged(r, "there is no bridge nosuch"); i++)
 		usleep(10000);
 	assert_true(rig_logged(r, "there is no bridge nosuch"));
 }
@@ -362,6 +515,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(worker_killed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(nothing_left, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(all_at_once, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(interface_removed, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(bridge_removed, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(captures, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(tap_removed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(bad_bridge, rig_begin, rig_end),
 	};
 

@@ -204,6 +204,38 @@ static void test_transmit_packed(void **state)
 	transmit(TP_COPY, TP_ALL & ~VG_FEATURE(VG_F_IN_ORDER));
 }
 
+/* A short frame goes back before the link has it; a long one, which may be sent from where it lies,
+ * when it has. */
+static void back_at_once(enum tp_manner manner)
+{
+	struct drv_used used;
+	size_t len;
+
+	nr_up(&nr, manner, SPEC, TP_ALL);
+	nr_ethernet(&want, 1514);
+	nr_add(&nr, 1, &want, 1514, NULL, 0);
+	tp_kick(&nr.tp, 1);
+	tp_wait(&nr.tp, 1, &used);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), -1);
+	nr_settle(&nr);
+	check_sent(&want, 1514, &plain);
+	len = nr_packet(&want, false, IPPROTO_TCP, 0, NET_TX_COPY, 1000);
+	nr_add(&nr, 1, &want, len, NULL, 0);
+	tp_kick(&nr.tp, 1);
+	tp_wait(&nr.tp, 1, &used);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), len);
+	assert_memory_equal(got.data, want.data, len);
+	assert_int_equal(dh_stats(&nr.tp.dev).requests, 2);
+	nr_close(&nr);
+}
+
+static void test_back_at_once(void **state)
+{
+	(void)state;
+	back_at_once(TP_DIRECT);
+	back_at_once(TP_COPY);
+}
+
 /* As many pieces as Linux has, and more: more than there are iovecs beside the request. */
 static void many_pieces(enum tp_manner manner)
 {
@@ -781,6 +813,189 @@ static void test_pairs(void **state)
 	nr_close(&nr);
 }
 
+static int coal(unsigned q, uint8_t cmd, uint32_t packets, uint32_t usecs)
+{
+	const struct net_coal c = { htole32(packets), htole32(usecs) };
+
+	return nr_control(&nr, q, VIRTIO_NET_CTRL_NOTF_COAL, cmd, &c, sizeof(c));
+}
+
+static int coal_queue(unsigned ctl, unsigned q, uint32_t packets, uint32_t usecs)
+{
+	const struct net_coal_vq v = { htole16((uint16_t)q),
+				       0xffff,
+				       { htole32(packets), htole32(usecs) } };
+
+	return nr_control(&nr, ctl, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, &v,
+			  sizeof(v));
+}
+
+/* What the device says of queue @q; behind the answer. */
+static int coal_of(unsigned ctl, unsigned q, struct net_coal *c)
+{
+	uint8_t *p = nr.ctl.virt;
+	const struct drv_seg out = { nr.ctl.addr, 6 };
+	const struct drv_seg in[] = { { nr.ctl.addr + 8000, 1 }, { nr.ctl.addr + 8001, 8 } };
+	struct drv_used used;
+
+	p[0] = VIRTIO_NET_CTRL_NOTF_COAL;
+	p[1] = VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET;
+	p[2] = (uint8_t)q;
+	p[3] = (uint8_t)(q >> 8);
+	p[4] = p[5] = 0xff; /* reserved: ignored */
+	memset(p + 8000, 0xff, 9);
+	assert_true(drv_vring_add(&nr.tp.vr[ctl], &out, 1, in, 2, &nr, 0) >= 0);
+	tp_kick(&nr.tp, ctl);
+	tp_wait(&nr.tp, ctl, &used);
+	assert_int_equal(used.len, p[8000] == VIRTIO_NET_OK ? 9 : 1);
+	memcpy(c, p + 8001, sizeof(*c));
+	*c = (struct net_coal){ le32toh(c->max_packets), le32toh(c->max_usecs) };
+	return p[8000];
+}
+
+static void check_coal(unsigned ctl, unsigned q, uint32_t packets, uint32_t usecs)
+{
+	struct net_coal c;
+
+	assert_int_equal(coal_of(ctl, q, &c), VIRTIO_NET_OK);
+	assert_int_equal(c.max_packets, packets);
+	assert_int_equal(c.max_usecs, usecs);
+}
+
+/* @n frames come to the first pair, one by one; the driver takes them then. Return: how often it was
+ * told. */
+static unsigned told_of(unsigned n)
+{
+	unsigned before = nr.tp.notified[0];
+
+	for (unsigned i = 0; i < n; i++) {
+		nr_ethernet(&want, 100);
+		nr_wire_put(&nr, 0, &want, 100);
+		tp_settle(&nr.tp);
+	}
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(nr_take(&nr, 0, &got), 100);
+	drv_vring_enable_cb(&nr.tp.vr[0]);
+	return nr.tp.notified[0] - before;
+}
+
+#define HOUR_US 3600000000u
+#define SOON_US 20000u
+
+static void coalescing(enum tp_manner manner, uint64_t features)
+{
+	unsigned before;
+	int64_t since;
+
+	nr_up(&nr, manner, SPEC ",queues=2,threads=1", features);
+	nr_post(&nr, 0, 200, 60);
+	assert_int_equal(told_of(1), 1);
+	assert_int_equal(coal(4, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, 3, HOUR_US), VIRTIO_NET_OK);
+	check_coal(4, 0, 3, HOUR_US);
+	check_coal(4, 2, 3, HOUR_US);
+	check_coal(4, 1, 0, 0);
+	/* By number: of each three, once. */
+	assert_int_equal(told_of(2), 0);
+	assert_int_equal(told_of(1), 1);
+	assert_int_equal(told_of(2), 0);
+	assert_int_equal(told_of(1), 1);
+	assert_int_equal(told_of(3), 1);
+	/* Two wait, for three; two will do. */
+	assert_int_equal(told_of(2), 0);
+	before = nr.tp.notified[0];
+	assert_int_equal(coal_queue(4, 0, 2, HOUR_US), VIRTIO_NET_OK);
+	assert_int_equal(nr.tp.notified[0], before + 1);
+	check_coal(4, 0, 2, HOUR_US);
+	check_coal(4, 2, 3, HOUR_US);
+	/* By time, also where that becomes shorter meanwhile. */
+	since = vg_now_ns();
+	assert_int_equal(told_of(1), 0);
+	assert_int_equal(coal_queue(4, 0, 100, SOON_US), VIRTIO_NET_OK);
+	while (nr.tp.notified[0] == before + 1) {
+		assert_true(vg_now_ns() - since < 5 * NS_PER_S);
+		assert_true(vg_loop_turn(nr.tp.loop, true) >= 0);
+	}
+	assert_true(vg_now_ns() - since >= SOON_US * INT64_C(1000));
+	/* Nothing is owed when it is over; and either zero is the end of it. */
+	assert_int_equal(coal_queue(4, 0, 100, HOUR_US), VIRTIO_NET_OK);
+	assert_int_equal(told_of(1), 0);
+	before = nr.tp.notified[0];
+	assert_int_equal(coal_queue(4, 0, 100, 0), VIRTIO_NET_OK);
+	assert_int_equal(nr.tp.notified[0], before + 1);
+	assert_int_equal(told_of(1), 1);
+	assert_int_equal(told_of(1), 1);
+	nr_close(&nr);
+}
+
+static void test_coalescing(void **state)
+{
+	(void)state;
+	coalescing(TP_COPY, split & ~VG_FEATURE(VG_F_EVENT_IDX));
+	coalescing(TP_COPY, split);
+	coalescing(TP_DIRECT, TP_ALL);
+}
+
+/* What is sent, too: a queue that is reset is told of what waits, and begins with its direction's. */
+static void test_coalescing_life(void **state)
+{
+	static uint8_t saved[sizeof(struct net_saved)];
+	struct vg_vq_state at;
+	struct net_coal c;
+	uint64_t features;
+	unsigned before;
+
+	(void)state;
+	nr_up(&nr, TP_COPY, SPEC ",queues=2,threads=1", TP_ALL);
+	assert_int_equal(coal(4, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 50, HOUR_US), VIRTIO_NET_OK);
+	assert_int_equal(coal_queue(4, 1, 8, HOUR_US), VIRTIO_NET_OK);
+	before = nr.tp.notified[1];
+	nr_ethernet(&want, 100);
+	drv_vring_enable_cb(&nr.tp.vr[1]);
+	nr_send(&nr, &want, 100);
+	nr_send(&nr, &want, 100);
+	assert_int_equal(nr.tp.notified[1], before);
+	dh_reset_queue(&nr.tp.dev, 1, &at);
+	assert_int_equal(nr.tp.notified[1], before + 1);
+	/* It does not run now. */
+	assert_int_equal(coal_of(4, 1, &c), VIRTIO_NET_ERR);
+	assert_int_equal(coal_queue(4, 1, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(nr.tp.dev.saved_size, sizeof(saved));
+	memcpy(saved, nr.tp.dev.saved, sizeof(saved));
+	assert_int_equal(((struct net_saved *)(void *)saved)->coal[1].max_packets, 50);
+	/* No queue that carries frames; sizes; what was not negotiated. */
+	assert_int_equal(coal_queue(4, 4, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(coal_queue(4, 5, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(coal_queue(4, 0xffff, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(nr_control(&nr, 4, VIRTIO_NET_CTRL_NOTF_COAL,
+				    VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, "1234567", 7),
+			 VIRTIO_NET_ERR);
+	assert_int_equal(coal(4, 4, 1, 1), VIRTIO_NET_ERR);
+	/* A place for the answer, and none for what was asked: an answer. */
+	assert_int_equal(nr_control(&nr, 4, VIRTIO_NET_CTRL_NOTF_COAL,
+				    VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET, "\0\0\0", 4),
+			 VIRTIO_NET_ERR);
+	features = nr.tp.dev.features;
+	nr_close(&nr);
+
+	nr_open(&nr, TP_COPY, SPEC ",queues=2,threads=1");
+	vg_dev_resume(&nr.tp.dev, 15, features, 3, saved, sizeof(saved));
+	vg_dev_resumed(&nr.tp.dev);
+	assert_memory_equal(nr.tp.dev.saved + offsetof(struct net_saved, coal),
+			    saved + offsetof(struct net_saved, coal),
+			    sizeof(((struct net_saved *)0)->coal));
+	dh_status(&nr.tp.dev, 0);
+	nr_close(&nr);
+
+	nr_up(&nr, TP_COPY, SPEC, TP_ALL & ~F(NOTF_COAL));
+	assert_int_equal(coal(CTL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 1, 1), VIRTIO_NET_ERR);
+	assert_int_equal(coal_queue(CTL, 0, 1, 1), VIRTIO_NET_OK);
+	nr_close(&nr);
+	nr_up(&nr, TP_COPY, SPEC, TP_ALL & ~F(VQ_NOTF_COAL));
+	assert_int_equal(coal(CTL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 1, 1), VIRTIO_NET_OK);
+	assert_int_equal(coal_queue(CTL, 0, 1, 1), VIRTIO_NET_ERR);
+	nr_close(&nr);
+}
+
 struct kick {
 	struct vg_call call;
 	struct vg_dev *dev;
@@ -829,8 +1044,10 @@ static void test_threads(void **state)
 			nr_add(&nr, 2 * i + 1, &want, 100 + i, NULL, 0);
 			kick(2 * i + 1);
 			tp_wait(&nr.tp, 2 * i + 1, &used);
-			while (nr_wire_get(&nr, i, &got) != (ssize_t)(100 + i))
+			while (nr_wire_get(&nr, i, &got) != (ssize_t)(100 + i)) {
 				assert_true(vg_now_ns() < end);
+				vg_loop_turn(nr.tp.loop, false);
+			}
 			if (round == 0)
 				assert_int_equal(drv_alloc(&nr.tp.flat.mem, 200, 16, true, b), 0);
 			seg = (struct drv_seg){ b->addr, 200 };
@@ -839,7 +1056,8 @@ static void test_threads(void **state)
 			nr_wire_put(&nr, i, &want, 100 + i);
 			assert_int_equal(nr_take(&nr, 2 * i, &got), 100 + i);
 		}
-		/* Filters change meanwhile. */
+		/* Filters, and how often it is told, change meanwhile. */
+		assert_int_equal(coal_queue(6, round % 6, round % 5, 100), VIRTIO_NET_OK);
 		assert_int_equal(vlan_on(6, (uint16_t)round), VIRTIO_NET_OK);
 	}
 	nr.n_rx = 3;
@@ -1085,6 +1303,69 @@ static void test_successor(void **state)
 	nr_close(&nr);
 }
 
+/* ---- captures ----------------------------------------------------------- */
+
+static struct {
+	struct vg_capture_head head;
+	uint8_t data[NET_FRAME_MAX];
+} copy;
+
+/* Who listens to what passes. Return: its end. */
+static int captures(void)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+	nr.tp.dev.ops->capture(&nr.tp.dev, pair[1]);
+	return pair[0];
+}
+
+static void assert_captured(int fd, const struct nr_frame *f, size_t len)
+{
+	assert_int_equal(recv(fd, &copy, sizeof(copy), 0), sizeof(copy.head) + len);
+	assert_int_equal(copy.head.len, len);
+	assert_int_equal(copy.head.link, VG_CAPTURE_ETHERNET);
+	assert_memory_equal(copy.data, f->data, len);
+}
+
+/* Copied, and mapped in pieces; both ways; not what is dropped. */
+static void test_capture(void **state)
+{
+	static const size_t sizes[] = { 60, 1514, 40000 };
+	static const enum tp_manner manners[] = { TP_COPY, TP_DIRECT };
+	static const uint32_t cuts[] = { NET_HDR, 100, 5000 };
+	int fd;
+
+	(void)state;
+	for (size_t m = 0; m < COUNT(manners); m++) {
+		nr_up(&nr, manners[m], SPEC ",antispoof", TP_ALL);
+		fd = captures();
+		for (size_t i = 0; i < COUNT(sizes); i++) {
+			size_t len = sizes[i] > 1514 ? nr_packet(&want, false, IPPROTO_TCP, 0,
+								 sizes[i], 1448)
+						     : (nr_ethernet(&want, sizes[i]), sizes[i]);
+
+			memcpy(want.data + 6, "\0\x16\x3e\1\2\3", 6);
+			nr_send_cut(&nr, 1, &want, len, cuts, COUNT(cuts));
+			assert_captured(fd, &want, len);
+		}
+		nr_ethernet(&want, 60); /* another's address */
+		nr_send(&nr, &want, 60);
+		nr_says(&nr, "tx-spoofed=1");
+		nr_post(&nr, 0, 1536, 4);
+		nr_wire_put(&nr, 0, &want, 300);
+		nr_take(&nr, 0, &got);
+		assert_captured(fd, &want, 300);
+		nr_wire_get(&nr, 0, &got);
+		/* Who hangs up is forgotten, and nothing is the matter. */
+		close(fd);
+		nr_wire_put(&nr, 0, &want, 200);
+		nr_take(&nr, 0, &got);
+		assert_false(vg_capture_on(&((struct net *)nr.tp.dev.priv)->pair[0].capture));
+		nr_close(&nr);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1094,6 +1375,7 @@ int main(void)
 		cmocka_unit_test(test_config_space),
 		cmocka_unit_test(test_transmit_split),
 		cmocka_unit_test(test_transmit_packed),
+		cmocka_unit_test(test_back_at_once),
 		cmocka_unit_test(test_transmit_many_pieces),
 		cmocka_unit_test(test_transmit_many),
 		cmocka_unit_test(test_checksum),
@@ -1111,6 +1393,8 @@ int main(void)
 		cmocka_unit_test(test_announce),
 		cmocka_unit_test(test_offloads),
 		cmocka_unit_test(test_pairs),
+		cmocka_unit_test(test_coalescing),
+		cmocka_unit_test(test_coalescing_life),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_link),
 		cmocka_unit_test(test_rate_words),
@@ -1119,6 +1403,7 @@ int main(void)
 		cmocka_unit_test(test_antispoof),
 		cmocka_unit_test(test_queue_reset),
 		cmocka_unit_test(test_successor),
+		cmocka_unit_test(test_capture),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

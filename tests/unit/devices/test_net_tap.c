@@ -345,10 +345,42 @@ static void test_taken_away(void **state)
 	assert_int_equal(vg_dev_config_read(&nr.tp.dev, 0, &c, sizeof(c)), 0);
 	assert_false(le16toh(c.status) & VIRTIO_NET_S_LINK_UP);
 	assert_false(nr_broken(&nr));
+	assert_true(nr.tp.dev.outdated);
 	nr_close(&nr);
 }
 
-/* A bridge that is deleted lets the interface go; it is still there, and so is the device. */
+static void look(const char *says, bool outdated)
+{
+	nr.tp.dev.ops->tick(&nr.tp.dev);
+	nr_says(&nr, says);
+	assert_int_equal(nr.tp.dev.outdated, outdated);
+}
+
+/* A bridge that is deleted lets the interface go. Once it is back, it has to be put there again. */
+static void test_bridge_removed(void **state)
+{
+	(void)state;
+	need();
+	assert_int_equal(sh("ip link add gone0 type bridge && ip link add other0 type bridge"), 0);
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=gone0,vifname=lost0", TP_ALL);
+	look("lost0=up", false);
+	assert_int_equal(sh("ip link set lost0 master other0"), 0); /* its owner's wish */
+	look("lost0=up", false);
+	assert_int_equal(sh("ip link set lost0 master gone0"), 0);
+	assert_int_equal(sh("ip link del gone0"), 0);
+	look("lost0=lost", false);
+	look("lost0=lost", false);
+	assert_int_equal(sh("ip link add gone0 type bridge"), 0);
+	look("lost0=", true);
+	nr_close(&nr);
+	assert_int_equal(sh("ip link del gone0; ip link del other0"), 0);
+	/* On none from the beginning: nothing is looked for. */
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=,vifname=lost0", TP_ALL);
+	look("lost0=up", false);
+	nr_close(&nr);
+}
+
+/* Down is not gone. */
 static void test_interface_down(void **state)
 {
 	int fd;
@@ -372,10 +404,11 @@ static void test_interface_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bridge),	   cmocka_unit_test(test_segments),
-		cmocka_unit_test(test_many),	   cmocka_unit_test(test_queues),
-		cmocka_unit_test(test_mistakes),   cmocka_unit_test(test_existing),
-		cmocka_unit_test(test_taken_away), cmocka_unit_test(test_interface_down),
+		cmocka_unit_test(test_bridge),	       cmocka_unit_test(test_segments),
+		cmocka_unit_test(test_many),	       cmocka_unit_test(test_queues),
+		cmocka_unit_test(test_mistakes),       cmocka_unit_test(test_existing),
+		cmocka_unit_test(test_taken_away),     cmocka_unit_test(test_bridge_removed),
+		cmocka_unit_test(test_interface_down),
 	};
 
 	return cmocka_run_group_tests(tests, enter, NULL);

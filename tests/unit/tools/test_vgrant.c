@@ -19,10 +19,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/base/capture.h"
 #include "backend/base/container.h"
 #include "backend/control/control.h"
 
@@ -168,6 +170,35 @@ static void do_trace(void *ctx, struct vg_control_req *req, const struct vg_cont
 	vg_control_ok(req);
 }
 
+/* Two packets, of which the first is cut short, and some that do not concern us. */
+static void do_capture(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
+		       int fd)
+{
+	struct {
+		struct vg_capture_head head;
+		char data[8];
+	} m = { .head = { .ns = 1234567890123456789, .link = VG_CAPTURE_ETHERNET, .len = 100 },
+		.data = "abcdefg" };
+	struct vg_err err;
+
+	(void)ctx;
+	if (fd < 0 || t->id != 64) {
+		vg_control_fail(req, vg_fail(&err, -ENOENT, "there is no device %u", t->id), &err);
+	} else {
+		send(fd, &m, sizeof(m), 0);
+		m.head.len = 1;
+		m.head.lost = 3;
+		m.data[0] = 'X';
+		send(fd, &m, sizeof(m.head) + 1, 0);
+		send(fd, "short", 5, 0);
+		m.head = (struct vg_capture_head){ .link = 77, .lost = 4 };
+		send(fd, &m, sizeof(m), 0);
+		vg_control_ok(req);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 static void do_show_config(void *ctx, FILE *f)
 {
 	(void)ctx;
@@ -180,6 +211,7 @@ static const struct vg_control_ops ops = {
 	.detach = do_detach,
 	.set = do_set,
 	.trace = do_trace,
+	.capture = do_capture,
 	.show_config = do_show_config,
 };
 
@@ -666,6 +698,43 @@ static void hook_refuses_what_cannot_work(void **state)
 	assert_int_equal(run(args), 1);
 }
 
+#define OURS(devices) "<v:devices xmlns:v='urn:vgrant:devices:1'>" devices "</v:devices>"
+
+/* Whatever is wrong with metadata, the one who has it checked and the one who starts the guest are told. */
+static void bad_metadata_is_told(void **state)
+{
+	static const struct {
+		const char *metadata, *says;
+	} bad[] = {
+		{ OURS("<v:rng>"), ":1:" },
+		{ OURS("<v:rng/>words"), "there is text among the devices" },
+		{ OURS("<v:rng colour='red'/>"), "has no key \"colour\"" },
+		{ OURS("<v:rng w:packed='1' xmlns:w='urn:w'/>"),
+		  "its attribute w:packed is of another namespace" },
+		{ OURS("<v:rng id='7'/><v:rng id='7'/>"), "id=7 is taken by the entry 'rng,id=7'" },
+		{ OURS("<v:rng/>") OURS("<v:rng/>"), "there is a second <devices> of ours" },
+		{ OURS("<v:rng/>") "<w:devices xmlns:w='urn:vgrant:devices:2'/>",
+		  "the namespace urn:vgrant:devices:2 is of another version of vgrant" },
+		{ OURS("<rng/>"), "<rng> is of another namespace than urn:vgrant:devices:1" },
+		{ OURS("<v:turbine/>"), "there is no device \"turbine\"; there are " },
+	};
+	char args[256], text[512];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		snprintf(text, sizeof(text),
+			 "<domain><name>web</name><metadata>%s</metadata></domain>",
+			 bad[i].metadata);
+		write_file("b.xml", text);
+		snprintf(args, sizeof(args), "check %s/b.xml", dir);
+		assert_int_equal(run(args), 1);
+		assert_out(bad[i].says);
+		snprintf(args, sizeof(args), "libvirt-hook web prepare begin - <%s/b.xml", dir);
+		assert_int_equal(run(args), 1);
+		assert_out(bad[i].says);
+	}
+}
+
 static void hook_needs_the_daemon(void **state)
 {
 	char args[256];
@@ -715,6 +784,41 @@ static void check_looks_at_images(void **state)
 
 #define SERVED(f) cmocka_unit_test_setup_teardown(f, start_server, stop_server)
 
+/* As pcap-savefile(5) has it. */
+static void packets_make_a_file(void **state)
+{
+	static const uint32_t head[] = { 0xa1b23c4d, 2 | 4 << 16, 0, 0, 262144, 1 };
+	static const uint32_t first[] = { 1234567890, 123456789, 8, 100 };
+	static const uint32_t second[] = { 1234567890, 123456789, 1, 1 };
+	unsigned char bytes[128];
+	char cmd[128];
+	size_t n;
+	FILE *f;
+
+	(void)state;
+	snprintf(cmd, sizeof(cmd), "capture web 64 %s/pcap", dir);
+	assert_int_equal(run(cmd), 0);
+	assert_out("2 packets captured, 7 lost");
+	snprintf(cmd, sizeof(cmd), "%s/pcap", dir);
+	f = fopen(cmd, "re");
+	assert_non_null(f);
+	n = fread(bytes, 1, sizeof(bytes), f);
+	fclose(f);
+	assert_int_equal(n, 24 + 16 + 8 + 16 + 1);
+	assert_memory_equal(bytes, head, 24);
+	assert_memory_equal(bytes + 24, first, 16);
+	assert_memory_equal(bytes + 40, "abcdefg", 8);
+	assert_memory_equal(bytes + 48, second, 16);
+	assert_int_equal(bytes[64], 'X');
+	assert_int_equal(run("capture web 64 | grep -c abcdefg"), 0);
+	assert_int_equal(run("capture web 65 /dev/null"), 1);
+	assert_out("there is no device 65");
+	assert_int_equal(run("capture web 64 /dev/full"), 1);
+	assert_out("/dev/full cannot be written");
+	assert_int_equal(run("capture web 64 /nowhere/at/all"), 1);
+	assert_out("/nowhere/at/all cannot be written");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -728,6 +832,7 @@ int main(void)
 		cmocka_unit_test(check_looks_at_images),
 		cmocka_unit_test(hook_needs_the_daemon),
 		SERVED(hook_refuses_what_cannot_work),
+		SERVED(bad_metadata_is_told),
 		SERVED(the_table_is_aligned),
 		SERVED(disks_in_virshs_columns),
 		SERVED(cards_in_virshs_columns),
@@ -737,6 +842,7 @@ int main(void)
 		SERVED(attach_waits_for_the_device_to_be_opened),
 		SERVED(detach_waits_for_the_device_to_go),
 		SERVED(other_commands_reach_the_daemon),
+		SERVED(packets_make_a_file),
 		SERVED(a_full_disk_is_no_success),
 		SERVED(an_ordinary_user_is_told_why_not),
 	};

@@ -316,6 +316,34 @@ static void there_and_back(void **state)
 	}
 }
 
+/* Numbers are written into the text, which otherwise stays, comments and all. */
+static void numbered(void **state)
+{
+	static const char before[] = "<devices><!-- <rng/> --><rng/><blk target='/a&gt;b'\n/>"
+				     "<rng id='7'/><can\tinterface=\"can0\"></can> </devices>";
+	static const char after[] =
+		"<devices><!-- <rng/> --><rng id='64'/><blk id='65' "
+		"target='/a&gt;b'\n/>"
+		"<rng id='7'/><can id='66'\tinterface=\"can0\"></can> </devices>";
+	const int all[] = { 64, 65, -1, 66 }, none[] = { -1, -1, -1, -1 };
+	struct vg_domxml *x = parsed(before);
+	char *text = vg_domxml_number(x, all);
+
+	(void)state;
+	assert_string_equal(text, after);
+	vg_domxml_free(x);
+	x = parsed(text);
+	assert_int_equal(x->conf->devices[0].id, 64);
+	assert_int_equal(x->conf->devices[3].id, 66);
+	vg_domxml_free(x);
+	free(text);
+	x = parsed(before);
+	text = vg_domxml_number(x, none);
+	assert_string_equal(text, before);
+	free(text);
+	vg_domxml_free(x);
+}
+
 static void cannot_be_printed(void **state)
 {
 	static const char *const specs[] = { "rng", "blk,1a=b" };
@@ -505,6 +533,7 @@ int main(void)
 		cmocka_unit_test(truncated),
 		cmocka_unit_test(latin1),
 		cmocka_unit_test(there_and_back),
+		cmocka_unit_test(numbered),
 		cmocka_unit_test(cannot_be_printed),
 		cmocka_unit_test(schema_of_each_device),
 		cmocka_unit_test(files),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * rr.c - round trips, streams and files over TCP and UDP, for tests of networks
+ * rr.c - round trips, streams and echoes over TCP and UDP, for tests of networks
  *
  *	rr serve PORT			answers, until it is killed
  *	rr trips HOST PORT SECONDS	round trips of one byte; "trips N median US p99 US"
@@ -9,8 +9,9 @@
  *	rr small HOST PORT SECONDS	datagrams of 22 bytes (frames of 64), as fast as it can, to PORT + 1;
  *					"datagrams N arrived N seconds S"
  *
- *	rr take PORT FILE		one connection: what comes on it is written to FILE
- *	rr give HOST PORT FILE		and sent
+ *	rr echo HOST PORT BYTES		sends BYTES, checks that the same come back; "echoed BYTES"
+ *	rr beat HOST PORT SECONDS	keeps one connection, and echoes something over it ten times a
+ *					second: a line "beat N" each time
  *
  * The first byte of a connection says what the server is to do.
  */
@@ -29,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHUNK = 128 << 10, TRIPS = 1 << 20, SMALL = 22 };
+enum { CHUNK = 128 << 10, TRIPS = 1 << 20, SMALL = 22, BEAT = 20000 };
 
 static char chunk[CHUNK];
 
@@ -67,6 +68,15 @@ static int bound(int type, int port)
 	return fd;
 }
 
+static void put(int fd, const char *from, size_t n)
+{
+	for (ssize_t did; n; from += did, n -= (size_t)did) {
+		did = write(fd, from, n);
+		if (did <= 0)
+			fail("write");
+	}
+}
+
 /* One connection. */
 static void answer(int fd)
 {
@@ -87,6 +97,8 @@ static void answer(int fd)
 		bytes += (uint64_t)n;
 		if (what == 't' && write(fd, chunk, 1) != 1)
 			break;
+		if (what == 'e' || what == 'b')
+			put(fd, chunk, (size_t)n);
 	}
 	if (what == 'u' && write(fd, &bytes, sizeof(bytes)) < 0)
 		fail("write");
@@ -177,44 +189,64 @@ static void small(const char *host, int port, double seconds)
 	       (unsigned long long)arrived, took);
 }
 
-static void pass(int from, int to)
+/* Bytes of a stream that repeats itself nowhere near the size of a frame, from one to the next. */
+static void fill(char *to, size_t n, uint64_t *state)
 {
-	ssize_t n;
+	for (size_t i = 0; i < n; i++) {
+		*state = *state * 6364136223846793005ull + 1442695040888963407ull;
+		to[i] = (char)(*state >> 56);
+	}
+}
 
-	while ((n = read(from, chunk, CHUNK)) > 0) {
-		for (ssize_t at = 0, put; at < n; at += put) {
-			put = write(to, chunk + at, (size_t)(n - at));
-			if (put <= 0)
-				fail("write");
+/* What comes must be the next @n bytes of the stream. */
+static void expect(int fd, uint64_t n, uint64_t *state)
+{
+	static char want[CHUNK];
+	ssize_t got;
+
+	for (; n; n -= (uint64_t)got) {
+		got = read(fd, chunk, n < CHUNK ? n : CHUNK);
+		if (got <= 0)
+			fail("read");
+		fill(want, (size_t)got, state);
+		if (memcmp(chunk, want, (size_t)got) != 0) {
+			errno = EBADMSG;
+			fail("what came back");
 		}
 	}
-	if (n < 0)
-		fail("read");
 }
 
-static void take(int port, const char *name)
+/* Both ways at once: sending has a process of its own. */
+static void echo(int fd, uint64_t bytes)
 {
-	int fd = bound(SOCK_STREAM, port), file = creat(name, 0600), one;
+	uint64_t there = 1, back = 1;
 
-	listen(fd, 1);
-	one = accept(fd, NULL, NULL);
-	if (file < 0 || one < 0)
-		fail(name);
-	pass(one, file);
+	if (fork() == 0) {
+		for (uint64_t left = bytes, n; left; left -= n) {
+			n = left < CHUNK ? left : CHUNK;
+			fill(chunk, n, &there);
+			put(fd, chunk, n);
+		}
+		_exit(0);
+	}
+	expect(fd, bytes, &back);
+	printf("echoed %llu\n", (unsigned long long)bytes);
 }
 
-/* Until the other end has all of it. */
-static void give(int fd, const char *name)
+/* More than fits into a frame, so that segments are made and put together. */
+static void beat(int fd, double end)
 {
-	int file = open(name, O_RDONLY);
-	char byte;
+	uint64_t there = 1, back = 1;
+	char some[BEAT];
 
-	if (file < 0)
-		fail(name);
-	pass(file, fd);
-	shutdown(fd, SHUT_WR);
-	if (read(fd, &byte, 1) != 0)
-		fail("the other end");
+	for (unsigned n = 1; now() < end; n++) {
+		fill(some, BEAT, &there);
+		put(fd, some, BEAT);
+		expect(fd, BEAT, &back);
+		printf("beat %u\n", n);
+		fflush(stdout);
+		usleep(100000);
+	}
 }
 
 int main(int argc, char **argv)
@@ -227,10 +259,6 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[1], "serve") == 0)
 		serve(atoi(argv[2]));
-	if (argc == 4 && strcmp(argv[1], "take") == 0) {
-		take(atoi(argv[2]), argv[3]);
-		return 0;
-	}
 	if (argc != 5)
 		return 2;
 	if (strcmp(argv[1], "small") == 0) {
@@ -241,10 +269,6 @@ int main(int argc, char **argv)
 	fd = socket(AF_INET, SOCK_STREAM, 0);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		fail("connect");
-	if (strcmp(argv[1], "give") == 0) {
-		give(fd, argv[4]);
-		return 0;
-	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (write(fd, argv[1], 1) != 1)
 		fail("write");
@@ -252,6 +276,10 @@ int main(int argc, char **argv)
 	end = begin + seconds;
 	if (argv[1][0] == 't') {
 		trips(fd, end);
+	} else if (argv[1][0] == 'e') {
+		echo(fd, strtoull(argv[4], NULL, 10));
+	} else if (argv[1][0] == 'b') {
+		beat(fd, end);
 	} else if (argv[1][0] == 'u') {
 		while (now() < end && write(fd, chunk, CHUNK) > 0)
 			;

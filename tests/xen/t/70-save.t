@@ -44,22 +44,26 @@ is "$(dom0 xl destroy save-pv 2>&1)" "" "xl destroy has nothing to complain abou
 ok "the file system is clean" dom0 e2fsck -fn /root/save.img
 is "$(dom0 "debugfs -R 'cat after' /root/save.img 2>/dev/null | md5sum")" "$(seq 2000 | md5sum)" "and has what was written after"
 
-# A disk that the guest had is no more where it is restored: it loses that one, and nothing else.
-dom0 'cd /root; truncate -s 4M lost.img kept.img'
-quick lost-pv --type pv --memory 128 --append slub_debug=F --config "vgrant = [ 'blk,target=/root/lost.img,serial=lost,queues=2',
-	'blk,target=/root/kept.img,serial=kept' ]"
+# A disk and a bridge that the guest had are no more where it is restored: it loses those two, and nothing else.
+# The card's driver sets its queues' affinity on the way, of a device that is being given up.
+dom0 'cd /root; truncate -s 4M lost.img kept.img; modprobe -a tun bridge; ip link add lostbr type bridge && ip link set lostbr up'
+guest make lost-pv --type pv --memory 128 --vcpus 2 --append slub_debug=F --vgrant yes --module virtio_net --config "vgrant = [
+	'blk,target=/root/lost.img,serial=lost,queues=2', 'blk,target=/root/kept.img,serial=kept', 'net,bridge=lostbr,queues=2' ]"
 guest start lost-pv
-ok "a guest with two disks" await lost-pv 'waiting for commands'
-ok "both are connected" until_dom0 60 '[ $(vgrant list --brief lost-pv | grep -c connected) = 2 ]'
+ok "a guest with two disks and a card" await lost-pv 'waiting for commands'
+ok "all are connected" until_dom0 60 '[ $(vgrant list --brief lost-pv | grep -c connected) = 3 ]'
+is "$(guest run lost-pv 'cat /proc/interrupts' | grep -c -E 'virtio[0-9]+-(in|out)put\.[01]')" 4 "the card has two pairs of queues"
 kept=$(guest run lost-pv 'grep -lx kept /sys/block/vd*/serial | cut -d/ -f4')
 like "$(dom0 'timeout 120 xl save lost-pv /root/lost.chk 2>&1; echo status $?')" 'status 0$' "xl save"
-dom0 'mv /root/lost.img /root/was.img'
-like "$(dom0 'timeout 120 xl restore /etc/xen/lost-pv.cfg /root/lost.chk 2>&1; echo status $?')" 'status 0$' "xl restore without one image"
+dom0 'mv /root/lost.img /root/was.img; ip link del lostbr'
+like "$(dom0 'timeout 120 xl restore /etc/xen/lost-pv.cfg /root/lost.chk 2>&1; echo status $?')" 'status 0$' "xl restore without one image, and without the bridge"
 ok "its device has failed" until_list 'lost-pv virtio/64 blk failed'
+ok "and so has the card" until_list 'lost-pv virtio/66 net failed'
 ok "the other one is connected" until_list 'lost-pv virtio/65 blk connected'
 is "$(guest run lost-pv "dd if=/dev/urandom of=/dev/$kept bs=4k count=16 oflag=direct 2>/dev/null && echo written")" written "and is written to"
-ok "what has failed is detached" dom0 vgrant detach lost-pv 64
-ok "and gone in the guest" guest run lost-pv 'for i in $(seq 100); do [ $(ls /sys/block | grep -c ^vd) = 1 ] && exit; usleep 100000; done; exit 1'
+ok "what has failed is detached" dom0 'vgrant detach lost-pv 64 && vgrant detach lost-pv 66'
+ok "and gone in the guest" guest run lost-pv 'for i in $(seq 100); do
+	[ $(ls /sys/block | grep -c ^vd) = 1 ] && [ "$(ls /sys/class/net)" = lo ] && exit; usleep 100000; done; ls /sys/class/net; exit 1'
 dom0 'mv /root/was.img /root/lost.img'
 ok "attached again" dom0 'vgrant attach lost-pv blk,target=/root/lost.img,serial=lost'
 ok "it connects" until_dom0 60 '[ $(vgrant list --brief lost-pv | grep -c connected) = 2 ]'

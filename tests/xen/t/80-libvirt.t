@@ -1,6 +1,7 @@
 #!/bin/bash
 # Guests that virsh alone manages, with devices in their metadata: every step of a guest's life.
 # limit: 900
+# long: ten guests instead of two are started and ended, five times, while libvirtd is restarted
 # Text in single quotes is expanded in dom0, and in guests.
 # shellcheck disable=SC2016,SC2119
 set -uo pipefail
@@ -8,9 +9,10 @@ set -uo pipefail
 . "$(dirname "$0")/suite.bash"
 
 virsh() { dom0 "timeout 120 virsh -q -c xen:///system $(printf '%q ' "$@")"; }
-# domain NAME UUID TYPE DEVICES: its XML, on the CPU that guests have here
+# domain NAME UUID TYPE DEVICES: its XML, on the CPU that guests have here. What stands behind a dot
+# in NAME tells guests of one initramfs apart.
 domain() {
-	local os=xenpvh machine=xenpvh
+	local initramfs=${1%%.*} os=xenpvh machine=xenpvh
 	[[ $3 == pvh ]] || os=linux machine=xenpv
 	cat <<XML
 <domain type='xen'>
@@ -24,7 +26,7 @@ domain() {
   <os>
     <type arch='x86_64' machine='$machine'>$os</type>
     <kernel>/rig/kernels/stock/vmlinux</kernel>
-    <initrd>/rig/$1.initramfs</initrd>
+    <initrd>/rig/$initramfs.initramfs</initrd>
     <cmdline>console=hvc0 guest=$1</cmdline>
   </os>
   <on_crash>destroy</on_crash>
@@ -49,11 +51,18 @@ launch() {
 	done
 	return 1
 }
+libvirtd_again() {
+	dom0 'pkill -x libvirtd; while pgrep -x libvirtd >/dev/null; do sleep 0.2; done
+		rm -f /run/libvirt/virtxend-sock; libvirtd -d'
+	until_dom0 60 'virsh -c xen:///system list'
+}
 gone() { until_dom0 60 '! vgrant list --brief | grep -q .'; }
 started() { dom0 "grep -c 'libvirt: connected to xen:///system' /var/log/vgrantd.log"; }
 
 dom0_script <<'EOS'
 cd /root
+modprobe tun && modprobe bridge
+ip link add xenbr0 type bridge && ip link set xenbr0 up
 truncate -s 4M one.img two.img pvh.img
 mkdir -p /etc/libvirt/hooks/libxl.d /run/dbus
 dbus-uuidgen --ensure
@@ -82,6 +91,7 @@ ok "and started" launch lv-pv
 ok "its disk connects" until_list '^lv-pv virtio/64 blk connected'
 is "$(devices)" "lv-pv virtio/64 blk connected" "and nothing that the file of xl's names"
 like "$(dom0 vgrant list -v lv-pv)" 'origin +libvirt libvirt.s metadata of lv-pv' "vgrant list says where it is from"
+like "$(dom0 vgrant list)" "lv-pv: from libvirt's metadata, which counts" "so does the table"
 is "$(guest run lv-pv 'cat /sys/block/vda/size')" 8192 "the guest has it"
 
 ok "live metadata plugs a disk" virsh metadata lv-pv --live --uri urn:vgrant:devices:1 --key vgrant --set \
@@ -93,9 +103,11 @@ n=$(started)
 dom0 'pkill -x libvirtd; while pgrep -x libvirtd >/dev/null; do sleep 0.2; done'
 is "$(devices)" "lv-pv virtio/64 blk connected
 lv-pv virtio/65 blk connected" "libvirtd ends: the devices stay"
-dom0 'libvirtd -d'
-ok "it starts again, and vgrantd is connected again" until_dom0 60 \
-	"[ \$(grep -c 'libvirt: connected to xen:///system' /var/log/vgrantd.log) -gt $n ]"
+# It comes back as virtxend would, whose socket has another name: the same driver in a daemon of its own.
+dom0 'libvirtd -d; for i in $(seq 120); do [ -S /run/libvirt/libvirt-sock ] && break; sleep 0.5; done
+	mv /run/libvirt/libvirt-sock /run/libvirt/virtxend-sock; pkill -x vgrant-libvirt'
+ok "it starts again, with the socket of virtxend, and vgrantd is connected again" until_dom0 60 \
+	"[ \$(grep -c 'libvirt: connected to xen:///system' /var/log/vgrantd.log) -gt $n ] && ! [ -e /run/libvirt/libvirt-sock ]"
 is "$(devices)" "lv-pv virtio/64 blk connected
 lv-pv virtio/65 blk connected" "the devices stay"
 ok "live metadata takes a disk away" virsh metadata lv-pv --live --uri urn:vgrant:devices:1 --key vgrant --set \
@@ -112,6 +124,37 @@ ok "vgrant detach --live --config" dom0 "vgrant detach lv-pv 65 --live --config"
 is "$(dom0 'for o in "" --inactive; do virsh -q -c xen:///system dumpxml lv-pv $o; done | grep -c two.img')" 0 "takes it from both"
 nok "what is not there is refused" dom0 "vgrant detach lv-pv 65 --live --config"
 
+# Settings of a device that can change while it runs; a disk has none, a network card has.
+live() { virsh metadata lv-pv --live --uri urn:vgrant:devices:1 --key vgrant --set \
+	"<devices><blk target='/root/one.img' id='64' serial='one'/><net id='66' $1/></devices>"; }
+shown() { until_dom0 30 "vgrant list -v lv-pv | grep -q '$1'"; }
+ok "live metadata plugs a network card" live "rate='0'"
+ok "which is there" shown 'vif[0-9.]*=up'
+like "$(dom0 vgrant domiflist lv-pv)" ' vif[0-9]+\.66 +bridge +xenbr0 +virtio +00:16:3e:' "vgrant domiflist has it"
+# header COMMAND: its table's titles, without blanks
+header() { dom0 "$* lv-pv | head -n 1" | xargs; }
+for view in domblklist domiflist; do
+	is "$(header vgrant $view)" "$(header virsh -c xen:///system $view)" "vgrant $view has virsh's columns"
+done
+like "$(dom0 vgrant domblklist lv-pv)" ' virtio/64 +/root/one.img' "and the disk"
+is "$(dom0 vgrant domblkinfo lv-pv 64)" "Capacity:       4194304
+Allocation:     0
+Physical:       4194304" "vgrant domblkinfo has the disk"
+ok "vgrant set --live" dom0 vgrant set lv-pv 66 link=down --live
+ok "changes it" shown 'vif[0-9.]*=down'
+ok "and stands in the live metadata" dom0 "virsh -q -c xen:///system dumpxml lv-pv | grep -q 'vgrant:net.*link=\"down\"'"
+like "$(dom0 vgrant set lv-pv 66 queues=2 --live 2>&1)" 'queues cannot be changed while running' "what it cannot change is refused"
+nok "and stands nowhere" dom0 "virsh -q -c xen:///system dumpxml lv-pv | grep queues"
+like "$(dom0 vgrant set lv-pv 66 link=up --live --config 2>&1)" 'no device 66 in the metadata' "nor is what one of both has not"
+ok "the device is as it was" shown 'vif[0-9.]*=down'
+ok "virsh changes the same keys" live "link='up' rate='10Mb/s' queues='2'"
+ok "and the device follows" shown 'vif[0-9.]*=up'
+ok "in all of them" shown 'rate=10Mb/s'
+ok "but in what it cannot, which is told" until_dom0 10 "grep -q 'next start: queues: ' /var/log/vgrantd.log"
+ok "a key that goes" live "queues='2'"
+ok "has its default again" shown 'rate=0'
+ok "the card goes" dom0 vgrant detach lv-pv 66 --live
+
 ok "virsh save" virsh save lv-pv /root/lv.save
 ok "its devices are gone" gone
 ok "virsh restore" virsh restore /root/lv.save
@@ -120,16 +163,75 @@ ok "and the guest reads its disk" guest run lv-pv 'dd if=/dev/vda of=/dev/null b
 dom0 rm -f /root/lv.save
 ok "virsh suspend and resume" dom0 'virsh -q -c xen:///system suspend lv-pv && virsh -q -c xen:///system resume lv-pv'
 ok "the guest reads on" guest run lv-pv 'dd if=/dev/vda of=/dev/null bs=64k iflag=direct'
+ok "virsh managedsave" virsh managedsave lv-pv
+ok "its devices are gone" gone
+ok "virsh start brings it back" virsh start lv-pv
+ok "with its disk" until_list '^lv-pv virtio/64 blk connected'
+ok "which it reads" guest run lv-pv 'dd if=/dev/vda of=/dev/null bs=64k iflag=direct'
+# A guest of libvirt's is a guest of xl's, too.
+ok "xl pause and unpause" dom0 'xl pause lv-pv && xl unpause lv-pv'
+ok "the guest reads on" guest run lv-pv 'dd if=/dev/vda of=/dev/null bs=64k iflag=direct'
+domid=$(dom0 xl domid lv-pv)
+dom0 rm -f /var/log/xen/console/guest-lv-pv.log
+ok "virsh reboot" virsh reboot lv-pv
+ok "ends the domain" until_dom0 60 "! xl domname $domid"
+ok "and starts it again" await lv-pv '^guest: .* is up' 100
+ok "with its disk" until_list '^lv-pv virtio/64 blk connected'
 ok "virsh shutdown" virsh shutdown lv-pv
 ok "ends it" until_dom0 60 '! xl domid lv-pv'
 ok "its devices are gone" gone
 
+# libvirt's Xen driver cannot rename a domain; what is defined anew under another name has the same devices.
+like "$(virsh domrename lv-pv lv-pv.b 2>&1)" 'not supported by the connection driver' "virsh domrename is not libvirt's to do"
+dom0 'virsh -q -c xen:///system dumpxml --inactive lv-pv | sed "s|<name>lv-pv<|<name>lv-pv.b<|" >/root/renamed.xml'
+like "$(virsh define /root/renamed.xml 2>&1)" 'already defined with uuid' "nor is a second name for a uuid"
+ok "what is undefined is defined under another name" dom0 \
+	'virsh -q -c xen:///system undefine lv-pv && virsh -q -c xen:///system define /root/renamed.xml'
+
+# A libvirtd that does not let vgrantd in.
+conf=/etc/libvirt/libvirtd.conf
+dom0 "cp $conf /root/libvirtd.conf; echo 'auth_unix_rw = \"sasl\"' >>$conf"
+dom0 'pkill -x libvirtd; while pgrep -x libvirtd >/dev/null; do sleep 0.2; done; libvirtd -d'
+ok "a libvirtd that refuses vgrantd" until_dom0 60 "grep -q 'libvirt: not connected.*authentication failed' /var/log/vgrantd.log"
+like "$(dom0 vgrant attach lv-pv.b rng --config 2>&1)" 'libvirt cannot be reached: authentication failed' \
+	"is told to whom it keeps from what he wants"
+dom0 "cp /root/libvirtd.conf $conf"
+
+ok "libvirtd starts" libvirtd_again
+ok "virsh autostart" virsh autostart lv-pv.b
+dom0 'rm -f /run/libvirt/*/autostarted'
+ok "libvirtd starts again" libvirtd_again
+ok "and with it the guest, with its disk" until_list '^lv-pv\.b virtio/64 blk'
+ok "xl destroy" dom0 xl destroy lv-pv.b
+ok "its devices are gone" gone
+ok "and libvirt knows" until_dom0 30 '[ "$(virsh -q -c xen:///system domstate lv-pv.b)" = "shut off" ]'
+ok "virsh undefine" virsh undefine lv-pv.b
+
+# libvirt tells of a transient guest once that runs: it is asked, before the file of the guest's name is taken.
+ok "virsh create" virsh create /root/lv-pv.xml
+ok "a transient guest has its disk" until_list '^lv-pv virtio/64 blk'
+nok "and nothing that the file of xl's names" dom0 'vgrant list --brief | grep rng'
+like "$(dom0 'vgrant attach lv-pv rng --config' 2>&1)" 'lv-pv is transient' "and no other configuration to be changed"
+ok "virsh destroy" virsh destroy lv-pv
+ok "its devices are gone" gone
+nok "and so is the guest" virsh domstate lv-pv
+
 # What cannot work is not started, and virsh says why.
-define lv-pv $pv pv "<vgrant:blk target='/root/nosuch.img'/>"
-out=$(virsh start lv-pv 2>&1)
-like "$out" '/root/nosuch.img: No such file' "the hook refuses a guest whose image is not there, with the reason"
-define lv-pv $pv pv "<vgrant:turbine/>"
-like "$(virsh start lv-pv 2>&1)" 'there is no device "turbine"' "and one with a device that there is not"
+# refused METADATA SENTENCE WHAT
+refused() {
+	dom0 "sed \"s|^ *<vgrant:devices.*|$1|\" /root/lv-pv.xml >/root/bad.xml"
+	virsh define /root/bad.xml
+	like "$(virsh start lv-pv 2>&1)" "$2" "the hook refuses $3, with the reason"
+}
+# ours DEVICES: our element
+ours() { echo "<v:devices xmlns:v='urn:vgrant:devices:1'>$1</v:devices>"; }
+refused "$(ours "<v:blk target='/root/nosuch.img'/>")" '/root/nosuch.img: No such file' "a guest whose image is not there"
+refused "$(ours "<v:turbine/>")" 'there is no device "turbine"' "a device that there is not"
+refused "$(ours "<v:rng colour='red'/>")" 'no key "colour"' "an attribute that there is not"
+refused "$(ours "<v:rng id='7'/><v:rng id='7'/>")" 'id=7 is taken by' "an id twice"
+refused "$(ours "<v:rng/>words")" 'there is text among the devices' "what is malformed"
+refused "$(ours "<v:rng/>")<w:devices xmlns:w='urn:vgrant:devices:2'/>" 'urn:vgrant:devices:2 is of another version' \
+	"a second namespace of ours"
 nok "it does not run" dom0 xl domid lv-pv
 ok "virsh undefine" virsh undefine lv-pv
 
@@ -137,9 +239,72 @@ ok "a PVH guest is defined" define lv-pvh $pvh pvh "<vgrant:blk target='/root/pv
 ok "and started" launch lv-pvh
 ok "its disk connects" until_list '^lv-pvh virtio/64 blk connected'
 is "$(guest run lv-pvh 'cat /sys/block/vda/size')" 8192 "the guest has it"
+# What has no id= gets its number written down, and is known by that when what stood before it goes.
+ids() { dom0 "virsh -q -c xen:///system dumpxml lv-pvh $* | grep -Eo 'vgrant:(rng|blk) [^>]*' | grep -c ' id='"; }
+ok "its numbers stand in the live metadata" until_dom0 30 "[ \$(virsh -q -c xen:///system dumpxml lv-pvh | grep -c \"vgrant:.* id='6[45]'\") = 2 ]"
+is "$(ids --inactive)" 0 "and not in what was defined"
+ok "live metadata takes the disk away" virsh metadata lv-pvh --live --uri urn:vgrant:devices:1 --key vgrant --set '<devices><rng/></devices>'
+ok "which goes" until_dom0 60 '! vgrant list --brief | grep -q virtio/64'
+ok "the other device has its number" until_dom0 30 "virsh -q -c xen:///system dumpxml lv-pvh | grep -q \"vgrant:rng id='65'\""
+ok "and is detached by it" dom0 vgrant detach lv-pvh 65 --live
 ok "virsh destroy" virsh destroy lv-pvh
 ok "its devices are gone" gone
 ok "virsh undefine" virsh undefine lv-pvh
+
+# Guests come and go while libvirtd does: what a libvirtd that ended has left half built, xl takes away.
+cat >"$T/loop" <<'EOS'
+v() { timeout 60 virsh -q -c xen:///system "$@" >/dev/null 2>>/root/loop.log; }
+state() { timeout 60 virsh -q -c xen:///system domstate lv-pv.$1 2>/dev/null; }
+try() {
+	local i
+	for i in $(seq 60); do "$@" && return; sleep 1; done
+	echo "no success: $*"
+	exit 1
+}
+run() {
+	[ "$(state $1)" = running ] && return
+	! xl domid lv-pv.$1 >/dev/null 2>&1 || [ "$(state $1)" != "shut off" ] || xl destroy lv-pv.$1
+	v start lv-pv.$1
+}
+served() { vgrant list --brief | grep -q "^lv-pv\.$1	virtio/64"; }
+end() { v destroy lv-pv.$1; ! xl domid lv-pv.$1 >/dev/null 2>&1; }
+rm -f /root/loop.end /root/loop.log
+# Two to six seconds after it has come up, in the middle of something.
+for restart in $(seq $3); do
+	sleep $((RANDOM % 5 + 2))
+	[ ! -e /root/loop.end ] || break
+	pkill -x libvirtd
+	while pgrep -x libvirtd >/dev/null; do sleep 0.2; done
+	libvirtd -d
+	echo restarted >>/root/loop.log
+	while [ ! -e /root/loop.end ] && ! v list; do sleep 0.5; done
+done &
+for round in $(seq $2); do
+	for what in "v define /root/lv-pv" run served end "v undefine lv-pv"; do
+		for i in $(seq $1); do
+			case $what in
+			"v define"*) try $what.$i.xml ;;
+			"v "*) try $what.$i ;;
+			*) try $what $i ;;
+			esac
+		done
+	done
+done
+: >/root/loop.end
+wait
+grep -q restarted /root/loop.log
+EOS
+push "$T/loop" /root/loop
+n=2 rounds=1 restarts=2
+[[ ! ${LONG-} ]] || n=10 rounds=5 restarts=1000
+for i in $(seq $n); do
+	domain "lv-pv.$i" "$(printf '11111111-2222-3333-4444-5555555556%02d' "$i")" pv "<vgrant:rng/>" >"$T/one.xml"
+	push "$T/one.xml" "/root/lv-pv.$i.xml"
+done
+ok "$n guests are defined, started, served and destroyed while libvirtd is restarted" dom0 "bash /root/loop $n $rounds $restarts"
+ok "their devices are gone" gone
+ok "libvirtd runs" until_dom0 60 'virsh -c xen:///system list'
+is "$(dom0 'virsh -q -c xen:///system list --all --name')" "" "and has none of them"
 is "$(holds)" "$before" "dom0 holds no more than before"
 ok "vgrantd stops" vgrantd_stop
 ok "and its client of libvirt with it" until_dom0 10 '! pgrep -x vgrant-libvirt'

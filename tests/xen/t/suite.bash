@@ -100,10 +100,12 @@ quick() {
 		{ guest_kit && echo 'main() {' && cat "$script" && echo 'echo @end; }; main </dev/null &'; } >"$T/own/rig/main"
 		chmod 755 "$T/own/rig" "$T/own/rig/main"
 	fi
-	# A guest has no init that powers it off when the toolstack wants that.
+	# A guest has no init that powers it off or reboots it when the toolstack wants that.
 	mkdir -p "$T/own/bin"
-	printf '#!/bin/sh\nexec busybox poweroff -f\n' >"$T/own/bin/poweroff"
-	chmod 755 "$T/own/bin" "$T/own/bin/poweroff"
+	for i in poweroff reboot; do
+		printf '#!/bin/sh\nexec busybox %s -f\n' $i >"$T/own/bin/$i"
+	done
+	chmod 755 "$T/own/bin" "$T/own/bin"/*
 	(cd "$T/own" && find . | cpio -o -H newc --quiet -R 0:0) >"$T/$name.cpio"
 	push "$T/$name.cpio" "/rig/$name.cpio"
 	printf -v i '%q ' "${args[@]}"

@@ -19,6 +19,6 @@ int vg_beside(const char *name, char *path, size_t size)
 	slash = strrchr(path, '/');
 	if (!slash || (size_t)(slash + 1 - path) + strlen(name) >= size)
 		return -ENAMETOOLONG;
-	strcpy(slash + 1, name);
+	memcpy(slash + 1, name, strlen(name) + 1);
 	return access(path, X_OK) < 0 ? -errno : 0;
 }

@@ -23,7 +23,7 @@ int vg_backing_add(struct vg_backing *b, void *ptr, size_t len)
 		b->len += len;
 		return 0;
 	}
-	if (b->n_pieces == b->room) {
+	if (!b->pieces || b->n_pieces == b->room) {
 		unsigned room = b->room ? b->room * 2 : FIRST_ROOM;
 		struct vg_piece *pieces = reallocarray(b->pieces, room, sizeof(*pieces));
 

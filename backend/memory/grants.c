@@ -284,8 +284,8 @@ static int grant_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigne
 	uint32_t *refs;
 	uint8_t *base;
 
-	if (ret < 0)
-		return ret;
+	if (ret < 0 || !total)
+		return ret < 0 ? ret : -EINVAL;
 	refs = calloc(total, sizeof(*refs));
 	if (!refs)
 		return -ENOMEM;

@@ -100,11 +100,12 @@ static void put_timing(uint8_t *d, const struct gpu_mode *m)
 /* 3.10.3: text of at most 13 bytes, ended by a line feed, filled up with blanks. */
 static void put_text(uint8_t *d, uint8_t tag, const char *text)
 {
-	size_t n = strlen(text);
+	size_t n = strnlen(text, 13);
 
 	d[3] = tag;
 	memset(d + 5, ' ', 13);
-	memcpy(d + 5, text, n);
+	for (size_t i = 0; i < n; i++)
+		d[5 + i] = (uint8_t)text[i];
 	if (n < 13)
 		d[5 + n] = '\n';
 }

@@ -154,16 +154,15 @@ uint32_t gpu_create_blob(struct gpu *gpu, uint32_t id, uint64_t size, struct vg_
 	return ret;
 }
 
-void gpu_unref(struct gpu *gpu, struct gpu_resource *r)
+/* The one that *@p is, a link of its bucket. */
+static void destroy(struct gpu *gpu, struct gpu_resource **p)
 {
-	struct gpu_resource **p = bucket(gpu, r->id);
+	struct gpu_resource *r = *p;
 
 	for (uint32_t i = 0; i < gpu->n_heads; i++) {
 		if (gpu->head[i].shown.resource == r->id)
 			gpu_show_nothing(gpu, i);
 	}
-	while (*p != r)
-		p = &(*p)->next;
 	*p = r->next;
 	gpu_detach(gpu, r);
 	gpu->res.n--;
@@ -173,11 +172,20 @@ void gpu_unref(struct gpu *gpu, struct gpu_resource *r)
 	free(r);
 }
 
+void gpu_unref(struct gpu *gpu, struct gpu_resource *r)
+{
+	struct gpu_resource **p = bucket(gpu, r->id);
+
+	while (*p != r)
+		p = &(*p)->next;
+	destroy(gpu, p);
+}
+
 void gpu_unref_all(struct gpu *gpu)
 {
 	for (unsigned i = 0; i < GPU_BUCKETS; i++) {
 		while (gpu->res.bucket[i])
-			gpu_unref(gpu, gpu->res.bucket[i]);
+			destroy(gpu, &gpu->res.bucket[i]);
 	}
 }
 

@@ -349,7 +349,8 @@ static void backing_lies_in_regions(void **state)
 	backing_world(&w);
 	assert_int_equal(vg_backing_map(&b, &w.rs.mem, segs, 4, VG_FROM_GUEST), 0);
 	assert_int_equal(b.len, 0x2380);
-	assert_int_equal(b.n_pieces, 4); /* cut between the regions; the next two are side by side */
+	assert_int_equal(b.n_pieces,
+			 4); /* cut between the regions; the next two are side by side */
 	assert_true(vg_backing_read(&b, 0, got, sizeof(got)));
 	assert_int_equal(got[0], 0x1f00 / 128);
 	assert_int_equal(got[0x100], 100);

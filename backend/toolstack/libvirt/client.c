@@ -38,8 +38,8 @@ struct client {
 	virConnectPtr conn; /* NULL: none */
 	int events[2];	    /* callback ids, or -1 */
 	int timer;
-	bool closed; /* conn is dead; it is let go of outside its own callbacks */
-	bool told;   /* that there is no connection */
+	bool closed;	/* conn is dead; it is let go of outside its own callbacks */
+	char told[200]; /* why there is no connection, as it was told last; "": there is one */
 	bool over;
 	/* Numbers to be written into one domain's running definition. */
 	struct {
@@ -74,6 +74,15 @@ static void say_state(struct client *c, int error, const char *text)
 
 	snprintf(m.text, sizeof(m.text), "%s", text);
 	say(c, &m);
+}
+
+/* Once, unless there is another reason now: the first is seldom what somebody has to mend. */
+static void say_lost(struct client *c, const char *why)
+{
+	if (strncmp(c->told, why, sizeof(c->told) - 1) == 0)
+		return;
+	snprintf(c->told, sizeof(c->told), "%s", why);
+	say_state(c, -ENOTCONN, why);
 }
 
 static void quiet(void *ctx, virErrorPtr error)
@@ -257,14 +266,12 @@ static void connect_again(struct client *c)
 		/* What has no wire, such as libvirt's own test driver, knows neither of these. */
 		(void)virConnectSetKeepAlive(c->conn, ALIVE_S, ALIVE_COUNT);
 		(void)virConnectRegisterCloseCallback(c->conn, on_closed, c, NULL);
-		c->told = false;
+		c->told[0] = '\0';
 		say_state(c, 0, c->uri);
 		if (listen_to(c) && tell_all(c))
 			return;
 	}
-	if (!c->told)
-		say_state(c, -ENOTCONN, why());
-	c->told = true;
+	say_lost(c, why());
 	disconnect(c);
 	virEventUpdateTimeout(c->timer, AGAIN_MS);
 }
@@ -277,8 +284,7 @@ static void on_timer(int timer, void *ctx)
 	if (c->conn && !c->closed)
 		return;
 	if (c->conn) {
-		say_state(c, -ENOTCONN, "libvirtd has closed the connection");
-		c->told = true;
+		say_lost(c, "libvirtd has closed the connection");
 		disconnect(c);
 	}
 	connect_again(c);

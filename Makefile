@@ -156,8 +156,8 @@ check-interop: ## stock drivers over vhost-user: User-Mode Linux, QEMU
 check-xen: ## the suite on real Xen in emulation (as root); ARCH=arm64: on that
 	@ARCH=$(ARCH) tests/xen/run
 
-demo: ## the main job on real Xen, step by step (as root); ARCH=arm64: on that
-	@ARCH=$(ARCH) tools/demo
+demo: ## the main job on real Xen, step by step (as root)
+	@tools/demo
 
 lint: ## formats, static analysers, who may include whom; warnings are errors
 	@tests/lint

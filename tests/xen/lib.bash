@@ -46,7 +46,7 @@ _n=0 _failed=0 _done=
 # named TEXT: sets _name
 named() {
 	_name=$1
-	[[ $ARCH == amd64 ]] || _name=${_name//PVH/$ARCH} _name=${_name//PV/$ARCH}
+	[[ $ARCH == amd64 ]] || _name=${_name//a PV/an PV} _name=${_name//PVH/$ARCH} _name=${_name//PV/$ARCH}
 }
 pass() { named "$1" && printf 'ok %d - %s\n' "$((++_n))" "$_name"; }
 fail() { named "$1" && printf 'not ok %d - %s\n' "$((++_n))" "$_name"; _failed=$((_failed + 1)); }

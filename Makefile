@@ -3,15 +3,27 @@
 # set of compiler flags: release, asan (with UBSan), tsan, fuzz.
 
 VARIANT ?= release
-B := build/$(VARIANT)
+# For another machine: what the names of its compilers begin with, say aarch64-linux-gnu-. Its
+# libraries and their pkg-config files are where Debian has those of a foreign architecture.
+CROSS ?=
+B := build/$(CROSS:%-=%/)$(VARIANT)
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
-CC ?= cc
+ifneq ($(CROSS),)
+ifeq ($(origin CC),default)
+CC := $(CROSS)gcc
+endif
+ifeq ($(origin AR),default)
+AR := $(CROSS)ar
+endif
+PKG_CONFIG ?= PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS:%-=%)/pkgconfig:/usr/share/pkgconfig pkg-config
+endif
+PKG_CONFIG ?= pkg-config
 # The libraries whose headers lie in folders of their own.
-NL_CFLAGS := $(shell pkg-config --cflags libnl-route-3.0 2>/dev/null || echo -isystem /usr/include/libnl3)
-XML_CFLAGS := $(shell pkg-config --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
+NL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libnl-route-3.0 2>/dev/null || echo -isystem /usr/include/libnl3)
+XML_CFLAGS := $(shell $(PKG_CONFIG) --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
 PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0
 CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
 	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
@@ -34,7 +46,7 @@ endif
 SAN := $(SAN_$(VARIANT))
 # Guest memory is seen through many types: no type-based alias analysis, as in the Linux kernel.
 ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(EXTRA_CFLAGS)
-LDLIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng -lnl-route-3 -lnl-3) \
+LDLIBS := $(shell $(PKG_CONFIG) --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng -lnl-route-3 -lnl-3) \
 	  -lxlutil -lxenforeignmemory
 # Of libvirt's side alone: vgrantd is linked with neither.
 XMLLIBS := -lxml2
@@ -70,7 +82,7 @@ all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vg
 # All variants but the release are for tests, which need more.
 $(B)/libs-are-there: tools/check-libs
 	@mkdir -p $(@D)
-	@CHECK=$(filter-out release,$(VARIANT)) tools/check-libs "$(CC)" $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS) $(LDFLAGS)
+	@CHECK=$(filter-out release,$(VARIANT)) CROSS=$(CROSS) tools/check-libs "$(CC)" $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS) $(LDFLAGS)
 	@touch $@
 
 $(B)/%.o: %.c Makefile | $(B)/libs-are-there
@@ -156,8 +168,8 @@ check-interop: ## stock drivers over vhost-user: User-Mode Linux, QEMU
 	@$(MAKE) --no-print-directory -s all
 	@tests/interop/run $(B)
 
-check-xen: ## the suite on real Xen in emulation (as root)
-	@tests/xen/run
+check-xen: ## the suite on real Xen in emulation (as root); ARCH=arm64: on that
+	@ARCH=$(ARCH) tests/xen/run
 
 demo: ## the main job on real Xen, step by step (as root)
 	@tools/demo

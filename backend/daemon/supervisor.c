@@ -35,6 +35,7 @@
 #include "backend/daemon/requests.h"
 #include "backend/daemon/sockets.h"
 #include "backend/daemon/virt.h"
+#include "backend/memory/grants.h"
 #include "backend/toolstack/toolstack.h"
 #include "backend/toolstack/xlsource.h"
 #include "virtio_grant.h"
@@ -150,8 +151,11 @@ static void xenstore_ready(struct vg_watch *w, unsigned events)
 static int open_xenstore(struct vg_super *s, struct vg_err *err)
 {
 	uint32_t domid;
-	int ret = vg_xs_open(&s->xs);
+	int ret = vg_grant_pages_fit(sysconf(_SC_PAGESIZE), err);
 
+	if (ret < 0)
+		return ret;
+	ret = vg_xs_open(&s->xs);
 	if (ret < 0)
 		return vg_fail(
 			err, -ENODEV,

@@ -421,3 +421,14 @@ void vg_grant_pools_drop(struct vg_grant_mem *gm)
 		vg_grant_unmap(gm, p->ptr, (uint32_t)(p->len / PAGE));
 	}
 }
+
+int vg_grant_pages_fit(long page, struct vg_err *err)
+{
+	if (page == PAGE)
+		return 0;
+	return vg_fail(
+		err, -EOPNOTSUPP,
+		"this kernel has pages of %ld KiB: vgrantd serves Xen's guests from a kernel with "
+		"pages of 4 KiB alone",
+		page / 1024);
+}

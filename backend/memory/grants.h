@@ -26,6 +26,7 @@
 
 #include "backend/memory/guestmem.h"
 #include "backend/base/limits.h"
+#include "backend/base/log.h"
 
 struct vg_grant_pool {
 	uint64_t addr; /* as in descriptors */
@@ -73,5 +74,15 @@ void vg_grant_unmap(struct vg_grant_mem *gm, void *ptr, uint32_t pages);
 int vg_grant_pool_add(struct vg_grant_mem *gm, uint32_t first_ref, uint32_t pages);
 /** vg_grant_pools_drop - unmap all pools */
 void vg_grant_pools_drop(struct vg_grant_mem *gm);
+
+/**
+ * vg_grant_pages_fit - whether grants can be mapped where a page has @page bytes (sysconf(3))
+ *
+ * A grant is of 4 KiB, and Linux puts each into a page of its own (drivers/xen/gntdev.c): with larger
+ * pages what should be one piece of memory would have holes.
+ *
+ * Return: 0, or -EOPNOTSUPP with a sentence.
+ */
+int vg_grant_pages_fit(long page, struct vg_err *err);
 
 #endif /* VG_GRANT_MEM_H */

@@ -42,10 +42,12 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pm.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 #include <uapi/linux/virtio_ids.h>
 #include <xen/platform_pci.h>
+#include <xen/page.h>
 #include <xen/xen.h>
 #include <xen/xenbus.h>
 
@@ -944,6 +946,16 @@ static int __init vg_init(void)
 
 	if (!xen_domain() || !xen_has_pv_devices())
 		return -ENODEV;
+	/*
+	 * Grants are of 4 KiB. With larger pages the arithmetic of mappings would
+	 * be another one, which nobody has run.
+	 */
+	if (PAGE_SIZE != XEN_PAGE_SIZE) {
+		pr_err(KBUILD_MODNAME
+		       ": this kernel's pages have %lu KiB, and the driver needs such of 4 KiB\n",
+		       PAGE_SIZE / SZ_1K);
+		return -EOPNOTSUPP;
+	}
 
 	vg_workqueue = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
 	if (!vg_workqueue)

@@ -7,12 +7,36 @@
 #   REPO      the source tree
 #   BUILD     build/xen in the source tree: everything that is not cached
 #   CACHE     what is worth keeping between clones: images and package trees
+#
+# and, for the architecture of Xen and of all that runs on it, by set_arch,
+#
+#   ARCH      amd64 (the default) or arm64, in Debian's words; from the environment
+#   IMAGE     what build-in-image leaves: build/xen/image, or image-arm64
+#   CROSS     what the names of its compilers begin with: nothing for amd64
+#   MADE      where make puts programs, in IMAGE: release, or aarch64-linux-gnu/release
 
 XEN_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPO=$(cd "$XEN_DIR/../.." && pwd)
 BUILD=$REPO/build/xen
 CACHE=${VGRANT_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vgrant}
 export XEN_DIR REPO BUILD CACHE
+
+# shellcheck disable=SC2034 # for those who source this
+set_arch() {
+	case $1 in
+	amd64 | x86 | x86_64) ARCH=amd64 IMAGE=$BUILD/image CROSS='' MADE=release ;;
+	arm64 | aarch64)
+		ARCH=arm64 IMAGE=$BUILD/image-arm64 CROSS=aarch64-linux-gnu-
+		MADE=${CROSS%-}/release
+		;;
+	*)
+		printf '%s\n' "${0##*/}: the rig knows the architectures amd64 and arm64, not '$1'." >&2
+		exit 1
+		;;
+	esac
+	export ARCH
+}
+set_arch "${ARCH:-amd64}"
 
 # Seconds since the script began, as a prefix of every progress line.
 say() { printf '[%4d s] %s: %s\n' "$SECONDS" "${0##*/}" "$*" >&2; }
@@ -44,8 +68,8 @@ hold() {
 	touch -c "$1"
 }
 
-# entry KIND: build the cache entry if it is not there; sets $ENTRY to its path
-# and holds it.
+# entry KIND: build the cache entry of $ARCH if it is not there; sets $ENTRY to its
+# path and holds it.
 entry() {
 	ENTRY=$("$XEN_DIR/cache" "$1") || exit
 	hold "$ENTRY"

@@ -29,16 +29,27 @@
 #   guest start NAME, guest wait NAME SECONDS REGEX, guest run NAME CMD,
 #   guest console NAME, guest destroy NAME..., guest shutdown NAME SECONDS
 #   Guests boot side by side when all are started before the first is awaited.
+#   On arm64 there is one kind: both pv and pvh make it, and where a test says "PV" or
+#   "PVH" it prints "arm64".
+# The rig's architecture is $ARCH (amd64, arm64), and $IMAGE what was built for it.
 
 XEN_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # A guest boots in 5 to 20 s here; a busy machine is granted ten times that.
 BOOT=${BOOT:-200}
 export RIG=${RIG:-dev}
+# shellcheck source=tests/xen/common.bash
+. "$XEN_DIR/common.bash"
+if [[ -e $BUILD/rigs/$RIG/arch ]]; then set_arch "$(<"$BUILD/rigs/$RIG/arch")"; fi
 
 _n=0 _failed=0 _done=
 
-pass() { printf 'ok %d - %s\n' "$((++_n))" "$1"; }
-fail() { printf 'not ok %d - %s\n' "$((++_n))" "$1"; _failed=$((_failed + 1)); }
+# named TEXT: sets _name
+named() {
+	_name=$1
+	[[ $ARCH == amd64 ]] || _name=${_name//a PV/an PV} _name=${_name//PVH/$ARCH} _name=${_name//PV/$ARCH}
+}
+pass() { named "$1" && printf 'ok %d - %s\n' "$((++_n))" "$_name"; }
+fail() { named "$1" && printf 'not ok %d - %s\n' "$((++_n))" "$_name"; _failed=$((_failed + 1)); }
 diag() { printf '%s\n' "$*" | sed 's/^/# /'; }
 
 ok() {

@@ -477,6 +477,17 @@ static void backing(void **state)
 		-EFAULT);
 }
 
+static void pages_of_other_sizes(void **state)
+{
+	struct vg_err err = { 0 };
+
+	(void)state;
+	assert_int_equal(vg_grant_pages_fit(4096, &err), 0);
+	assert_int_equal(vg_grant_pages_fit(16384, &err), -EOPNOTSUPP);
+	assert_int_equal(vg_grant_pages_fit(65536, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(err.text, "pages of 64 KiB"));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, open_mem, close_mem)
@@ -491,6 +502,7 @@ int main(void)
 		T(data_read_only),
 		T(map_fails_in_the_middle),
 		T(mapped_data_is_bounded),
+		T(pages_of_other_sizes),
 		T(pools_are_bounded),
 		T(pool_and_direct_in_one_chain),
 		T(backing),

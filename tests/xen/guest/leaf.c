@@ -6,13 +6,17 @@
  * interface at each 0x100 after; EBX, ECX and EDX of the first are its name.
  * Prints one a line, such as "Microsoft Hv" and "XenVMMXenVMM". In a PV guest,
  * where the instruction may not trap, the processor's own answer is printed.
+ * Where processors have no such leaves it prints nothing.
  */
-#include <cpuid.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 int main(void)
 {
+#ifdef __x86_64__
 	for (unsigned leaf = 0x40000000; leaf < 0x40000300; leaf += 0x100) {
 		unsigned max, name[3];
 		char text[13] = "";
@@ -23,5 +27,6 @@ int main(void)
 		memcpy(text, name, sizeof(name));
 		printf("%s\n", text);
 	}
+#endif
 	return 0;
 }

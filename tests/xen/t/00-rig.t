@@ -4,7 +4,9 @@ set -uo pipefail
 # shellcheck source=tests/xen/lib.bash
 . "$(dirname "$0")/../lib.bash"
 
-like "$(dom0 xl info)" 'virt_caps +: pv hvm.*xen_version +: 4\.20' "dom0 talks to Xen 4.20"
+# shellcheck disable=SC2034 # by their names
+virt_amd64='pv hvm' virt_arm64='hvm hap' virt=virt_$ARCH
+like "$(dom0 xl info)" "virt_caps +: ${!virt}.*xen_version +: 4\\.20" "dom0 talks to Xen 4.20"
 nok "the status of a command in dom0 is passed on" dom0 'exit 3'
 
 before=$(counters)

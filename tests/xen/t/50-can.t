@@ -6,7 +6,6 @@
 set -uo pipefail
 # shellcheck source=tests/xen/lib.bash
 . "$(dirname "$0")/../lib.bash"
-BUILD=$(cd "$XEN_DIR/../.." && pwd)/build/xen
 
 # How much of it: numbered frames, rounds of canfdtest, frames while a worker is killed, frames of a flood.
 sequence=500 rounds=3 killed=400 flood=3000
@@ -128,7 +127,7 @@ push "$work/frames.log" /root/frames.log
 dom0 'modprobe vcan; modprobe vxcan; modprobe can-isotp; modprobe can-j1939; ip link show vcan0 >/dev/null 2>&1 || ip link add vcan0 type vcan; ip link set vcan0 mtu 72 up'
 
 # Built while guests are made and boot: see below.
-"$XEN_DIR/build-in-image" make -s build/release/tests/unit/devices/test_can_socket >"$work/build" 2>&1 &
+"$XEN_DIR/build-in-image" make -s "build/$MADE/tests/unit/devices/test_can_socket" >"$work/build" 2>&1 &
 builder=$!
 
 make_guest() {
@@ -152,7 +151,7 @@ guest start b
 
 # The device with SocketCAN below it, without a guest: what needs a real vcan.
 wait "$builder" || diag "$(tail -n 5 "$work/build")"
-push "$BUILD/image/release/tests/unit/devices/test_can_socket" /root/test_can_socket
+push "$IMAGE/$MADE/tests/unit/devices/test_can_socket" /root/test_can_socket
 ok "the unit tests that need a real vcan" dom0 '/root/test_can_socket >/tmp/test_can.log 2>&1 && ! grep -q SKIPPED /tmp/test_can.log || { cat /tmp/test_can.log; false; }'
 guest wait a "$BOOT" 'waiting for commands' >/dev/null
 guest wait b "$BOOT" 'waiting for commands' >/dev/null

@@ -1,5 +1,6 @@
 #!/bin/bash
 # A stock Debian boots with its root file system on a vgrant disk.
+# not arm64: DKMS and initramfs-tools run on arm64 alone, and this machine cannot run its programs
 # needs: debian
 # limit: 900
 set -uo pipefail

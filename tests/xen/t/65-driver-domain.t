@@ -1,5 +1,6 @@
 #!/bin/bash
 # A driver domain that is PVH serves an HVM guest; dom0 serves one that sees Hyper-V's enlightenments.
+# not arm64: there are no HVM guests, and no leaves of Hyper-V
 # limit: 900
 # long: a driver domain that is PV, and a PV guest, too
 # Text in single quotes is expanded in dom0, and in guests.

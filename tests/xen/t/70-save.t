@@ -1,5 +1,6 @@
 #!/bin/bash
 # A guest is saved and restored, with a file system mounted and load on a disk.
+# not arm64: Xen has no save and restore of guests there
 # limit: 900
 # Text in single quotes is expanded in dom0, and in guests.
 # shellcheck disable=SC2016,SC2119

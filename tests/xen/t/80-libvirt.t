@@ -1,5 +1,6 @@
 #!/bin/bash
 # Guests that virsh alone manages, with devices in their metadata: every step of a guest's life.
+# not arm64: libvirt's packages are not configured in the tree
 # limit: 1200
 # long: ten guests instead of two are started and ended, five times, while libvirtd is restarted
 # Text in single quotes is expanded in dom0, and in guests.

@@ -51,7 +51,7 @@ SCRIPT
 	chmod +x "$T/net" "$T/net-main"
 	push "$T/net" /rig/bin/net
 	push "$T/net-main" /root/net-main
-	push "$REPO/build/xen/image/products/rr" /rig/bin/rr
+	push "$IMAGE/products/rr" /rig/bin/rr
 	dom0_script <<'EOS'
 modprobe tun && modprobe bridge
 for b in xenbr0 other; do ip link del $b 2>/dev/null; ip link add $b type bridge; done

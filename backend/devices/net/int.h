@@ -149,6 +149,7 @@ struct net_saved {
 	uint8_t hw[6];	   /* its address before the driver set another */
 	uint8_t announced; /* it has acknowledged that */
 	uint16_t active;
+	uint16_t mtu;	   /* that it was told, and must not be told otherwise (5.1.4.1) */
 	uint64_t offloads; /* bits of VIRTIO_NET_F_GUEST_* in effect */
 	struct net_filter filter;
 	struct net_coal coal_all[2]; /* of queues that start anew: receive, transmit */
@@ -159,8 +160,9 @@ struct net {
 	struct vg_dev *dev;
 	struct net_link *link;
 	unsigned n_pairs;
-	uint8_t mac[6]; /* as configured */
-	atomic_uint mtu;
+	uint8_t mac[6];	 /* as configured */
+	atomic_uint mtu; /* the link's */
+	bool lent;	 /* the interface is somebody's: `tap=` */
 	struct net_rate rate;
 	atomic_bool antispoof;
 	uint32_t speed; /* Mbit/s */

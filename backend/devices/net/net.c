@@ -16,6 +16,9 @@
  * has not pulled it (`vgrant set GUEST ID link=down`): a bridge forgets what it
  * learnt of a guest that is gone, and nothing old waits for one that comes.
  *
+ * The MTU that a driver was told stays what it is while that driver runs (5.1.4.1), also where the
+ * link's becomes another one: what is longer than the link's is not sent.
+ *
  * A worker that dies: what the driver has set is in dev->saved. Frames on their way
  * are lost, as on a wire, but for those of the guest that the ring still has; its
  * driver is asked to announce itself, for a bridge has to learn anew where it is.
@@ -30,6 +33,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "backend/base/number.h"
 #include "backend/devices/net/int.h"
 #include "backend/devices/net/place.h"
 
@@ -326,6 +330,7 @@ static int open_link(struct net *net, const struct vg_params *params, struct vg_
 		return vg_fail(err, -EINVAL,
 			       "tap= is an interface that is used as it is: bridge=, vifname= and "
 			       "mtu= are for one that is made");
+	net->lent = config.tap;
 	ret = net_link_ops->open(&config, &net->link, err);
 	if (ret == 0 && net->link)
 		atomic_store(&net->mtu, net->link->mtu > NET_MTU_MAX ? NET_MTU_MAX
@@ -399,7 +404,7 @@ static void net_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_
 			htole16((uint16_t)((net->plugged && !net->gone ? VIRTIO_NET_S_LINK_UP : 0) |
 					   (announce ? VIRTIO_NET_S_ANNOUNCE : 0))),
 		.max_pairs = htole16((uint16_t)net->n_pairs),
-		.mtu = htole16((uint16_t)atomic_load(&net->mtu)),
+		.mtu = htole16(net->s.valid ? net->s.mtu : (uint16_t)atomic_load(&net->mtu)),
 		.speed = htole32(net->speed),
 		.duplex = DUPLEX_FULL,
 	};
@@ -444,6 +449,7 @@ static void defaults(struct net *net)
 	memset(&net->s, 0, sizeof(net->s));
 	net->s.valid = true;
 	net->s.active = 1;
+	net->s.mtu = (uint16_t)atomic_load(&net->mtu);
 	net->s.offloads = net->dev->features & NET_GUEST_OFFLOADS;
 	memcpy(net->s.hw, net->mac, sizeof(net->s.hw));
 	net_filter_init(&net->s.filter, net->mac, vg_dev_has(net->dev, VIRTIO_NET_F_CTRL_VLAN));
@@ -552,6 +558,27 @@ static int set_antispoof(struct net *net, const char *value, struct vg_err *err)
 	return 0;
 }
 
+/*
+ * Privileges are needed for that: the next worker has them, and makes the interface with what is in the
+ * configuration by then. The driver hears of it when it starts anew.
+ */
+static int set_mtu(struct net *net, const char *value, struct vg_err *err)
+{
+	uint64_t mtu;
+
+	if (net->lent)
+		return vg_fail(err, -EINVAL,
+			       "interface %s is used as it is: its MTU is not ours to change",
+			       net->link->name);
+	if (vg_number(value, 10, NET_MTU_MAX, &mtu) < 0 || (mtu && mtu < NET_MTU_MIN))
+		return vg_fail(
+			err, -EINVAL,
+			"mtu=%s: it is a number of bytes from %d to %d, or 0 for the bridge's",
+			value, NET_MTU_MIN, NET_MTU_MAX);
+	net->dev->outdated = true;
+	return 0;
+}
+
 static int net_set(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err)
 {
 	struct net *net = dev->priv;
@@ -562,9 +589,12 @@ static int net_set(struct vg_dev *dev, const char *key, const char *value, struc
 		return net_rate_set(&net->rate, value, err);
 	if (strcmp(key, "antispoof") == 0)
 		return set_antispoof(net, value, err);
+	if (strcmp(key, "mtu") == 0)
+		return set_mtu(net, value, err);
 	if (strcmp(key, "link") != 0)
 		return vg_fail(err, -ENOENT,
-			       "%s cannot be changed while running; link, rate and antispoof can",
+			       "%s cannot be changed while running; link, mtu, rate and antispoof "
+			       "can",
 			       key);
 	ret = parse_link(value, &up, err);
 	if (ret < 0 || up == net->plugged)

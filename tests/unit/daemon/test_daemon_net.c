@@ -163,6 +163,32 @@ static void worker_killed(void **state)
 	assert_true(le16toh(again.status) & VIRTIO_NET_S_ANNOUNCE);
 }
 
+/* Another worker makes the interface with another MTU; the driver is told of that by a reset. */
+static void mtu_set(void **state)
+{
+	struct net_config c;
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ], request[160];
+
+	need();
+	g = net_guest(r, 0, "net", vif);
+	assert_true(becomes(vif, "mtu", "1500"));
+	snprintf(request, sizeof(request),
+		 "{\"cmd\":\"set\",\"guest\":\"%u\",\"id\":\"%u\",\"key\":\"mtu\",\"value\":"
+		 "\"9000\"}\n",
+		 g->id, RIG_ID);
+	assert_non_null(strstr(rig_ask(r, request), "\"ok\":true"));
+	assert_true(becomes(vif, "mtu", "9000"));
+	assert_true(becomes(vif, "carrier", "1"));
+	frame(g);
+	config(g, &c);
+	assert_int_equal(le16toh(c.mtu), 1500);
+	assert_int_equal(drv_dev_reset(g->dev), 0);
+	config(g, &c);
+	assert_int_equal(le16toh(c.mtu), 9000);
+}
+
 /* Somebody removes the interface: the next worker makes another, and the guest goes on. */
 static void interface_removed(void **state)
 {
@@ -515,6 +541,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(worker_killed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(nothing_left, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(all_at_once, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(mtu_set, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(interface_removed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(bridge_removed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(captures, rig_begin, rig_end),

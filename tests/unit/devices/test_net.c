@@ -1268,6 +1268,43 @@ static void test_queue_reset(void **state)
 	queue_reset(TP_COPY, TP_ALL);
 }
 
+/* 5.1.4.1: what a driver was told of the MTU stays, until it starts anew. */
+static void test_mtu_stays(void **state)
+{
+	static const char *const wrong[] = { "67", "70000", "abc", "", "-1" };
+	static uint8_t saved[sizeof(struct net_saved)];
+	struct vg_err err;
+	uint64_t features;
+
+	(void)state;
+	nr_up(&nr, TP_COPY, SPEC, TP_ALL);
+	for (unsigned i = 0; i < COUNT(wrong); i++) {
+		assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "mtu", wrong[i], &err), -EINVAL);
+		assert_non_null(strstr(err.text, "from 68 to 65521"));
+	}
+	assert_false(nr.tp.dev.outdated);
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "mtu", "9000", &err), 0);
+	assert_true(nr.tp.dev.outdated); /* another worker has it then */
+	assert_int_equal(le16toh(config().mtu), 1500);
+	memcpy(saved, nr.tp.dev.saved, sizeof(saved));
+	features = nr.tp.dev.features;
+	nr_close(&nr);
+
+	nr_open(&nr, TP_COPY, SPEC ",mtu=9000");
+	vg_dev_resume(&nr.tp.dev, 15, features, 3, saved, sizeof(saved));
+	vg_dev_resumed(&nr.tp.dev);
+	assert_int_equal(le16toh(config().mtu), 1500);
+	nr_says(&nr, "mtu=9000"); /* the link's */
+	dh_status(&nr.tp.dev, 0);
+	assert_int_equal(le16toh(config().mtu), 9000);
+	nr_close(&nr);
+
+	nr_up(&nr, TP_COPY, SPEC ",tap=theirs", TP_ALL);
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "mtu", "9000", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "used as it is"));
+	nr_close(&nr);
+}
+
 /* A successor knows what the driver had set, and asks it to announce itself. */
 static void test_successor(void **state)
 {
@@ -1402,6 +1439,7 @@ int main(void)
 		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_antispoof),
 		cmocka_unit_test(test_queue_reset),
+		cmocka_unit_test(test_mtu_stays),
 		cmocka_unit_test(test_successor),
 		cmocka_unit_test(test_capture),
 	};

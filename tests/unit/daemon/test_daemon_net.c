@@ -302,7 +302,7 @@ static void captures(void **state)
 	struct rig *r = *state;
 	struct rig_guest *g;
 	char vif[IFNAMSIZ], file[128], request[96];
-	pid_t pid, old;
+	pid_t pid, old = 0;
 	unsigned index, id;
 	int status;
 

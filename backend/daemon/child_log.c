@@ -86,6 +86,7 @@ void vg_child_log_begin(struct vg_child_log *l, struct vg_loop *loop, int fd)
 {
 	if (fd < 0)
 		return;
+	l->piped = true;
 	l->fd = fd;
 	l->loop = loop;
 	l->watch.ready = ready;
@@ -95,12 +96,12 @@ void vg_child_log_begin(struct vg_child_log *l, struct vg_loop *loop, int fd)
 
 void vg_child_log_end(struct vg_child_log *l)
 {
-	if (!l->loop)
+	if (!l->piped)
 		return;
 	for (unsigned i = 0; i < LAST_TURNS && copy(l) > 0; i++)
 		;
 	vg_loop_unwatch(&l->watch);
 	vg_loop_undefer(l->loop, &l->more);
 	close(l->fd);
-	l->loop = NULL;
+	l->piped = false;
 }

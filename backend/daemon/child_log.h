@@ -11,12 +11,15 @@
 #ifndef VG_CHILD_LOG_H
 #define VG_CHILD_LOG_H
 
+#include <stdbool.h>
+
 #include "backend/base/loop.h"
 
 /* Embed it; zeroed: there is none. */
 struct vg_child_log {
-	int fd;			 /* our end of the pipe */
-	struct vg_loop *loop;	 /* that reads it; NULL: there is no pipe */
+	bool piped;		 /* there is a pipe */
+	int fd;			 /* our end of it */
+	struct vg_loop *loop;	 /* that reads it */
 	struct vg_watch watch;	 /* of fd */
 	struct vg_deferred more; /* there may be more than one turn should take */
 };

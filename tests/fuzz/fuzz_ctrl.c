@@ -19,6 +19,7 @@
  * rings, pools and the control page.
  */
 #include <endian.h>
+#include <fcntl.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -51,7 +52,8 @@ enum grant { GOOD, READ_ONLY, NOT_GRANTED, GRANT_KINDS };
 enum port { UNBOUND, NOBODYS, ANOTHERS, BOUND };
 
 static int memfd;
-static uint8_t *guest; /* the guest's view of its pages */
+static int event_pipe[2]; /* a pipe: what is read of an event channel's descriptor */
+static uint8_t *guest;	  /* the guest's view of its pages */
 static uint8_t grants[PAGES];
 static uint8_t ports[PORTS];
 static bool pending[PORTS], masked[PORTS];
@@ -203,7 +205,7 @@ int xenevtchn_close(xenevtchn_handle *xce)
 int xenevtchn_fd(xenevtchn_handle *xce)
 {
 	(void)xce;
-	return memfd;
+	return event_pipe[0];
 }
 
 xenevtchn_port_or_error_t xenevtchn_bind_interdomain(xenevtchn_handle *xce, uint32_t domid,
@@ -218,6 +220,29 @@ xenevtchn_port_or_error_t xenevtchn_bind_interdomain(xenevtchn_handle *xce, uint
 	pending[remote] = true; /* a new port is */
 	masked[remote] = false;
 	return LOCAL + (int)remote;
+}
+
+/* As the kernel does: a port that fired can be read once, and is masked. */
+static void deliver(void)
+{
+	for (unsigned i = 0; i < PORTS; i++) {
+		const evtchn_port_t local = LOCAL + i;
+
+		if (ports[i] != BOUND || !pending[i] || masked[i])
+			continue;
+		pending[i] = false;
+		masked[i] = true;
+		MUST(write(event_pipe[1], &local, sizeof(local)) == sizeof(local));
+	}
+}
+
+/* What nobody has read of an earlier input is not of this one. */
+static void forget_events(void)
+{
+	evtchn_port_t port;
+
+	while (read(event_pipe[0], &port, sizeof(port)) > 0)
+		;
 }
 
 static unsigned of_local(evtchn_port_t local)
@@ -241,24 +266,13 @@ int xenevtchn_notify(xenevtchn_handle *xce, evtchn_port_t port)
 	return 0;
 }
 
-xenevtchn_port_or_error_t xenevtchn_pending(xenevtchn_handle *xce)
-{
-	(void)xce;
-	for (unsigned i = 0; i < PORTS; i++) {
-		if (ports[i] != BOUND || !pending[i] || masked[i])
-			continue;
-		pending[i] = false;
-		masked[i] = true;
-		return LOCAL + (int)i;
-	}
-	errno = EAGAIN;
-	return -1;
-}
-
 int xenevtchn_unmask(xenevtchn_handle *xce, evtchn_port_t port)
 {
 	(void)xce;
-	masked[of_local(port)] = false;
+	MUST(port >= LOCAL && port < LOCAL + PORTS);
+	/* It was read, and is unbound since: the kernel minds as little. */
+	if (ports[port - LOCAL] == BOUND)
+		masked[port - LOCAL] = false;
 	return 0;
 }
 
@@ -305,6 +319,7 @@ static void disconnect_it(void)
 static void turns(unsigned n)
 {
 	while (n--) {
+		deliver();
 		fl_ready_all(POLLIN);
 		fl_turn();
 		MUST(mapped() <= 1 + VG_LIMIT_POOLS + 3 * QUEUES);
@@ -652,6 +667,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		memfd = memfd_create("guest", 0);
 		imagefd = memfd_create("image", 0);
 		MUST(memfd >= 0 && imagefd >= 0);
+		MUST(pipe2(event_pipe, O_NONBLOCK | O_CLOEXEC) == 0);
 		MUST(ftruncate(memfd, PAGES * 4096) == 0 && ftruncate(imagefd, 1 << 20) == 0);
 		guest = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
 		MUST(guest != MAP_FAILED);
@@ -665,6 +681,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	memset(masked, 0, sizeof(masked));
 	memset(avail_idx, 0, sizeof(avail_idx));
 	fail_maps = fail_binds = fail_copies = 0;
+	forget_events();
 	if (recordfd >= 0)
 		close(recordfd);
 	recordfd = -1;

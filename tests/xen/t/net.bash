@@ -47,6 +47,7 @@ beating)
 	;;
 esac
 SCRIPT
+	# shellcheck disable=SC2016 # the guest's shell expands it
 	printf '#!/bin/sh\n(rr serve 7000 </dev/null >/dev/null 2>&1 &)\nn=$(sed "s/.*net=\\([0-9]*\\).*/\\1/" /proc/cmdline)\n(net up eth0 $n </dev/null >/dev/null 2>&1 &)\n' >"$T/net-main"
 	chmod +x "$T/net" "$T/net-main"
 	push "$T/net" /rig/bin/net

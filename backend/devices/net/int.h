@@ -9,6 +9,7 @@
  *	header.c	what a guest says of a frame, checked
  *	filter.c	which frames a guest wants
  *	rate.c		how much a guest may send
+ *	address.c	from which addresses of IP
  *	place.c		what the supervisor adds to its configuration
  *	tap.c, host.c	the link: a TAP, and the host's network around it
  */
@@ -24,6 +25,7 @@
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/devices/devices.h"
+#include "backend/devices/net/address.h"
 #include "backend/devices/net/filter.h"
 #include "backend/devices/net/header.h"
 #include "backend/devices/net/link.h"
@@ -139,6 +141,7 @@ struct net_pair {
 	struct net_filter filter; /* this context's copy */
 	struct net_coal
 		coal[2]; /* likewise: of its receive and its transmit queue; our byte order */
+	struct net_addresses addresses; /* likewise */
 	struct net_counters n;
 	struct vg_capture capture; /* of what passes, both ways */
 };

@@ -67,6 +67,8 @@ static const struct vg_param_def net_params[] = {
 	  "most that the guest may send, as xl writes it: 10Mb/s, 500KB/s@20ms; 0: no limit" },
 	{ "antispoof", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "drop what the guest sends with another sender's address than mac=" },
+	{ "ip", VG_PARAM_STRING, false, 0, 0, "",
+	  "addresses of IP that the guest may send from, with blanks or + between; empty: any" },
 	{ "speed", VG_PARAM_UINT, false, 1, 0x7fffffff, "10000",
 	  "Mbit/s that the guest is told; nothing is slowed down" },
 	{ "link", VG_PARAM_STRING, false, 0, 0, "up", "up, or down: as if the cable was pulled" },
@@ -196,6 +198,45 @@ static void net_capture(struct vg_dev *dev, int fd)
 		close(fd);
 }
 
+struct address_call {
+	struct vg_call call;
+	struct net_pair *pair;
+	struct net_addresses addresses;
+};
+
+static void take_addresses(struct vg_call *call)
+{
+	struct address_call *a = container_of(call, struct address_call, call);
+
+	a->pair->addresses = a->addresses;
+	free(a);
+}
+
+static int set_addresses(struct net *net, const char *value, struct vg_err *err)
+{
+	struct address_call *calls[NET_PAIRS_MAX] = { NULL };
+	struct net_addresses a;
+	int ret = net_addresses_parse(value, &a, err);
+
+	for (unsigned i = 0; ret == 0 && i < net->n_pairs; i++) {
+		calls[i] = malloc(sizeof(*calls[i]));
+		if (!calls[i])
+			ret = vg_fail(err, -ENOMEM, "out of memory");
+	}
+	/* All pairs, or none. */
+	for (unsigned i = 0; i < net->n_pairs; i++) {
+		if (ret < 0) {
+			free(calls[i]);
+			continue;
+		}
+		calls[i]->call.fn = take_addresses;
+		calls[i]->pair = &net->pair[i];
+		calls[i]->addresses = a;
+		vg_ctx_call(net->dev->queue[2 * i + 1].ctx, &calls[i]->call);
+	}
+	return ret;
+}
+
 int net_apply_offloads(struct net *net)
 {
 	static const struct {
@@ -312,6 +353,38 @@ static const char *bridge_of(const struct vg_params *params)
 	return bridge && *bridge ? bridge : NULL;
 }
 
+static int net_check_params(const struct vg_params *params, struct vg_err *err)
+{
+	uint32_t size = (uint32_t)vg_params_uint(params, net_params, "queue-size");
+	uint32_t mtu = (uint32_t)vg_params_uint(params, net_params, "mtu");
+	const char *mac = vg_params_str(params, net_params, "mac");
+	struct net_addresses addresses;
+	struct net_rate rate = { 0 };
+	uint8_t bytes[6];
+	bool up;
+	int ret = 0;
+
+	if (size & (size - 1))
+		return vg_fail(err, -EINVAL, "queue-size=%u is not a power of two", size);
+	if (mtu && mtu < NET_MTU_MIN)
+		return vg_fail(err, -EINVAL, "mtu=%u is less than %d, the least of IPv4", mtu,
+			       NET_MTU_MIN);
+	if (vg_params_str(params, net_params, "tap") &&
+	    (vg_params_str(params, net_params, "vifname") || bridge_of(params) || mtu))
+		return vg_fail(err, -EINVAL,
+			       "tap= is an interface that is used as it is: bridge=, vifname= and "
+			       "mtu= are for one that is made");
+	if (mac)
+		ret = parse_mac(mac, bytes, err);
+	if (ret == 0)
+		ret = parse_link(vg_params_str(params, net_params, "link"), &up, err);
+	if (ret == 0)
+		ret = net_rate_set(&rate, vg_params_str(params, net_params, "rate"), err);
+	return ret == 0 ? net_addresses_parse(vg_params_str(params, net_params, "ip"), &addresses,
+					      err)
+			: ret;
+}
+
 static int open_link(struct net *net, const struct vg_params *params, struct vg_err *err)
 {
 	const struct net_link_config config = {
@@ -323,13 +396,6 @@ static int open_link(struct net *net, const struct vg_params *params, struct vg_
 	};
 	int ret;
 
-	if (config.mtu && config.mtu < NET_MTU_MIN)
-		return vg_fail(err, -EINVAL, "mtu=%u is less than %d, the least of IPv4",
-			       config.mtu, NET_MTU_MIN);
-	if (config.tap && (config.name || config.bridge || config.mtu))
-		return vg_fail(err, -EINVAL,
-			       "tap= is an interface that is used as it is: bridge=, vifname= and "
-			       "mtu= are for one that is made");
 	net->lent = config.tap;
 	ret = net_link_ops->open(&config, &net->link, err);
 	if (ret == 0 && net->link)
@@ -344,11 +410,10 @@ static int net_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	uint32_t size = (uint32_t)vg_params_uint(params, net_params, "queue-size");
 	unsigned threads = (unsigned)vg_params_uint(params, net_params, "threads");
 	const char *mac = vg_params_str(params, net_params, "mac");
+	struct net_addresses addresses = { 0 };
 	struct net *net;
 	int ret;
 
-	if (size & (size - 1))
-		return vg_fail(err, -EINVAL, "queue-size=%u is not a power of two", size);
 	net = calloc(1, sizeof(*net));
 	if (!net)
 		return vg_fail(err, -ENOMEM, "out of memory");
@@ -363,15 +428,19 @@ static int net_open(struct vg_dev *dev, const struct vg_params *params, struct v
 		ret = net_rate_set(&net->rate, vg_params_str(params, net_params, "rate"), err);
 	atomic_store(&net->antispoof, vg_params_bool(params, net_params, "antispoof"));
 	if (ret == 0)
+		ret = net_addresses_parse(vg_params_str(params, net_params, "ip"), &addresses, err);
+	if (ret == 0)
 		ret = open_link(net, params, err);
 	if (ret < 0 || !net->link) {
 		free(net);
 		return ret;
 	}
 	for (unsigned i = 0; i < net->n_pairs; i++)
-		net->pair[i] = (struct net_pair){
-			.net = net, .dev = dev, .index = i, .fd = net->link->fd[i]
-		};
+		net->pair[i] = (struct net_pair){ .net = net,
+						  .dev = dev,
+						  .index = i,
+						  .fd = net->link->fd[i],
+						  .addresses = addresses };
 	dev->priv = net;
 	dev->n_groups = threads && threads < net->n_pairs ? threads : net->n_pairs;
 	dev->n_queues = net->n_pairs * 2 + 1;
@@ -589,12 +658,14 @@ static int net_set(struct vg_dev *dev, const char *key, const char *value, struc
 		return net_rate_set(&net->rate, value, err);
 	if (strcmp(key, "antispoof") == 0)
 		return set_antispoof(net, value, err);
+	if (strcmp(key, "ip") == 0)
+		return set_addresses(net, value, err);
 	if (strcmp(key, "mtu") == 0)
 		return set_mtu(net, value, err);
 	if (strcmp(key, "link") != 0)
 		return vg_fail(err, -ENOENT,
-			       "%s cannot be changed while running; link, mtu, rate and antispoof "
-			       "can",
+			       "%s cannot be changed while running; link, mtu, rate, antispoof "
+			       "and ip can",
 			       key);
 	ret = parse_link(value, &up, err);
 	if (ret < 0 || up == net->plugged)
@@ -697,6 +768,7 @@ const struct vg_device_ops vg_net = {
 	.virtio_id = NET_VIRTIO_ID,
 	.params = net_params,
 	.needs = &net_needs,
+	.check = net_check_params,
 	.complete = net_complete,
 	.open = net_open,
 	.close = net_close,

@@ -212,7 +212,9 @@ static void send(struct net_tx_req *r, const struct tx_rules *rules)
 		drop(r, counter_of(&p->n, verdict));
 		return;
 	}
-	if (rules->source && memcmp(head + NET_HDR + 6, rules->source, 6) != 0) {
+	if ((rules->source && memcmp(head + NET_HDR + 6, rules->source, 6) != 0) ||
+	    !net_addresses_pass(&p->addresses, p->net->mac, head + NET_HDR,
+				own ? len : head_of(r->chain) - NET_HDR)) {
 		drop(r, &p->n.tx_spoofed);
 		return;
 	}
@@ -267,7 +269,8 @@ static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 {
 	const struct tx_rules rules = {
 		.header = rules_of(p),
-		.source = atomic_load_explicit(&p->net->antispoof, memory_order_relaxed)
+		.source = atomic_load_explicit(&p->net->antispoof, memory_order_relaxed) ||
+					  p->addresses.n
 				  ? p->net->mac
 				  : NULL,
 	};

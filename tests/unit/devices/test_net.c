@@ -97,6 +97,7 @@ static void test_configuration_errors(void **state)
 		{ "net,mac=01:16:3e:01:02:03", "multicast" },
 		{ "net,mac=00:00:00:00:00:00", "no interface" },
 		{ "net,mtu=67", "mtu" },
+		{ "net,ip=10.0.0", "ip=" },
 		{ "net,mtu=70000", "mtu" },
 		{ "net,queues=33", "queues" },
 		{ "net,queue-size=100", "power of two" },
@@ -1026,6 +1027,7 @@ static void kick(unsigned q)
 static void test_threads(void **state)
 {
 	struct drv_used used;
+	struct vg_err err;
 	struct drv_seg seg;
 
 	(void)state;
@@ -1041,6 +1043,7 @@ static void test_threads(void **state)
 			int64_t end = vg_now_ns() + 5 * NS_PER_S;
 
 			nr_ethernet(&want, 100 + i);
+			memcpy(want.data + 6, OWN, 6);
 			nr_add(&nr, 2 * i + 1, &want, 100 + i, NULL, 0);
 			kick(2 * i + 1);
 			tp_wait(&nr.tp, 2 * i + 1, &used);
@@ -1056,7 +1059,9 @@ static void test_threads(void **state)
 			nr_wire_put(&nr, i, &want, 100 + i);
 			assert_int_equal(nr_take(&nr, 2 * i, &got), 100 + i);
 		}
-		/* Filters, and how often it is told, change meanwhile. */
+		/* Filters, addresses, and how often it is told, change meanwhile. */
+		assert_int_equal(
+			nr.tp.dev.ops->set(&nr.tp.dev, "ip", round & 1 ? "" : "10.0.0.2", &err), 0);
 		assert_int_equal(coal_queue(6, round % 6, round % 5, 100), VIRTIO_NET_OK);
 		assert_int_equal(vlan_on(6, (uint16_t)round), VIRTIO_NET_OK);
 	}
@@ -1236,6 +1241,37 @@ static void test_antispoof(void **state)
 	nr_send(&nr, &want, 100);
 	check_sent(&want, 100, &plain);
 	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "antispoof", "maybe", &err), -EINVAL);
+	nr_close(&nr);
+}
+
+/* `ip=`: from other addresses of IP nothing is sent, nor from another card's. */
+static void test_addresses(void **state)
+{
+	struct vg_err err;
+	size_t len;
+
+	(void)state;
+	nr_up(&nr, TP_DIRECT, SPEC ",ip=10.0.0.2 10.0.0.3", TP_ALL);
+	len = nr_packet(&want, false, IPPROTO_UDP, 0, 100, 0);
+	memcpy(want.data + 6, OWN, 6);
+	memcpy(want.data + NET_ETH + 12, "\x0a\0\0\x04", 4);
+	nr_send(&nr, &want, len);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), -1);
+	nr_says(&nr, "tx-spoofed=1");
+	want.data[NET_ETH + 15] = 3;
+	nr_send(&nr, &want, len);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), len);
+	want.data[6 + 5] ^= 1;
+	nr_send(&nr, &want, len);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), -1);
+	want.data[6 + 5] ^= 1;
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "ip", "10.0.0.2", &err), 0);
+	nr_send(&nr, &want, len);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), -1);
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "ip", "10.0.0.2.1", &err), -EINVAL);
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "ip", "", &err), 0);
+	nr_send(&nr, &want, len);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), len);
 	nr_close(&nr);
 }
 
@@ -1438,6 +1474,7 @@ int main(void)
 		cmocka_unit_test(test_rate_bucket),
 		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_antispoof),
+		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_queue_reset),
 		cmocka_unit_test(test_mtu_stays),
 		cmocka_unit_test(test_successor),

@@ -220,8 +220,10 @@ static int set_addresses(struct net *net, const char *value, struct vg_err *err)
 
 	for (unsigned i = 0; ret == 0 && i < net->n_pairs; i++) {
 		calls[i] = malloc(sizeof(*calls[i]));
-		if (!calls[i])
-			ret = vg_fail(err, -ENOMEM, "out of memory");
+		if (!calls[i]) {
+			vg_fail(err, -ENOMEM, "out of memory");
+			ret = -ENOMEM;
+		}
 	}
 	/* All pairs, or none. */
 	for (unsigned i = 0; i < net->n_pairs; i++) {

@@ -200,6 +200,7 @@ static void net_capture(struct vg_dev *dev, int fd)
 
 struct address_call {
 	struct vg_call call;
+	struct address_call *next; /* until all are called */
 	struct net_pair *pair;
 	struct net_addresses addresses;
 };
@@ -214,27 +215,32 @@ static void take_addresses(struct vg_call *call)
 
 static int set_addresses(struct net *net, const char *value, struct vg_err *err)
 {
-	struct address_call *calls[NET_PAIRS_MAX] = { NULL };
+	struct address_call *calls = NULL;
 	struct net_addresses a;
 	int ret = net_addresses_parse(value, &a, err);
 
 	for (unsigned i = 0; ret == 0 && i < net->n_pairs; i++) {
-		calls[i] = malloc(sizeof(*calls[i]));
-		if (!calls[i]) {
-			vg_fail(err, -ENOMEM, "out of memory");
-			ret = -ENOMEM;
+		struct address_call *c = malloc(sizeof(*c));
+
+		if (c) {
+			*c = (struct address_call){ .call.fn = take_addresses,
+						    .pair = &net->pair[i],
+						    .next = calls,
+						    .addresses = a };
+			calls = c;
+		} else {
+			ret = vg_fail(err, -ENOMEM, "out of memory");
 		}
 	}
 	/* All pairs, or none. */
-	for (unsigned i = 0; i < net->n_pairs; i++) {
-		if (ret < 0) {
-			free(calls[i]);
-			continue;
-		}
-		calls[i]->call.fn = take_addresses;
-		calls[i]->pair = &net->pair[i];
-		calls[i]->addresses = a;
-		vg_ctx_call(net->dev->queue[2 * i + 1].ctx, &calls[i]->call);
+	while (calls) {
+		struct address_call *c = calls;
+
+		calls = c->next;
+		if (ret == 0)
+			vg_ctx_call(net->dev->queue[2 * c->pair->index + 1].ctx, &c->call);
+		else
+			free(c);
 	}
 	return ret;
 }

@@ -6,10 +6,11 @@
  * work is done: however often the guest notifies, each port costs one round a turn.
  *
  * Every system call between a guest's notification and our answer makes the guest wait.
- * So all ports that fired are read at once, and to unmask them comes after what their
- * work could do without waiting: the loop has then submitted it, and the device has
- * pushed what was complete and notified. That is one turn later, not when there is
- * nothing left to do: a queue that is always busy must not keep others' events masked.
+ * So all ports that fired are read at once; to look whether that was all, and to
+ * unmask them, comes after what their work could do without waiting: the loop has
+ * then submitted it, and the device has pushed what was complete and notified. That
+ * is one turn later, not when there is nothing left to do: a queue that is always
+ * busy must not keep others' events masked.
  */
 #include "backend/ports/grant/channels.h"
 
@@ -60,7 +61,46 @@ static void unmask(struct vg_channel_end *e, struct vg_channel *c)
 	xenevtchn_unmask(e->xce, (evtchn_port_t)c->local);
 }
 
-/* Unmask what has fired, in time. */
+/*
+ * Take the ports that have fired; each was masked by the kernel, so that there is an end to it,
+ * whatever the guest does. As xenevtchn_pending() does, but that this asks for one.
+ *
+ * @all: until there are no more. The kernel wakes who waits only for a port that finds nothing unread
+ * before it (evtchn_interrupt() in Linux' drivers/xen/evtchn.c), and one that fires while others are
+ * read finds those: who has not seen the end may never hear of it.
+ * Return: whether there was any.
+ */
+static bool take_events(struct vg_channel_end *e, bool all)
+{
+	struct vg_channels *ch = e->all;
+	bool fired[VG_CHANNELS] = { false }, any = false;
+	evtchn_port_t port[VG_CHANNELS];
+	ssize_t n;
+
+	do {
+		n = read(xenevtchn_fd(e->xce), port, sizeof(port));
+		for (ssize_t i = 0; i < n / (ssize_t)sizeof(port[0]); i++) {
+			unsigned c = channel_of(e, (int)port[i]);
+
+			any = true;
+			if (c < VG_CHANNELS)
+				ch->channel[c].fired = fired[c] = true;
+			else
+				xenevtchn_unmask(e->xce, port[i]); /* closed meanwhile */
+		}
+	} while (n == (ssize_t)sizeof(port) || (all && n > 0));
+	for (unsigned q = 0; q < ch->dev->n_queues; q++) {
+		if (!fired[q])
+			continue;
+		ch->channel[q].kicks++;
+		ch->events.kicked(ch->events.owner, q);
+	}
+	if (fired[VG_CHANNEL_CONTROL])
+		ch->events.control(ch->events.owner);
+	return any;
+}
+
+/* See the end of what has fired, and unmask it, in time. */
 static void unmask_all(struct vg_deferred *d)
 {
 	struct vg_channel_end *e = container_of(d, struct vg_channel_end, unmask);
@@ -71,6 +111,12 @@ static void unmask_all(struct vg_deferred *d)
 		vg_loop_defer(e->ctx->loop, d);
 		return;
 	}
+	if (take_events(e, true)) {
+		e->runs = 0;
+		vg_loop_defer(e->ctx->loop, d);
+		ch->events.turned(ch->events.owner, e->ctx);
+		return;
+	}
 	for (unsigned q = 0; q < ch->dev->n_queues; q++) {
 		if (ch->dev->queue[q].ctx == e->ctx && ch->channel[q].fired)
 			unmask(e, &ch->channel[q]);
@@ -79,47 +125,16 @@ static void unmask_all(struct vg_deferred *d)
 		unmask(e, control);
 }
 
-/* Take the ports that have fired; each was masked by the kernel, so that there is an end to it,
- * whatever the guest does. */
-static void take_events(struct vg_channel_end *e, bool fired[VG_CHANNELS])
-{
-	struct vg_channels *ch = e->all;
-	evtchn_port_t port[VG_CHANNELS];
-	ssize_t n;
-
-	/* As xenevtchn_pending() does, but that this asks for one, and once more to see the end. */
-	do {
-		n = read(xenevtchn_fd(e->xce), port, sizeof(port));
-		for (ssize_t i = 0; i < n / (ssize_t)sizeof(port[0]); i++) {
-			unsigned c = channel_of(e, (int)port[i]);
-
-			if (c < VG_CHANNELS)
-				ch->channel[c].fired = fired[c] = true;
-			else
-				xenevtchn_unmask(e->xce, port[i]); /* closed meanwhile */
-		}
-	} while (n == (ssize_t)sizeof(port));
-}
-
 static void events_ready(struct vg_watch *w, unsigned events)
 {
 	struct vg_channel_end *e = container_of(w, struct vg_channel_end, watch);
-	bool fired[VG_CHANNELS] = { false };
 	struct vg_channels *ch = e->all;
 
 	if (!(events & POLLIN)) {
 		vg_loop_unwatch(w);
 		return;
 	}
-	take_events(e, fired);
-	for (unsigned q = 0; q < ch->dev->n_queues; q++) {
-		if (!fired[q])
-			continue;
-		ch->channel[q].kicks++;
-		ch->events.kicked(ch->events.owner, q);
-	}
-	if (fired[VG_CHANNEL_CONTROL])
-		ch->events.control(ch->events.owner);
+	take_events(e, false);
 	if (!e->unmask.queued)
 		e->runs = 0;
 	e->unmask.run = unmask_all;

@@ -132,6 +132,9 @@ $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
 
 # What the loop is asked for can be counted, and made to fail.
 $(B)/tests/unit/devices/test_blk: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_loop_,readv writev fdatasync fallocate discard)
+# And the device of event channels.
+$(B)/tests/unit/ports/test_channels: LDFLAGS += -Wl,--wrap=read $(addprefix -Wl$(comma)--wrap=xenevtchn_,open close restrict \
+	fd bind_interdomain unbind unmask notify)
 
 # The guest module's bookkeeping, without a kernel, which warns of less.
 $(B)/tests/unit/test_module.o: CPPFLAGS += -Itests/rigs/kernel

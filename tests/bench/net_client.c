@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/bench/client.h"
 #include "tests/driver/vu_front.h"
 
 enum { HDR = 12, MAX = 64, ROOM = 68 << 10, SIZE = 256 };
@@ -39,43 +40,6 @@ enum { HDR = 12, MAX = 64, ROOM = 68 << 10, SIZE = 256 };
 static struct vuf f;
 static struct drv_buf buf[MAX];
 static uint8_t frame[ROOM]; /* with its header */
-
-static void die(const char *what, int error)
-{
-	fprintf(stderr, "net_client: %s: %s\n", what, strerror(error < 0 ? -error : error));
-	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-/* Fields 14 and 15 of /proc/PID/stat: user and system time of all threads. */
-static double cpu_of(const char *pid)
-{
-	char path[64], text[1024];
-	unsigned long user, system;
-	char *after;
-	FILE *s;
-	size_t n;
-
-	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
-	s = fopen(path, "r");
-	if (!s)
-		die(path, errno);
-	n = fread(text, 1, sizeof(text) - 1, s);
-	text[n] = '\0';
-	fclose(s);
-	after = strrchr(text, ')');
-	if (!after || sscanf(after, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-			     &system) != 2)
-		die(path, EPROTO);
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
 
 static void put16(uint8_t *p, size_t v)
 {

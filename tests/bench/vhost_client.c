@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "tests/bench/client.h"
 #include "tests/driver/vu_front.h"
 
 #define MEM (64u << 20)
@@ -38,43 +39,6 @@
 static struct vuf f;
 static struct drv_blk_req reqs[VUF_QUEUES][128];
 static unsigned queues = 1;
-
-static void die(const char *what, int error)
-{
-	fprintf(stderr, "vhost_client: %s: %s\n", what, strerror(error < 0 ? -error : error));
-	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-/* CPU seconds of all threads of @pid, dead ones included: fields 14 and 15 of /proc/PID/stat. */
-static double cpu_of(const char *pid)
-{
-	char path[64], text[1024];
-	unsigned long user, system;
-	char *after;
-	FILE *s;
-	size_t n;
-
-	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
-	s = fopen(path, "r");
-	if (!s)
-		die(path, errno);
-	n = fread(text, 1, sizeof(text) - 1, s);
-	text[n] = '\0';
-	fclose(s);
-	after = strrchr(text, ')');
-	if (!after || sscanf(after, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-			     &system) != 2)
-		die(path, EPROTO);
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
 
 static int connect_to(const char *path)
 {

@@ -3,9 +3,10 @@
  * virt.c - see virt.h
  *
  * vgrant-libvirt lies beside vgrantd. Where it does not (it is packaged on its own, for it alone
- * needs libvirt's library), or its library does not, vgrantd runs without. One that ran and ended
- * is started again, ever more slowly. That it has ended is seen by its socket; it is reaped with
- * the workers (vg_children_reap()).
+ * needs libvirt's library), or its library does not, vgrantd runs without. One that ended is
+ * started again, ever more slowly, whether it said a word or not: a library that is installed
+ * later is found, and one that was killed in its first moment is not given up. That it has ended is
+ * seen by its socket; it is reaped with the workers (vg_children_reap()).
  */
 #include "backend/daemon/virt.h"
 
@@ -22,7 +23,11 @@
 #include "backend/base/container.h"
 #include "backend/daemon/beside.h"
 
-enum { FREE_FD = 10, DELAY_MAX_S = 30 };
+/*
+ * Seconds: between two starts of what has worked, and of what never said a word, which is most
+ * likely not installed whole; and how long it runs before it counts as well.
+ */
+enum { FREE_FD = 10, DELAY_MAX_S = 30, DELAY_MUTE_S = 300, WELL_S = 30 };
 
 /* Return: our end of its socket, or negative errno. */
 static int spawn(const char *path, const char *uri)
@@ -57,6 +62,13 @@ static int spawn(const char *path, const char *uri)
 	return -ret;
 }
 
+/* later() - start it again, in p->delay_s, of which the sentence has told */
+static void later(struct vg_virt_process *p, unsigned max_s)
+{
+	vg_loop_timer(p->virt.loop, &p->again, p->delay_s * NS_PER_S);
+	p->delay_s = p->delay_s * 2 < max_s ? p->delay_s * 2 : max_s;
+}
+
 static void start(struct vg_virt_process *p)
 {
 	char path[PATH_MAX];
@@ -69,10 +81,14 @@ static void start(struct vg_virt_process *p)
 		return;
 	}
 	sock = spawn(path, p->settings->libvirt);
-	if (sock < 0)
-		vg_error("%s cannot be started: %s; SIGHUP tries again", path, strerror(-sock));
-	else
-		vg_virt_serve(&p->virt, sock);
+	p->started = vg_loop_now(p->virt.loop);
+	if (sock < 0) {
+		vg_error("%s cannot be started: %s; tried again in %u s", path, strerror(-sock),
+			 p->delay_s);
+		later(p, DELAY_MAX_S);
+		return;
+	}
+	vg_virt_serve(&p->virt, sock);
 }
 
 static void again_expired(struct vg_timer *t)
@@ -86,15 +102,17 @@ static void lost(void *ctx, bool heard)
 
 	if (p->stopping)
 		return;
-	if (!heard) {
-		vg_error("vgrant-libvirt does not start (is libvirt's library installed? "
-			 "apt install libvirt0), so guests of libvirt's have no devices of ours; "
-			 "SIGHUP tries again, libvirt = off in vgrantd.conf does without");
-		return;
-	}
-	vg_error("vgrant-libvirt has ended and is started again in %u s", p->delay_s);
-	vg_loop_timer(p->virt.loop, &p->again, p->delay_s * NS_PER_S);
-	p->delay_s = p->delay_s * 2 < DELAY_MAX_S ? p->delay_s * 2 : DELAY_MAX_S;
+	if (vg_loop_now(p->virt.loop) - p->started >= WELL_S * NS_PER_S)
+		p->delay_s = 1;
+	if (heard)
+		vg_error("vgrant-libvirt has ended and is started again in %u s", p->delay_s);
+	else
+		vg_error("vgrant-libvirt has ended without a word (is libvirt's library "
+			 "installed? apt install libvirt0): guests of libvirt's have no devices of "
+			 "ours. It is started again in %u s, or at SIGHUP; libvirt = off in "
+			 "vgrantd.conf does without",
+			 p->delay_s);
+	later(p, heard ? DELAY_MAX_S : DELAY_MUTE_S);
 }
 
 static void changed(void *ctx, const char *uuid)

@@ -15,6 +15,7 @@ struct vg_virt_process {
 	const struct vg_settings *settings;
 	struct vg_timer again;
 	unsigned delay_s; /* before the next start */
+	int64_t started;  /* vg_loop_now() of the last one */
 	bool stopping;
 };
 

@@ -413,6 +413,23 @@ static void its_process_dies(void **state)
 	free(now);
 }
 
+/* It dies before it has said a word, as one without its library does: it is not given up for that. */
+static void its_process_dies_young(void **state)
+{
+	struct rig *r = *state;
+	char cmd[256];
+
+	rig_daemon_stop(r, SIGTERM);
+	rig_daemon_start(r);
+	snprintf(cmd, sizeof(cmd),
+		 "for i in $(seq 2000); do pkill -9 -P %d vgrant-libvirt && exit; done; exit 1",
+		 r->daemon);
+	assert_int_equal(system(cmd), 0);
+	logged(r, "vgrant-libvirt has ended without a word");
+	logged(r, "libvirt: connected to");
+	becomes(r, guest(r, true), 70, "state", "2");
+}
+
 /* libvirt hangs: vgrantd does not; a change is given up in the end, and what was known counts. */
 static void libvirt_hangs(void **state)
 {
@@ -478,6 +495,7 @@ int main(void)
 		T(its_process_dies, begin),
 		T(libvirt_is_not_there, begin),
 		T(libvirt_hangs, begin),
+		T(its_process_dies_young, begin),
 		T(changes_go_through_libvirt, begin),
 		T(settings_go_through_libvirt, begin),
 		T(changes_that_are_refused, begin),

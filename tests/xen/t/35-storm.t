@@ -65,5 +65,7 @@ sums=$(dom0 "guest console storm | sed -n 's/^hammer: done.*sum //p'" | tr -d '\
 is "$(dom0 'hammer --sum /root/packed.img 4; hammer --sum /root/split.img 4' | sort | tr '\n' ' ')" "$sums" "dom0 finds on the disks what was written"
 dom0 xl destroy storm
 until_dom0 30 '! vgrant list --brief | grep -q .'
+# vgrant-libvirt, too, waits the longer the more often it died.
+until_dom0 60 'pgrep -f vgrant-libvirt'
 is "$(holds)" "$before" "dom0 holds no more than before"
 done_testing

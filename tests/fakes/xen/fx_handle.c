@@ -24,11 +24,13 @@ static void fifo_name(char name[32], unsigned int slot)
 /*
  * fifo_fd() - a descriptor of a handle's FIFO that is not the handle's own
  *
+ * @own: the handle is being opened by this process
+ *
  * A process that restricted a handle is about to be confined by seccomp, and
  * would be killed for opening a file. It has its own FIFOs open by then, and
  * needs no others: guests are woken by futex.
  */
-static int fifo_fd(struct fx_world *w, unsigned int slot)
+static int fifo_fd(struct fx_world *w, unsigned int slot, bool own)
 {
 	struct fxi_fifo *f = &w->fifo[slot];
 	uint32_t gen = w->shm->handle[slot].gen;
@@ -40,7 +42,7 @@ static int fifo_fd(struct fx_world *w, unsigned int slot)
 		close(f->fd);
 		f->fd = -1;
 	}
-	if (f->fd < 0 && !__atomic_load_n(&w->sealed, __ATOMIC_RELAXED)) {
+	if (f->fd < 0 && (own || !__atomic_load_n(&w->sealed, __ATOMIC_RELAXED))) {
 		fifo_name(name, slot);
 		f->fd = openat(w->dirfd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 		f->gen = gen;
@@ -102,7 +104,7 @@ int fxi_handle_open(struct fx_world *w, enum fxi_kind kind, unsigned int domid, 
 	w->shm->handle[slot].ino = st.st_ino;
 	*fdp = fd;
 	if (kind == FXI_EVTCHN)
-		fifo_fd(w, (unsigned int)slot);
+		fifo_fd(w, (unsigned int)slot, true);
 out:
 	fxi_unlock(w);
 	return rc ? rc : slot;
@@ -126,7 +128,7 @@ int fxi_handle_find(struct fx_world *w, int fd)
 
 bool fxi_fifo_write(struct fx_world *w, unsigned int handle, uint32_t port)
 {
-	int fd = fifo_fd(w, handle);
+	int fd = fifo_fd(w, handle, false);
 
 	return fd >= 0 && write(fd, &port, sizeof(port)) == sizeof(port);
 }
@@ -139,7 +141,7 @@ static bool alive(struct fx_world *w, unsigned int slot)
 
 	if (w->shm->handle[slot].kind == FXI_EVTCHN) {
 		errno = 0;
-		fd = fifo_fd(w, slot);
+		fd = fifo_fd(w, slot, false);
 		/* FIFOs are made with the world locked: without one, its maker was killed. */
 		if (fd < 0)
 			return errno != ENOENT;

@@ -407,12 +407,12 @@ static void binding_refused(void **state)
 static void restriction(void **state)
 {
 	struct rig *r = *state;
-	xenevtchn_handle *e = xenevtchn_open(NULL, 0);
+	xenevtchn_handle *e = xenevtchn_open(NULL, 0), *f;
 	xengnttab_handle *x = xengnttab_open(NULL, 0);
 	struct xs_handle *xs = xs_open(0);
 	long pfn = fx_pages_alloc(r->g, 1);
 	uint32_t ref = (uint32_t)fx_grant(r->g, 0, (unsigned long)pfn, 1, 0);
-	int gp = fx_port_alloc(r->g, 0);
+	int gp = fx_port_alloc(r->g, 0), port;
 	unsigned int len;
 
 	assert_int_equal(xentoolcore_restrict_all((domid_t)r->gid), 0);
@@ -427,6 +427,17 @@ static void restriction(void **state)
 	assert_int_equal(errno, EBADF);
 	assert_int_equal(xentoolcore_restrict_all((domid_t)r->gid), -1);
 	assert_int_equal(errno, EACCES);
+	/* A handle that is opened after that has its events, too, from bind and unmask as well. */
+	f = xenevtchn_open(NULL, 0);
+	gp = fx_port_alloc(r->g, 0);
+	port = xenevtchn_bind_interdomain(f, r->gid, (uint32_t)gp);
+	assert_true(port > 0);
+	assert_true(readable(xenevtchn_fd(f)));
+	assert_int_equal(xenevtchn_pending(f), port);
+	fx_port_notify(r->g, (uint32_t)gp);
+	assert_int_equal(xenevtchn_unmask(f, (evtchn_port_t)port), 0);
+	assert_true(readable(xenevtchn_fd(f)));
+	xenevtchn_close(f);
 	xenevtchn_close(e);
 	xengnttab_close(x);
 	xs_close(xs);

@@ -334,6 +334,16 @@ static void queue_forget(struct vg_queue *queue)
 	queue->enabled = false;
 }
 
+void vg_waits_add(struct vg_wait **list, struct vg_wait *w)
+{
+	for (const struct vg_wait *other = *list; other; other = other->next) {
+		if (other == w)
+			return;
+	}
+	w->next = *list;
+	*list = w;
+}
+
 void vg_waits_call(struct vg_wait **list)
 {
 	struct vg_wait *w = *list;
@@ -458,8 +468,7 @@ static void queue_stop(struct vg_queue *queue)
 
 static void stop_all(struct vg_dev *dev, struct vg_wait *w)
 {
-	w->next = dev->waits;
-	dev->waits = w;
+	vg_waits_add(&dev->waits, w);
 	for (unsigned q = 0; q < dev->n_queues; q++)
 		queue_stop(&dev->queue[q]);
 	all_stopped(dev);
@@ -494,8 +503,7 @@ void vg_dev_reset_queue(struct vg_dev *dev, unsigned q, struct vg_vq_state *stat
 		w->done(w);
 		return;
 	}
-	w->next = queue->waits;
-	queue->waits = w;
+	vg_waits_add(&queue->waits, w);
 	queue->state_out = state;
 	queue_stop(queue);
 }

@@ -35,6 +35,13 @@ struct vg_port {
 	const struct vg_port_ops *ops;
 };
 
+/**
+ * vg_waits_add - put @w on @list; where it is there already, for it was asked for twice, it stays there once
+ *
+ * A worker hears of its end twice: it is told, and then finds the socket closed.
+ */
+void vg_waits_add(struct vg_wait **list, struct vg_wait *w);
+
 /** vg_waits_call - empty @list, and call done() of each that was on it */
 void vg_waits_call(struct vg_wait **list);
 

@@ -745,8 +745,7 @@ static void synced(struct vg_wait *w)
 
 static void leave(struct vg_grant_port *gp, struct vg_wait *w, bool keep)
 {
-	w->next = gp->leavers;
-	gp->leavers = w;
+	vg_waits_add(&gp->leavers, w);
 	if (gp->leaving)
 		return;
 	gp->leaving = true;

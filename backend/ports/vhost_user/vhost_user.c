@@ -909,8 +909,7 @@ static void leave(struct vg_vu *vu, struct vg_wait *w)
 {
 	bool first = !vu->leaving;
 
-	w->next = vu->leavers;
-	vu->leavers = w;
+	vg_waits_add(&vu->leavers, w);
 	vu->leaving = true;
 	vg_loop_unwatch(&vu->watch);
 	vg_loop_timer_stop(&vu->more);

@@ -423,6 +423,7 @@ static void orphan(void **state)
 	char path[128];
 	pid_t pid = worker_of(r), left[4];
 
+	r->hangs = true;
 	kill(pid, SIGSTOP);
 	snprintf(path, sizeof(path), "/local/domain/0/backend/virtio/%u/%u", g->id, RIG_ID);
 	assert_true(xs_rm(fx_xs(r->w), XBT_NULL, path));

@@ -86,7 +86,7 @@ struct vg_grant_port {
 	struct vg_wait left; /* the connection before */
 
 	/* disconnecting, or becoming quiet */
-	struct vg_wait stopped, synced;
+	struct vg_wait stopped, synced, seen;
 	bool leaving, keep;	 /* the latter: the record, and the page, are a successor's */
 	struct vg_wait *leavers; /* who waits for it */
 
@@ -473,6 +473,7 @@ static const struct vg_msg_bus_ops bus_ops = {
 
 static void stopped(struct vg_wait *w);
 static void synced(struct vg_wait *w);
+static void seen(struct vg_wait *w);
 static void left(struct vg_wait *w);
 static void try_again(struct vg_timer *t);
 
@@ -525,6 +526,7 @@ int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, const struct vg_budget
 	gp->again.expired = try_again;
 	gp->stopped.done = stopped;
 	gp->synced.done = synced;
+	gp->seen.done = seen;
 	gp->left.done = left;
 	gp->log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	gp->view = calloc(dev->n_ctx, sizeof(*gp->view));
@@ -743,6 +745,14 @@ static void synced(struct vg_wait *w)
 	vg_waits_call(&gp->leavers);
 }
 
+static void seen(struct vg_wait *w)
+{
+	struct vg_grant_port *gp = container_of(w, struct vg_grant_port, seen);
+
+	gp->leaving = false;
+	vg_waits_call(&gp->leavers);
+}
+
 static void leave(struct vg_grant_port *gp, struct vg_wait *w, bool keep)
 {
 	vg_waits_add(&gp->leavers, w);
@@ -764,10 +774,14 @@ void vg_grant_port_disconnect(struct vg_grant_port *gp, struct vg_wait *w)
 		if (!gp->state.connected)
 			close_page(gp);
 	}
-	if (gp->page || gp->leaving)
+	if (gp->page || gp->leaving) {
 		leave(gp, w, false);
-	else
-		w->done(w);
+		return;
+	}
+	/* Before the first event can reach a context, it sees all that was written of its queues. */
+	vg_waits_add(&gp->leavers, w);
+	gp->leaving = true;
+	vg_dev_sync(gp->dev, &gp->seen);
 }
 
 void vg_grant_port_quiesce(struct vg_grant_port *gp, struct vg_wait *w)

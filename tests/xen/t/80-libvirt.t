@@ -64,6 +64,7 @@ dom0_script <<'EOS'
 cd /root
 modprobe tun && modprobe bridge
 ip link add xenbr0 type bridge && ip link set xenbr0 up
+rm -f one.img two.img pvh.img
 truncate -s 4M one.img two.img pvh.img
 mkdir -p /etc/libvirt/hooks/libxl.d /run/dbus
 dbus-uuidgen --ensure

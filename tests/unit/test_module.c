@@ -2,8 +2,8 @@
 /*
  * test_module.c - the bookkeeping of the guest's kernel module
  *
- * What the module decides without a kernel, and its files of grant references and
- * of pools, compiled with tests/rigs/kernel in place of a kernel's headers. How it
+ * What the module decides without a kernel, and its files of grant references, of
+ * pools and of mappings, compiled with tests/rigs/kernel in place of a kernel's headers. How it
  * does on Xen is for tests/xen.
  */
 #include <setjmp.h>
@@ -17,9 +17,12 @@
 #include "frontend-glue/linux/virtio_grant_calc.h"
 #include "frontend-glue/linux/virtio_grant_refs.c"
 #include "frontend-glue/linux/virtio_grant_pool.c"
+#include "frontend-glue/linux/virtio_grant_dma.c"
 
 unsigned int fake_cpu;
 unsigned long jiffies = 1000000;
+bool fake_irqs_off;
+struct task_struct *fake_task;
 
 void fake_lock(spinlock_t *l)
 {
@@ -33,6 +36,16 @@ void fake_unlock(spinlock_t *l)
 	l->held = 0;
 }
 
+void fake_may_sleep(void)
+{
+	assert_false(fake_irqs_off);
+}
+
+void fake_say(const struct device *dev, const char *text, ...)
+{
+	(void)dev, (void)text;
+}
+
 /* ---- a grant table: who has each entry ----------------------------------- */
 
 #define FRAMES 64u
@@ -42,6 +55,7 @@ static struct {
 	enum entry state[TABLE];
 	bool mapped[TABLE];   /* by the backend */
 	bool deferred[TABLE]; /* left to Xen's code */
+	bool readonly[TABLE];
 	unsigned int searches, hint;
 	unsigned int pages;
 } table;
@@ -86,8 +100,9 @@ void gnttab_free_grant_reference(grant_ref_t ref)
 
 void gnttab_grant_foreign_access_ref(grant_ref_t ref, domid_t domid, unsigned long gfn, int ro)
 {
-	(void)domid, (void)gfn, (void)ro;
+	(void)domid, (void)gfn;
 	assert_int_equal(table.state[ref], TAKEN);
+	table.readonly[ref] = ro;
 	table.state[ref] = GRANTED;
 }
 
@@ -524,6 +539,227 @@ static void test_pool_trim(void **state)
 	assert_int_equal(taken(), 0);
 }
 
+/* ---- mappings ---------------------------------------------------------------- */
+
+static u8 memory[16 * 4096] __attribute__((aligned(4096)));
+static bool slab; /* @memory is the slab allocator's */
+static unsigned int faults;
+
+bool folio_test_slab(const struct folio *folio)
+{
+	uintptr_t at = (uintptr_t)folio << 12;
+
+	return slab && at >= (uintptr_t)memory && at < (uintptr_t)(memory + sizeof(memory));
+}
+
+static void fault(struct vg_dma *dma)
+{
+	assert_true(dma->broken);
+	faults++;
+}
+
+static struct device dev;
+
+static struct vg_dma *mappings(bool trusted, unsigned int pool)
+{
+	static struct vg_dma dma;
+
+	memset(&dma, 0, sizeof(dma));
+	memset(memory, 7, sizeof(memory));
+	slab = false;
+	faults = 0;
+	assert_int_equal(vg_dma_init(&dma, &dev, fault), 0);
+	assert_int_equal(vg_dma_attach(&dma), 0);
+	assert_int_equal(dev.max_segment, VG_DMA_MAX_SIZE);
+	vg_dma_connect(&dma, 0, trusted);
+	assert_int_equal(vg_dma_make_pool(&dma, pool, 4096), pool);
+	if (pool)
+		dma.pool.arena[0]->announced = true;
+	return &dma;
+}
+
+static void no_mappings(struct vg_dma *dma)
+{
+	assert_int_equal(atomic_read(&dma->lasting), 0);
+	vg_dma_exit(dma);
+	assert_int_equal(taken(), 0);
+	assert_int_equal(table.pages, 0);
+}
+
+static dma_addr_t map(const void *p, size_t size, enum dma_data_direction dir, unsigned long attrs)
+{
+	return dev.dma_ops->map_page(&dev, virt_to_page(p), (uintptr_t)p & 4095, size, dir, attrs);
+}
+
+static void unmap(dma_addr_t addr, size_t size, enum dma_data_direction dir, unsigned long attrs)
+{
+	dev.dma_ops->unmap_page(&dev, addr, size, dir, attrs);
+}
+
+/* Where the backend sees a buffer that was copied. */
+static u8 *copy_of(struct vg_pool *pool, dma_addr_t addr)
+{
+	return (u8 *)pool->arena[0]->mem + (addr - VIRTIO_GRANT_ADDR(pool->arena[0]->first, 0));
+}
+
+static grant_ref_t ref_of(dma_addr_t addr)
+{
+	return (grant_ref_t)((addr & ~VIRTIO_GRANT_ADDR_FLAG) >> 12);
+}
+
+static void test_dma_grants(void **state)
+{
+	struct vg_dma *dma = mappings(true, 0);
+	dma_addr_t out = map(memory + 100, 8192, DMA_TO_DEVICE, 0);
+	dma_addr_t in = map(memory, 4096, DMA_FROM_DEVICE, 0);
+
+	(void)state;
+	/* Each page that it touches, and no more; the device reads the one, and writes the other. */
+	assert_int_equal(out & 4095, 100);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(table.state[ref_of(out) + i], GRANTED);
+		assert_true(table.readonly[ref_of(out) + i]);
+	}
+	assert_false(table.readonly[ref_of(in)]);
+	unmap(out, 8192, DMA_TO_DEVICE, 0);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_not_equal(table.state[ref_of(out) + i], GRANTED);
+	unmap(in, 4096, DMA_FROM_DEVICE, 0);
+	no_mappings(dma);
+}
+
+/* What lies beside a buffer is not for a backend that is not trusted, nor slab memory for any. */
+static void test_dma_beside(void **state)
+{
+	struct vg_dma *dma = mappings(false, 0);
+	dma_addr_t addr = map(memory + 8, 100, DMA_TO_DEVICE, 0);
+	u8 *seen = copy_of(&dma->bounce, addr);
+
+	(void)state;
+	assert_memory_equal(seen, memory + 8, 100);
+	assert_true(seen < memory || seen >= memory + sizeof(memory));
+	unmap(addr, 100, DMA_TO_DEVICE, 0);
+	addr = map(memory, 4096, DMA_TO_DEVICE, 0); /* a page of its own */
+	assert_int_equal(table.state[ref_of(addr)], GRANTED);
+	unmap(addr, 4096, DMA_TO_DEVICE, 0);
+	no_mappings(dma);
+
+	dma = mappings(true, 0);
+	slab = true;
+	addr = map(memory, 4096, DMA_FROM_DEVICE, 0);
+	seen = copy_of(&dma->bounce, addr);
+	memset(seen, 9, 4096);
+	unmap(addr, 4096, DMA_FROM_DEVICE, 0);
+	assert_int_equal(memory[4095], 9);
+	no_mappings(dma);
+}
+
+/* No references left in the middle of a list: all of it is given back, and it may be tried again. */
+static void test_dma_list_exhausted(void **state)
+{
+	struct vg_dma *dma = mappings(true, 0);
+	static struct scatterlist sg[2000];
+	static u8 big[VG_DMA_MAX_SIZE] __attribute__((aligned(4096)));
+	unsigned int n = ARRAY_SIZE(sg);
+
+	(void)state;
+	for (unsigned int i = 0; i < n; i++)
+		sg[i] = (struct scatterlist){ .phys = (uintptr_t)big, .length = sizeof(big) };
+	assert_true(n * (sizeof(big) / 4096) > TABLE);
+	assert_int_equal(dev.dma_ops->map_sg(&dev, sg, (int)n, DMA_TO_DEVICE, 0), -ENOMEM);
+	for (unsigned int i = 0; i < TABLE; i++)
+		assert_int_not_equal(table.state[i], GRANTED);
+	assert_int_equal(dev.dma_ops->map_sg(&dev, sg, 10, DMA_TO_DEVICE, 0), 10);
+	dev.dma_ops->unmap_sg(&dev, sg, 10, DMA_TO_DEVICE, 0);
+	no_mappings(dma);
+}
+
+/* A copy is made where the other side shall see something, and not otherwise. */
+static void test_dma_syncs(void **state)
+{
+	struct vg_dma *dma = mappings(true, 32);
+	dma_addr_t addr;
+	u8 *seen;
+
+	(void)state;
+	/* The device writes: nothing of ours goes there, neither now nor later. */
+	addr = map(memory, 2048, DMA_FROM_DEVICE, 0);
+	seen = copy_of(&dma->pool, addr);
+	memset(seen, 1, 2048);
+	dev.dma_ops->sync_single_for_device(&dev, addr, 2048, DMA_FROM_DEVICE);
+	assert_int_equal(seen[0], 1);
+	assert_int_equal(memory[0], 7);
+	dev.dma_ops->sync_single_for_cpu(&dev, addr, 1024, DMA_FROM_DEVICE);
+	assert_int_equal(memory[1023], 1);
+	assert_int_equal(memory[1024], 7);
+	unmap(addr, 2048, DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+	assert_int_equal(memory[1024], 7);
+	/* The device reads: nothing comes back. */
+	addr = map(memory, 2048, DMA_TO_DEVICE, 0);
+	seen = copy_of(&dma->pool, addr);
+	assert_int_equal(seen[1024], 7);
+	seen[0] = 3;
+	dev.dma_ops->sync_single_for_cpu(&dev, addr, 2048, DMA_TO_DEVICE);
+	assert_int_equal(memory[0], 1);
+	memory[5] = 5;
+	dev.dma_ops->sync_single_for_device(&dev, addr, 2048, DMA_TO_DEVICE);
+	assert_int_equal(seen[5], 5);
+	unmap(addr, 2048, DMA_TO_DEVICE, 0);
+	assert_int_equal(memory[0], 1);
+	/* What nobody will synchronise as a whole, or goes both ways for long, is granted. */
+	addr = map(memory, 2048, DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+	assert_int_equal(table.state[ref_of(addr)], GRANTED);
+	unmap(addr, 2048, DMA_FROM_DEVICE, 0);
+	addr = map(memory, 2048, DMA_BIDIRECTIONAL, 0);
+	assert_int_equal(atomic_read(&dma->lasting), 1);
+	assert_int_equal(dma->counts[0].granted, 2);
+	unmap(addr, 2048, DMA_BIDIRECTIONAL, 0);
+	no_mappings(dma);
+}
+
+/* The backend gave a buffer back, and keeps it: said once, and nothing more is granted to it. */
+static void test_dma_kept(void **state)
+{
+	struct vg_dma *dma = mappings(true, 0);
+	dma_addr_t a = map(memory, 3 * 4096, DMA_FROM_DEVICE, 0);
+	dma_addr_t b = map(memory + 4 * 4096, 4096, DMA_FROM_DEVICE, 0);
+
+	(void)state;
+	table.mapped[ref_of(a) + 1] = true;
+	table.mapped[ref_of(b)] = true;
+	unmap(a, 3 * 4096, DMA_FROM_DEVICE, 0);
+	unmap(b, 4096, DMA_FROM_DEVICE, 0);
+	assert_int_equal(faults, 1);
+	assert_true(table.deferred[ref_of(a) + 1]);
+	assert_false(table.deferred[ref_of(a)]);
+	assert_true(table.deferred[ref_of(b)]);
+	assert_true(map(memory, 4096, DMA_TO_DEVICE, 0) == DMA_MAPPING_ERROR);
+	assert_null(dev.dma_ops->alloc(&dev, 4096, &a, GFP_KERNEL, 0));
+	no_mappings(dma);
+}
+
+/* A status that the device has not written is an error, and no other small buffer is touched. */
+static void test_dma_poison(void **state)
+{
+	struct vg_dma *dma = mappings(true, 0);
+	dma_addr_t addr;
+
+	(void)state;
+	for (unsigned int on = 0; on < 2; on++) {
+		dma->poison_status = on;
+		memset(memory, 0, 64);
+		addr = map(memory, 16, DMA_FROM_DEVICE, 0);
+		assert_int_equal(memory[15], on ? VG_POISON : 0);
+		assert_int_equal(memory[16], 0);
+		unmap(addr, 16, DMA_FROM_DEVICE, 0);
+		memory[0] = 0;
+		unmap(map(memory, 16, DMA_TO_DEVICE, 0), 16, DMA_TO_DEVICE, 0);
+		unmap(map(memory, 17, DMA_FROM_DEVICE, 0), 17, DMA_FROM_DEVICE, 0);
+		assert_int_equal(memory[0], 0);
+	}
+	no_mappings(dma);
+}
+
 static int last(void **state)
 {
 	(void)state;
@@ -547,6 +783,12 @@ int main(void)
 		cmocka_unit_test_setup(test_pool_outlived, fresh),
 		cmocka_unit_test_setup(test_pool_kept, fresh),
 		cmocka_unit_test_setup(test_pool_trim, fresh),
+		cmocka_unit_test_setup(test_dma_grants, fresh),
+		cmocka_unit_test_setup(test_dma_beside, fresh),
+		cmocka_unit_test_setup(test_dma_list_exhausted, fresh),
+		cmocka_unit_test_setup(test_dma_syncs, fresh),
+		cmocka_unit_test_setup(test_dma_kept, fresh),
+		cmocka_unit_test_setup(test_dma_poison, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, last);

@@ -43,6 +43,7 @@
 typedef uint16_t u16;
 typedef unsigned int irqreturn_t;
 struct task_struct;
+struct dma_map_ops;
 struct device;
 
 __attribute__((format(printf, 2, 3))) void fake_say(const struct device *dev, const char *text,
@@ -127,6 +128,11 @@ struct device {
 	struct device_driver *driver;
 	void (*release)(struct device *dev);
 	int references;
+	/* What a driver and DMA operations keep there (dma.h). */
+	void *data;
+	const struct dma_map_ops *dma_ops;
+	size_t max_segment;
+	u64 dma_mask;
 };
 struct virtqueue;
 struct virtio_device;

@@ -190,6 +190,16 @@ like "$(virsh define /root/renamed.xml 2>&1)" 'already defined with uuid' "nor i
 ok "what is undefined is defined under another name" dom0 \
 	'virsh -q -c xen:///system undefine lv-pv && virsh -q -c xen:///system define /root/renamed.xml'
 
+# A libvirtd that does not let vgrantd in. The socket of virtxend's name above would be asked first.
+conf=/etc/libvirt/libvirtd.conf
+dom0 "cp $conf /root/libvirtd.conf; echo 'auth_unix_rw = \"sasl\"' >>$conf"
+dom0 'pkill -x libvirtd; while pgrep -x libvirtd >/dev/null; do sleep 0.2; done
+	rm -f /run/libvirt/virtxend-sock; libvirtd -d'
+ok "a libvirtd that refuses vgrantd" until_dom0 60 "grep -q 'libvirt: not connected.*authentication failed' /var/log/vgrantd.log"
+like "$(dom0 vgrant attach lv-pv.b rng --config 2>&1)" 'libvirt cannot be reached: authentication failed' \
+	"is told to whom it keeps from what he wants"
+dom0 "cp /root/libvirtd.conf $conf"
+
 ok "libvirtd starts" libvirtd_again
 ok "virsh autostart" virsh autostart lv-pv.b
 dom0 'rm -f /run/libvirt/*/autostarted'

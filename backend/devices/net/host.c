@@ -82,22 +82,17 @@ static int find_bridge(struct nl_sock *sk, const char *name, struct rtnl_link **
 		       name);
 }
 
-/* Return: 0, or negative errno with a sentence. */
-static int change(struct nl_sock *sk, const char *name, struct rtnl_link *bridge, uint32_t mtu,
-		  struct vg_err *err)
+/* What the host's end of a cable has, see above. Return: 0, or what libnl says. */
+static int prepare(struct nl_sock *sk, struct rtnl_link *now, unsigned flags, uint32_t mtu)
 {
-	struct rtnl_link *now, *wanted = rtnl_link_alloc();
+	struct rtnl_link *wanted = rtnl_link_alloc();
 	struct nl_addr *mac = NULL;
-	int ret = rtnl_link_get_kernel(sk, 0, name, &now);
+	int ret = wanted ? nl_addr_parse("fe:ff:ff:ff:ff:ff", AF_LLC, &mac) : -NLE_NOMEM;
 
-	if (ret < 0) {
-		rtnl_link_put(wanted);
-		return vg_fail(err, errno_of(ret), "interface %s: %s", name, nl_geterror(ret));
-	}
-	ret = wanted ? nl_addr_parse("fe:ff:ff:ff:ff:ff", AF_LLC, &mac) : -NLE_NOMEM;
 	if (ret == 0) {
 		rtnl_link_set_addr(wanted, mac);
-		rtnl_link_set_flags(wanted, IFF_NOARP);
+		if (flags)
+			rtnl_link_set_flags(wanted, flags);
 		if (mtu)
 			rtnl_link_set_mtu(wanted, mtu);
 		ret = rtnl_link_change(sk, now, wanted, 0);
@@ -105,17 +100,46 @@ static int change(struct nl_sock *sk, const char *name, struct rtnl_link *bridge
 	/* An address of its own would be heard by the guest; a host without IPv6 makes none. */
 	if (ret == 0 && rtnl_link_inet6_set_addr_gen_mode(wanted, IN6_ADDR_GEN_MODE_NONE) == 0)
 		rtnl_link_change(sk, now, wanted, 0);
-	if (ret == 0 && bridge)
-		ret = rtnl_link_enslave(sk, bridge, now);
-	if (ret == 0) {
-		rtnl_link_put(wanted);
-		wanted = rtnl_link_alloc();
-		if (wanted)
-			rtnl_link_set_flags(wanted, IFF_UP);
-		ret = wanted ? rtnl_link_change(sk, now, wanted, 0) : -NLE_NOMEM;
-	}
 	nl_addr_put(mac);
 	rtnl_link_put(wanted);
+	return ret;
+}
+
+static int bring_up(struct nl_sock *sk, struct rtnl_link *now)
+{
+	struct rtnl_link *wanted = rtnl_link_alloc();
+	int ret = -NLE_NOMEM;
+
+	if (wanted) {
+		rtnl_link_set_flags(wanted, IFF_UP);
+		ret = rtnl_link_change(sk, now, wanted, 0);
+	}
+	rtnl_link_put(wanted);
+	return ret;
+}
+
+static int get(struct nl_sock *sk, const char *name, struct rtnl_link **out, struct vg_err *err)
+{
+	int ret = rtnl_link_get_kernel(sk, 0, name, out);
+
+	return ret < 0 ? vg_fail(err, errno_of(ret), "interface %s: %s", name, nl_geterror(ret))
+		       : 0;
+}
+
+/* Return: 0, or negative errno with a sentence. */
+static int change(struct nl_sock *sk, const char *name, struct rtnl_link *bridge, uint32_t mtu,
+		  struct vg_err *err)
+{
+	struct rtnl_link *now;
+	int ret = get(sk, name, &now, err);
+
+	if (ret < 0)
+		return ret;
+	ret = prepare(sk, now, IFF_NOARP, mtu);
+	if (ret == 0 && bridge)
+		ret = rtnl_link_enslave(sk, bridge, now);
+	if (ret == 0)
+		ret = bring_up(sk, now);
 	rtnl_link_put(now);
 	return ret < 0 ? vg_fail(err, errno_of(ret), "interface %s cannot be put %s%s: %s", name,
 				 bridge ? "on bridge " : "up",
@@ -151,6 +175,48 @@ int net_host_plug(const char *name, const char *bridge, uint32_t *mtu, struct vg
 		mtu_of(sk, name, mtu);
 	if (br)
 		rtnl_link_put(br);
+	nl_socket_free(sk);
+	return ret;
+}
+
+int net_host_prepare(const char *name, uint32_t mtu, struct vg_err *err)
+{
+	struct rtnl_link *now;
+	struct nl_sock *sk;
+	int ret = connect_to(&sk, err);
+
+	if (ret < 0)
+		return ret;
+	ret = get(sk, name, &now, err);
+	if (ret == 0) {
+		ret = prepare(sk, now, 0, mtu);
+		if (ret < 0)
+			ret = vg_fail(err, errno_of(ret), "interface %s cannot be made ready: %s",
+				      name, nl_geterror(ret));
+		rtnl_link_put(now);
+	}
+	nl_socket_free(sk);
+	return ret;
+}
+
+int net_host_seat(const char *name, uint32_t *mtu, char master[IFNAMSIZ])
+{
+	struct rtnl_link *link;
+	struct nl_sock *sk;
+	int ret = connect_to(&sk, NULL);
+
+	master[0] = '\0';
+	if (ret < 0)
+		return ret;
+	ret = get(sk, name, &link, NULL);
+	if (ret == 0) {
+		int index = rtnl_link_get_master(link);
+
+		*mtu = rtnl_link_get_mtu(link);
+		if (index && !if_indextoname((unsigned)index, master))
+			master[0] = '\0';
+		rtnl_link_put(link);
+	}
 	nl_socket_free(sk);
 	return ret;
 }

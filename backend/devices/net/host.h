@@ -5,6 +5,7 @@
 #ifndef VG_NET_HOST_H
 #define VG_NET_HOST_H
 
+#include <net/if.h>
 #include <stdint.h>
 
 #include "backend/base/log.h"
@@ -18,6 +19,21 @@
  * Return: 0, or negative errno with a sentence.
  */
 int net_host_plug(const char *name, const char *bridge, uint32_t *mtu, struct vg_err *err);
+
+/**
+ * net_host_prepare - what of that a script need not know: interface @name's address, and @mtu
+ *
+ * It is not brought up, and answers ARP when it is: it may be routed. Return: as net_host_plug().
+ */
+int net_host_prepare(const char *name, uint32_t mtu, struct vg_err *err);
+
+/**
+ * net_host_seat - where interface @name is now
+ * @master: name of what it is a port of; "": of nothing
+ *
+ * Return: 0, or negative errno: there is no such interface.
+ */
+int net_host_seat(const char *name, uint32_t *mtu, char master[IFNAMSIZ]);
 
 /** net_host_watcher - a socket for net_host_look(); with privileges. Return: it, or negative errno. */
 int net_host_watcher(void);

@@ -11,6 +11,7 @@
  *	rate.c		how much a guest may send
  *	address.c	from which addresses of IP
  *	place.c		what the supervisor adds to its configuration
+ *	script.c	the script that puts its interface where it belongs
  *	tap.c, host.c	the link: a TAP, and the host's network around it
  */
 #ifndef VG_NET_INT_H

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/base/command.h"
 #include "backend/base/log.h"
 #include "backend/devices/net/wire.h"
 
@@ -22,8 +23,10 @@ struct net_link_config {
 	const char *name;   /* of the interface that is made; NULL: the kernel chooses */
 	const char *tap;    /* of one that is there, and stays; NULL: none */
 	const char *bridge; /* NULL: none */
-	unsigned pairs;	    /* 1 to NET_PAIRS_MAX */
-	uint32_t mtu;	    /* 0: the bridge's, or else as it is */
+	/* Runs once the interface is there, instead of what else puts it somewhere; NULL: none. */
+	const struct vg_command *script;
+	unsigned pairs; /* 1 to NET_PAIRS_MAX */
+	uint32_t mtu;	/* 0: the bridge's, or else as it is */
 };
 
 enum net_link_state {

@@ -36,6 +36,7 @@
 #include "backend/base/number.h"
 #include "backend/devices/net/int.h"
 #include "backend/devices/net/place.h"
+#include "backend/devices/net/script.h"
 
 enum {
 	DEFAULT_MTU = 1500,
@@ -52,6 +53,14 @@ static const struct vg_param_def net_params[] = {
 	  "device's number" },
 	{ "vifname", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "name of the interface that is made in this domain; default: vifDOMAIN.NUMBER" },
+	{ "script", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "what puts the interface where it belongs, instead of bridge=: a path, or a name in "
+	  "/etc/xen/scripts" },
+	{ "gatewaydev", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "interface of this domain whose address a routed guest sees, for the script; default: "
+	  "that of the default route" },
+	{ "place", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "DOMAIN/NUMBER/NAME of guest and device, for the script; vgrantd fills it in" },
 	{ "tap", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "a TAP interface that is there already, instead of one that is made" },
 	{ "mtu", VG_PARAM_UINT, false, 0, NET_MTU_MAX, "0",
@@ -382,7 +391,8 @@ static int net_check_params(const struct vg_params *params, struct vg_err *err)
 		return vg_fail(err, -EINVAL,
 			       "tap= is an interface that is used as it is: bridge=, vifname= and "
 			       "mtu= are for one that is made");
-	if (mac)
+	ret = net_script_check(params, err);
+	if (ret == 0 && mac)
 		ret = parse_mac(mac, bytes, err);
 	if (ret == 0)
 		ret = parse_link(vg_params_str(params, net_params, "link"), &up, err);
@@ -393,12 +403,14 @@ static int net_check_params(const struct vg_params *params, struct vg_err *err)
 			: ret;
 }
 
-static int open_link(struct net *net, const struct vg_params *params, struct vg_err *err)
+static int open_link_with(struct net *net, const struct vg_params *params,
+			  const struct vg_command *script, struct vg_err *err)
 {
 	const struct net_link_config config = {
 		.name = vg_params_str(params, net_params, "vifname"),
 		.tap = vg_params_str(params, net_params, "tap"),
 		.bridge = bridge_of(params),
+		.script = script,
 		.mtu = (uint32_t)vg_params_uint(params, net_params, "mtu"),
 		.pairs = net->n_pairs,
 	};
@@ -410,6 +422,22 @@ static int open_link(struct net *net, const struct vg_params *params, struct vg_
 		atomic_store(&net->mtu, net->link->mtu > NET_MTU_MAX ? NET_MTU_MAX
 					: net->link->mtu	     ? net->link->mtu
 								     : DEFAULT_MTU);
+	return ret;
+}
+
+static int open_link(struct net *net, const struct vg_params *params, struct vg_err *err)
+{
+	const char *name = vg_params_str(params, net_params, "vifname");
+	struct vg_command *script = malloc(sizeof(*script));
+	int ret = script ? net_script(params, "add", name ? name : "", script, err)
+			 : vg_fail(err, -ENOMEM, "out of memory");
+
+	/* By what name else should what it did be undone? */
+	if (ret == 1 && !name)
+		ret = vg_fail(err, -EINVAL, "script= needs a name for the interface: vifname=");
+	if (ret >= 0)
+		ret = open_link_with(net, params, ret == 1 ? script : NULL, err);
+	free(script);
 	return ret;
 }
 
@@ -778,6 +806,7 @@ const struct vg_device_ops vg_net = {
 	.needs = &net_needs,
 	.check = net_check_params,
 	.complete = net_complete,
+	.afterwards = net_afterwards,
 	.open = net_open,
 	.close = net_close,
 	.config_read = net_config_read,

@@ -7,6 +7,7 @@
  *		  and the device's number: the same each time the guest starts, on whichever host
  *	vifname=  vifDOMAIN.NUMBER, as Xen's own tools name interfaces
  *	bridge=	  what xl.conf says: vif.default.bridge
+ *	place=	  whose device it is, for a script that asks: DOMAIN/NUMBER/NAME
  *
  * A device of no Xen guest has a name, too (of its socket), and gets an address alone.
  */
@@ -64,7 +65,7 @@ int net_complete(const struct vg_params *params, const struct vg_place *place, c
 		 size_t size)
 {
 	bool made = place->domid != UINT32_MAX && !said(params, "tap");
-	char text[32];
+	char text[32], whose[300];
 	int ret = 0;
 
 	if (place->guest && !said(params, "mac")) {
@@ -77,5 +78,14 @@ int net_complete(const struct vg_params *params, const struct vg_place *place, c
 	}
 	if (ret == 0 && made && place->bridge && !said(params, "bridge"))
 		ret = add(spec, size, "bridge", place->bridge);
+	if (ret == 0 && said(params, "script")) {
+		if (place->domid == UINT32_MAX)
+			snprintf(whose, sizeof(whose), "/%u/%s", place->id,
+				 place->guest ? place->guest : "");
+		else
+			snprintf(whose, sizeof(whose), "%u/%u/%s", place->domid, place->id,
+				 place->guest ? place->guest : "");
+		ret = add(spec, size, "place", whose);
+	}
 	return ret;
 }

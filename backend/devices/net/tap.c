@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/base/limits.h"
 #include "backend/devices/net/host.h"
 #include "backend/devices/net/link.h"
 
@@ -189,6 +190,23 @@ static int watch(struct tap *t, const char *bridge, struct vg_err *err)
 			      : 0;
 }
 
+/* A port of whatever the script has put it on is watched as one of a bridge that we know. */
+static int run_script(struct tap *t, const struct net_link_config *c, struct vg_err *err)
+{
+	char master[IFNAMSIZ];
+	int ret = net_host_prepare(t->link.name, c->mtu, err);
+
+	if (ret == 0)
+		ret = vg_command_run(c->script, VG_LIMIT_SCRIPT_S, err);
+	if (ret < 0)
+		return ret;
+	ret = net_host_seat(t->link.name, &t->link.mtu, master);
+	if (ret < 0)
+		return vg_fail(err, ret, "interface %s is gone after %s", t->link.name,
+			       c->script->argv[0]);
+	return master[0] ? watch(t, master, err) : 0;
+}
+
 static int open_all(struct tap *t, const struct net_link_config *c, struct vg_err *err)
 {
 	int ret = name_it(t, c, err);
@@ -207,6 +225,8 @@ static int open_all(struct tap *t, const struct net_link_config *c, struct vg_er
 		return net_host_mtu(t->link.name, &t->link.mtu) < 0
 			       ? vg_fail(err, -ENODEV, "interface %s is gone", t->link.name)
 			       : 0;
+	if (c->script)
+		return run_script(t, c, err);
 	ret = net_host_plug(t->link.name, c->bridge, &t->link.mtu, err);
 	return ret < 0 || !c->bridge ? ret : watch(t, c->bridge, err);
 }

@@ -44,10 +44,16 @@ static void test_completes(void **state)
 			    "net,bridge=,mac=00:16:3e:00:00:01,vifname=w");
 	snprintf(want, sizeof(want), "net,tap=tap0,mac=%s", mac);
 	assert_string_equal(completed("net,tap=tap0", &web), want);
+	/* A script may want to know whose interface it is. */
+	snprintf(want, sizeof(want), "net,script=s,vifname=w,mac=%s,bridge=xenbr1,place=7/65/web",
+		 mac);
+	assert_string_equal(completed("net,script=s,vifname=w", &web), want);
 	assert_string_equal(completed("net", &nobody), "net,vifname=vif7.65,bridge=xenbr1");
 	net_place_mac("s", 0, mac);
 	snprintf(want, sizeof(want), "net,mac=%s", mac);
 	assert_string_equal(completed("net", &socket), want);
+	snprintf(want, sizeof(want), "net,script=s,mac=%s,place=/0/s", mac);
+	assert_string_equal(completed("net,script=s", &socket), want);
 }
 
 /* A configuration that has no room left stays as it is. */

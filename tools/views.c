@@ -101,14 +101,21 @@ static bool bridge_of(const char *name, char *bridge, size_t size)
 static void interface_row(struct json_object *dev, char (*row)[CELL])
 {
 	char name[32] = "", mac[32] = "", master[32];
-	const char *detail = vgrant_text(dev, "detail"), *bridge;
-	struct vg_params params;
+	const char *detail = vgrant_text(dev, "detail"), *bridge, *wanted;
+	struct vg_params params, other;
 
 	if (sscanf(detail, "%31[^= ]=%*s %31s", name, mac) < 2)
 		name[0] = mac[0] = '\0';
 	put_cell(row[0], name);
-	bridge = bridge_of(name, master, sizeof(master)) ? master
-							 : configured(dev, "bridge", &params);
+	wanted = configured(dev, "bridge", &params);
+	bridge = bridge_of(name, master, sizeof(master)) ? master : wanted;
+	/* Ports of all bridges of Open vSwitch are on its one datapath, or on none: the name is known to
+	 * it and to the configuration alone. */
+	if (wanted && configured(dev, "script", &other) &&
+	    (bridge == wanted || strcmp(bridge, "ovs-system") == 0)) {
+		snprintf(master, sizeof(master), "%.*s", (int)strcspn(wanted, ".:"), wanted);
+		bridge = master;
+	}
 	put_cell(row[1], bridge && *bridge ? "bridge" : "ethernet");
 	put_cell(row[2], bridge);
 	put_cell(row[3], "virtio");

@@ -19,8 +19,13 @@
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
 #include <netlink/route/link/inet6.h>
+#include <netlink/route/link/macvtap.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#define HOST_END "fe:ff:ff:ff:ff:ff"
 
 enum { ANSWER_BYTES = 16384 }; /* more than the kernel says of one interface without statistics */
 
@@ -33,6 +38,8 @@ static int errno_of(int nl)
 		return -ENODEV;
 	case NLE_PERM:
 		return -EPERM;
+	case NLE_OPNOTSUPP:
+		return -EOPNOTSUPP;
 	case NLE_EXIST:
 		return -EEXIST;
 	case NLE_BUSY:
@@ -82,15 +89,20 @@ static int find_bridge(struct nl_sock *sk, const char *name, struct rtnl_link **
 		       name);
 }
 
-/* What the host's end of a cable has, see above. Return: 0, or what libnl says. */
-static int prepare(struct nl_sock *sk, struct rtnl_link *now, unsigned flags, uint32_t mtu)
+/* What an interface of a guest's has, see above. @address: NULL: it stays. Return: 0, or what libnl
+ * says. */
+static int prepare(struct nl_sock *sk, struct rtnl_link *now, const char *address, unsigned flags,
+		   uint32_t mtu)
 {
 	struct rtnl_link *wanted = rtnl_link_alloc();
 	struct nl_addr *mac = NULL;
-	int ret = wanted ? nl_addr_parse("fe:ff:ff:ff:ff:ff", AF_LLC, &mac) : -NLE_NOMEM;
+	int ret = wanted ? 0 : -NLE_NOMEM;
 
+	if (ret == 0 && address)
+		ret = nl_addr_parse(address, AF_LLC, &mac);
 	if (ret == 0) {
-		rtnl_link_set_addr(wanted, mac);
+		if (mac)
+			rtnl_link_set_addr(wanted, mac);
 		if (flags)
 			rtnl_link_set_flags(wanted, flags);
 		if (mtu)
@@ -135,7 +147,7 @@ static int change(struct nl_sock *sk, const char *name, struct rtnl_link *bridge
 
 	if (ret < 0)
 		return ret;
-	ret = prepare(sk, now, IFF_NOARP, mtu);
+	ret = prepare(sk, now, HOST_END, IFF_NOARP, mtu);
 	if (ret == 0 && bridge)
 		ret = rtnl_link_enslave(sk, bridge, now);
 	if (ret == 0)
@@ -189,7 +201,7 @@ int net_host_prepare(const char *name, uint32_t mtu, struct vg_err *err)
 		return ret;
 	ret = get(sk, name, &now, err);
 	if (ret == 0) {
-		ret = prepare(sk, now, 0, mtu);
+		ret = prepare(sk, now, HOST_END, 0, mtu);
 		if (ret < 0)
 			ret = vg_fail(err, errno_of(ret), "interface %s cannot be made ready: %s",
 				      name, nl_geterror(ret));
@@ -231,6 +243,144 @@ int net_host_mtu(const char *name, uint32_t *mtu)
 	ret = mtu_of(sk, name, mtu);
 	nl_socket_free(sk);
 	return ret;
+}
+
+/* ---- macvtap ------------------------------------------------------------ */
+
+static int macvtap_failed(const struct net_host_macvtap *m, int nl, struct vg_err *err)
+{
+	int ret = errno_of(nl);
+
+	switch (ret) {
+	case -EEXIST:
+		return vg_fail(
+			err, -EBUSY,
+			"there is an interface %s already; choose another name: vifname=", m->name);
+	case -EBUSY:
+		return vg_fail(err, ret,
+			       "interface %s can have no macvtap: it is a port of a bridge, or of "
+			       "something else",
+			       m->lower);
+	case -EINVAL:
+		return vg_fail(err, ret,
+			       "macvtap %s cannot be made on %s: %s has one in mode passthru (or "
+			       "several, where mode= is passthru), or a smaller MTU than mtu=",
+			       m->name, m->lower, m->lower);
+	case -EOPNOTSUPP:
+		return vg_fail(err, ret, "this kernel has no macvtap: `modprobe macvtap`");
+	default:
+		return vg_fail(err, ret, "macvtap %s cannot be made on %s: %s", m->name, m->lower,
+			       nl_geterror(nl));
+	}
+}
+
+/* Return: 0, or what libnl says. */
+static int add_macvtap(struct nl_sock *sk, const struct net_host_macvtap *m, int lower,
+		       uint32_t mtu)
+{
+	struct rtnl_link *wanted = rtnl_link_macvtap_alloc();
+	struct nl_addr *mac = nl_addr_build(AF_LLC, m->mac, 6);
+	int ret = -NLE_NOMEM;
+
+	if (wanted && mac) {
+		rtnl_link_set_name(wanted, m->name);
+		rtnl_link_set_link(wanted, lower);
+		rtnl_link_set_addr(wanted, mac);
+		rtnl_link_set_num_tx_queues(wanted, m->queues);
+		rtnl_link_set_num_rx_queues(wanted, m->queues);
+		if (mtu)
+			rtnl_link_set_mtu(wanted, mtu);
+		ret = rtnl_link_macvtap_set_mode(wanted, m->mode);
+		if (ret == 0)
+			ret = rtnl_link_add(sk, wanted, NLM_F_CREATE | NLM_F_EXCL);
+	}
+	nl_addr_put(mac);
+	rtnl_link_put(wanted);
+	return ret;
+}
+
+int net_host_macvtap(const struct net_host_macvtap *m, uint32_t *mtu, int *index,
+		     struct vg_err *err)
+{
+	int lower = (int)if_nametoindex(m->lower);
+	struct rtnl_link *made = NULL;
+	struct nl_sock *sk;
+	int ret;
+
+	if (!lower)
+		return vg_fail(
+			err, -ENODEV,
+			"there is no interface %s to make a macvtap on; `ip link` lists them",
+			m->lower);
+	ret = connect_to(&sk, err);
+	if (ret < 0)
+		return ret;
+	ret = add_macvtap(sk, m, lower, *mtu);
+	if (ret < 0)
+		ret = macvtap_failed(m, ret, err);
+	if (ret == 0)
+		ret = get(sk, m->name, &made, err);
+	if (ret == 0) {
+		*mtu = rtnl_link_get_mtu(made);
+		*index = rtnl_link_get_ifindex(made);
+		rtnl_link_put(made);
+	}
+	nl_socket_free(sk);
+	return ret;
+}
+
+int net_host_macvtap_up(const char *name, struct vg_err *err)
+{
+	struct rtnl_link *now;
+	struct nl_sock *sk;
+	int ret = connect_to(&sk, err);
+
+	if (ret < 0)
+		return ret;
+	ret = get(sk, name, &now, err);
+	if (ret == 0) {
+		ret = prepare(sk, now, NULL, IFF_NOARP | IFF_ALLMULTI, 0);
+		if (ret == 0)
+			ret = bring_up(sk, now);
+		if (errno_of(ret) == -EEXIST)
+			ret = vg_fail(
+				err, -EBUSY,
+				"interface %s cannot be put up: another one beside it has the "
+				"guest's address; choose another: mac=",
+				name);
+		else if (ret < 0)
+			ret = vg_fail(err, errno_of(ret), "interface %s cannot be put up: %s", name,
+				      nl_geterror(ret));
+		rtnl_link_put(now);
+	}
+	nl_socket_free(sk);
+	return ret;
+}
+
+int net_host_macvtap_remove(const char *name, const char *lower, struct vg_err *err)
+{
+	struct rtnl_link *link;
+	struct nl_sock *sk;
+	int ret = connect_to(&sk, err);
+
+	if (ret < 0)
+		return ret;
+	ret = rtnl_link_get_kernel(sk, 0, name, &link);
+	if (ret == 0) {
+		if (!rtnl_link_is_macvtap(link) ||
+		    rtnl_link_get_link(link) != (int)if_nametoindex(lower))
+			ret = vg_fail(err, -EBUSY,
+				      "interface %s is no macvtap on %s, and stays as it is", name,
+				      lower);
+		else
+			ret = rtnl_link_delete(sk, link);
+		rtnl_link_put(link);
+	}
+	nl_socket_free(sk);
+	if (ret == 0 || ret == -EBUSY || errno_of(ret) == -ENODEV)
+		return ret == -EBUSY ? ret : 0;
+	return vg_fail(err, errno_of(ret), "interface %s cannot be removed: %s", name,
+		       nl_geterror(ret));
 }
 
 /* ---- in the sandbox ----------------------------------------------------- */

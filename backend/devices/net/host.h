@@ -35,6 +35,35 @@ int net_host_prepare(const char *name, uint32_t mtu, struct vg_err *err);
  */
 int net_host_seat(const char *name, uint32_t *mtu, char master[IFNAMSIZ]);
 
+/* A macvtap that is wanted. */
+struct net_host_macvtap {
+	const char *name;
+	const char *lower;  /* interface of the host that it is on */
+	unsigned mode;	    /* MACVLAN_MODE_* */
+	const uint8_t *mac; /* 6 bytes: the guest's */
+	unsigned queues;
+};
+
+/**
+ * net_host_macvtap - make it, not up yet; with privileges
+ * @mtu: 0: that of the interface that it is on; becomes what it has
+ * @index: becomes its number, as in /dev/tapNUMBER
+ *
+ * It stays until net_host_macvtap_remove(). Return: as net_host_plug().
+ */
+int net_host_macvtap(const struct net_host_macvtap *m, uint32_t *mtu, int *index,
+		     struct vg_err *err);
+
+/** net_host_macvtap_up - it hears all multicast, has no address of IP, and is up. Return: likewise. */
+int net_host_macvtap_up(const char *name, struct vg_err *err);
+
+/**
+ * net_host_macvtap_remove - if there is interface @name, and it is a macvtap on @lower
+ *
+ * Takes the kernel some ten milliseconds. Return: 0, or negative errno with a sentence.
+ */
+int net_host_macvtap_remove(const char *name, const char *lower, struct vg_err *err);
+
 /** net_host_watcher - a socket for net_host_look(); with privileges. Return: it, or negative errno. */
 int net_host_watcher(void);
 

@@ -6,7 +6,7 @@
  *	mac=	  in Xen's range (00:16:3e, and a fourth number below 80), made of the guest's name
  *		  and the device's number: the same each time the guest starts, on whichever host
  *	vifname=  vifDOMAIN.NUMBER, as Xen's own tools name interfaces
- *	bridge=	  what xl.conf says: vif.default.bridge
+ *	bridge=	  what xl.conf says: vif.default.bridge; a macvtap has none
  *	place=	  whose device it is, for a script that asks: DOMAIN/NUMBER/NAME
  *
  * A device of no Xen guest has a name, too (of its socket), and gets an address alone.
@@ -65,6 +65,7 @@ int net_complete(const struct vg_params *params, const struct vg_place *place, c
 		 size_t size)
 {
 	bool made = place->domid != UINT32_MAX && !said(params, "tap");
+	bool bridged = made && !said(params, "macvtap");
 	char text[32], whose[300];
 	int ret = 0;
 
@@ -76,7 +77,7 @@ int net_complete(const struct vg_params *params, const struct vg_place *place, c
 		snprintf(text, sizeof(text), "vif%u.%u", place->domid, place->id);
 		ret = add(spec, size, "vifname", text);
 	}
-	if (ret == 0 && made && place->bridge && !said(params, "bridge"))
+	if (ret == 0 && bridged && place->bridge && !said(params, "bridge"))
 		ret = add(spec, size, "bridge", place->bridge);
 	if (ret == 0 && said(params, "script")) {
 		if (place->domid == UINT32_MAX)

@@ -12,6 +12,8 @@
  *	the worker, before its sandbox	    TAP made, add
  *	the supervisor, when that has ended	    remove
  *
+ * A macvtap does not go with the worker either, and is removed likewise.
+ *
  * A script runs with root's rights: it must be root's, and nobody else may have been able to write it.
  */
 #include "backend/devices/net/script.h"
@@ -24,6 +26,7 @@
 #include <sys/stat.h>
 
 #include "backend/base/container.h"
+#include "backend/devices/net/macvtap.h"
 
 static const char *text(const struct vg_params *params, const char *key)
 {
@@ -143,16 +146,30 @@ int net_script(const struct vg_params *params, const char *action, const char *n
 	return 1;
 }
 
+/* A process of this very program's removes it: that takes the kernel some time. */
+static int remove_macvtap(const char *name, const char *lower, struct vg_command *out)
+{
+	vg_command_init(out, name, "/proc/self/exe");
+	vg_command_arg(out, NET_MACVTAP_REMOVE);
+	vg_command_arg(out, name);
+	vg_command_arg(out, lower);
+	return 1;
+}
+
 int net_afterwards(const struct vg_params *params, bool ended, struct vg_command *out,
 		   struct vg_err *err)
 {
-	const char *name = text(params, "vifname");
+	const char *name = text(params, "vifname"), *lower = text(params, "macvtap");
+	bool there;
 
 	/* What is no name the worker refuses. */
-	if (!*text(params, "script") || !is_name(name) || strlen(name) >= IFNAMSIZ)
+	if ((!*text(params, "script") && !*lower) || !is_name(name) || strlen(name) >= IFNAMSIZ)
 		return 0;
 	snprintf(out->name, sizeof(out->name), "%s", name);
-	if (if_nametoindex(name))
+	there = if_nametoindex(name);
+	if (*lower && (ended || !there))
+		return ended && !there ? 0 : remove_macvtap(name, lower, out);
+	if (there)
 		return ended ? vg_fail(err, -EBUSY, "interface %s does not go", name)
 			     : vg_fail(err, -EBUSY,
 				       "there is an interface %s already; choose another name: "

@@ -56,6 +56,16 @@ static void test_completes(void **state)
 	assert_string_equal(completed("net,script=s", &socket), want);
 }
 
+static void test_macvtap(void **state)
+{
+	char mac[18], want[200];
+
+	(void)state;
+	net_place_mac("web", 65, mac);
+	snprintf(want, sizeof(want), "net,macvtap=eth0,mac=%s,vifname=vif7.65", mac);
+	assert_string_equal(completed("net,macvtap=eth0", &web), want);
+}
+
 /* A configuration that has no room left stays as it is. */
 static void test_no_room(void **state)
 {
@@ -134,9 +144,8 @@ static void test_default_bridge(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_completes),
-		cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_completes),      cmocka_unit_test(test_macvtap),
+		cmocka_unit_test(test_no_room),	       cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_default_bridge),
 	};
 

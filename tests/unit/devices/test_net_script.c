@@ -133,6 +133,18 @@ static void is_checked(void **state)
 	is_refused("net,script=..", "neither a path");
 	is_refused("net,script=/s,tap=tap0", "script= is for an interface that is made");
 	is_refused("net,gatewaydev=eth0", "gatewaydev= is for a script");
+	is_refused("net,macvtap=eth0,bridge=br0", "it does not go with bridge=");
+	is_refused("net,macvtap=eth0,script=vif-bridge", "it does not go with script=");
+	is_refused("net,macvtap=eth0,tap=tap0", "it does not go with tap=");
+	is_refused("net,macvtap=", "macvtap= is no interface's name");
+	is_refused("net,macvtap=a/b", "macvtap=a/b is no interface's name");
+	is_refused("net,macvtap=a-name-that-is-far-too-long", "is no interface's name");
+	is_refused("net,macvtap=eth0,mode=nat",
+		   "mode=nat: it is bridge, vepa, private or passthru");
+	is_refused("net,macvtap=eth0,mode=", "mode=: it is bridge");
+	is_refused("net,mode=bridge", "mode= is for an interface of macvtap=");
+	parse("net,macvtap=eth0,mode=passthru,bridge=,mtu=1400,queues=4");
+	assert_int_equal(vg_net.check(&params, &err), 0);
 	parse("net,script=vif-bridge");
 	assert_int_equal(vg_net.check(&params, &err), 0);
 	parse("net,script=/opt/s,bridge=br0.5:1:2,mtu=1400,vifname=web0,gatewaydev=eth0");
@@ -214,6 +226,20 @@ static void afterwards(void **state)
 	assert_int_equal(after("vifname=..", false), 0);
 	assert_int_equal(after("vifname=a-name-that-is-far-too-long", false), 0);
 	assert_int_equal(after("bridge=br0", false), 0);
+	/* A macvtap does not go by itself. */
+	parse("net,macvtap=eth9,vifname=nosuch0");
+	assert_int_equal(net_afterwards(&params, false, &command, &err), 1);
+	assert_string_equal(command.name, "nosuch0");
+	assert_int_equal(net_afterwards(&params, true, &command, &err), 0);
+	parse("net,macvtap=eth9,vifname=lo");
+	assert_int_equal(net_afterwards(&params, false, &command, &err), -EBUSY);
+	says("an interface lo already");
+	assert_int_equal(net_afterwards(&params, true, &command, &err), 1);
+	assert_string_equal(command.name, "lo");
+	assert_string_equal(command.argv[1], "--remove-macvtap");
+	assert_string_equal(command.argv[2], "lo");
+	assert_string_equal(command.argv[3], "eth9");
+	assert_null(command.argv[4]);
 	parse("net,vifname=nosuch0");
 	assert_int_equal(net_afterwards(&params, true, &command, &err), 0);
 }

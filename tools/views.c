@@ -101,7 +101,7 @@ static bool bridge_of(const char *name, char *bridge, size_t size)
 static void interface_row(struct json_object *dev, char (*row)[CELL])
 {
 	char name[32] = "", mac[32] = "", master[32];
-	const char *detail = vgrant_text(dev, "detail"), *bridge, *wanted;
+	const char *detail = vgrant_text(dev, "detail"), *bridge, *wanted, *lower;
 	struct vg_params params, other;
 
 	if (sscanf(detail, "%31[^= ]=%*s %31s", name, mac) < 2)
@@ -111,13 +111,15 @@ static void interface_row(struct json_object *dev, char (*row)[CELL])
 	bridge = bridge_of(name, master, sizeof(master)) ? master : wanted;
 	/* Ports of all bridges of Open vSwitch are on its one datapath, or on none: the name is known to
 	 * it and to the configuration alone. */
-	if (wanted && configured(dev, "script", &other) &&
-	    (bridge == wanted || strcmp(bridge, "ovs-system") == 0)) {
+	if (wanted &&
+	    ((bridge == wanted && (strchr(wanted, ':') || configured(dev, "script", &other))) ||
+	     strcmp(bridge, "ovs-system") == 0)) {
 		snprintf(master, sizeof(master), "%.*s", (int)strcspn(wanted, ".:"), wanted);
 		bridge = master;
 	}
-	put_cell(row[1], bridge && *bridge ? "bridge" : "ethernet");
-	put_cell(row[2], bridge);
+	lower = configured(dev, "macvtap", &other);
+	put_cell(row[1], lower ? "direct" : bridge && *bridge ? "bridge" : "ethernet");
+	put_cell(row[2], lower ? lower : bridge);
 	put_cell(row[3], "virtio");
 	put_cell(row[4], mac[0] ? mac : configured(dev, "mac", &params));
 }

@@ -76,7 +76,8 @@ static int find_bridge(struct nl_sock *sk, const char *name, struct rtnl_link **
 		return errno_of(ret) == -ENODEV
 			       ? vg_fail(err, -ENODEV,
 					 "there is no bridge %s; make it with `ip link add %s type "
-					 "bridge`, or name another: bridge=",
+					 "bridge`, or name another: bridge=; one of Open vSwitch "
+					 "takes script=" NET_OVS_SCRIPT,
 					 name, name)
 			       : vg_fail(err, errno_of(ret), "bridge %s: %s", name,
 					 nl_geterror(ret));
@@ -85,7 +86,9 @@ static int find_bridge(struct nl_sock *sk, const char *name, struct rtnl_link **
 		return 0;
 	rtnl_link_put(*out);
 	*out = NULL;
-	return vg_fail(err, -EINVAL, "%s is no Linux bridge; `ip link show type bridge` lists them",
+	return vg_fail(err, -EINVAL,
+		       "%s is no Linux bridge; `ip link show type bridge` lists them; one of Open "
+		       "vSwitch takes script=" NET_OVS_SCRIPT,
 		       name);
 }
 
@@ -227,6 +230,37 @@ int net_host_seat(const char *name, uint32_t *mtu, char master[IFNAMSIZ])
 		*mtu = rtnl_link_get_mtu(link);
 		if (index && !if_indextoname((unsigned)index, master))
 			master[0] = '\0';
+		rtnl_link_put(link);
+	}
+	nl_socket_free(sk);
+	return ret;
+}
+
+int net_host_kind(const char *name, char kind[NET_HOST_KIND])
+{
+	struct rtnl_link *link;
+	struct nl_sock *sk;
+	char path[64];
+	int ret;
+
+	if (!*name || strlen(name) >= IFNAMSIZ || strchr(name, '/'))
+		return -ENODEV;
+	/* By far the most, without a lock of the kernel's that others may hold. */
+	snprintf(path, sizeof(path), "/sys/class/net/%s/bridge", name);
+	if (access(path, F_OK) == 0) {
+		snprintf(kind, NET_HOST_KIND, "bridge");
+		return 0;
+	}
+	if (!if_nametoindex(name))
+		return -ENODEV;
+	ret = connect_to(&sk, NULL);
+	if (ret < 0)
+		return ret;
+	ret = get(sk, name, &link, NULL);
+	if (ret == 0) {
+		const char *type = rtnl_link_get_type(link);
+
+		snprintf(kind, NET_HOST_KIND, "%s", type ? type : "");
 		rtnl_link_put(link);
 	}
 	nl_socket_free(sk);

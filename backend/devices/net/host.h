@@ -10,6 +10,11 @@
 
 #include "backend/base/log.h"
 
+/* The script for bridges of Open vSwitch, which is taken where nothing is said of one. */
+#define NET_OVS_SCRIPT "vgrant-openvswitch"
+
+enum { NET_HOST_KIND = 16 }; /* bytes of a kind, with its NUL */
+
 /**
  * net_host_plug - make interface @name ready for a guest, put it on a bridge, and up; with privileges
  * @bridge: NULL: none
@@ -75,6 +80,13 @@ int net_host_watcher(void);
  * Return: 0; -ENODEV: there is no such interface; or another negative errno.
  */
 int net_host_look(int watcher, int index, const char *name, uint32_t *master);
+
+/**
+ * net_host_kind - of interface @name, as `ip -d link` has it: bridge, openvswitch, tun; "": none
+ *
+ * Return: 0, or negative errno: -ENODEV: there is none.
+ */
+int net_host_kind(const char *name, char kind[NET_HOST_KIND]);
 
 /** net_host_mtu - of interface @name. Return: 0, or negative errno: there is none. */
 int net_host_mtu(const char *name, uint32_t *mtu);

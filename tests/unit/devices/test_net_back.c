@@ -7,6 +7,7 @@
  * it needs no module of the kernel's.
  */
 #include "backend/devices/net/int.h"
+#include "backend/devices/net/place.h"
 #include "tests/rigs/net_host.h"
 
 #include <netinet/if_ether.h>
@@ -274,6 +275,13 @@ static void test_openvswitch(void **state)
 		print_message("%s\n", why_not);
 		skip();
 	}
+	/* The supervisor knows what that is. */
+	assert_true(net_place_on_ovs("ovs0", net_host_kind));
+	assert_true(net_place_on_ovs("ovs0.5", net_host_kind));
+	assert_false(net_place_on_ovs("br0", net_host_kind));
+	assert_false(net_place_on_ovs("v0", net_host_kind));
+	assert_false(net_place_on_ovs("nosuch.5", net_host_kind));
+	refused("net,bridge=ovs0,vifname=no0", "takes script=vgrant-openvswitch");
 	nr_up(&nr, TP_COPY,
 	      with("vgrant-openvswitch", "bridge=ovs0,vifname=vif9.66,place=9/66/a \"b" MAC),
 	      TP_ALL);

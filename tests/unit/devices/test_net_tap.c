@@ -202,6 +202,23 @@ static void test_existing(void **state)
 	assert_int_not_equal(if_nametoindex("tap7"), 0);
 	refused("net,tap=tap7,queues=2", "as many queues");
 	assert_int_equal(sh("ip link del tap7"), 0);
+	/* One with several queues, under the name and the address that it has. */
+	assert_int_equal(sh("ip tuntap add tap8 mode tap multi_queue vnet_hdr && ip link set tap8 "
+			    "address 02:00:00:00:00:08 master br0 up"),
+			 0);
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",tap=tap8,queues=2,threads=1", TP_ALL);
+	forwarding("tap8");
+	fd = listen_on("v1");
+	for (unsigned i = 0; i < 2; i++) {
+		nr_ethernet(&f, 100 + i);
+		nr_send_cut(&nr, 2 * i + 1, &f, 100 + i, NULL, 0);
+		assert_int_equal(hear(fd, &got), 100 + i);
+	}
+	close(fd);
+	nr_close(&nr);
+	assert_string_equal(sys("tap8", "address"), "02:00:00:00:00:08");
+	assert_string_equal(sys("tap8", "master/uevent"), "DEVTYPE=bridge");
+	assert_int_equal(sh("ip link del tap8"), 0);
 }
 
 /* Somebody takes it away: the guest's cable is out, and nothing spins. */

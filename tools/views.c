@@ -101,16 +101,25 @@ static bool bridge_of(const char *name, char *bridge, size_t size)
 static void interface_row(struct json_object *dev, char (*row)[CELL])
 {
 	char name[32] = "", mac[32] = "", master[32];
-	const char *detail = vgrant_text(dev, "detail"), *bridge;
-	struct vg_params params;
+	const char *detail = vgrant_text(dev, "detail"), *bridge, *wanted, *lower;
+	struct vg_params params, other;
 
 	if (sscanf(detail, "%31[^= ]=%*s %31s", name, mac) < 2)
 		name[0] = mac[0] = '\0';
 	put_cell(row[0], name);
-	bridge = bridge_of(name, master, sizeof(master)) ? master
-							 : configured(dev, "bridge", &params);
-	put_cell(row[1], bridge && *bridge ? "bridge" : "ethernet");
-	put_cell(row[2], bridge);
+	wanted = configured(dev, "bridge", &params);
+	bridge = bridge_of(name, master, sizeof(master)) ? master : wanted;
+	/* Ports of all bridges of Open vSwitch are on its one datapath, or on none: the name is known to
+	 * it and to the configuration alone. */
+	if (wanted &&
+	    ((bridge == wanted && (strchr(wanted, ':') || configured(dev, "script", &other))) ||
+	     strcmp(bridge, "ovs-system") == 0)) {
+		snprintf(master, sizeof(master), "%.*s", (int)strcspn(wanted, ".:"), wanted);
+		bridge = master;
+	}
+	lower = configured(dev, "macvtap", &other);
+	put_cell(row[1], lower ? "direct" : bridge && *bridge ? "bridge" : "ethernet");
+	put_cell(row[2], lower ? lower : bridge);
 	put_cell(row[3], "virtio");
 	put_cell(row[4], mac[0] ? mac : configured(dev, "mac", &params));
 }

@@ -115,6 +115,12 @@
  * comes back takes one. Who asks for more is replaced, and with it goes what it holds. */
 #define VG_LIMIT_ASKED 64u
 
+/* A script that puts an interface where it belongs, and takes it away, is killed after so long; the
+ * second number counts when vgrantd stops: its unit's TimeoutStopSec= is 20 s, of which workers may
+ * have 10. xl gives its own scripts 40 (libxl_internal.h: LIBXL_HOTPLUG_TIMEOUT). */
+#define VG_LIMIT_SCRIPT_S      20u
+#define VG_LIMIT_SCRIPT_STOP_S 5u
+
 /* A worker that dies is started again, after 0.1 s, then twice as long each time up to this. */
 #define VG_LIMIT_RESTART_DELAY_S 10u
 

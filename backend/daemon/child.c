@@ -57,6 +57,7 @@ struct vg_process {
 	struct vg_budget budget;  /* what it may hold, until it has ended */
 	struct vg_timer patience; /* killed when it expires */
 	struct vg_child_log log;
+	struct vg_tidy *tidy; /* for when it has ended; NULL: nothing */
 	char who[160];
 };
 
@@ -411,7 +412,8 @@ static void send_setup(struct vg_child *c)
 	vg_child_tell(c, &m, -1);
 }
 
-static int start(struct vg_child *c, const char *role, uint32_t domid, int extra)
+static int start(struct vg_child *c, const char *role, uint32_t domid, int extra,
+		 struct vg_tidy *tidy)
 {
 	struct vg_process *p = calloc(1, sizeof(*p));
 	int pair[2], log[2];
@@ -441,6 +443,7 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 	p->all = c->all;
 	p->child = c;
 	p->domid = domid;
+	p->tidy = tidy;
 	p->patience.expired = patience_over;
 	snprintf(p->who, sizeof(p->who), "%s", c->who);
 	p->next = c->all->processes;
@@ -463,6 +466,8 @@ int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int ext
 		   struct vg_err *err)
 {
 	const struct vg_device_ops *ops = vg_device_find(c->device);
+	struct vg_tidy *tidy = NULL;
+	char spec[VG_PARAMS_LEN];
 	struct vg_params params;
 	int ret;
 
@@ -470,7 +475,15 @@ int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int ext
 	if (ops && vg_params_parse(c->spec, &params, NULL) == 0 &&
 	    vg_params_check_paths(&params, ops->params, err) < 0)
 		return -EINVAL;
-	ret = start(c, role, domid, extra);
+	if (!c->parent) {
+		complete(c, spec);
+		ret = vg_tidy_new(&c->all->tidies, spec, &tidy, err);
+		if (ret < 0)
+			return ret;
+	}
+	ret = start(c, role, domid, extra, tidy);
+	if (ret < 0 && tidy)
+		vg_tidy_drop(tidy);
 	if (ret == -ENOENT && c->program)
 		return vg_fail(err, ret, "%s is not installed beside vgrantd", c->program);
 	return ret < 0 ? vg_fail(err, ret, "its worker cannot be started: %s", strerror(-ret)) : 0;
@@ -524,6 +537,10 @@ void vg_children_reap(struct vg_children *all)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct vg_process *p = take(all, pid);
 
+		if (!p)
+			vg_tidies_reaped(&all->tidies, pid, status);
+		if (p && p->tidy)
+			vg_tidy_run(p->tidy);
 		if (p && p->domid)
 			vg_cgroup_remove(&all->cgroup, p->domid);
 		if (p && p->child)
@@ -532,9 +549,15 @@ void vg_children_reap(struct vg_children *all)
 	}
 }
 
+bool vg_children_gone(const struct vg_children *all)
+{
+	return !all->processes && !vg_tidies_busy(&all->tidies);
+}
+
 void vg_children_stop(struct vg_children *all)
 {
 	all->stopping = true;
+	vg_tidies_stop(&all->tidies);
 	for (struct vg_process *p = all->processes; p; p = p->next) {
 		if (p->child)
 			vg_child_end(p->child);

@@ -19,6 +19,7 @@
 #include "backend/control/control.h"
 #include "backend/daemon/cgroup.h"
 #include "backend/daemon/settings.h"
+#include "backend/daemon/tidy.h"
 #include "backend/daemon/tracer.h"
 #include "backend/ports/record.h"
 #include "backend/worker/ipc.h"
@@ -30,6 +31,8 @@ struct vg_process;
 #define VG_CHILD_SOCK  3 /* its socket to the supervisor */
 #define VG_CHILD_EXTRA 4 /* a second descriptor, for those that have one */
 
+#define VG_CHILD_WAIT_MS 50 /* for what is run after another worker */
+
 /* All devices, and all processes: those of devices that are gone, but have not ended, among them. */
 struct vg_children {
 	struct vg_loop *loop;
@@ -37,7 +40,8 @@ struct vg_children {
 	struct vg_sandbox sandbox; /* of a worker that belongs to no guest */
 	uid_t uid_base; /* a guest's workers run as this plus its domain's number; 0: as in sandbox */
 	struct vg_cgroup cgroup;
-	bool stopping; /* vg_children_stop() */
+	struct vg_tidies tidies; /* what is run after workers */
+	bool stopping;		 /* vg_children_stop() */
 	struct vg_child *first;
 	unsigned n; /* devices */
 	struct vg_process *processes;
@@ -95,11 +99,14 @@ struct vg_child {
 	struct vg_tracers tracers;
 };
 
-/** vg_children_reap - waitpid(2) for all that have ended, and tell their owners */
+/** vg_children_reap - waitpid(2) for all that have ended, and tell their owners; tidy up after them */
 void vg_children_reap(struct vg_children *all);
 
 /** vg_children_stop - end all processes; those that do not end in time are killed */
 void vg_children_stop(struct vg_children *all);
+
+/** vg_children_gone - no process is left */
+bool vg_children_gone(const struct vg_children *all);
 
 /**
  * vg_child_init - no process yet
@@ -136,7 +143,8 @@ void vg_child_say(const struct vg_child *c, enum vg_log_level level, const char 
  * @domid: of its guest; 0 when it has none
  * @extra: a descriptor that it finds as VG_CHILD_EXTRA, or -1
  *
- * Return: 0; -EINVAL: a path in its configuration is none; or negative errno; all with a sentence.
+ * Return: 0; -EINVAL: a path in its configuration is none; -EINPROGRESS: what was run after its
+ * predecessor has not ended: try again in VG_CHILD_WAIT_MS; or negative errno; all with a sentence.
  */
 int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int extra,
 		   struct vg_err *err);

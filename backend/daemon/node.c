@@ -406,6 +406,12 @@ static void start_worker(struct vg_node *n)
 	if (!with_helper(n))
 		return;
 	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1, &err);
+	if (ret == -EINPROGRESS) {
+		if (!n->c.error.text[0])
+			show_error(n, err.text);
+		timer_in_ms(n, VG_CHILD_WAIT_MS);
+		return;
+	}
 	if (ret < 0) {
 		fail(n, ret, err.text);
 		return;

@@ -175,10 +175,14 @@ static void start(struct vg_socket_device *d)
 		ret = make_socket(d, &err);
 	if (ret == 0)
 		ret = vg_child_start(&d->c, "--socket-worker", 0, d->listen, &err);
-	if (ret < 0)
+	if (ret == -EINPROGRESS) {
+		d->phase = IDLE;
+		vg_loop_timer(d->c.all->loop, &d->timer, VG_CHILD_WAIT_MS * 1000000LL);
+	} else if (ret < 0) {
 		fail(d, ret, err.text);
-	else
+	} else {
 		d->phase = OPENING;
+	}
 }
 
 static void end(struct vg_socket_device *d)

@@ -8,7 +8,8 @@
  * share/qemu/vhost-user name it so.
  *
  *	this process	holds the socket, sees no byte of a front-end's or a guest's;
- *			gives the worker what its device needs anew (vg_dev_ask())
+ *			gives the worker what its device needs anew (vg_dev_ask()); runs what
+ *			undoes a worker's work on the host once that has ended
  *	   worker	the device, in its sandbox (socket_worker.c)
  *
  * A worker that dies is started again; the front-end connects to the same socket
@@ -101,6 +102,7 @@ struct program {
 	int signals;	/* readable when there is one */
 	int life;	/* our end */
 	unsigned asked; /* by this worker */
+	bool tidy;	/* something is to be run when the worker has ended */
 };
 
 static void usage(FILE *out)
@@ -441,10 +443,50 @@ static int worker(struct program *p)
 	return ret == -EBUSY ? EXIT_BUSY : EXIT_OPEN;
 }
 
+/* What the device says is to be run after its worker, see vg_device_ops.afterwards. */
+static int afterwards(const struct program *p, bool ended, struct vg_command *out,
+		      struct vg_err *err)
+{
+	const struct vg_device_ops *ops;
+	struct vg_params params;
+
+	if (vg_params_parse(p->spec, &params, NULL) < 0)
+		return 0; /* the worker says what is wrong with it */
+	ops = vg_device_find(params.device);
+	return ops && ops->afterwards ? ops->afterwards(&params, ended, out, err) : 0;
+}
+
+/* The worker has ended, and the kernel closes its descriptors soon. */
+static void tidy_up(struct program *p)
+{
+	static const struct timespec while_busy = { .tv_nsec = 50 * 1000000 };
+	struct vg_err err = { "" };
+	struct vg_command c;
+	int ret = -EBUSY;
+
+	if (!p->tidy)
+		return;
+	p->tidy = false;
+	for (unsigned i = 0; ret == -EBUSY && i < 100; i++) {
+		if (i)
+			nanosleep(&while_busy, NULL);
+		ret = afterwards(p, true, &c, &err);
+	}
+	if (ret == 1)
+		ret = vg_command_run(&c, VG_LIMIT_SCRIPT_S, &err);
+	if (ret < 0)
+		vg_error("%s", err.text);
+}
+
 static int start_worker(struct program *p, struct vg_err *err)
 {
-	int life[2];
+	struct vg_command c;
+	int life[2], ret;
 
+	ret = afterwards(p, false, &c, err);
+	if (ret < 0)
+		return ret;
+	p->tidy = ret == 1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, life) < 0)
 		return vg_fail(err, -errno, "a pair of sockets: %s", strerror(errno));
 	p->asked = 0;
@@ -490,6 +532,7 @@ static void stop_worker(struct program *p)
 		}
 	}
 	p->pid = 0;
+	tidy_up(p);
 }
 
 /* Return: whether a signal told us to end. */
@@ -563,6 +606,7 @@ static int wait_worker(struct program *p, const sigset_t *signals, int *status)
 		if (waitpid(p->pid, status, WNOHANG) == p->pid) {
 			hang_up(p);
 			p->pid = 0;
+			tidy_up(p);
 			return 0;
 		}
 	}

@@ -193,8 +193,16 @@ static int watch_xenstore(struct vg_super *s, struct vg_err *err)
 
 static void finish_if_alone(struct vg_super *s)
 {
-	if (!s->children.processes)
+	if (vg_children_gone(&s->children))
 		vg_loop_stop(s->loop);
+}
+
+static void tidied(struct vg_tidies *t)
+{
+	struct vg_super *s = container_of(t, struct vg_super, children.tidies);
+
+	if (s->children.stopping)
+		finish_if_alone(s);
 }
 
 static void stop(struct vg_super *s)
@@ -309,6 +317,7 @@ static int open_runtime_dir(struct vg_super *s, struct vg_err *err)
 	s->nodes.runtime_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (s->nodes.runtime_fd < 0)
 		return vg_fail(err, -errno, "%s cannot be opened: %s", dir, strerror(errno));
+	s->children.tidies.dir = s->nodes.runtime_fd;
 	return 0;
 }
 
@@ -350,6 +359,7 @@ static void close_all(struct vg_super *s)
 		vg_loop_unwatch(&s->xs_watch);
 		vg_xs_close(s->xs);
 	}
+	vg_tidies_free(&s->children.tidies);
 	vg_cgroup_close(&s->children.cgroup);
 	if (s->nodes.runtime_fd >= 0)
 		close(s->nodes.runtime_fd);
@@ -361,7 +371,9 @@ static void init(struct vg_super *s, struct vg_settings *settings)
 {
 	*s = (struct vg_super){
 		.settings = settings,
-		.children = { .settings = settings, .cgroup.dir = -1 },
+		.children = { .settings = settings,
+			      .cgroup.dir = -1,
+			      .tidies = { .dir = -1, .ended = tidied } },
 		.nodes = { .children = &s->children, .runtime_fd = -1 },
 		.sockets = { .children = &s->children, .settings = settings },
 		.requests = { .settings = settings,
@@ -384,7 +396,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 	if (ret < 0)
 		return vg_fail(err, ret, "io_uring cannot be set up: %s%s", strerror(-ret),
 			       ret == -EPERM ? "; set sysctl kernel.io_uring_disabled to 0" : "");
-	s.children.loop = s.loop;
+	s.children.loop = s.children.tidies.loop = s.loop;
 	/* Signals first: the threads of xenstore inherit the mask. The control socket next: its lock
 	 * keeps a second vgrantd from touching anything. */
 	ret = watch_signals(&s);
@@ -407,6 +419,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 		ret = watch_xenstore(&s, err);
 	if (ret == 0) {
 		open_cgroup(&s);
+		vg_tidies_left(&s.children.tidies);
 		vg_sockets_sync(&s.sockets);
 		if (s.xs) {
 			vg_info("version %s, domain %u%s", VG_VERSION, s.nodes.domid,

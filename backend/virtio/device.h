@@ -35,6 +35,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/base/command.h"
 #include "backend/memory/guestmem.h"
 #include "backend/base/log.h"
 #include "backend/base/loop.h"
@@ -124,6 +125,21 @@ struct vg_device_ops {
 	 */
 	int (*complete)(const struct vg_params *params, const struct vg_place *place, char *spec,
 			size_t size);
+
+	/**
+	 * afterwards - in the supervisor: what is to be run when a worker has ended, however it did
+	 * @params: as that worker has them, completed
+	 * @ended: it has ended; or else it is about to be started
+	 * @out: gets the command, whose name is the interface's, or what else the device made
+	 *
+	 * Asked twice of each worker that can be started, and its answer is remembered in a file between:
+	 * of one that a vgrantd was killed with, the next one runs it. NULL: nothing.
+	 * Return: 1: *@out; 0: nothing is to be done; -EBUSY, with a sentence: what it would be about is
+	 * there, and is not this worker's, not yet or not any more (ask again); or another negative errno
+	 * with one.
+	 */
+	int (*afterwards)(const struct vg_params *params, bool ended, struct vg_command *out,
+			  struct vg_err *err);
 
 	/**
 	 * open - make dev->priv from the configuration; still privileged

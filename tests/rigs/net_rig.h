@@ -48,6 +48,7 @@ struct nr_link {
 static struct nr_link *nr_made; /* by the last open() */
 static unsigned nr_uso = true;	/* of the next */
 static uint32_t nr_mtu = 1500;
+static bool nr_macvtap; /* the next has neither a carrier of its own nor another address */
 static struct net_link_config nr_asked; /* by the last; strings are copied */
 static char nr_bridge[16];
 
@@ -106,6 +107,14 @@ static const struct net_link_ops nr_link_ops = {
 	.look = nr_look,
 };
 
+static const struct net_link_ops nr_macvtap_ops = {
+	.open = nr_open_link,
+	.close = nr_close_link,
+	.offloads = nr_offloads,
+	.active = nr_active,
+	.look = nr_look,
+};
+
 static inline int nr_open_link(const struct net_link_config *c, struct net_link **out,
 			       struct vg_err *err)
 {
@@ -118,7 +127,8 @@ static inline int nr_open_link(const struct net_link_config *c, struct net_link 
 		free(l);
 		return vg_fail(err, -ENODEV, "there is no bridge nobridge");
 	}
-	l->link.ops = &nr_link_ops;
+	l->link.ops = nr_macvtap ? &nr_macvtap_ops : &nr_link_ops;
+	l->link.fixed_mac = nr_macvtap;
 	l->link.pairs = c->pairs;
 	l->link.uso = nr_uso;
 	l->link.mtu = c->mtu ? c->mtu : nr_mtu;

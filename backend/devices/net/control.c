@@ -104,6 +104,9 @@ static bool mac_address(struct net *net, struct vg_chain *c)
 	if (!has(net, VIRTIO_NET_F_CTRL_MAC_ADDR) || size_of(c) != sizeof(mac) ||
 	    !get(net, c, 0, mac, sizeof(mac)) || (mac[0] & 1) || memcmp(mac, none, 6) == 0)
 		return false;
+	/* Better refused than deaf. */
+	if (net->link->fixed_mac && memcmp(mac, net->mac, sizeof(mac)) != 0)
+		return false;
 	memcpy(net->s.filter.mac, mac, sizeof(mac));
 	net_filter_changed(net);
 	return true;

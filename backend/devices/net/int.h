@@ -11,7 +11,9 @@
  *	rate.c		how much a guest may send
  *	address.c	from which addresses of IP
  *	place.c		what the supervisor adds to its configuration
- *	tap.c, host.c	the link: a TAP, and the host's network around it
+ *	script.c	the script that puts its interface where it belongs
+ *	tap.c, macvtap.c, tapfd.c, host.c
+ *			the link: a TAP, or a macvtap, and the host's network around it
  */
 #ifndef VG_NET_INT_H
 #define VG_NET_INT_H
@@ -168,10 +170,11 @@ struct net {
 	bool lent;	 /* the interface is somebody's: `tap=` */
 	struct net_rate rate;
 	atomic_bool antispoof;
-	uint32_t speed; /* Mbit/s */
-	bool plugged;	/* `link=up` */
-	bool gone;	/* the link's interface is */
-	bool lost;	/* its bridge is gone */
+	uint32_t speed;	 /* Mbit/s */
+	bool plugged;	 /* `link=up` */
+	atomic_bool cut; /* no frame passes, and it is for us to drop them */
+	bool gone;	 /* the link's interface is */
+	bool lost;	 /* its bridge is gone */
 	struct net_saved s;
 	unsigned control_q;    /* its index depends on MQ, 5.1.2 */
 	struct vg_batch batch; /* of the control queue */

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/base/command.h"
 #include "backend/base/log.h"
 #include "backend/devices/net/wire.h"
 
@@ -22,8 +23,14 @@ struct net_link_config {
 	const char *name;   /* of the interface that is made; NULL: the kernel chooses */
 	const char *tap;    /* of one that is there, and stays; NULL: none */
 	const char *bridge; /* NULL: none */
-	unsigned pairs;	    /* 1 to NET_PAIRS_MAX */
-	uint32_t mtu;	    /* 0: the bridge's, or else as it is */
+	/* Of the host's interface that a macvtap is made on, instead of a TAP; NULL: none. */
+	const char *lower;
+	unsigned macvtap_mode; /* of that: MACVLAN_MODE_* */
+	const uint8_t *mac;    /* the guest's */
+	/* Runs once the interface is there, instead of what else puts it somewhere; NULL: none. */
+	const struct vg_command *script;
+	unsigned pairs; /* 1 to NET_PAIRS_MAX */
+	uint32_t mtu;	/* 0: the bridge's, or else as it is */
 };
 
 enum net_link_state {
@@ -42,7 +49,7 @@ struct net_link_ops {
 	int (*offloads)(struct net_link *link, unsigned tun_flags);
 	/* Frames for the guest go to the first @pairs descriptors. Return: likewise. */
 	int (*active)(struct net_link *link, unsigned pairs);
-	/* Whether the cable is plugged in, as the host sees it. */
+	/* Whether the cable is plugged in, as the host sees it. NULL: that cannot be switched. */
 	void (*carrier)(struct net_link *link, bool on);
 	/* Now and then: is it still where it was put? NULL: always. */
 	enum net_link_state (*look)(struct net_link *link);
@@ -54,10 +61,11 @@ struct net_link {
 	unsigned pairs;	       /* that it has */
 	int fd[NET_PAIRS_MAX]; /* non-blocking; -1: closed */
 	uint32_t mtu;
-	bool uso; /* UDP segmentation both ways */
+	bool uso;	/* UDP segmentation both ways */
+	bool fixed_mac; /* what is for another address than the configured one does not come */
 };
 
-/** net_link_ops - what net.c opens: a TAP (tap.c), unless a test says otherwise */
+/** net_link_ops - what net.c opens: a TAP (tap.c), or a macvtap, unless a test says otherwise */
 extern const struct net_link_ops *net_link_ops;
 
 #endif /* VG_NET_LINK_H */

@@ -14,7 +14,8 @@
  *
  * The cable. The link has a carrier while the driver runs the device and the user
  * has not pulled it (`vgrant set GUEST ID link=down`): a bridge forgets what it
- * learnt of a guest that is gone, and nothing old waits for one that comes.
+ * learnt of a guest that is gone, and nothing old waits for one that comes. A link whose
+ * carrier is not ours to switch stays as it is, and frames are dropped here.
  *
  * The MTU that a driver was told stays what it is while that driver runs (5.1.4.1), also where the
  * link's becomes another one: what is longer than the link's is not sent.
@@ -35,11 +36,14 @@
 
 #include "backend/base/number.h"
 #include "backend/devices/net/int.h"
+#include "backend/devices/net/macvtap.h"
 #include "backend/devices/net/place.h"
+#include "backend/devices/net/script.h"
 
 enum {
 	DEFAULT_MTU = 1500,
-	DUPLEX_FULL = 1, /* 5.1.4 */
+	DUPLEX_FULL = 1,   /* 5.1.4 */
+	OLD_FRAMES = 1024, /* more than a macvtap's queue holds as it comes: 500 */
 };
 
 static const struct vg_param_def net_params[] = {
@@ -52,6 +56,18 @@ static const struct vg_param_def net_params[] = {
 	  "device's number" },
 	{ "vifname", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "name of the interface that is made in this domain; default: vifDOMAIN.NUMBER" },
+	{ "script", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "what puts the interface where it belongs, instead of bridge=: a path, or a name in "
+	  "/etc/xen/scripts" },
+	{ "gatewaydev", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "interface of this domain whose address a routed guest sees, for the script; default: "
+	  "that of the default route" },
+	{ "place", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "DOMAIN/NUMBER/NAME of guest and device, for the script; vgrantd fills it in" },
+	{ "macvtap", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "interface of this domain, such as eth0, to make a macvtap on, without a bridge" },
+	{ "mode", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "of macvtap=: bridge (the default), vepa, private or passthru" },
 	{ "tap", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "a TAP interface that is there already, instead of one that is made" },
 	{ "mtu", VG_PARAM_UINT, false, 0, NET_MTU_MAX, "0",
@@ -382,7 +398,10 @@ static int net_check_params(const struct vg_params *params, struct vg_err *err)
 		return vg_fail(err, -EINVAL,
 			       "tap= is an interface that is used as it is: bridge=, vifname= and "
 			       "mtu= are for one that is made");
-	if (mac)
+	ret = net_macvtap_check(params, err);
+	if (ret == 0)
+		ret = net_script_check(params, err);
+	if (ret == 0 && mac)
 		ret = parse_mac(mac, bytes, err);
 	if (ret == 0)
 		ret = parse_link(vg_params_str(params, net_params, "link"), &up, err);
@@ -393,12 +412,17 @@ static int net_check_params(const struct vg_params *params, struct vg_err *err)
 			: ret;
 }
 
-static int open_link(struct net *net, const struct vg_params *params, struct vg_err *err)
+static int open_link_with(struct net *net, const struct vg_params *params,
+			  const struct vg_command *script, struct vg_err *err)
 {
 	const struct net_link_config config = {
 		.name = vg_params_str(params, net_params, "vifname"),
 		.tap = vg_params_str(params, net_params, "tap"),
 		.bridge = bridge_of(params),
+		.lower = vg_params_str(params, net_params, "macvtap"),
+		.macvtap_mode = (unsigned)net_macvtap_mode(params, NULL),
+		.mac = net->mac,
+		.script = script,
 		.mtu = (uint32_t)vg_params_uint(params, net_params, "mtu"),
 		.pairs = net->n_pairs,
 	};
@@ -410,6 +434,22 @@ static int open_link(struct net *net, const struct vg_params *params, struct vg_
 		atomic_store(&net->mtu, net->link->mtu > NET_MTU_MAX ? NET_MTU_MAX
 					: net->link->mtu	     ? net->link->mtu
 								     : DEFAULT_MTU);
+	return ret;
+}
+
+static int open_link(struct net *net, const struct vg_params *params, struct vg_err *err)
+{
+	const char *name = vg_params_str(params, net_params, "vifname");
+	struct vg_command *script = malloc(sizeof(*script));
+	int ret = script ? net_script(params, "add", name ? name : "", script, err)
+			 : vg_fail(err, -ENOMEM, "out of memory");
+
+	/* By what name else should what it did be undone? */
+	if (ret == 1 && !name)
+		ret = vg_fail(err, -EINVAL, "script= needs a name for the interface: vifname=");
+	if (ret >= 0)
+		ret = open_link_with(net, params, ret == 1 ? script : NULL, err);
+	free(script);
 	return ret;
 }
 
@@ -532,6 +572,27 @@ static void defaults(struct net *net)
 	net_filter_init(&net->s.filter, net->mac, vg_dev_has(net->dev, VIRTIO_NET_F_CTRL_VLAN));
 }
 
+static void carrier(struct net *net, bool on)
+{
+	if (net->link->ops->carrier)
+		net->link->ops->carrier(net->link, on);
+	else
+		atomic_store(&net->cut, !on);
+}
+
+/* A link without a carrier keeps what came while no driver was there to have it. */
+static void throw_away(struct net *net)
+{
+	uint8_t frame[NET_HDR + NET_ETH];
+
+	for (unsigned i = 0; !net->link->ops->carrier && i < net->n_pairs; i++) {
+		unsigned n = 0;
+
+		while (n < OLD_FRAMES && read(net->pair[i].fd, frame, sizeof(frame)) > 0)
+			n++;
+	}
+}
+
 static int net_start(struct vg_dev *dev)
 {
 	struct net *net = dev->priv;
@@ -544,6 +605,7 @@ static int net_start(struct vg_dev *dev)
 	if (net->s.active > net->n_pairs)
 		net->s.active = (uint16_t)net->n_pairs;
 	net->s.announced = false;
+	throw_away(net);
 	net->control_q = vg_dev_has(dev, VIRTIO_NET_F_MQ) ? net->n_pairs * 2 : 2;
 	ret = net_apply_offloads(net);
 	if (ret == 0)
@@ -554,7 +616,7 @@ static int net_start(struct vg_dev *dev)
 	net_filter_changed(net);
 	for (unsigned q = 0; q < net->n_pairs * 2; q++)
 		net_coal_changed(net, q);
-	net->link->ops->carrier(net->link, net->plugged);
+	carrier(net, net->plugged);
 	/* It may have come from elsewhere, or the interface is a new one. */
 	if (vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
 		vg_dev_config_changed(dev);
@@ -566,7 +628,7 @@ static void net_reset(struct vg_dev *dev)
 	struct net *net = dev->priv;
 
 	if (net->s.valid) {
-		net->link->ops->carrier(net->link, false);
+		carrier(net, false);
 		net->link->ops->offloads(net->link, 0);
 	}
 	memset(&net->s, 0, sizeof(net->s));
@@ -680,7 +742,7 @@ static int net_set(struct vg_dev *dev, const char *key, const char *value, struc
 		return ret;
 	net->plugged = up;
 	if (dev->started)
-		net->link->ops->carrier(net->link, up);
+		carrier(net, up);
 	vg_dev_config_changed(dev);
 	return 0;
 }
@@ -759,7 +821,7 @@ static void net_describe(struct vg_dev *dev, char *buf, size_t len)
 	snprintf(buf, len, "%s", text);
 }
 
-/* tap.c: what the kernel lets whoever has the descriptor do, without any capability. */
+/* tap.c, macvtap.c: what the kernel lets whoever has the descriptor do, without any capability. */
 static const struct vg_sandbox_call net_calls[] = {
 	VG_CALL_IOCTL(TUNSETOFFLOAD),
 	VG_CALL_IOCTL(TUNGETIFF),
@@ -772,12 +834,13 @@ static const struct vg_sandbox_needs net_needs = { .calls = net_calls,
 
 const struct vg_device_ops vg_net = {
 	.name = "net",
-	.help = "a network card, whose other end is a TAP interface of this domain",
+	.help = "a network card, whose other end is a TAP or macvtap interface of this domain",
 	.virtio_id = NET_VIRTIO_ID,
 	.params = net_params,
 	.needs = &net_needs,
 	.check = net_check_params,
 	.complete = net_complete,
+	.afterwards = net_afterwards,
 	.open = net_open,
 	.close = net_close,
 	.config_read = net_config_read,

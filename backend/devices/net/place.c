@@ -6,7 +6,9 @@
  *	mac=	  in Xen's range (00:16:3e, and a fourth number below 80), made of the guest's name
  *		  and the device's number: the same each time the guest starts, on whichever host
  *	vifname=  vifDOMAIN.NUMBER, as Xen's own tools name interfaces
- *	bridge=	  what xl.conf says: vif.default.bridge
+ *	bridge=	  what xl.conf says: vif.default.bridge; a macvtap has none
+ *	script=	  vgrant-openvswitch, where the bridge is one of Open vSwitch
+ *	place=	  whose device it is, for a script that asks: DOMAIN/NUMBER/NAME
  *
  * A device of no Xen guest has a name, too (of its socket), and gets an address alone.
  */
@@ -60,11 +62,47 @@ static int add(char *spec, size_t size, const char *key, const char *value)
 	return ret;
 }
 
+/* One that forwards by itself (datapath_type=netdev) has a TAP; what else is a TAP is no bridge, and
+ * the script says so. */
+static bool is_ovs(const char *name, int (*kind)(const char *name, char kind[NET_HOST_KIND]))
+{
+	char text[NET_HOST_KIND];
+
+	return kind(name, text) == 0 &&
+	       (strcmp(text, "openvswitch") == 0 || strcmp(text, "tun") == 0);
+}
+
+bool net_place_on_ovs(const char *bridge, int (*kind)(const char *name, char kind[NET_HOST_KIND]))
+{
+	size_t len = strcspn(bridge, ".:");
+	char text[NET_HOST_KIND], name[IFNAMSIZ];
+
+	/* Interfaces' names have dots, and no colons. */
+	if (strchr(bridge, ':'))
+		return true;
+	if (kind(bridge, text) == 0 || !bridge[len] || len >= sizeof(name) ||
+	    strspn(bridge + len + 1, "0123456789") != strlen(bridge + len + 1))
+		return is_ovs(bridge, kind);
+	snprintf(name, sizeof(name), "%.*s", (int)len, bridge);
+	return is_ovs(name, kind);
+}
+
+/* Its bridge, or that of its place. Return: whether it is one for which we know the script. */
+static bool needs_script(const struct vg_params *params, const char *bridge)
+{
+	if (said(params, "script") || said(params, "macvtap") || said(params, "tap"))
+		return false;
+	if (said(params, "bridge"))
+		bridge = vg_params_str(params, NULL, "bridge");
+	return bridge && *bridge && net_place_on_ovs(bridge, net_host_kind);
+}
+
 int net_complete(const struct vg_params *params, const struct vg_place *place, char *spec,
 		 size_t size)
 {
 	bool made = place->domid != UINT32_MAX && !said(params, "tap");
-	char text[32];
+	bool bridged = made && !said(params, "macvtap"), script;
+	char text[32], whose[300];
 	int ret = 0;
 
 	if (place->guest && !said(params, "mac")) {
@@ -75,7 +113,19 @@ int net_complete(const struct vg_params *params, const struct vg_place *place, c
 		snprintf(text, sizeof(text), "vif%u.%u", place->domid, place->id);
 		ret = add(spec, size, "vifname", text);
 	}
-	if (ret == 0 && made && place->bridge && !said(params, "bridge"))
+	if (ret == 0 && bridged && place->bridge && !said(params, "bridge"))
 		ret = add(spec, size, "bridge", place->bridge);
+	script = needs_script(params, bridged ? place->bridge : NULL);
+	if (ret == 0 && script)
+		ret = add(spec, size, "script", NET_OVS_SCRIPT);
+	if (ret == 0 && (script || said(params, "script"))) {
+		if (place->domid == UINT32_MAX)
+			snprintf(whose, sizeof(whose), "/%u/%s", place->id,
+				 place->guest ? place->guest : "");
+		else
+			snprintf(whose, sizeof(whose), "%u/%u/%s", place->domid, place->id,
+				 place->guest ? place->guest : "");
+		ret = add(spec, size, "place", whose);
+	}
 	return ret;
 }

@@ -327,7 +327,8 @@ static bool deliver_all(struct net_pair *p)
 		struct net_rx_slot *s = rx->ready;
 		enum fate fate = DROPPED;
 
-		if (net_filter_pass(&p->filter, s->buf + NET_HDR, s->len - NET_HDR))
+		if (!atomic_load_explicit(&p->net->cut, memory_order_relaxed) &&
+		    net_filter_pass(&p->filter, s->buf + NET_HDR, s->len - NET_HDR))
 			fate = deliver_one(p, s, &u);
 		else
 			net_count(&p->n.rx_filtered);

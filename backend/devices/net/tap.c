@@ -5,22 +5,20 @@
  * A TAP that is made here is not persistent: it goes, with its place on a bridge and
  * all that was set of it, when the last descriptor is closed; so nothing is left of
  * a worker, however it ended. One that is there already is used as it is.
- *
- * Descriptors are not to block: io_uring then waits for a frame by polling, on every
- * kernel, instead of with a thread; and tun takes its short way for small frames.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "backend/base/container.h"
+#include "backend/base/limits.h"
 #include "backend/devices/net/host.h"
 #include "backend/devices/net/link.h"
+#include "backend/devices/net/macvtap.h"
+#include "backend/devices/net/tapfd.h"
 
 #ifndef IFF_TUN_EXCL
 #define IFF_TUN_EXCL 0x8000
@@ -29,43 +27,7 @@
 static const struct net_link_ops net_tap_ops;
 const struct net_link_ops *net_link_ops = &net_tap_ops;
 
-struct tap {
-	struct net_link link;
-	unsigned active;
-	int watcher, index; /* -1: it need not be watched */
-	char bridge[IFNAMSIZ];
-};
-
-static struct tap *of(struct net_link *link)
-{
-	return container_of(link, struct tap, link);
-}
-
 /* ---- while it runs ------------------------------------------------------ */
-
-static int tap_offloads(struct net_link *link, unsigned flags)
-{
-	return ioctl(link->fd[0], TUNSETOFFLOAD, (unsigned long)flags) < 0 ? -errno : 0;
-}
-
-/* The kernel chooses among the queues that are attached. */
-static int tap_active(struct net_link *link, unsigned pairs)
-{
-	struct tap *t = of(link);
-
-	while (t->active != pairs) {
-		bool more = t->active < pairs;
-		struct ifreq ifr = { .ifr_flags = more ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
-
-		if (ioctl(link->fd[more ? t->active : t->active - 1], TUNSETQUEUE, &ifr) < 0)
-			return -errno;
-		if (more)
-			t->active++;
-		else
-			t->active--;
-	}
-	return 0;
-}
 
 static void tap_carrier(struct net_link *link, bool on)
 {
@@ -80,7 +42,7 @@ static void tap_carrier(struct net_link *link, bool on)
 /* One that was moved elsewhere is its owner's affair. */
 static enum net_link_state tap_look(struct net_link *link)
 {
-	struct tap *t = of(link);
+	struct net_tapfd *t = net_tapfd_of(link);
 	struct ifreq ifr;
 	uint32_t master;
 
@@ -96,17 +58,6 @@ static enum net_link_state tap_look(struct net_link *link)
 	default:
 		return NET_LINK_GOOD;
 	}
-}
-
-static void tap_close(struct net_link *link)
-{
-	if (of(link)->watcher >= 0)
-		close(of(link)->watcher);
-	for (unsigned i = 0; i < link->pairs; i++) {
-		if (link->fd[i] >= 0)
-			close(link->fd[i]);
-	}
-	free(of(link));
 }
 
 /* ---- opening ------------------------------------------------------------ */
@@ -135,10 +86,9 @@ static int open_failed(int error, const char *name, bool made, struct vg_err *er
 }
 
 /* One queue of the TAP, the first makes it. */
-static int open_queue(struct tap *t, unsigned i, bool make, struct vg_err *err)
+static int open_queue(struct net_tapfd *t, unsigned i, bool make, struct vg_err *err)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	int size = NET_HDR, little_endian = 1;
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
@@ -154,23 +104,16 @@ static int open_queue(struct tap *t, unsigned i, bool make, struct vg_err *err)
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
 		return open_failed(errno, t->link.name, make, err);
 	memcpy(t->link.name, ifr.ifr_name, sizeof(t->link.name));
-	if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0 || ioctl(fd, TUNSETVNETLE, &little_endian) < 0)
-		return vg_fail(err, -errno, "TAP %s does not take virtio's header: %s",
-			       t->link.name, strerror(errno));
-	return 0;
+	return net_tapfd_header(t, fd, err);
 }
 
-static int name_it(struct tap *t, const struct net_link_config *c, struct vg_err *err)
+static int name_it(struct net_tapfd *t, const struct net_link_config *c, struct vg_err *err)
 {
 	const char *name = c->tap ? c->tap : c->name ? c->name : "vgnet%d";
+	int ret = net_tapfd_name(t, name, !c->tap && !c->name, err);
 
-	if (!*name || strlen(name) >= IFNAMSIZ || strchr(name, '/') ||
-	    (strchr(name, '%') && (c->tap || c->name)) || strpbrk(name, " \t:"))
-		return vg_fail(err, -EINVAL,
-			       "'%s' is no interface's name: 1 to %d characters, without blanks, "
-			       "colons, slashes and %%",
-			       name, IFNAMSIZ - 1);
-	memcpy(t->link.name, name, strlen(name));
+	if (ret < 0)
+		return ret;
 	if (c->tap && !if_nametoindex(c->tap))
 		return vg_fail(err, -ENODEV,
 			       "there is no interface %s; make it with `ip tuntap add %s mode tap "
@@ -179,7 +122,7 @@ static int name_it(struct tap *t, const struct net_link_config *c, struct vg_err
 	return 0;
 }
 
-static int watch(struct tap *t, const char *bridge, struct vg_err *err)
+static int watch(struct net_tapfd *t, const char *bridge, struct vg_err *err)
 {
 	snprintf(t->bridge, sizeof(t->bridge), "%s", bridge);
 	t->index = (int)if_nametoindex(t->link.name);
@@ -189,7 +132,24 @@ static int watch(struct tap *t, const char *bridge, struct vg_err *err)
 			      : 0;
 }
 
-static int open_all(struct tap *t, const struct net_link_config *c, struct vg_err *err)
+/* A port of whatever the script has put it on is watched as one of a bridge that we know. */
+static int run_script(struct net_tapfd *t, const struct net_link_config *c, struct vg_err *err)
+{
+	char master[IFNAMSIZ];
+	int ret = net_host_prepare(t->link.name, c->mtu, err);
+
+	if (ret == 0)
+		ret = vg_command_run(c->script, VG_LIMIT_SCRIPT_S, err);
+	if (ret < 0)
+		return ret;
+	ret = net_host_seat(t->link.name, &t->link.mtu, master);
+	if (ret < 0)
+		return vg_fail(err, ret, "interface %s is gone after %s", t->link.name,
+			       c->script->argv[0]);
+	return master[0] ? watch(t, master, err) : 0;
+}
+
+static int open_all(struct net_tapfd *t, const struct net_link_config *c, struct vg_err *err)
 {
 	int ret = name_it(t, c, err);
 
@@ -197,35 +157,32 @@ static int open_all(struct tap *t, const struct net_link_config *c, struct vg_er
 		ret = open_queue(t, i, !c->tap, err);
 	if (ret < 0)
 		return ret;
-	t->active = c->pairs;
-	/* Linux 6.2. */
-	t->link.uso = tap_offloads(&t->link, TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6) == 0;
-	tap_offloads(&t->link, 0);
+	net_tapfd_ready(t);
 	tap_carrier(&t->link, false);
 	t->link.mtu = c->mtu;
 	if (c->tap)
 		return net_host_mtu(t->link.name, &t->link.mtu) < 0
 			       ? vg_fail(err, -ENODEV, "interface %s is gone", t->link.name)
 			       : 0;
+	if (c->script)
+		return run_script(t, c, err);
 	ret = net_host_plug(t->link.name, c->bridge, &t->link.mtu, err);
 	return ret < 0 || !c->bridge ? ret : watch(t, c->bridge, err);
 }
 
 static int tap_open(const struct net_link_config *c, struct net_link **out, struct vg_err *err)
 {
-	struct tap *t = calloc(1, sizeof(*t));
+	struct net_tapfd *t;
 	int ret;
 
+	if (c->lower)
+		return net_macvtap_open(c, out, err);
+	t = net_tapfd_new(&net_tap_ops, c->pairs);
 	if (!t)
 		return vg_fail(err, -ENOMEM, "out of memory");
-	t->link.ops = &net_tap_ops;
-	t->link.pairs = c->pairs;
-	t->watcher = -1;
-	for (unsigned i = 0; i < c->pairs; i++)
-		t->link.fd[i] = -1;
 	ret = open_all(t, c, err);
 	if (ret < 0) {
-		tap_close(&t->link);
+		net_tapfd_close(&t->link);
 		return ret;
 	}
 	*out = &t->link;
@@ -234,9 +191,9 @@ static int tap_open(const struct net_link_config *c, struct net_link **out, stru
 
 static const struct net_link_ops net_tap_ops = {
 	.open = tap_open,
-	.close = tap_close,
-	.offloads = tap_offloads,
-	.active = tap_active,
+	.close = net_tapfd_close,
+	.offloads = net_tapfd_offloads,
+	.active = net_tapfd_active,
 	.carrier = tap_carrier,
 	.look = tap_look,
 };

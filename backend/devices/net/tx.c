@@ -218,6 +218,10 @@ static void send(struct net_tx_req *r, const struct tx_rules *rules)
 		drop(r, &p->n.tx_spoofed);
 		return;
 	}
+	if (atomic_load_explicit(&p->net->cut, memory_order_relaxed)) {
+		drop(r, &p->n.tx_down);
+		return;
+	}
 	memcpy(head, &h, NET_HDR);
 	if (own) {
 		r->inl[0] = (struct iovec){ .iov_base = head, .iov_len = r->len };

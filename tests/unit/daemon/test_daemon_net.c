@@ -21,6 +21,7 @@
 #include "backend/devices/net/place.h"
 #include "backend/devices/net/wire.h"
 #include "tests/rigs/daemon_rig.h"
+#include "tests/rigs/macvtap_host.h"
 
 static const char *why_not; /* NULL: there is all that is needed */
 
@@ -144,7 +145,7 @@ static void worker_killed(void **state)
 	struct rig_guest *g;
 	char vif[IFNAMSIZ];
 	unsigned index;
-	pid_t old;
+	pid_t old = 0;
 
 	need();
 	g = net_guest(r, 0, "net", vif);
@@ -522,6 +523,371 @@ static void all_at_once(void **state)
 	assert_int_equal(drv_dev_close(t.g->dev), 0);
 }
 
+/* ---- scripts ------------------------------------------------------------- */
+
+/* A script that notes what it is called for, and then does @add, or @remove. */
+static void script(const struct rig *r, const char *add, const char *remove)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/script.new", r->dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f,
+		"#!/bin/sh\necho $1 $INTERFACE $XENBUS_PATH >>%s/calls\n"
+		"case $1 in\nadd) %s ;;\nremove) %s ;;\nesac\n",
+		r->dir, add, remove);
+	assert_int_equal(fchmod(fileno(f), 0755), 0);
+	assert_int_equal(fclose(f), 0);
+	snprintf(path, sizeof(path), "mv %s/script.new %s/script", r->dir, r->dir);
+	assert_int_equal(system(path), 0);
+}
+
+/* "net,script=DIR/script,REST" */
+static const char *with_script(const struct rig *r, const char *rest)
+{
+	static char spec[256];
+
+	snprintf(spec, sizeof(spec), "net,script=%s/script%s", r->dir, rest);
+	return spec;
+}
+
+/* What it was called for: "+" and "-", in order. */
+static const char *calls(const struct rig *r)
+{
+	static char text[64];
+	char path[128], line[128];
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/calls", r->dir);
+	f = fopen(path, "r");
+	while (f && n < sizeof(text) - 1 && fgets(line, sizeof(line), f))
+		text[n++] = strncmp(line, "add ", 4) == 0 ? '+' : '-';
+	if (f)
+		fclose(f);
+	text[n] = '\0';
+	return text;
+}
+
+static void called(const struct rig *r, const char *want)
+{
+	for (int i = 0; i < PATIENCE && strcmp(calls(r), want) != 0; i++)
+		usleep(10000);
+	assert_string_equal(calls(r), want);
+}
+
+/* Whether there is a file FOLDER/run/NAME.tidy. */
+static bool noted(const struct rig *r, const char *name)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/run/%s.tidy", r->dir, name);
+	return access(path, F_OK) == 0;
+}
+
+static void not_noted(const struct rig *r, const char *name)
+{
+	for (int i = 0; i < PATIENCE && noted(r, name); i++)
+		usleep(10000);
+	assert_false(noted(r, name));
+}
+
+static bool lists(struct rig *r, const char *text)
+{
+	for (int i = 0; i < PATIENCE; i++, usleep(10000)) {
+		if (strstr(rig_ask(r, "{\"cmd\":\"list\"}"), text))
+			return true;
+	}
+	return false;
+}
+
+/* For each add there is a remove: when the worker dies, and when the device goes. */
+static void script_called(void **state)
+{
+	struct rig *r = *state;
+	char vif[IFNAMSIZ], path[128], want[128], line[128];
+	struct rig_guest *g;
+	unsigned id;
+	pid_t old = 0;
+	FILE *f;
+
+	need();
+	script(r, "ip link set dev $INTERFACE up", ":");
+	g = net_guest(r, 0, with_script(r, ""), vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	called(r, "+");
+	assert_true(noted(r, vif));
+	snprintf(path, sizeof(path), "%s/calls", r->dir);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(line, sizeof(line), f));
+	fclose(f);
+	snprintf(want, sizeof(want), "add %s backend/virtio/%u/%u\n", vif, g->id, RIG_ID);
+	assert_string_equal(line, want);
+	frame(g);
+	assert_int_equal(rig_workers(r, &old, 1), 1);
+	kill(old, SIGKILL);
+	called(r, "+-+");
+	assert_true(becomes(vif, "carrier", "1"));
+	frame(g);
+	id = g->id;
+	rig_guest_gone(g);
+	assert_int_equal(fx_domain_destroy(r->w, id, 10000), 0);
+	called(r, "+-+-");
+	not_noted(r, vif);
+	assert_int_equal(if_nametoindex(vif), 0);
+}
+
+/* A vgrantd that stops, or is killed, leaves nothing that the next one would not tidy up. */
+static void script_and_vgrantd(void **state)
+{
+	struct rig *r = *state;
+	char vif[IFNAMSIZ];
+	struct rig_guest *g;
+	unsigned id;
+
+	need();
+	script(r, "ip link set dev $INTERFACE up", ":");
+	g = net_guest(r, 0, with_script(r, ""), vif);
+	called(r, "+");
+	assert_int_equal(rig_daemon_stop(r, SIGTERM), 0);
+	called(r, "+-");
+	assert_false(noted(r, vif));
+	rig_daemon_start(r);
+	called(r, "+-+");
+	assert_true(becomes(vif, "carrier", "1"));
+	rig_daemon_stop(r, SIGKILL);
+	assert_true(noted(r, vif));
+	rig_daemon_start(r);
+	called(r, "+-+-+");
+	assert_true(becomes(vif, "carrier", "1"));
+	frame(g);
+	/* The guest goes while nobody looks. */
+	rig_daemon_stop(r, SIGKILL);
+	assert_true(goes(vif));
+	id = g->id;
+	rig_guest_gone(g);
+	assert_int_equal(fx_domain_destroy(r->w, id, 0), 0);
+	assert_string_equal(calls(r), "+-+-+");
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	called(r, "+-+-+-");
+	not_noted(r, vif);
+}
+
+/* What fails leaves no interface, is undone, and is said. */
+static void script_fails(void **state)
+{
+	struct rig *r = *state;
+	char vif[IFNAMSIZ], path[128];
+	struct rig_guest *g;
+
+	need();
+	script(r, "ip link set dev $INTERFACE up; echo no port is free >&2; exit 3", ":");
+	g = rig_domain(r, 0);
+	rig_nodes(r, 0, with_script(r, ""));
+	snprintf(vif, sizeof(vif), "vif%u.%u", g->id, RIG_ID);
+	assert_true(lists(r, "script add failed with status 3: no port is free"));
+	assert_true(goes(vif));
+	called(r, "+-");
+	not_noted(r, vif);
+	/* Not even begun with: somebody else could have written it. */
+	script(r, ":", ":");
+	snprintf(path, sizeof(path), "%s/script", r->dir);
+	assert_int_equal(chmod(path, 0777), 0);
+	rig_domain(r, 1);
+	rig_nodes(r, 1, with_script(r, ""));
+	assert_true(lists(r, "can be written by others than root"));
+	assert_string_equal(calls(r), "+-");
+}
+
+/* An interface of somebody else's is not ours to take away. */
+static void script_not_for_others(void **state)
+{
+	struct rig *r = *state;
+
+	need();
+	assert_int_equal(system("ip link add others type bridge"), 0);
+	script(r, ":", "ip link del dev $INTERFACE");
+	rig_domain(r, 0);
+	rig_nodes(r, 0, with_script(r, ",vifname=others"));
+	assert_true(lists(r, "there is an interface others already"));
+	assert_string_equal(calls(r), "");
+	assert_false(noted(r, "others"));
+	assert_int_not_equal(if_nametoindex("others"), 0);
+	assert_int_equal(system("ip link del others"), 0);
+}
+
+/* One that hangs keeps neither vgrantd nor another guest. */
+static void script_hangs(void **state)
+{
+	struct rig *r = *state;
+	char vif[IFNAMSIZ], other[IFNAMSIZ];
+	struct rig_guest *g;
+	pid_t old = 0;
+
+	need();
+	script(r, "ip link set dev $INTERFACE up", "echo cannot go >&2; sleep 300");
+	net_guest(r, 0, with_script(r, ""), vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_int_equal(rig_workers(r, &old, 1), 1);
+	kill(old, SIGKILL);
+	called(r, "+-");
+	/* Its successor waits; an other device does not. */
+	g = net_guest(r, 1, "net", other);
+	assert_true(becomes(other, "carrier", "1"));
+	frame(g);
+	assert_string_equal(calls(r), "+-");
+	assert_non_null(strstr(rig_ask(r, "{\"cmd\":\"list\"}"), "\"restarting\""));
+	/* Who stops vgrantd need not wait as long as who runs it. */
+	assert_int_equal(rig_daemon_stop(r, SIGTERM), 0);
+	assert_true(rig_logged(r, "remove did not end within 5 s and was killed: cannot go"));
+	assert_false(noted(r, vif));
+}
+
+/* ---- macvtap ------------------------------------------------------------ */
+
+/* low0 = low1, and macvtaps on the first. */
+static void need_macvtap(void)
+{
+	static const char *not_here;
+	static bool asked;
+
+	need();
+	if (!asked) {
+		assert_int_equal(system("ip link add low0 type veth peer name low1 && ip link set "
+					"low0 up && ip link set low1 up"),
+				 0);
+		not_here = mh_enter("low0");
+		asked = true;
+	}
+	if (not_here) {
+		print_message("%s\n", not_here);
+		skip();
+	}
+}
+
+static bool is_macvtap(const char *name)
+{
+	char command[96];
+
+	snprintf(command, sizeof(command), "ip -d link show %s 2>&1 | grep -q macvtap", name);
+	return system(command) == 0;
+}
+
+/* It goes when the guest does, and a worker that is killed is followed by one with another. */
+static void macvtap_lives(void **state)
+{
+	struct rig *r = *state;
+	char vif[IFNAMSIZ];
+	struct rig_guest *g;
+	unsigned index, id;
+	pid_t old = 0;
+
+	need_macvtap();
+	g = net_guest(r, 0, "net,macvtap=low0", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_true(becomes(vif, "address", "00:16:3e:"));
+	assert_true(is_macvtap(vif));
+	assert_true(noted(r, vif));
+	frame(g);
+	assert_true(becomes(vif, "statistics/tx_packets", "1"));
+	index = if_nametoindex(vif);
+	assert_int_equal(rig_workers(r, &old, 1), 1);
+	kill(old, SIGKILL);
+	for (int i = 0; i < PATIENCE && (!if_nametoindex(vif) || if_nametoindex(vif) == index); i++)
+		usleep(10000);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_int_not_equal(if_nametoindex(vif), index);
+	frame(g);
+	assert_true(becomes(vif, "statistics/tx_packets", "1"));
+	id = g->id;
+	rig_guest_gone(g);
+	assert_int_equal(fx_domain_destroy(r->w, id, 10000), 0);
+	assert_true(goes(vif));
+	not_noted(r, vif);
+}
+
+/* Nor does a vgrantd that stops leave one, or is killed: the next one removes it. */
+static void macvtap_and_vgrantd(void **state)
+{
+	struct rig *r = *state;
+	char vif[IFNAMSIZ];
+	struct rig_guest *g;
+	unsigned index, id;
+
+	need_macvtap();
+	g = net_guest(r, 0, "net,macvtap=low0", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_int_equal(rig_daemon_stop(r, SIGTERM), 0);
+	assert_int_equal(if_nametoindex(vif), 0);
+	assert_false(noted(r, vif));
+	rig_daemon_start(r);
+	assert_true(becomes(vif, "carrier", "1"));
+	index = if_nametoindex(vif);
+	rig_daemon_stop(r, SIGKILL);
+	assert_int_equal(if_nametoindex(vif), index);
+	rig_daemon_start(r);
+	for (int i = 0; i < PATIENCE && (!if_nametoindex(vif) || if_nametoindex(vif) == index); i++)
+		usleep(10000);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_int_not_equal(if_nametoindex(vif), index);
+	frame(g);
+	/* The guest goes while nobody looks. */
+	rig_daemon_stop(r, SIGKILL);
+	id = g->id;
+	rig_guest_gone(g);
+	assert_int_equal(fx_domain_destroy(r->w, id, 0), 0);
+	assert_int_not_equal(if_nametoindex(vif), 0);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	assert_true(goes(vif));
+	not_noted(r, vif);
+}
+
+/* With the host's interface it goes, too, and comes back. */
+static void macvtap_lower_removed(void **state)
+{
+	static const char *const make = "ip link add low2 type veth peer name low3 && ip link set "
+					"low2 up && ip link set low3 up";
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char vif[IFNAMSIZ];
+
+	need_macvtap();
+	assert_int_equal(system(make), 0);
+	g = net_guest(r, 0, "net,macvtap=low2", vif);
+	assert_true(becomes(vif, "carrier", "1"));
+	assert_int_equal(system("ip link del low2"), 0);
+	assert_true(lists(r, "there is no interface low2 to make a macvtap on"));
+	assert_true(rig_logged(r, "was removed by somebody"));
+	assert_int_equal(system(make), 0);
+	assert_true(becomes(vif, "carrier", "1"));
+	frame(g);
+	assert_true(becomes(vif, "statistics/tx_packets", "1"));
+	assert_int_equal(system("ip link del low2"), 0);
+}
+
+/* What cannot be made is said; what somebody else has made stays, also one of the same kind. */
+static void macvtap_not_others(void **state)
+{
+	struct rig *r = *state;
+
+	need_macvtap();
+	rig_domain(r, 0);
+	rig_nodes(r, 0, "net,macvtap=nosuch");
+	assert_true(lists(r, "there is no interface nosuch to make a macvtap on"));
+	assert_int_equal(system("ip link add link low0 name others type macvtap"), 0);
+	rig_domain(r, 1);
+	rig_nodes(r, 1, "net,macvtap=low0,vifname=others");
+	assert_true(lists(r, "there is an interface others already"));
+	assert_false(noted(r, "others"));
+	assert_int_not_equal(if_nametoindex("others"), 0);
+	assert_int_equal(system("ip link del others"), 0);
+}
+
 static void bad_bridge(void **state)
 {
 	struct rig *r = *state;
@@ -547,6 +913,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(captures, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(tap_removed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(bad_bridge, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(script_called, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(script_and_vgrantd, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(script_fails, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(script_not_for_others, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(script_hangs, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(macvtap_lives, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(macvtap_and_vgrantd, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(macvtap_not_others, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(macvtap_lower_removed, rig_begin, rig_end),
 	};
 
 	return cmocka_run_group_tests(tests, enter, NULL);

@@ -1103,6 +1103,46 @@ static void test_link(void **state)
 	nr_close(&nr);
 }
 
+/* Of a link whose carrier is not ours, frames are dropped here, and old ones thrown away. */
+static void test_no_carrier(void **state)
+{
+	struct vg_err err;
+
+	(void)state;
+	nr_macvtap = true;
+	nr_open(&nr, TP_COPY, SPEC);
+	nr_ethernet(&want, 100);
+	nr_wire_put(&nr, 0, &want, 100);
+	nr_wire_put(&nr, 0, &want, 1514);
+	tp_start(&nr.tp, TP_ALL, 64);
+	nr_post(&nr, 0, 1536, 8);
+	nr_ethernet(&want, 99);
+	nr_wire_put(&nr, 0, &want, 99);
+	assert_int_equal(nr_take(&nr, 0, &got), 99);
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "link", "down", &err), 0);
+	nr_send(&nr, &want, 99);
+	assert_int_equal(nr_wire_get(&nr, 0, &got), -1);
+	nr_says(&nr, "tx-down=1");
+	nr_wire_put(&nr, 0, &want, 99);
+	nr_settle(&nr);
+	nr_says(&nr, "rx-filtered=1");
+	assert_int_equal(nr.tp.dev.ops->set(&nr.tp.dev, "link", "up", &err), 0);
+	nr_send(&nr, &want, 99);
+	check_sent(&want, 99, &plain);
+	nr_ethernet(&want, 98);
+	nr_wire_put(&nr, 0, &want, 98);
+	assert_int_equal(nr_take(&nr, 0, &got), 98);
+	/* What is for another address would not come: it is not taken on. */
+	assert_int_equal(nr_control(&nr, CTL, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET,
+				    OTHER, 6),
+			 VIRTIO_NET_ERR);
+	assert_int_equal(nr_control(&nr, CTL, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET,
+				    config().mac, 6),
+			 VIRTIO_NET_OK);
+	nr_close(&nr);
+	nr_macvtap = false;
+}
+
 static void test_rate_words(void **state)
 {
 	static const struct {
@@ -1470,6 +1510,7 @@ int main(void)
 		cmocka_unit_test(test_coalescing_life),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_no_carrier),
 		cmocka_unit_test(test_rate_words),
 		cmocka_unit_test(test_rate_bucket),
 		cmocka_unit_test(test_rate),

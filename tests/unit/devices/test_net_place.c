@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,10 +45,75 @@ static void test_completes(void **state)
 			    "net,bridge=,mac=00:16:3e:00:00:01,vifname=w");
 	snprintf(want, sizeof(want), "net,tap=tap0,mac=%s", mac);
 	assert_string_equal(completed("net,tap=tap0", &web), want);
+	/* A script may want to know whose interface it is. */
+	snprintf(want, sizeof(want), "net,script=s,vifname=w,mac=%s,bridge=xenbr1,place=7/65/web",
+		 mac);
+	assert_string_equal(completed("net,script=s,vifname=w", &web), want);
 	assert_string_equal(completed("net", &nobody), "net,vifname=vif7.65,bridge=xenbr1");
 	net_place_mac("s", 0, mac);
 	snprintf(want, sizeof(want), "net,mac=%s", mac);
 	assert_string_equal(completed("net", &socket), want);
+	snprintf(want, sizeof(want), "net,script=s,mac=%s,place=/0/s", mac);
+	assert_string_equal(completed("net,script=s", &socket), want);
+}
+
+/* A host with these interfaces. */
+static int kind_here(const char *name, char kind[NET_HOST_KIND])
+{
+	static const char *const here[][2] = { { "br0", "bridge" },	  { "br0.5", "bridge" },
+					       { "ovs0", "openvswitch" }, { "ovs0.7", "vlan" },
+					       { "ovs1", "tun" },	  { "eth0", "" } };
+
+	for (unsigned i = 0; i < COUNT(here); i++) {
+		if (strcmp(here[i][0], name) == 0) {
+			snprintf(kind, NET_HOST_KIND, "%s", here[i][1]);
+			return 0;
+		}
+	}
+	return -ENODEV;
+}
+
+/* What is Open vSwitch's gets its script; what is a Linux bridge's name, with a dot or not, does not. */
+static void test_openvswitch(void **state)
+{
+	static const char *const theirs[] = { "ovs0", "ovs0.5", "ovs0.5:1:2", "ovs0:1",
+					      "ovs1", "ovs1.5", "later:5" };
+	static const char *const others[] = { "br0",
+					      "br0.5",
+					      "br0.6",
+					      "ovs0.7",
+					      "ovs0.5x",
+					      "eth0",
+					      "eth0.5",
+					      "later",
+					      "later.5",
+					      "a-name-that-is-far-too-long",
+					      "a-name-that-is-far-too-long.5" };
+	char mac[18], want[200];
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(theirs); i++)
+		assert_true(net_place_on_ovs(theirs[i], kind_here));
+	for (unsigned i = 0; i < COUNT(others); i++)
+		assert_false(net_place_on_ovs(others[i], kind_here));
+	net_place_mac("web", 65, mac);
+	snprintf(want, sizeof(want),
+		 "net,bridge=s.5:7,mac=%s,vifname=vif7.65,script=vgrant-openvswitch,place=7/65/web",
+		 mac);
+	assert_string_equal(completed("net,bridge=s.5:7", &web), want);
+	snprintf(want, sizeof(want),
+		 "net,bridge=s.5:7,script=,mac=%s,vifname=vif7.65,place=7/65/web", mac);
+	assert_string_equal(completed("net,bridge=s.5:7,script=", &web), want);
+}
+
+static void test_macvtap(void **state)
+{
+	char mac[18], want[200];
+
+	(void)state;
+	net_place_mac("web", 65, mac);
+	snprintf(want, sizeof(want), "net,macvtap=eth0,mac=%s,vifname=vif7.65", mac);
+	assert_string_equal(completed("net,macvtap=eth0", &web), want);
 }
 
 /* A configuration that has no room left stays as it is. */
@@ -128,10 +194,9 @@ static void test_default_bridge(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_completes),
-		cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_default_bridge),
+		cmocka_unit_test(test_completes), cmocka_unit_test(test_openvswitch),
+		cmocka_unit_test(test_macvtap),	  cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_addresses), cmocka_unit_test(test_default_bridge),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

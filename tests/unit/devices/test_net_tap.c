@@ -1,128 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * test_net_tap.c - the network device on a TAP, in a network namespace of this test
- *
- * Needs /dev/net/tun and the right to make a namespace; skipped without. The other
- * end of the bridge is a veth pair with a packet socket on it.
  */
 #include "backend/devices/net/int.h"
-#include "tests/rigs/net_rig.h"
-
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <linux/if_packet.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/mount.h>
-
-static struct nr nr;
-static struct nr_frame f, got;
-static const char *why_not; /* NULL: there is all that is needed */
-
-/* ---- the host ----------------------------------------------------------- */
-
-static int sh(const char *command)
-{
-	return system(command);
-}
-
-static int enter(void **state)
-{
-	int fd = open("/dev/net/tun", O_RDWR);
-
-	(void)state;
-	nr_ops = net_link_ops;
-	if (fd < 0)
-		why_not = "there is no /dev/net/tun";
-	else if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
-		why_not = "no network namespace can be made";
-	else if (sh("mount --make-rprivate / && mount -t sysfs none /sys && ip link set lo up && "
-		    "ip link "
-		    "add br0 type bridge && ip link set br0 mtu 1400 up && ip link add v0 type "
-		    "veth peer "
-		    "name v1 && ip link set v0 mtu 1400 master br0 up && ip link set v1 mtu 1400 "
-		    "up") != 0)
-		why_not = "no bridge can be made";
-	if (fd >= 0)
-		close(fd);
-	return 0;
-}
-
-/* A socket that has all that passes v1. */
-static int listen_on(const char *name)
-{
-	struct sockaddr_ll addr = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
-
-	assert_true(fd >= 0);
-	addr.sll_ifindex = (int)if_nametoindex(name);
-	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	return fd;
-}
-
-/* The next frame of our own protocol. Return: bytes; -1: none within 2 s */
-static ssize_t hear(int fd, struct nr_frame *frame)
-{
-	int64_t end = vg_now_ns() + 2 * NS_PER_S;
-
-	while (vg_now_ns() < end) {
-		ssize_t n = recv(fd, frame->data, sizeof(frame->data), MSG_DONTWAIT);
-
-		vg_loop_turn(nr.tp.loop, false);
-		if (n > 14 && frame->data[12] == 0x88 && frame->data[13] == 0xb5)
-			return n;
-	}
-	return -1;
-}
-
-static void need(void)
-{
-	if (why_not) {
-		print_message("%s\n", why_not);
-		skip();
-	}
-}
-
-/* A word of /sys/class/net/NAME/KEY; "" when there is none. */
-static const char *sys(const char *name, const char *key)
-{
-	static char text[64];
-	char path[96];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/sys/class/net/%s/%s", name, key);
-	text[0] = '\0';
-	file = fopen(path, "r");
-	if (!file)
-		return text;
-	if (!fgets(text, sizeof(text), file))
-		text[0] = '\0';
-	fclose(file);
-	text[strcspn(text, "\n")] = '\0';
-	return text;
-}
-
-/* The bridge hears of a carrier from a worker of the kernel's: until then it drops what comes. */
-static void forwarding(const char *name)
-{
-	int64_t end = vg_now_ns() + 5 * NS_PER_S;
-
-	while (strcmp(sys(name, "brport/state"), "3") != 0) {
-		assert_true(vg_now_ns() < end);
-		usleep(1000);
-	}
-}
-
-static void refused(const char *spec, const char *says)
-{
-	struct vg_err err = { "" };
-	struct tp tp;
-
-	net_link_ops = nr_ops;
-	assert_true(tp_try_open(&tp, TP_COPY, spec, &err) < 0);
-	if (!strstr(err.text, says))
-		fail_msg("%s: '%s'", spec, err.text);
-}
+#include "tests/rigs/net_host.h"
 
 /* ---- tests -------------------------------------------------------------- */
 
@@ -131,7 +12,7 @@ static void test_bridge(void **state)
 	int fd;
 
 	(void)state;
-	need();
+	nh_need();
 	nr_open(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=vif9.64");
 	assert_string_equal(sys("vif9.64", "master/uevent"), "DEVTYPE=bridge");
 	assert_string_equal(sys("vif9.64", "mtu"), "1400"); /* the bridge's */
@@ -196,7 +77,7 @@ static void segments(enum tp_manner manner)
 static void test_segments(void **state)
 {
 	(void)state;
-	need();
+	nh_need();
 	segments(TP_COPY);
 	segments(TP_DIRECT);
 }
@@ -208,7 +89,7 @@ static void test_many(void **state)
 	int fd;
 
 	(void)state;
-	need();
+	nh_need();
 	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=tap0", TP_ALL);
 	forwarding("tap0");
 	fd = listen_on("v1");
@@ -247,7 +128,7 @@ static void test_queues(void **state)
 	int fd;
 
 	(void)state;
-	need();
+	nh_need();
 	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=many0,queues=3,threads=1",
 	      TP_ALL);
 	forwarding("many0");
@@ -285,7 +166,7 @@ static void test_queues(void **state)
 static void test_mistakes(void **state)
 {
 	(void)state;
-	need();
+	nh_need();
 	refused("net,bridge=br7", "there is no bridge br7");
 	refused("net,bridge=v0,vifname=mist0", "no Linux bridge");
 	refused("net,vifname=v0", "already");
@@ -304,7 +185,7 @@ static void test_existing(void **state)
 	int fd;
 
 	(void)state;
-	need();
+	nh_need();
 	assert_int_equal(sh("ip tuntap add tap7 mode tap vnet_hdr && ip link set tap7 mtu 1300 "
 			    "master br0 up"),
 			 0);
@@ -321,6 +202,23 @@ static void test_existing(void **state)
 	assert_int_not_equal(if_nametoindex("tap7"), 0);
 	refused("net,tap=tap7,queues=2", "as many queues");
 	assert_int_equal(sh("ip link del tap7"), 0);
+	/* One with several queues, under the name and the address that it has. */
+	assert_int_equal(sh("ip tuntap add tap8 mode tap multi_queue vnet_hdr && ip link set tap8 "
+			    "address 02:00:00:00:00:08 master br0 up"),
+			 0);
+	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",tap=tap8,queues=2,threads=1", TP_ALL);
+	forwarding("tap8");
+	fd = listen_on("v1");
+	for (unsigned i = 0; i < 2; i++) {
+		nr_ethernet(&f, 100 + i);
+		nr_send_cut(&nr, 2 * i + 1, &f, 100 + i, NULL, 0);
+		assert_int_equal(hear(fd, &got), 100 + i);
+	}
+	close(fd);
+	nr_close(&nr);
+	assert_string_equal(sys("tap8", "address"), "02:00:00:00:00:08");
+	assert_string_equal(sys("tap8", "master/uevent"), "DEVTYPE=bridge");
+	assert_int_equal(sh("ip link del tap8"), 0);
 }
 
 /* Somebody takes it away: the guest's cable is out, and nothing spins. */
@@ -329,7 +227,7 @@ static void test_taken_away(void **state)
 	struct net_config c;
 
 	(void)state;
-	need();
+	nh_need();
 	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=away0", TP_ALL);
 	nr_post(&nr, 0, 1536, 8);
 	assert_int_equal(sh("ip link del away0"), 0);
@@ -360,7 +258,7 @@ static void look(const char *says, bool outdated)
 static void test_bridge_removed(void **state)
 {
 	(void)state;
-	need();
+	nh_need();
 	assert_int_equal(sh("ip link add gone0 type bridge && ip link add other0 type bridge"), 0);
 	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=gone0,vifname=lost0", TP_ALL);
 	look("lost0=up", false);
@@ -386,7 +284,7 @@ static void test_interface_down(void **state)
 	int fd;
 
 	(void)state;
-	need();
+	nh_need();
 	nr_up(&nr, TP_COPY, "net,mac=" NR_MAC ",bridge=br0,vifname=down0", TP_ALL);
 	assert_int_equal(sh("ip link set down0 down"), 0);
 	nr_ethernet(&f, 100);
@@ -411,5 +309,5 @@ int main(void)
 		cmocka_unit_test(test_interface_down),
 	};
 
-	return cmocka_run_group_tests(tests, enter, NULL);
+	return cmocka_run_group_tests(tests, nh_enter, NULL);
 }

@@ -97,6 +97,20 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		card.config = "net,tap=mine,mac=00:16:3e:00:00:01";
 		card.detail = NULL;
 		vg_control_list_add(req, &card);
+		card.id = 67;
+		card.config = "net,script=vgrant-openvswitch,bridge=ovs0.5:6,mac=00:16:3e:00:00:03";
+		vg_control_list_add(req, &card);
+		card.id = 69;
+		card.config = "net,bridge=ovs1.5:6,mac=00:16:3e:00:00:05";
+		vg_control_list_add(req, &card);
+		card.id = 70;
+		card.config = "net,macvtap=eth7,mac=00:16:3e:00:00:06";
+		card.detail = "vif9.70=up 00:16:3e:00:00:06 mtu=1500 pairs=1/1";
+		vg_control_list_add(req, &card);
+		card.detail = NULL;
+		card.id = 68;
+		card.config = "net,script=vgrant-route,ip=10.0.0.2,mac=00:16:3e:00:00:04";
+		vg_control_list_add(req, &card);
 		dev.id = 66;
 		dev.config = image_config;
 		vg_control_list_add(req, &dev);
@@ -425,7 +439,11 @@ static void cards_in_virshs_columns(void **state)
 	assert_string_equal(out, " Interface   Type       Source   Model    MAC\n"
 				 "-------------------------------------------------------------\n"
 				 " vif9.64     bridge     br0      virtio   00:16:3e:01:02:03\n"
-				 " -           ethernet   -        virtio   00:16:3e:00:00:01\n");
+				 " -           ethernet   -        virtio   00:16:3e:00:00:01\n"
+				 " -           bridge     ovs0     virtio   00:16:3e:00:00:03\n"
+				 " -           bridge     ovs1     virtio   00:16:3e:00:00:05\n"
+				 " vif9.70     direct     eth7     virtio   00:16:3e:00:00:06\n"
+				 " -           ethernet   -        virtio   00:16:3e:00:00:04\n");
 	assert_int_equal(run("domiflist web"), 0);
 	assert_string_equal(out, " Interface   Type   Source   Model   MAC\n"
 				 "------------------------------------------\n");

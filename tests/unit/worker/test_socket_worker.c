@@ -82,6 +82,26 @@ static int toy_lend(const struct vg_params *params, const char *what, struct vg_
 	return strcmp(what, "fifo") == 0 && fd >= 0 ? fd : vg_fail(err, -EPERM, "no %s", what);
 }
 
+/* In whoever started the worker: a byte to FIFO.after, at the second attempt. */
+static int toy_afterwards(const struct vg_params *params, bool ended, struct vg_command *out,
+			  struct vg_err *err)
+{
+	static bool asked_before;
+
+	if (!params->n || strcmp(params->p[0].key, "fifo") != 0)
+		return 0;
+	if (ended && !asked_before) {
+		asked_before = true;
+		return vg_fail(err, -EBUSY, "not yet");
+	}
+	asked_before = false;
+	vg_command_init(out, "toy", "/bin/sh");
+	vg_command_arg(out, "-c");
+	vg_command_arg(out, "printf x >>$FIFO.after");
+	vg_command_env(out, "FIFO", params->p[0].value);
+	return 1;
+}
+
 static void toy_tick(struct vg_dev *dev)
 {
 	vg_dev_ask(dev, "fifo", false);
@@ -119,6 +139,7 @@ static const struct vg_device_ops toy_ops = {
 	.set = toy_set,
 	.describe = toy_describe,
 	.lend = toy_lend,
+	.afterwards = toy_afterwards,
 	.given = toy_given,
 	.tick = toy_tick,
 	.traces = true,
@@ -343,9 +364,10 @@ static void assert_not_left(pid_t worker)
  * another takes its place. */
 static void standalone_gives(void **state)
 {
-	char fifo[108], socket_path[128], spec[160];
+	char fifo[108], socket_path[128], spec[160], after[128];
 	char *argv[] = { (char *)(uintptr_t) "vgrant-vhost-user",
 			 (char *)(uintptr_t) "--socket-path", socket_path, spec, NULL };
+	struct stat st;
 	pid_t pid, worker, next, first = 0;
 	unsigned n = 0;
 	int fd, status;
@@ -382,11 +404,18 @@ static void standalone_gives(void **state)
 		n++;
 	}
 	assert_int_equal(n, VG_LIMIT_ASKED);
+	/* What is to be run after a worker was, after the first one. */
+	snprintf(after, sizeof(after), "%s.after", fifo);
+	assert_int_equal(stat(after, &st), 0);
+	assert_int_equal(st.st_size, 1);
 	kill(pid, SIGTERM);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
+	assert_int_equal(stat(after, &st), 0);
+	assert_int_equal(st.st_size, 2);
 	close(fd);
 	unlink(fifo);
+	unlink(after);
 }
 
 int main(void)

@@ -61,6 +61,29 @@ ok "and gone from the guest" guest run pvh 'net gone eth1'
 ok "and from dom0" dom0 net gone second
 like "$(dom0 "vgrant attach pvh net,bridge=nosuch 2>&1; sleep 2; vgrant list pvh")" 'no bridge nosuch' "a bridge that is not there is named"
 
+# ---- other places -----------------------------------------------------------
+
+dom0 'ip link add low0 type veth peer name low1; ip link set low0 up; ip addr add 10.8.0.1/24 dev low1; ip link set low1 up'
+ok "Xen's own vif-bridge puts a card on a bridge" dom0 'vgrant attach pvh net,script=vif-bridge,bridge=other,vifname=scripted,mac=00:16:3e:00:00:09'
+ok "another is a macvtap" dom0 'vgrant attach pvh net,macvtap=low0,vifname=direct0,mac=00:16:3e:00:00:0a,queues=2'
+ok "both come up" guest run pvh 'net up eth1 9 && net up eth2 8 && ip addr flush dev eth2 && ip addr add 10.8.0.8/24 dev eth2'
+like "$(dom0 vgrant domiflist pvh)" ' scripted +bridge +other .*
+ direct0 +direct +low0 +virtio +00:16:3e:00:00:0a' "domiflist has both as virsh would"
+ok "the one carries what was sent" dom0 rr echo 10.9.0.9 7000 "$bytes"
+ok "the other, too" dom0 rr echo 10.8.0.8 7000 "$bytes"
+old=$(dom0 'cat /sys/class/net/direct0/ifindex')
+dom0 daemon kill
+like "$(dom0 'ls /run/vgrant/*.tidy')" 'direct0.*
+.*scripted' "what is to be undone outlives vgrantd"
+ok "the next vgrantd starts" vgrantd_start
+ok "it has made the macvtap anew" until_dom0 60 "[ \$(cat /sys/class/net/direct0/ifindex) != $old ]"
+ok "and called the script" until_dom0 60 '[ -e /sys/class/net/scripted/master ]'
+ok "both go on" until_dom0 60 'rr echo 10.9.0.9 7000 4096 && rr echo 10.8.0.8 7000 4096'
+ok "both are detached" dom0 "vgrant detach pvh $(card pvh 3) && vgrant detach pvh $(card pvh 2)"
+ok "and gone from dom0" dom0 'net gone scripted && net gone direct0'
+ok "with nothing left to undo" until_dom0 30 '! ls /run/vgrant/*.tidy'
+dom0 'ip link del low0'
+
 # ---- the end ----------------------------------------------------------------
 
 nok "no guest's kernel complains" guest run pv 'dmesg | grep -E "BUG|WARNING|Oops"'

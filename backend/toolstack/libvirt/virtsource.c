@@ -307,6 +307,7 @@ void vg_virt_change(struct vg_virt *v, struct vg_virt_msg *m,
 static void on_state(struct vg_virt *v, const struct vg_virt_msg *m)
 {
 	v->connected = m->error == 0;
+	v->listed = false;
 	memcpy(v->error.text, m->text, sizeof(v->error.text));
 	if (v->connected)
 		vg_info("libvirt: connected to %s", m->text);
@@ -338,6 +339,7 @@ static void handle(struct vg_virt *v, const struct vg_virt_msg *m)
 		on_gone(v, m->uuid);
 		break;
 	case VG_VIRT_SYNCED:
+		v->listed = true;
 		forget_stale(v);
 		break;
 	case VG_VIRT_DONE:

@@ -49,6 +49,7 @@ struct vg_virt {
 	int sock; /* -1: none */
 	struct vg_watch watch;
 	bool heard, connected;
+	bool listed; /* all of its domains have been told since it was connected */
 	bool silent; /* an answer did not come in time, nor did anything since: no guest waits */
 	struct vg_err error; /* why it is not connected */
 	struct vg_virt_domain *domains;

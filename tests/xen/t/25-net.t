@@ -79,7 +79,7 @@ ok "the next vgrantd starts" vgrantd_start
 ok "it has made the macvtap anew" until_dom0 60 "[ \$(cat /sys/class/net/direct0/ifindex) != $old ]"
 ok "and called the script" until_dom0 60 '[ -e /sys/class/net/scripted/master ]'
 ok "both go on" until_dom0 60 'rr echo 10.9.0.9 7000 4096 && rr echo 10.8.0.8 7000 4096'
-ok "both are detached" dom0 "vgrant detach pvh $(card pvh 3) && vgrant detach pvh $(card pvh 2)"
+ok "both are detached" dom0 "vgrant detach pvh $(card pvh 4) && vgrant detach pvh $(card pvh 3)"
 ok "and gone from dom0" dom0 'net gone scripted && net gone direct0'
 ok "with nothing left to undo" until_dom0 30 '! ls /run/vgrant/*.tidy'
 dom0 'ip link del low0'

@@ -85,6 +85,28 @@ static inline ssize_t hear(int fd, struct nr_frame *frame)
 	return -1;
 }
 
+/* What the host cuts a TCP packet of the guest's, f, into, in order: @bytes behind the 54 of headers. */
+static inline void hear_segments(int fd, size_t bytes)
+{
+	size_t heard = 0;
+
+	while (heard < bytes) {
+		int64_t end = vg_now_ns() + 2 * NS_PER_S;
+		ssize_t n = -1;
+
+		while (n < 0 && vg_now_ns() < end) {
+			n = recv(fd, got.data, sizeof(got.data), MSG_DONTWAIT);
+			if (n > 34 &&
+			    (got.data[12] != 8 || got.data[13] || got.data[23] != IPPROTO_TCP))
+				n = -1;
+		}
+		assert_true(n > 54);
+		assert_memory_equal(got.data + 54, f.data + 54 + heard, (size_t)n - 54);
+		heard += (size_t)n - 54;
+	}
+	assert_int_equal(heard, bytes);
+}
+
 /* A word of /sys/class/net/NAME/KEY; "" when there is none. */
 static inline const char *sys(const char *name, const char *key)
 {

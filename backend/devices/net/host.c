@@ -141,6 +141,26 @@ static int get(struct nl_sock *sk, const char *name, struct rtnl_link **out, str
 		       : 0;
 }
 
+/* One interface, over a socket of its own: both are the caller's, and nothing is after an error. */
+static int connect_and_get(const char *name, struct nl_sock **sk, struct rtnl_link **out,
+			   struct vg_err *err)
+{
+	int ret = connect_to(sk, err);
+
+	if (ret < 0)
+		return ret;
+	ret = get(*sk, name, out, err);
+	if (ret < 0)
+		nl_socket_free(*sk);
+	return ret;
+}
+
+static void put(struct nl_sock *sk, struct rtnl_link *link)
+{
+	rtnl_link_put(link);
+	nl_socket_free(sk);
+}
+
 /* Return: 0, or negative errno with a sentence. */
 static int change(struct nl_sock *sk, const char *name, struct rtnl_link *bridge, uint32_t mtu,
 		  struct vg_err *err)
@@ -198,19 +218,15 @@ int net_host_prepare(const char *name, uint32_t mtu, struct vg_err *err)
 {
 	struct rtnl_link *now;
 	struct nl_sock *sk;
-	int ret = connect_to(&sk, err);
+	int ret = connect_and_get(name, &sk, &now, err);
 
 	if (ret < 0)
 		return ret;
-	ret = get(sk, name, &now, err);
-	if (ret == 0) {
-		ret = prepare(sk, now, HOST_END, 0, mtu);
-		if (ret < 0)
-			ret = vg_fail(err, errno_of(ret), "interface %s cannot be made ready: %s",
-				      name, nl_geterror(ret));
-		rtnl_link_put(now);
-	}
-	nl_socket_free(sk);
+	ret = prepare(sk, now, HOST_END, 0, mtu);
+	if (ret < 0)
+		ret = vg_fail(err, errno_of(ret), "interface %s cannot be made ready: %s", name,
+			      nl_geterror(ret));
+	put(sk, now);
 	return ret;
 }
 
@@ -218,28 +234,25 @@ int net_host_seat(const char *name, uint32_t *mtu, char master[IFNAMSIZ])
 {
 	struct rtnl_link *link;
 	struct nl_sock *sk;
-	int ret = connect_to(&sk, NULL);
+	int ret = connect_and_get(name, &sk, &link, NULL);
+	int index;
 
 	master[0] = '\0';
 	if (ret < 0)
 		return ret;
-	ret = get(sk, name, &link, NULL);
-	if (ret == 0) {
-		int index = rtnl_link_get_master(link);
-
-		*mtu = rtnl_link_get_mtu(link);
-		if (index && !if_indextoname((unsigned)index, master))
-			master[0] = '\0';
-		rtnl_link_put(link);
-	}
-	nl_socket_free(sk);
-	return ret;
+	index = rtnl_link_get_master(link);
+	*mtu = rtnl_link_get_mtu(link);
+	if (index && !if_indextoname((unsigned)index, master))
+		master[0] = '\0';
+	put(sk, link);
+	return 0;
 }
 
 int net_host_kind(const char *name, char kind[NET_HOST_KIND])
 {
 	struct rtnl_link *link;
 	struct nl_sock *sk;
+	const char *type;
 	char path[64];
 	int ret;
 
@@ -253,18 +266,13 @@ int net_host_kind(const char *name, char kind[NET_HOST_KIND])
 	}
 	if (!if_nametoindex(name))
 		return -ENODEV;
-	ret = connect_to(&sk, NULL);
+	ret = connect_and_get(name, &sk, &link, NULL);
 	if (ret < 0)
 		return ret;
-	ret = get(sk, name, &link, NULL);
-	if (ret == 0) {
-		const char *type = rtnl_link_get_type(link);
-
-		snprintf(kind, NET_HOST_KIND, "%s", type ? type : "");
-		rtnl_link_put(link);
-	}
-	nl_socket_free(sk);
-	return ret;
+	type = rtnl_link_get_type(link);
+	snprintf(kind, NET_HOST_KIND, "%s", type ? type : "");
+	put(sk, link);
+	return 0;
 }
 
 int net_host_mtu(const char *name, uint32_t *mtu)
@@ -367,27 +375,22 @@ int net_host_macvtap_up(const char *name, struct vg_err *err)
 {
 	struct rtnl_link *now;
 	struct nl_sock *sk;
-	int ret = connect_to(&sk, err);
+	int ret = connect_and_get(name, &sk, &now, err);
 
 	if (ret < 0)
 		return ret;
-	ret = get(sk, name, &now, err);
-	if (ret == 0) {
-		ret = prepare(sk, now, NULL, IFF_NOARP | IFF_ALLMULTI, 0);
-		if (ret == 0)
-			ret = bring_up(sk, now);
-		if (errno_of(ret) == -EEXIST)
-			ret = vg_fail(
-				err, -EBUSY,
-				"interface %s cannot be put up: another one beside it has the "
-				"guest's address; choose another: mac=",
-				name);
-		else if (ret < 0)
-			ret = vg_fail(err, errno_of(ret), "interface %s cannot be put up: %s", name,
-				      nl_geterror(ret));
-		rtnl_link_put(now);
-	}
-	nl_socket_free(sk);
+	ret = prepare(sk, now, NULL, IFF_NOARP | IFF_ALLMULTI, 0);
+	if (ret == 0)
+		ret = bring_up(sk, now);
+	if (errno_of(ret) == -EEXIST)
+		ret = vg_fail(err, -EBUSY,
+			      "interface %s cannot be put up: another one beside it has the "
+			      "guest's address; choose another: mac=",
+			      name);
+	else if (ret < 0)
+		ret = vg_fail(err, errno_of(ret), "interface %s cannot be put up: %s", name,
+			      nl_geterror(ret));
+	put(sk, now);
 	return ret;
 }
 

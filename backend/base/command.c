@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,22 +80,32 @@ void vg_command_init(struct vg_command *c, const char *name, const char *path)
 
 /* ---- starting ----------------------------------------------------------- */
 
+/*
+ * Every signal as a new login has it, also those that whoever started us ignores, and the two that the
+ * C library keeps for itself and sigaction() refuses. A structure of zeroes is SIG_DFL on every
+ * architecture of Linux; larger than any of them.
+ */
+static void default_signals(void)
+{
+	static const char zeroes[64];
+	uint64_t none = 0;
+
+	for (int n = 1; n <= 64; n++)
+		syscall(SYS_rt_sigaction, n, zeroes, NULL, sizeof(none));
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+}
+
 /* In the child, which may be that of a process with threads: system calls alone. */
 static void become(const struct vg_command *c, pid_t parent, int stderr_fd)
 {
-	static const int ours[] = { SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGCHLD };
 	const char *why;
-	sigset_t none;
 	int null;
 
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(EXIT_NO_EXEC);
-	for (size_t i = 0; i < COUNT(ours); i++)
-		signal(ours[i], SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	default_signals();
 	null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(stderr_fd, STDERR_FILENO) < 0 || dup2(null, STDIN_FILENO) < 0 ||
 	    dup2(null, STDOUT_FILENO) < 0 || chdir("/") < 0 ||

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <png.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,25 @@ static void update(struct rfb *r, bool changed)
 		ret = rfb_take(r, STEP_MS);
 	if (ret < 0 && ret != -ETIMEDOUT)
 		fail("update", ret);
+}
+
+/*
+ * Says no more, and hears the server out until it hangs up: then it has done all that it was told. A
+ * viewer that leaves with an answer on its way resets the connection, and what the server has not read
+ * is lost.
+ */
+static void leave(struct rfb *r)
+{
+	struct pollfd p = { .fd = r->fd, .events = POLLIN };
+	char bytes[65536];
+	ssize_t n = 1;
+
+	shutdown(r->fd, SHUT_WR);
+	while (n > 0) {
+		if (poll(&p, 1, WHOLE_S * 1000) <= 0)
+			fail("the server does not hang up", -ETIMEDOUT);
+		n = recv(r->fd, bytes, sizeof(bytes), 0);
+	}
 }
 
 /* All of the picture. A server may answer the first with sizes and keys alone, and does so whenever it is
@@ -211,7 +231,14 @@ static void press(struct rfb *r, uint32_t keysym, unsigned code, bool down)
 
 static int type(struct rfb *r, const char *text)
 {
-	update(r, false); /* whether the server knows keys by their place */
+	int ret;
+
+	/* Whether the server knows keys by their place. */
+	ret = rfb_ask(r, false);
+	if (ret == 0)
+		ret = rfb_take(r, WHOLE_S * 1000);
+	if (ret < 0)
+		fail("answer", ret);
 	for (; *text; text++) {
 		char c = text[0] == '\\' && text[1] == 'n' ? (text++, '\n') : *text;
 		bool shift;
@@ -225,7 +252,7 @@ static int type(struct rfb *r, const char *text)
 		if (shift)
 			press(r, 0xffe1, 0x2a, false);
 	}
-	update(r, false); /* it was all taken */
+	leave(r);
 	return 0;
 }
 
@@ -272,7 +299,7 @@ int main(int argc, char **argv)
 	if (strcmp(what, "point") == 0 && argc > 5) {
 		rfb_pointer(&r, (uint32_t)atoi(arg), (uint32_t)atoi(argv[4]),
 			    (uint8_t)atoi(argv[5]));
-		update(&r, false);
+		leave(&r);
 		return 0;
 	}
 	fprintf(stderr, "view: '%s' is not understood\n", what);

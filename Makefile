@@ -127,6 +127,10 @@ $(B)/hostile: $(HOSTILE_SRC:%.c=$(B)/%.o)
 $(B)/view: $(B)/tests/xen/view/view.o $(B)/tests/driver/rfb.o
 	$(LINK) $^ $(PNGLIBS)
 
+# Runs commands in their guests.
+$(B)/guest-run: $(B)/tests/xen/exchange/guest-run.o
+	$(LINK) $^ -lxenstore
+
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
 	$(LINK) $^ $(LDLIBS) $(XMLLIBS) $(PNGLIBS)
 

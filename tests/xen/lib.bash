@@ -105,7 +105,12 @@ dom0() { "$XEN_DIR/rig" sh -- "$*"; }
 dom0_script() { "$XEN_DIR/rig" sh -i -- "bash -s"; }
 push() { "$XEN_DIR/rig" push "$@"; }
 pull() { "$XEN_DIR/rig" pull "$@"; }
-guest() { dom0 "guest $(printf '%q ' "$@")"; }
+guest() {
+	local words
+	printf -v words '%q ' "${@:2}"
+	# The same as guest run, without a shell between.
+	if [[ $1 == run ]]; then dom0 "guest-run $words"; else dom0 "guest $1 $words"; fi
+}
 counters() { dom0 counters; }
 
 vgrantd_start() { dom0 "daemon start ${*@Q}"; }

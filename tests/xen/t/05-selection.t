@@ -65,7 +65,7 @@ echo yes >/mnt/on-a-disk
 sync
 echo 3 >/proc/sys/vm/drop_caches
 for d in proc sys dev tmp; do mount --move /$d /mnt/$d; done
-exec chroot /mnt /bin/sh /rig/agent
+exec chroot /mnt /rig/agent
 EOS
 module=$("$XEN_DIR/cache" virtio_can)
 push "$T/car.main" /rig/car.main

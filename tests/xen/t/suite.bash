@@ -75,7 +75,7 @@ base() {
 	guest_kit >"$T/kit"
 	push "$T/kit" /rig/kit
 	dom0 "set -e; f=/rig/base-$1; ko=/rig/ko/$1/virtio_grant.ko
-		[ \$f -nt \$ko ] && [ \$f -nt /rig/bin/hammer ] && [ \$f -nt /rig/bin/leaf ] && exit 0
+		[ \$f -nt \$ko ] && [ \$f -nt /rig/bin/hammer ] && [ \$f -nt /rig/bin/leaf ] && [ \$f -nt /rig/bin/agent ] && exit 0
 		guest make base --kernel $1 --vgrant yes --file /rig/bin/hammer:rig/bin/hammer --file /rig/bin/leaf:rig/bin/leaf >&2
 		mv /rig/guests/base/initramfs \$f; guest remove base"
 }

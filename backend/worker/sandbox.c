@@ -15,7 +15,9 @@
  *
  * Both lists are the sum of what every worker needs (below) and what its device and its port declare
  * (needs.h). The ring's list matters as much as the other: whoever can write a ring's queue has the
- * kernel open files and make sockets, and seccomp sees none of it.
+ * kernel open files and make sockets, and seccomp sees none of it. Commands for files (URING_CMD) are
+ * in no list, since to a socket they set its options: a disk's discards have a ring beside, which
+ * takes them for the disk alone (loop.c).
  *
  * io_uring's own threads (io-wq) keep the namespaces and credentials of when they were started. A
  * disabled ring takes nothing, so that none can be started before step 2: a loop that is not

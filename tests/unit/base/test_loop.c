@@ -9,12 +9,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/loop.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -647,6 +650,65 @@ static void restricted(void)
 	CHILD(read_op.res == 1);
 }
 
+/* A loop device on a file of @mib; -1: there are none here, or no right to them. */
+static int block_device(unsigned mib)
+{
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), back = temp_file(), fd = -1;
+	int n = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+	struct loop_config config = { .fd = (uint32_t)back };
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/loop%d", n);
+	config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+	if (n >= 0 && ftruncate(back, (off_t)mib << 20) == 0)
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	close(back);
+	if (control >= 0)
+		close(control);
+	return fd;
+}
+
+/* Restricted, it discards from the file that was named, and from no other. */
+static void discards(void)
+{
+	enum { MANY = 40 };
+	struct op other = { .io.done = op_done }, many[MANY], own = { .io.done = op_done };
+	int file = temp_file(), device = block_device(1);
+
+	vg_loops_discard(device < 0 ? file : device);
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	CHILD(vg_loops_enable(VG_LOOP_READ) == 0);
+	vg_loop_discard(loop, &other.io, temp_file(), 0, 4096);
+	vg_loop_discard(loop, &own.io, device < 0 ? file : device, 0, 4096);
+	while (!other.calls || !own.calls)
+		CHILD(vg_loop_turn(loop, true) >= 0);
+	CHILD(other.res == -EACCES);
+	CHILD(own.res == -EOPNOTSUPP || (device >= 0 && own.res == 0));
+	/* More than the ring has room for, of submissions and of completions. */
+	for (unsigned i = 0; i < MANY; i++) {
+		many[i] = (struct op){ .io.done = op_done };
+		vg_loop_discard(loop, &many[i].io, device < 0 ? file : device, i * 4096, 4096);
+	}
+	for (unsigned i = 0; i < MANY; i++) {
+		while (!many[i].calls)
+			CHILD(vg_loop_turn(loop, true) >= 0);
+		CHILD(many[i].res == own.res);
+	}
+	vg_loop_free(loop);
+	/* None is named any more. */
+	vg_loops_discard(-1);
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	CHILD(vg_loops_enable(VG_LOOP_READ) == 0);
+	vg_loop_discard(loop, &own.io, file, 0, 4096);
+	while (own.calls < 2)
+		CHILD(vg_loop_turn(loop, true) >= 0);
+	CHILD(own.res == -EACCES);
+}
+
 static void one_is_open(void)
 {
 	struct vg_loop *other;
@@ -692,6 +754,7 @@ static void test_restrictions(void **state)
 {
 	(void)state;
 	assert_int_equal(in_child(restricted), 0);
+	assert_int_equal(in_child(discards), 0);
 	assert_int_equal(in_child(one_is_open), 0);
 	assert_int_equal(in_child(not_restricted), 0);
 	assert_int_equal(in_child(threads_wait), 0);

@@ -107,11 +107,13 @@ extern unsigned long jiffies;
 struct work_struct {
 	void (*fn)(struct work_struct *work);
 	bool queued;
+	unsigned long at; /* what follows: in bus.h */
+	const struct workqueue_struct *queue;
 };
 struct delayed_work {
 	struct work_struct work;
 };
-#define DECLARE_DELAYED_WORK(name, f) struct delayed_work name = { { f, false } }
+#define DECLARE_DELAYED_WORK(name, f) struct delayed_work name = { { .fn = f } }
 #define schedule_delayed_work(w, t)   ((w)->work.queued = true)
 #define cancel_delayed_work_sync(w)   ((w)->work.queued = false)
 

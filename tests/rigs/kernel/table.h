@@ -108,7 +108,7 @@ void gnttab_end_foreign_access(grant_ref_t ref, struct page *page)
 		table.deferred[ref] = true;
 	} else {
 		assert_non_null(page);
-		free(page_to_virt(page));
+		free_pages_exact(page_to_virt(page), 4096);
 	}
 	table.state[ref] = FREE;
 }
@@ -124,9 +124,11 @@ static unsigned int taken(void)
 
 void *alloc_pages_exact(size_t size, gfp_t gfp)
 {
-	(void)gfp;
+	void *p = aligned_alloc(4096, size);
+
 	table.pages += size / 4096;
-	return aligned_alloc(4096, size);
+	memset(p, gfp & __GFP_ZERO ? 0 : 0xa5, size);
+	return p;
 }
 
 void free_pages_exact(void *p, size_t size)

@@ -506,6 +506,7 @@ static int begin(void **state)
 {
 	(void)state;
 	vg_driver.ids = NULL;
+	pool_pages = 0;
 	fake_module = 0;
 	INIT_LIST_HEAD(&vg_refs_all);
 	assert_int_equal(fake_init(), 0);
@@ -607,6 +608,35 @@ static void test_operations_are_put_back(void **state)
 	(void)state;
 	side.probe = others_operations;
 	connect();
+	take_away();
+}
+
+/* ---- pools --------------------------------------------------------------------------------------- */
+
+/* What somebody wants for his disks is not taken by devices of few and small messages, too. */
+static void test_pool_of_kinds(void **state)
+{
+	static const struct {
+		u32 kind;
+		unsigned int pages;
+	} kinds[] = { { VIRTIO_ID_BLOCK, 1024 }, { VIRTIO_ID_FS, 1024 }, { VIRTIO_ID_NET, 512 },
+		      { VIRTIO_ID_CAN, 64 },	 { VIRTIO_ID_RNG, 64 },	 { VIRTIO_ID_CONSOLE, 64 },
+		      { VIRTIO_ID_INPUT, 64 } };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
+		pool_pages = 1024;
+		side.kind = kinds[i].kind;
+		connect();
+		assert_int_equal(vg->dma.pool.pages, kinds[i].pages);
+		take_away();
+		end(state);
+		begin(state);
+	}
+	/* None is none. */
+	pool_pages = 0;
+	side.kind = VIRTIO_ID_RNG;
+	connect();
+	assert_int_equal(vg->dma.pool.pages, 0);
 	take_away();
 }
 
@@ -813,6 +843,7 @@ int main(void)
 		T(test_connects),
 		T(test_limits_before_queues),
 		T(test_operations_are_put_back),
+		T(test_pool_of_kinds),
 		T(test_control_cannot_be_made),
 		T(test_queue_cannot_be_made),
 		T(test_copied_once),

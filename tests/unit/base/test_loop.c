@@ -9,21 +9,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <linux/loop.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "backend/base/loop.h"
+#include "tests/rigs/loop_device.h"
 
 static struct vg_loop *loop;
 
@@ -650,35 +648,16 @@ static void restricted(void)
 	CHILD(read_op.res == 1);
 }
 
-/* A loop device on a file of @mib; -1: there are none here, or no right to them. */
-static int block_device(unsigned mib)
-{
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), back = temp_file(), fd = -1;
-	int n = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
-	struct loop_config config = { .fd = (uint32_t)back };
-	char path[32];
-
-	snprintf(path, sizeof(path), "/dev/loop%d", n);
-	config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
-	if (n >= 0 && ftruncate(back, (off_t)mib << 20) == 0)
-		fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) < 0) {
-		close(fd);
-		fd = -1;
-	}
-	close(back);
-	if (control >= 0)
-		close(control);
-	return fd;
-}
-
 /* Restricted, it discards from the file that was named, and from no other. */
 static void discards(void)
 {
 	enum { MANY = 40 };
 	struct op other = { .io.done = op_done }, many[MANY], own = { .io.done = op_done };
-	int file = temp_file(), device = block_device(1);
+	int file = temp_file(), back = temp_file(), device;
+	char path[32];
 
+	CHILD(ftruncate(back, 1 << 20) == 0);
+	device = loop_device(back, path, sizeof(path));
 	vg_loops_discard(device < 0 ? file : device);
 	CHILD(vg_loop_new_disabled(8, &loop) == 0);
 	CHILD(vg_loops_enable(VG_LOOP_READ) == 0);

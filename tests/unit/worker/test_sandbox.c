@@ -41,6 +41,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* After the types that it does not include. */
+#include <xen/sys/gntdev.h>
+
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
 #include "backend/base/passing.h"
@@ -488,6 +491,17 @@ static int a_fionread(void)
 	return CALL(SYS_ioctl, sock[0], FIONREAD, &n);
 }
 
+/* A grant that tells when it is unmapped: by any event channel that a process of this domain has, other
+ * workers' for one (drivers/xen/events/events_base.c, evtchn_get()). Here there is no such file: that
+ * the kernel says so is success. */
+static int a_unmap_notify(void)
+{
+	struct ioctl_gntdev_unmap_notify n = { .action = UNMAP_NOTIFY_SEND_EVENT };
+	int ret = CALL(SYS_ioctl, sock[0], IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &n);
+
+	return ret == -ENOTTY ? 0 : ret;
+}
+
 /* The requests of another architecture have other numbers: 20 is getpid there, 39 mkdir. */
 static int a_int80(void)
 {
@@ -793,6 +807,7 @@ static const struct attack {
 	{ "getrandom(2)", a_getrandom, true, "rng display viewer" },
 	{ "ioctl(2) TIOCSTI on a terminal", a_tiocsti, false, NULL },
 	{ "ioctl(2) FIONREAD", a_fionread, true, NULL },
+	{ "ioctl(2) of grants: others' event channels", a_unmap_notify, true, NULL },
 	{ "system call of i386", a_int80, false, NULL },
 	{ "system call of x32", a_x32, false, NULL },
 	{ "io_uring: open /etc/passwd", a_ring_open, true, NULL },

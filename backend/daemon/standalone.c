@@ -51,6 +51,8 @@ enum {
 	EXIT_GONE = 64, /* of a worker: its front-end is gone */
 	EXIT_OPEN = 65, /* of a worker: the device cannot be opened */
 	EXIT_BUSY = 66, /* of a worker: it cannot be opened now */
+	EXIT_NEXT =
+		67, /* of a worker: it has done its work, and another does the next front-end's */
 	START_PATIENCE_S =
 		10, /* with a device that cannot be opened yet: udev may hold it for a while */
 	FIRST_DELAY_MS = 100,
@@ -467,6 +469,8 @@ static int worker(struct program *p, int log)
 		return EXIT_SUCCESS;
 	if (ret == 1)
 		return EXIT_GONE;
+	if (ret == 2)
+		return EXIT_NEXT;
 	vg_error("%s", err.text[0] ? err.text : strerror(-ret));
 	return ret == -EBUSY ? EXIT_BUSY : EXIT_OPEN;
 }
@@ -708,6 +712,10 @@ static int supervise(struct program *p, const sigset_t *signals, struct vg_err *
 			served = true;
 			if (pause_ms(signals, FIRST_DELAY_MS))
 				return 0;
+			continue;
+		}
+		if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NEXT) {
+			served = true;
 			continue;
 		}
 		if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_BUSY && !served &&

@@ -427,8 +427,8 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 		free(p);
 		return ret;
 	}
-	/* Who serves a socket may change flags: ports/vhost_user/ring.c. */
-	ret = vg_log_pipe_make(extra >= 0, &log, &log_end);
+	/* Who may change flags: on a socket, ports/vhost_user/ring.c; a display, displays/needs.c. */
+	ret = vg_log_pipe_make(extra >= 0 || c->program, &log, &log_end);
 	if (ret == 0)
 		ret = spawn(p, c->program, role, pair[1], extra, log_end);
 	close(pair[1]);

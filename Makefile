@@ -140,9 +140,9 @@ $(B)/tests/unit/devices/test_blk: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_lo
 $(B)/tests/unit/ports/test_channels: LDFLAGS += -Wl,--wrap=read $(addprefix -Wl$(comma)--wrap=xenevtchn_,open close restrict \
 	fd bind_interdomain unbind unmask notify)
 
-# The guest module's bookkeeping and its transport, without a kernel, which warns of less.
-$(B)/tests/unit/test_module.o $(B)/tests/unit/test_module_msg.o: CPPFLAGS += -Itests/rigs/kernel
-$(B)/tests/unit/test_module.o $(B)/tests/unit/test_module_msg.o: WARN += -Wno-unused-parameter -Wno-sign-compare
+# The guest module's bookkeeping, its transport and its bus, without a kernel, which warns of less.
+$(addprefix $(B)/tests/unit/test_module,.o _msg.o _bus.o): CPPFLAGS += -Itests/rigs/kernel
+$(addprefix $(B)/tests/unit/test_module,.o _msg.o _bus.o): WARN += -Wno-unused-parameter -Wno-sign-compare
 
 # A screenshot is read by another than its writer.
 $(B)/tests/unit/daemon/test_daemon_gpu: LDLIBS += $(PNGLIBS)

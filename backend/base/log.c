@@ -33,6 +33,7 @@ void vg_log_init(enum vg_log_target target, enum vg_log_level max, const char *w
 	if (target == VG_LOG_SYSLOG) {
 		/* Both open files, which a worker cannot do any more once it is in its sandbox. */
 		tzset();
+		closelog(); /* of whom we were forked from */
 		openlog("vgrantd", LOG_PID | LOG_NDELAY, LOG_DAEMON);
 	}
 }

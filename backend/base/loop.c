@@ -16,6 +16,14 @@
  * leaves no room for an ABA mistake, and turns it round: first in, first out. Who pushes onto an
  * empty stack writes an eventfd that the loop watches. The loop reads that first and takes the stack
  * then, so that whatever it does not find is followed by another write.
+ *
+ * A command for a file (URING_CMD) means what the file takes it for: to a block device, to discard;
+ * to a socket, since Linux 6.7, to set its options. The list of a ring's operations cannot tell
+ * these apart, nor one descriptor from another. So no restricted loop has that operation. A loop
+ * that is to discard has a second ring, which takes nothing else, and it from one file alone: the
+ * only one that is registered with it, and it serves registered ones alone. The first ring polls
+ * the second. The registered file stays open until the kernel has taken the ring apart, some 25 ms
+ * after the process has ended: its lock is held as long, and a successor tries again.
  */
 #include "backend/base/loop.h"
 
@@ -36,7 +44,7 @@
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
 
-enum { CQE_BATCH = 64 };
+enum { CQE_BATCH = 64, COMMANDS = 16 };
 
 struct vg_tether {
 	struct vg_io io;
@@ -50,7 +58,10 @@ struct vg_tether {
 };
 
 struct vg_loop {
-	struct io_uring ring;
+	struct io_uring ring; /* these two first: tests/unit/worker/test_sandbox.c attacks them */
+	struct io_uring commands; /* see the top; there is one when commands_fd >= 0 */
+	int commands_fd;	  /* of the file, as the caller knows it */
+	struct vg_watch commands_watch;
 	struct vg_deferred *deferred, **deferred_tail;
 	unsigned turn; /* of run_deferred(); marks what was deferred since it began */
 	struct vg_tether *tethers;
@@ -77,6 +88,7 @@ static _Thread_local struct vg_loop *current;
 static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t loops_enabled = PTHREAD_COND_INITIALIZER;
 static struct vg_loop *loops;
+static int discard_fd = -1; /* vg_loops_discard() */
 
 /* The operation codes behind VG_LOOP_*, as the functions below prepare them. */
 static const struct {
@@ -96,7 +108,6 @@ static const struct {
 	{ VG_LOOP_CONNECT, IORING_OP_CONNECT },
 	{ VG_LOOP_SEND, IORING_OP_SEND },
 	{ VG_LOOP_RECV, IORING_OP_RECV },
-	{ VG_LOOP_DISCARD, IORING_OP_URING_CMD },
 };
 
 int64_t vg_now_ns(void)
@@ -133,6 +144,8 @@ void vg_loop_free(struct vg_loop *loop)
 	if (loop->next)
 		loop->next->pprev = loop->pprev;
 	pthread_mutex_unlock(&loops_lock);
+	if (loop->commands_fd >= 0)
+		io_uring_queue_exit(&loop->commands);
 	io_uring_queue_exit(&loop->ring);
 	for (struct vg_tether *t = loop->tethers; t; t = next) {
 		next = t->next;
@@ -255,18 +268,61 @@ void vg_loop_recv(struct vg_loop *loop, struct vg_io *io, int fd, void *buf, siz
 	io_uring_sqe_set_data(sqe, io);
 }
 
+/* The room for submissions is empty again after each, so that there is always some. */
+static struct io_uring_sqe *command_sqe(struct vg_loop *loop, int fd)
+{
+	struct io_uring_sqe *sqe;
+
+	/* Without a ring for it, one that is not restricted takes it; the other says -EACCES. */
+	if (loop->commands_fd < 0 || loop->commands_fd != fd) {
+		sqe = get_sqe(loop);
+		memset(sqe, 0, sizeof(*sqe));
+		sqe->fd = fd;
+		return sqe;
+	}
+	sqe = io_uring_get_sqe(&loop->commands);
+	if (!sqe)
+		abort();
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->flags = IOSQE_FIXED_FILE;
+	return sqe;
+}
+
 /* block/ioctl.c, blkdev_uring_cmd(): the numbers are those of linux/blkdev.h since 6.12. */
 void vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset, uint64_t len)
 {
-	struct io_uring_sqe *sqe = get_sqe(loop);
+	struct io_uring_sqe *sqe = command_sqe(loop, fd);
+	int ret;
 
-	memset(sqe, 0, sizeof(*sqe));
 	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = fd;
 	sqe->cmd_op = _IO(0x12, 0); /* BLOCK_URING_CMD_DISCARD */
 	sqe->addr = offset;
 	sqe->addr3 = len;
 	io_uring_sqe_set_data(sqe, io);
+	if (!(sqe->flags & IOSQE_FIXED_FILE))
+		return;
+	while ((ret = io_uring_submit(&loop->commands)) < 0) {
+		if (ret == -EBUSY) /* as in get_sqe() */
+			io_uring_get_events(&loop->commands);
+		else if (ret != -EAGAIN && ret != -EINTR)
+			abort();
+	}
+}
+
+static void commands_done(struct vg_watch *w, unsigned events)
+{
+	struct vg_loop *loop = container_of(w, struct vg_loop, commands_watch);
+	struct io_uring_cqe *cqe;
+
+	(void)events;
+	/* Into memory of ours first: done() may turn the loop. */
+	while (io_uring_peek_cqe(&loop->commands, &cqe) == 0) {
+		struct vg_io *io = io_uring_cqe_get_data(cqe);
+		int res = cqe->res;
+
+		io_uring_cqe_seen(&loop->commands, cqe);
+		io->done(io, res);
+	}
 }
 
 void vg_loop_cancel(struct vg_loop *loop, struct vg_io *io)
@@ -424,6 +480,7 @@ static int loop_new(unsigned entries, bool disabled, struct vg_loop **out)
 	}
 	/* Kept by the ring for whichever thread submits. */
 	io_uring_register_iowq_max_workers(&loop->ring, threads);
+	loop->commands_fd = -1;
 	loop->deferred_tail = &loop->deferred;
 	loop->post_watch.ready = posts_ready;
 	vg_loop_watch(loop, &loop->post_watch, loop->post_fd);
@@ -450,9 +507,9 @@ int vg_loop_new_disabled(unsigned entries, struct vg_loop **out)
 }
 
 /* liburing 2.3 declares functions for the two operations that follow, and does not export them. */
-static int ring_register(struct vg_loop *loop, unsigned opcode, void *arg, unsigned n)
+static int ring_register(struct io_uring *ring, unsigned opcode, void *arg, unsigned n)
 {
-	return syscall(SYS_io_uring_register, loop->ring.ring_fd, opcode, arg, n) < 0 ? -errno : 0;
+	return syscall(SYS_io_uring_register, ring->ring_fd, opcode, arg, n) < 0 ? -errno : 0;
 }
 
 /* From its enabling on the ring takes operations of @may alone, plain ones: no links, no drains, no
@@ -470,7 +527,43 @@ static int restrict_ring(struct vg_loop *loop, unsigned may)
 		list[n++].sqe_op = ring_ops[i].op;
 	}
 	list[n++].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED; /* of which none */
-	return ring_register(loop, IORING_REGISTER_RESTRICTIONS, list, n);
+	return ring_register(&loop->ring, IORING_REGISTER_RESTRICTIONS, list, n);
+}
+
+/* The ring for commands to @fd, which is enabled, and takes nothing else if @restricted. */
+static int make_commands(struct vg_loop *loop, int fd, bool restricted)
+{
+	struct io_uring_restriction list[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_URING_CMD },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE },
+	};
+	struct io_uring_params params = { .flags = IORING_SETUP_R_DISABLED };
+	int ret = io_uring_queue_init_params(COMMANDS, &loop->commands, &params);
+
+	if (ret < 0)
+		return ret;
+	ret = ring_register(&loop->commands, IORING_REGISTER_FILES, &fd, 1);
+	if (ret == 0 && restricted)
+		ret = ring_register(&loop->commands, IORING_REGISTER_RESTRICTIONS, list,
+				    COUNT(list));
+	if (ret == 0)
+		ret = ring_register(&loop->commands, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	if (ret < 0) {
+		io_uring_queue_exit(&loop->commands);
+		return ret;
+	}
+	loop->commands_fd = fd;
+	loop->commands_watch.ready = commands_done;
+	vg_loop_watch(loop, &loop->commands_watch, loop->commands.ring_fd);
+	return 0;
+}
+
+void vg_loops_discard(int fd)
+{
+	pthread_mutex_lock(&loops_lock);
+	discard_fd = fd;
+	pthread_mutex_unlock(&loops_lock);
 }
 
 int vg_loops_enable(unsigned may)
@@ -483,10 +576,12 @@ int vg_loops_enable(unsigned may)
 	for (struct vg_loop *l = loops; l && ret == 0; l = l->next) {
 		if (l->state != DISABLED)
 			continue;
-		if (may != VG_LOOP_ANY)
+		if (discard_fd >= 0)
+			ret = make_commands(l, discard_fd, may != VG_LOOP_ANY);
+		if (ret == 0 && may != VG_LOOP_ANY)
 			ret = restrict_ring(l, may);
 		if (ret == 0)
-			ret = ring_register(l, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+			ret = ring_register(&l->ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 		if (ret == 0)
 			l->state = may == VG_LOOP_ANY ? OPEN : RESTRICTED;
 	}

@@ -46,8 +46,7 @@ enum {
 	VG_LOOP_CONNECT = 1u << 5,
 	VG_LOOP_SEND = 1u << 6,
 	VG_LOOP_RECV = 1u << 7,
-	VG_LOOP_DISCARD = 1u << 8, /* and whatever else the open files take as a command */
-	VG_LOOP_ANY = ~0u,	   /* all that the kernel can: no restriction */
+	VG_LOOP_ANY = ~0u, /* all that the kernel can: no restriction */
 };
 
 /* A file descriptor watched for readability until unwatched. Zero it, set ready. */
@@ -104,6 +103,15 @@ int vg_loop_new_disabled(unsigned entries, struct vg_loop **out);
  */
 int vg_loops_enable(unsigned may);
 
+/**
+ * vg_loops_discard - name the one block device that vg_loop_discard() works on in restricted loops
+ * @fd: the device's, which stays the caller's; -1: none
+ *
+ * For the loops that vg_loops_enable() enables later. They keep the file open for as long as they
+ * live.
+ */
+void vg_loops_discard(int fd);
+
 /** vg_loop_free - close the loop; operations in flight are cancelled without their done() */
 void vg_loop_free(struct vg_loop *loop);
 
@@ -135,7 +143,8 @@ void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd);
 /* @mode: FALLOC_FL_* of fallocate(2). */
 void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
 		       uint64_t len);
-/* Of a block device: BLKDISCARD. -EOPNOTSUPP before Linux 6.12, too. */
+/* Of a block device: BLKDISCARD, which vg_loop_cancel() does not reach. -EOPNOTSUPP before Linux
+ * 6.12, too; -EACCES: of another file than vg_loops_discard() named, in a restricted loop. */
 void vg_loop_discard(struct vg_loop *loop, struct vg_io *io, int fd, uint64_t offset, uint64_t len);
 
 /**

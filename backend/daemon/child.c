@@ -416,7 +416,8 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 		 struct vg_tidy *tidy)
 {
 	struct vg_process *p = calloc(1, sizeof(*p));
-	int pair[2], log[2];
+	struct vg_log_pipe log;
+	int pair[2], log_end;
 	int ret;
 
 	if (!p)
@@ -426,20 +427,21 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 		free(p);
 		return ret;
 	}
-	ret = vg_child_log_pipe(log);
+	/* Who may change flags: on a socket, ports/vhost_user/ring.c; a display, displays/needs.c. */
+	ret = vg_log_pipe_make(extra >= 0 || c->program, &log, &log_end);
 	if (ret == 0)
-		ret = spawn(p, c->program, role, pair[1], extra, log[1]);
+		ret = spawn(p, c->program, role, pair[1], extra, log_end);
 	close(pair[1]);
-	if (log[1] >= 0)
-		close(log[1]);
+	if (log_end >= 0)
+		close(log_end);
 	if (ret < 0) {
-		if (log[0] >= 0)
-			close(log[0]);
+		if (log.fd >= 0)
+			close(log.fd);
 		close(pair[0]);
 		free(p);
 		return ret;
 	}
-	vg_child_log_begin(&p->log, c->all->loop, log[0]);
+	vg_child_log_begin(&p->log, c->all->loop, &log);
 	p->all = c->all;
 	p->child = c;
 	p->domid = domid;

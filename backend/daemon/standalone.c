@@ -9,8 +9,11 @@
  *
  *	this process	holds the socket, sees no byte of a front-end's or a guest's;
  *			gives the worker what its device needs anew (vg_dev_ask()); runs what
- *			undoes a worker's work on the host once that has ended
- *	   worker	the device, in its sandbox (socket_worker.c)
+ *			undoes a worker's work on the host once that has ended; passes on what
+ *			the worker says
+ *	   worker	the device, in its sandbox (socket_worker.c); of what whoever started us
+ *			gave us as stdin, stdout and stderr, a terminal or a VMM's log, it has
+ *			nothing
  *
  * A worker that dies is started again; the front-end connects to the same socket
  * and hands back the record of what was in flight. A worker whose one front-end
@@ -38,6 +41,7 @@
 #include "backend/virtio/device.h"
 #include "backend/base/limits.h"
 #include "backend/base/number.h"
+#include "backend/daemon/child_log.h"
 #include "backend/daemon/settings.h"
 #include "backend/worker/ipc.h"
 #include "backend/worker/socket_worker.h"
@@ -47,10 +51,13 @@ enum {
 	EXIT_GONE = 64, /* of a worker: its front-end is gone */
 	EXIT_OPEN = 65, /* of a worker: the device cannot be opened */
 	EXIT_BUSY = 66, /* of a worker: it cannot be opened now */
+	EXIT_NEXT =
+		67, /* of a worker: it has done its work, and another does the next front-end's */
 	START_PATIENCE_S =
 		10, /* with a device that cannot be opened yet: udev may hold it for a while */
 	FIRST_DELAY_MS = 100,
 	BUSY_DELAY_MS = 500,
+	LOG_DELAY_MS = 100,
 };
 
 enum {
@@ -96,11 +103,14 @@ struct program {
 	bool connect, read_only, once, no_sandbox;
 	enum vg_log_target log_target;
 	enum vg_log_level log_level;
+	char who[64];
 	struct vg_socket_worker_config worker;
 	bool bound; /* socket_path is ours to remove */
 	pid_t pid;
-	int signals;	/* readable when there is one */
-	int life;	/* our end */
+	int signals; /* readable when there is one */
+	int life;    /* our end */
+	struct vg_log_pipe log;
+	bool log_waits; /* stderr takes nothing now */
 	unsigned asked; /* by this worker */
 	bool tidy;	/* something is to be run when the worker has ended */
 };
@@ -423,12 +433,32 @@ static int open_socket(struct program *p, struct vg_err *err)
 
 /* ---- the worker --------------------------------------------------------- */
 
-static int worker(struct program *p)
+/* @log: what it is to have as stdout and stderr; -1: there is no stderr. */
+static int take_stdio(int log)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+	    dup2(log < 0 ? null : log, STDOUT_FILENO) < 0 ||
+	    dup2(log < 0 ? null : log, STDERR_FILENO) < 0)
+		return -errno;
+	close(null);
+	if (log >= 0)
+		close(log);
+	return 0;
+}
+
+static int worker(struct program *p, int log)
 {
 	struct vg_err err = { "" };
 	sigset_t none;
-	int ret;
+	int ret = take_stdio(log);
 
+	if (ret < 0) {
+		vg_error("/dev/null: %s", strerror(-ret));
+		return EXIT_OPEN;
+	}
+	vg_log_init(p->log_target, p->log_level, p->who); /* syslog's socket is its own, too */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* A terminal's ^C goes to the whole group; the parent decides when a worker ends. */
@@ -439,6 +469,8 @@ static int worker(struct program *p)
 		return EXIT_SUCCESS;
 	if (ret == 1)
 		return EXIT_GONE;
+	if (ret == 2)
+		return EXIT_NEXT;
 	vg_error("%s", err.text[0] ? err.text : strerror(-ret));
 	return ret == -EBUSY ? EXIT_BUSY : EXIT_OPEN;
 }
@@ -478,10 +510,18 @@ static void tidy_up(struct program *p)
 		vg_error("%s", err.text);
 }
 
+/* @end: the worker's end, if we have it still. */
+static void end_log(struct program *p, int end)
+{
+	if (end >= 0)
+		close(end);
+	vg_log_pipe_end(&p->log);
+}
+
 static int start_worker(struct program *p, struct vg_err *err)
 {
 	struct vg_command c;
-	int life[2], ret;
+	int life[2], log, ret;
 
 	ret = afterwards(p, false, &c, err);
 	if (ret < 0)
@@ -490,16 +530,27 @@ static int start_worker(struct program *p, struct vg_err *err)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, life) < 0)
 		return vg_fail(err, -errno, "a pair of sockets: %s", strerror(errno));
 	p->asked = 0;
-	p->pid = fork();
-	if (p->pid < 0)
-		return vg_fail(err, -errno, "a process: %s", strerror(errno));
+	p->log_waits = false;
+	ret = vg_log_pipe_make(true, &p->log, &log);
+	p->pid = ret < 0 ? ret : fork();
+	if (p->pid < 0) {
+		ret = ret < 0 ? ret : -errno;
+		close(life[0]);
+		close(life[1]);
+		end_log(p, log);
+		return vg_fail(err, ret, "a process: %s", strerror(-ret));
+	}
 	if (p->pid == 0) {
 		close(life[1]);
 		close(p->signals);
+		if (p->log.fd >= 0)
+			close(p->log.fd);
 		p->worker.life = life[0];
-		exit(worker(p));
+		exit(worker(p, log));
 	}
 	close(life[0]);
+	if (log >= 0)
+		close(log);
 	p->life = life[1];
 	if (p->connect)
 		close(p->worker.conn);
@@ -532,6 +583,7 @@ static void stop_worker(struct program *p)
 		}
 	}
 	p->pid = 0;
+	end_log(p, -1);
 	tidy_up(p);
 }
 
@@ -579,18 +631,31 @@ static void answer(struct program *p)
 	}
 }
 
+static void pass_on(struct program *p)
+{
+	int ret = vg_log_pipe_copy(&p->log);
+
+	p->log_waits = ret == -EAGAIN;
+	if (ret == -EPIPE)
+		vg_log_pipe_end(&p->log);
+}
+
 /* Return: a signal that has come, or 0: none yet, or something else is to be looked at. */
 static int wait_signal(struct program *p, const sigset_t *signals)
 {
 	static const struct timespec none = { 0 };
+	/* Those that are not there are negative, which poll(2) passes over. */
 	struct pollfd ready[] = { { .fd = p->signals, .events = POLLIN },
-				  { .fd = p->life, .events = POLLIN } };
+				  { .fd = p->life, .events = POLLIN },
+				  { .fd = p->log_waits ? -1 : p->log.fd, .events = POLLIN } };
 	int sig;
 
-	if (poll(ready, p->life < 0 ? 1 : 2, -1) < 0)
+	if (poll(ready, COUNT(ready), p->log_waits ? LOG_DELAY_MS : -1) < 0)
 		return 0;
-	if (ready[1].revents && p->life >= 0)
+	if (ready[1].revents)
 		answer(p);
+	if (ready[2].revents || p->log_waits)
+		pass_on(p);
 	sig = sigtimedwait(signals, NULL, &none);
 	return sig < 0 ? 0 : sig;
 }
@@ -606,6 +671,7 @@ static int wait_worker(struct program *p, const sigset_t *signals, int *status)
 		if (waitpid(p->pid, status, WNOHANG) == p->pid) {
 			hang_up(p);
 			p->pid = 0;
+			end_log(p, -1);
 			tidy_up(p);
 			return 0;
 		}
@@ -648,6 +714,10 @@ static int supervise(struct program *p, const sigset_t *signals, struct vg_err *
 				return 0;
 			continue;
 		}
+		if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NEXT) {
+			served = true;
+			continue;
+		}
 		if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_BUSY && !served &&
 		    vg_now_ns() - start < START_PATIENCE_S * NS_PER_S) {
 			if (pause_ms(signals, BUSY_DELAY_MS))
@@ -688,10 +758,10 @@ int vg_vhost_user_main(int argc, char **argv)
 {
 	static struct program p = { .fd = -1,
 				    .life = -1,
+				    .log.fd = -1,
 				    .log_level = VG_LOG_INFO,
 				    .worker = { .listen = -1, .conn = -1, .life = -1, .ipc = -1 } };
 	struct vg_err err = { "" };
-	char who[64];
 	sigset_t signals;
 	int ret;
 
@@ -701,9 +771,12 @@ int vg_vhost_user_main(int argc, char **argv)
 		fprintf(stderr, "vgrant-vhost-user: %s\n", err.text);
 		return EXIT_USAGE;
 	}
+	/* A worker has those three anew. */
+	if (p.fd >= 0 && p.fd <= STDERR_FILENO)
+		p.fd = fcntl(p.fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	close_others(p.fd);
-	snprintf(who, sizeof(who), "vhost-user %.*s", (int)strcspn(p.spec, ","), p.spec);
-	vg_log_init(p.log_target, p.log_level, who);
+	snprintf(p.who, sizeof(p.who), "vhost-user %.*s", (int)strcspn(p.spec, ","), p.spec);
+	vg_log_init(p.log_target, p.log_level, p.who);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);

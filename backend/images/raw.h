@@ -60,6 +60,7 @@ struct vg_raw {
 	int fd; /* owned */
 	bool direct;
 	bool block_device;
+	bool discards;	   /* vg_loops_discard() knows it */
 	bool format_given; /* by the user: what it looks like is no news */
 	uint32_t
 		offset_align; /* bytes, of offsets and lengths of what goes to the disk; 1 or more */

@@ -38,6 +38,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
+#include "backend/base/loop.h"
 #include "backend/images/raw.h"
 
 enum {
@@ -312,6 +313,9 @@ static int measure_device(struct vg_raw *raw, dev_t dev, const char *path, bool 
 	raw->discard_step = queue_limit(dev, "discard_max_bytes");
 	if (discard && !raw->image.read_only) {
 		l->max_discard = raw->discard_step < most ? raw->discard_step : most;
+		raw->discards = l->max_discard > 0;
+		if (raw->discards)
+			vg_loops_discard(raw->fd);
 		l->zeroes_unmap = l->max_discard && queue_limit(dev, "write_zeroes_max_bytes");
 	}
 	raw->no_punch = !l->zeroes_unmap;
@@ -434,6 +438,8 @@ void vg_raw_close(struct vg_image *img)
 {
 	struct vg_raw *raw = container_of(img, struct vg_raw, image);
 
+	if (raw->discards)
+		vg_loops_discard(-1);
 	if (raw->fd >= 0)
 		close(raw->fd);
 	pthread_mutex_destroy(&raw->ranges.lock);

@@ -15,7 +15,9 @@
  *
  * Both lists are the sum of what every worker needs (below) and what its device and its port declare
  * (needs.h). The ring's list matters as much as the other: whoever can write a ring's queue has the
- * kernel open files and make sockets, and seccomp sees none of it.
+ * kernel open files and make sockets, and seccomp sees none of it. Commands for files (URING_CMD) are
+ * in no list, since to a socket they set its options: a disk's discards have a ring beside, which
+ * takes them for the disk alone (loop.c).
  *
  * io_uring's own threads (io-wq) keep the namespaces and credentials of when they were started. A
  * disabled ring takes nothing, so that none can be started before step 2: a loop that is not
@@ -35,6 +37,9 @@
  *    for rings and pools, but a copy or a mapping for each request would be one more round trip
  *    between processes. Who must have that wall gives each guest, or each group that trusts each other,
  *    a driver domain of its own: grants to one are nothing to another.
+ *  - With --xen, the device of foreign memory, and the grant device as above. It is restricted to the
+ *    guest of the first region (IOCTL_PRIVCMD_RESTRICT): until then a worker has heard its front-end,
+ *    who could have anything of its domain anyway, and nothing of a guest.
  *  - Sockets. Those that were made before belong to the host's network namespace for good, and a
  *    socket of CAN or for datagrams takes an address with each message: a CAN interface, a service
  *    with an abstract name (that of syslog(3) is such a socket). So no worker has a system call that

@@ -98,6 +98,8 @@ static void front_end_gone(void *owner, int error)
 	vg_worker_reply(&w->w, VG_IPC_DISCONNECTED, error, NULL);
 	if (w->config->listen < 0)
 		end(w, 1);
+	else if (w->xen && w->xen->kept && w->config->ipc < 0)
+		end(w, 2);
 	else if (!w->ending)
 		listen_again(w);
 }

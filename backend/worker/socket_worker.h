@@ -30,7 +30,8 @@ struct vg_socket_worker_config {
 /**
  * vg_socket_worker_run - be the worker until @life ends or there is nobody left to serve
  *
- * Return: 0; 1: the one front-end of @conn is gone; or negative errno with a sentence: the device
+ * Return: 0; 1: the one front-end of @conn is gone; 2: a front-end is gone, and the next one is for
+ * another process, this one's handles are its guest's; or negative errno with a sentence: the device
  * could not be opened.
  */
 int vg_socket_worker_run(const struct vg_socket_worker_config *config, struct vg_err *err);

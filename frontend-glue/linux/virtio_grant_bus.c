@@ -58,6 +58,9 @@ module_param(pool_pages, uint, 0644);
 MODULE_PARM_DESC(pool_pages,
 		 "Pages granted once per device, at most 4096; default 0");
 
+/* Slots for two queues of 256 messages, each of 512 bytes at most. */
+#define VG_POOL_SMALL 64u
+
 /*
  * A network card sends and receives all the time, in small buffers that its driver
  * keeps, and a frame that waits for copies holds up the whole connection: what
@@ -364,11 +367,27 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 	return 0;
 }
 
+/* How many pages a device's pool is to have. */
+static unsigned int vg_pool_wanted(u32 id)
+{
+	switch (id) {
+	case VIRTIO_ID_NET:
+		return net_pool_pages;
+	case VIRTIO_ID_CAN:
+	case VIRTIO_ID_CONSOLE:
+	case VIRTIO_ID_INPUT:
+	case VIRTIO_ID_RNG:
+		/* What is wanted for disks is more than they have in flight. */
+		return min(pool_pages, VG_POOL_SMALL);
+	default:
+		return pool_pages;
+	}
+}
+
 /* No virtqueue and no buffer is mapped: a fresh pool, if one is wanted. */
 static void vg_make_pool(struct vg_device *vg, struct virtio_msg_device *vmdev)
 {
-	bool net = vmdev->vdev.id.device == VIRTIO_ID_NET;
-	unsigned int pages = net ? net_pool_pages : pool_pages;
+	unsigned int pages = vg_pool_wanted(vmdev->vdev.id.device);
 	unsigned int got;
 
 	if (pages && !xenbus_read_unsigned(vg->xdev->otherend,

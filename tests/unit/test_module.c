@@ -12,29 +12,20 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "tests/rigs/kernel/kernel.h"
+#include "tests/rigs/kernel/dma.h"
 
 #include "frontend-glue/linux/virtio_grant_calc.h"
 #include "frontend-glue/linux/virtio_grant_refs.c"
 #include "frontend-glue/linux/virtio_grant_pool.c"
 #include "frontend-glue/linux/virtio_grant_dma.c"
 
+#include "tests/rigs/kernel/table.h"
+
 unsigned int fake_cpu;
 unsigned long jiffies = 1000000;
 bool fake_irqs_off;
+int fake_module;
 struct task_struct *fake_task;
-
-void fake_lock(spinlock_t *l)
-{
-	assert_int_equal(l->held, 0);
-	l->held = 1;
-}
-
-void fake_unlock(spinlock_t *l)
-{
-	assert_int_equal(l->held, 1);
-	l->held = 0;
-}
 
 void fake_may_sleep(void)
 {
@@ -46,137 +37,12 @@ void fake_say(const struct device *dev, const char *text, ...)
 	(void)dev, (void)text;
 }
 
-/* ---- a grant table: who has each entry ----------------------------------- */
-
-#define FRAMES 64u
-#define TABLE  (FRAMES * 512u)
-enum entry { FREE, TAKEN, GRANTED };
-static struct {
-	enum entry state[TABLE];
-	bool mapped[TABLE];   /* by the backend */
-	bool deferred[TABLE]; /* left to Xen's code */
-	bool readonly[TABLE];
-	unsigned int searches, hint;
-	unsigned int pages;
-} table;
-
-unsigned int gnttab_max_grant_frames(void)
-{
-	return FRAMES;
-}
-
-int gnttab_alloc_grant_reference_seq(unsigned int n, grant_ref_t *first)
-{
-	unsigned int i, run = 0, tries = 0;
-
-	/* Next-fit, for speed: of the table once, or less. */
-	table.searches++;
-	for (i = table.hint; tries < TABLE + n && run < n; tries++, i++) {
-		if (i < 8 || i >= TABLE)
-			i = 8, run = 0;
-		run = table.state[i] == FREE && !table.deferred[i] ? run + 1 : 0;
-	}
-	if (run < n)
-		return -ENOSPC;
-	table.hint = i;
-	*first = i - n;
-	for (i = 0; i < n; i++)
-		table.state[*first + i] = TAKEN;
-	return 0;
-}
-
-void gnttab_free_grant_reference_seq(grant_ref_t first, unsigned int n)
-{
-	for (unsigned int i = 0; i < n; i++)
-		gnttab_free_grant_reference(first + i);
-}
-
-void gnttab_free_grant_reference(grant_ref_t ref)
-{
-	assert_in_range(ref, 8, TABLE - 1);
-	assert_int_equal(table.state[ref], TAKEN);
-	table.state[ref] = FREE;
-}
-
-void gnttab_grant_foreign_access_ref(grant_ref_t ref, domid_t domid, unsigned long gfn, int ro)
-{
-	(void)domid, (void)gfn;
-	assert_int_equal(table.state[ref], TAKEN);
-	table.readonly[ref] = ro;
-	table.state[ref] = GRANTED;
-}
-
-int gnttab_end_foreign_access_ref(grant_ref_t ref)
-{
-	assert_int_not_equal(table.state[ref], FREE);
-	if (table.mapped[ref])
-		return 0;
-	table.state[ref] = TAKEN;
-	return 1;
-}
-
-void gnttab_end_foreign_access(grant_ref_t ref, struct page *page)
-{
-	assert_null(page);
-	assert_true(table.mapped[ref]);
-	table.deferred[ref] = true;
-	table.state[ref] = FREE;
-}
-
-static unsigned int taken(void)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < TABLE; i++)
-		n += table.state[i] != FREE;
-	return n;
-}
-
-void *alloc_pages_exact(size_t size, gfp_t gfp)
-{
-	(void)gfp;
-	table.pages += size / 4096;
-	return aligned_alloc(4096, size);
-}
-
-void free_pages_exact(void *p, size_t size)
-{
-	table.pages -= size / 4096;
-	free(p);
-}
-
-void bitmap_set(unsigned long *map, unsigned int at, unsigned int n)
-{
-	for (; n; n--, at++) {
-		assert_false(map[at / 64] >> at % 64 & 1);
-		map[at / 64] |= 1ul << at % 64;
-	}
-}
-
-void bitmap_clear(unsigned long *map, unsigned int at, unsigned int n)
-{
-	for (; n; n--, at++) {
-		assert_true(map[at / 64] >> at % 64 & 1);
-		map[at / 64] &= ~(1ul << at % 64);
-	}
-}
-
-unsigned long bitmap_find_next_zero_area(unsigned long *map, unsigned long size,
-					 unsigned long start, unsigned int n, unsigned long align)
-{
-	unsigned long at, run = 0;
-
-	(void)align;
-	for (at = start; at < size && run < n; at++)
-		run = map[at / 64] >> at % 64 & 1 ? 0 : run + 1;
-	return run < n ? size + 1 : at - n;
-}
-
 static int fresh(void **state)
 {
 	(void)state;
 	memset(&table, 0, sizeof(table));
-	fake_cpu = 0;
+	fake_cpu = handed_over = 0;
+	INIT_LIST_HEAD(&vg_refs_all); /* what a test that failed has left */
 	vg_reclaimed = 0;
 	return 0;
 }
@@ -382,6 +248,41 @@ static void test_refs_exhausted(void **state)
 	vg_reclaimed = 0;
 }
 
+/*
+ * All processors map and unmap at once, each what it mapped. With one lock for the device's references
+ * each of these would wait for the last one's: here it is one for each batch, at most.
+ */
+static void test_refs_apart(void **state)
+{
+	enum { DEPTH = 100, ROUNDS = 50 };
+	static const unsigned int lengths[] = { 1, 2, 4 };
+	static grant_ref_t out[FAKE_CPUS][DEPTH];
+
+	(void)state;
+	for (unsigned int k = 0; k < ARRAY_SIZE(lengths); k++) {
+		unsigned int len = lengths[k], ops = 0, missed = 0;
+		struct vg_refs refs = { 0 };
+
+		assert_int_equal(vg_refs_init(&refs), 0);
+		for (int round = 0; round < ROUNDS; round++) {
+			/* The first two have to get them from the kernel. */
+			if (round == 2)
+				ops = handed_over = 0, missed = table.searches;
+			for (unsigned int i = 0; i < DEPTH; i++)
+				for (fake_cpu = 0; fake_cpu < FAKE_CPUS; fake_cpu++, ops++)
+					assert_int_equal(vg_refs_get(&refs, len, &out[fake_cpu][i]),
+							 0);
+			for (unsigned int i = 0; i < DEPTH; i++)
+				for (fake_cpu = 0; fake_cpu < FAKE_CPUS; fake_cpu++, ops++)
+					vg_refs_put(&refs, len, out[fake_cpu][i]);
+		}
+		assert_int_equal(table.searches, missed);
+		assert_in_range(handed_over, 0, ops / vg_runs_batch(len));
+		fake_cpu = 0;
+		vg_refs_exit(&refs);
+	}
+}
+
 static void test_refs_long(void **state)
 {
 	struct vg_refs refs = { 0 };
@@ -474,6 +375,32 @@ static void test_pool_copies(void **state)
 	vg_pool_free(&pool);
 }
 
+/* Processors that have arenas enough each have one to themselves, and no lock of another's. */
+static void test_pool_apart(void **state)
+{
+	struct vg_pool pool = { 0 };
+	static u8 buffer[512] __attribute__((aligned(512)));
+	phys_addr_t phys = (uintptr_t)buffer;
+	dma_addr_t addr[FAKE_CPUS];
+
+	(void)state;
+	vg_pool_init(&pool);
+	assert_int_equal(vg_pool_make(&pool, FAKE_CPUS * VG_ARENA_PAGES),
+			 FAKE_CPUS * VG_ARENA_PAGES);
+	for (unsigned int i = 0; i < FAKE_CPUS; i++)
+		vg_pool_arena(&pool, i)->announced = true;
+	for (unsigned int i = 0; i < 1000; i++) {
+		for (fake_cpu = 0; fake_cpu < FAKE_CPUS; fake_cpu++)
+			assert_true(vg_pool_map(&pool, phys, 512, false, &addr[fake_cpu]));
+		for (fake_cpu = 0; fake_cpu < FAKE_CPUS; fake_cpu++)
+			assert_true(vg_pool_unmap(&pool, addr[fake_cpu], 512, false));
+	}
+	/* Of 8000: those of the arenas' first owners, who made them. */
+	assert_in_range(handed_over, 0, FAKE_CPUS);
+	fake_cpu = 0;
+	vg_pool_free(&pool);
+}
+
 /* A buffer may stay for longer than the connection: its address means nothing else meanwhile. */
 static void test_pool_outlived(void **state)
 {
@@ -558,19 +485,22 @@ static void fault(struct vg_dma *dma)
 	faults++;
 }
 
-static struct device dev;
+static struct device_dma_parameters parms;
+static u64 mask;
+static struct device dev = { .dma_parms = &parms, .dma_mask = &mask };
 
 static struct vg_dma *mappings(bool trusted, unsigned int pool)
 {
 	static struct vg_dma dma;
 
 	memset(&dma, 0, sizeof(dma));
+	memset(&parms, 0, sizeof(parms));
 	memset(memory, 7, sizeof(memory));
 	slab = false;
 	faults = 0;
 	assert_int_equal(vg_dma_init(&dma, &dev, fault), 0);
 	assert_int_equal(vg_dma_attach(&dma), 0);
-	assert_int_equal(dev.max_segment, VG_DMA_MAX_SIZE);
+	assert_int_equal(parms.max_segment_size, VG_DMA_MAX_SIZE);
 	vg_dma_connect(&dma, 0, trusted);
 	assert_int_equal(vg_dma_make_pool(&dma, pool, 4096), pool);
 	if (pool)
@@ -625,6 +555,21 @@ static void test_dma_grants(void **state)
 	for (unsigned int i = 0; i < 3; i++)
 		assert_int_not_equal(table.state[ref_of(out) + i], GRANTED);
 	unmap(in, 4096, DMA_FROM_DEVICE, 0);
+	no_mappings(dma);
+}
+
+/* What is counted for each buffer is counted where nobody else counts. */
+static void test_dma_counts(void **state)
+{
+	struct vg_dma *dma = mappings(true, 0);
+
+	(void)state;
+	for (fake_cpu = 0; fake_cpu < FAKE_CPUS; fake_cpu++)
+		for (unsigned int i = 0; i <= fake_cpu; i++)
+			unmap(map(memory, 4096, DMA_TO_DEVICE, 0), 4096, DMA_TO_DEVICE, 0);
+	for (fake_cpu = 0; fake_cpu < FAKE_CPUS; fake_cpu++)
+		assert_int_equal(raw_cpu_ptr(dma->counts)->granted, fake_cpu + 1);
+	fake_cpu = 0;
 	no_mappings(dma);
 }
 
@@ -776,14 +721,17 @@ int main(void)
 		cmocka_unit_test_setup(test_refs_mixed, fresh),
 		cmocka_unit_test_setup(test_refs_idle_go_back, fresh),
 		cmocka_unit_test_setup(test_refs_exhausted, fresh),
+		cmocka_unit_test_setup(test_refs_apart, fresh),
 		cmocka_unit_test_setup(test_refs_long, fresh),
 		cmocka_unit_test_setup(test_pool_grows, fresh),
 		cmocka_unit_test_setup(test_pool_limits, fresh),
 		cmocka_unit_test_setup(test_pool_copies, fresh),
+		cmocka_unit_test_setup(test_pool_apart, fresh),
 		cmocka_unit_test_setup(test_pool_outlived, fresh),
 		cmocka_unit_test_setup(test_pool_kept, fresh),
 		cmocka_unit_test_setup(test_pool_trim, fresh),
 		cmocka_unit_test_setup(test_dma_grants, fresh),
+		cmocka_unit_test_setup(test_dma_counts, fresh),
 		cmocka_unit_test_setup(test_dma_beside, fresh),
 		cmocka_unit_test_setup(test_dma_list_exhausted, fresh),
 		cmocka_unit_test_setup(test_dma_syncs, fresh),

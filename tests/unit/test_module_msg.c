@@ -25,6 +25,7 @@ enum { IRQ = 100, QUEUES = 3, CONFIG = 600 };
 unsigned int fake_cpu;
 unsigned long jiffies;
 bool fake_irqs_off;
+int fake_module;
 static char tasks[2];
 struct task_struct *fake_task;
 static unsigned int disabled[IRQ + QUEUES], said, failed_queues;

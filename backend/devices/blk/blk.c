@@ -333,7 +333,7 @@ static const struct vg_sandbox_call blk_calls[] = { VG_CALL(lseek), VG_CALL_IOCT
 						    VG_CALLS_END };
 static const struct vg_sandbox_needs blk_needs = {
 	.calls = blk_calls,
-	.loop = VG_LOOP_READ | VG_LOOP_WRITE | VG_LOOP_SYNC | VG_LOOP_FALLOCATE | VG_LOOP_DISCARD,
+	.loop = VG_LOOP_READ | VG_LOOP_WRITE | VG_LOOP_SYNC | VG_LOOP_FALLOCATE,
 	.files = true,
 };
 

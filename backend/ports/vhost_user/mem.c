@@ -262,6 +262,32 @@ static int map_shared(struct vg_vu_mapping *m, int fd, struct vg_region *host, s
 	return 0;
 }
 
+/* A front-end is of one guest, and says of which with its first region: before the first byte of that
+ * guest is looked at, the handle for foreign memory is its own. Who takes the worker over later has no
+ * other guest's memory, nor this domain's. */
+static int of_one_guest(struct vg_vu_xen *xen, uint32_t domid, struct vg_err *err)
+{
+	int ret;
+
+	if (xen->domid_known && xen->grants.domid != domid)
+		return vg_fail(err, -EINVAL, "memory of two domains, %u and %u", xen->grants.domid,
+			       domid);
+	if (xen->kept && xen->guest != domid)
+		return vg_fail(err, -EPERM,
+			       "memory of domain %u: this process has served domain %u", domid,
+			       xen->guest);
+	if (!xen->kept) {
+		ret = xen->foreign->keep_to(xen->foreign_handle, domid);
+		if (ret < 0)
+			return vg_fail(err, ret, "foreign memory cannot be kept to domain %u: %s",
+				       domid, strerror(-ret));
+	}
+	xen->kept = true;
+	xen->guest = xen->grants.domid = domid;
+	xen->domid_known = true;
+	return 0;
+}
+
 static int map_foreign(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg_region *host,
 		       struct vg_err *err)
 {
@@ -295,11 +321,6 @@ static int map_grants(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg_
 	if (!(r->guest & VIRTIO_GRANT_ADDR_FLAG) || ((r->guest & 0xfff)))
 		return vg_fail(err, -EINVAL, "region 0x%llx is no address of grants",
 			       (unsigned long long)r->guest);
-	if (xen->domid_known && xen->grants.domid != r->xen_domid)
-		return vg_fail(err, -EINVAL, "grants of two domains, %u and %u", xen->grants.domid,
-			       r->xen_domid);
-	xen->grants.domid = r->xen_domid;
-	xen->domid_known = true;
 	m->grant = true;
 	if (r->xen_flags & VG_VU_XEN_NO_ADVANCE)
 		return 0;
@@ -380,9 +401,11 @@ int vg_vu_mem_add(struct vg_vu_mem *vm, const struct vg_vu_region *region, int f
 		ret = map_shared(m, fd, &host, err);
 	else if (!vm->xen)
 		ret = vg_fail(err, -EINVAL, "memory of Xen, but Xen was not asked for");
-	else if (region->xen_flags & VG_VU_XEN_GRANT)
-		ret = map_grants(vm->xen, m, err);
 	else
+		ret = of_one_guest(vm->xen, region->xen_domid, err);
+	if (ret == 0 && region->xen_flags & VG_VU_XEN_GRANT)
+		ret = map_grants(vm->xen, m, err);
+	else if (ret == 0 && region->xen_flags & VG_VU_XEN_FOREIGN)
 		ret = map_foreign(vm->xen, m, &host, err);
 	if (ret == 0 && m->base) {
 		ret = vg_regions_add(&vm->direct, &host);

@@ -30,6 +30,8 @@ struct vg_vu_foreign_ops {
 	/* Map @pages pages of @domid from frame @first on, read-write; NULL and errno. */
 	void *(*map)(void *handle, uint32_t domid, uint64_t first, size_t pages);
 	void (*unmap)(void *handle, void *ptr, size_t pages);
+	/* Memory of @domid alone from now on, for good. Return: 0, or negative errno. */
+	int (*keep_to)(void *handle, uint32_t domid);
 	void (*close)(void *handle);
 };
 
@@ -38,6 +40,8 @@ struct vg_vu_xen {
 	const struct vg_vu_foreign_ops *foreign;
 	void *foreign_handle;
 	bool domid_known; /* grants.domid is that of the regions there are */
+	bool kept;	  /* foreign_handle is kept to guest: that of the first region there was */
+	uint32_t guest;
 };
 
 struct vg_vu_mapping {

@@ -2,8 +2,9 @@
 /*
  * xen.c - handles for memory of Xen guests, for a front-end that speaks XEN_MMAP
  *
- * Which guest it is, the front-end says with each region: the handles cannot be
- * restricted to one before.
+ * Which guest it is, the front-end says with its regions. With the first one, the handle
+ * for foreign memory is restricted to that guest (mem.c), which cannot be undone: the
+ * next guest's front-end is another process' (socket_worker.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 static const struct vg_sandbox_call calls[] = {
 	VG_CALL_IOCTL(IOCTL_PRIVCMD_MMAPBATCH_V2), /* xenforeignmemory_map() */
 	VG_CALL_IOCTL(IOCTL_PRIVCMD_MMAPBATCH),
+	VG_CALL_IOCTL(IOCTL_PRIVCMD_RESTRICT), /* which takes away, and never gives */
 	VG_CALL_IOCTL(IOCTL_GNTDEV_MAP_GRANT_REF),
 	VG_CALL_IOCTL(IOCTL_GNTDEV_UNMAP_GRANT_REF),
 	VG_CALL_IOCTL(IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR),
@@ -54,6 +56,13 @@ static void foreign_unmap(void *handle, void *ptr, size_t pages)
 	xenforeignmemory_unmap(handle, ptr, pages);
 }
 
+static int foreign_keep_to(void *handle, uint32_t domid)
+{
+	if (domid > UINT16_MAX)
+		return -EINVAL;
+	return xenforeignmemory_restrict(handle, (domid_t)domid) < 0 ? -errno : 0;
+}
+
 static void foreign_close(void *handle)
 {
 	xenforeignmemory_close(handle);
@@ -62,6 +71,7 @@ static void foreign_close(void *handle)
 static const struct vg_vu_foreign_ops foreign_ops = {
 	.map = foreign_map,
 	.unmap = foreign_unmap,
+	.keep_to = foreign_keep_to,
 	.close = foreign_close,
 };
 

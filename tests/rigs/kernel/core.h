@@ -115,24 +115,30 @@ static inline u32 rounddown_pow_of_two(u32 n)
 	     &(e)->member != (h);                                          \
 	     (e) = (n), (n) = list_entry_((n)->member.next, __typeof__(*(n)), member))
 #define kzalloc(size, gfp) kcalloc(1, size, gfp)
-#define __module_get(m)	   ((void)(m))
-#define module_put(m)	   ((void)(m))
+extern int fake_module; /* references to the module, which may go when there are none */
+#define __module_get(m) ((void)(m), (void)fake_module++)
+#define module_put(m)	((void)(m), assert_int_not_equal(fake_module, 0), (void)fake_module--)
 
 /* ---- devices and virtqueues -------------------------------------------------------------- */
 
 struct device_driver {
 	const char *name;
 };
+struct device_dma_parameters {
+	unsigned int max_segment_size;
+};
 struct device {
 	struct device *parent;
 	struct device_driver *driver;
+	const struct device_type *type; /* bus.h */
+	const struct bus_type *bus;	/* likewise */
 	void (*release)(struct device *dev);
 	int references;
 	/* What a driver and DMA operations keep there (dma.h). */
 	void *data;
 	const struct dma_map_ops *dma_ops;
-	size_t max_segment;
-	u64 dma_mask;
+	struct device_dma_parameters *dma_parms;
+	u64 *dma_mask;
 };
 struct virtqueue;
 struct virtio_device;

@@ -19,7 +19,6 @@
 		*(p) = (v);                   \
 		was_;                         \
 	})
-#define this_cpu_inc(v)	    ((&(v))[0]++)
 #define BUILD_BUG_ON(c)	    _Static_assert(!(c), #c)
 #define dev_alert(dev, ...) fake_say(dev, __VA_ARGS__)
 typedef struct {
@@ -111,10 +110,13 @@ struct dma_map_ops {
 	u64 (*get_required_mask)(struct device *dev);
 	size_t (*max_mapping_size)(struct device *dev);
 };
-#define dev_set_drvdata(dev, p)		  ((dev)->data = (p))
-#define dev_get_drvdata(dev)		  ((dev)->data)
-#define set_dma_ops(dev, o)		  ((dev)->dma_ops = (o))
-#define dma_set_max_seg_size(dev, n)	  ((dev)->max_segment = (n))
-#define dma_set_mask_and_coherent(dev, m) ((dev)->dma_mask = (m), 0)
+#define dev_set_drvdata(dev, p) ((dev)->data = (p))
+#define dev_get_drvdata(dev)	((dev)->data)
+#define set_dma_ops(dev, o)	((dev)->dma_ops = (o))
+/* Both warn, or fail, of a device that has no place for it. */
+#define dma_set_max_seg_size(dev, n) \
+	(assert_non_null((dev)->dma_parms), (dev)->dma_parms->max_segment_size = (n))
+#define dma_set_mask_and_coherent(dev, m) \
+	(assert_non_null((dev)->dma_mask), *(dev)->dma_mask = (m), 0)
 
 #endif /* KERNEL_DMA_H */

@@ -2,10 +2,11 @@
 /*
  * kernel.h - as much of a kernel as the guest's module needs for its bookkeeping
  *
- * The module's files of references and of pools are compiled with this in a test
- * (tests/unit/test_module.c). One thread, four processors of which the test says
- * which one it is, a grant table that counts, and a clock that the test moves.
- * The headers in linux/ and xen/ all lead here.
+ * The module's files are compiled with this in tests (tests/unit/test_module*.c). One
+ * thread, four processors of which the test says which one it is, locks that know who
+ * had them, and a clock that the test moves. The headers in linux/ and xen/ all lead
+ * here, or to one that begins with this one: core.h, dma.h, bus.h. table.h is a grant
+ * table.
  */
 #ifndef KERNEL_H
 #define KERNEL_H
@@ -45,10 +46,11 @@ typedef unsigned int gfp_t;
 
 typedef struct {
 	int held;
+	unsigned int cpu; /* that had it last, and 1; 0: nobody had */
 } spinlock_t;
 void fake_lock(spinlock_t *l);
 void fake_unlock(spinlock_t *l);
-#define spin_lock_init(l)	     ((l)->held = 0)
+#define spin_lock_init(l)	     ((l)->held = 0, (l)->cpu = 0)
 #define spin_lock(l)		     fake_lock(l)
 #define spin_unlock(l)		     fake_unlock(l)
 #define spin_lock_irq(l)	     fake_lock(l)
@@ -90,17 +92,30 @@ extern unsigned long jiffies;
 #define HZ			 250
 #define time_before(a, b)	 ((long)((a) - (b)) < 0)
 #define for_each_possible_cpu(c) for ((c) = 0; (c) < FAKE_CPUS; (c)++)
-#define alloc_percpu(type)	 ((type *)calloc(FAKE_CPUS, sizeof(type)))
-#define free_percpu(p)		 free(p)
-#define per_cpu_ptr(p, c)	 (&(p)[c])
-#define raw_cpu_ptr(p)		 (&(p)[fake_cpu])
-#define raw_smp_processor_id()	 fake_cpu
+/* Each processor's is so far from the one before, as in a kernel: also that of a member. */
+#define FAKE_PERCPU 1024
+#define alloc_percpu(type)                                                                \
+	__extension__({                                                                   \
+		_Static_assert(sizeof(type) <= FAKE_PERCPU, "larger than a processor's"); \
+		(type *)calloc(FAKE_CPUS, FAKE_PERCPU);                                   \
+	})
+#define free_percpu(p)	       free(p)
+#define per_cpu_ptr(p, c)      ((__typeof__(p))((char *)(p) + (size_t)(c)*FAKE_PERCPU))
+#define raw_cpu_ptr(p)	       per_cpu_ptr(p, fake_cpu)
+#define this_cpu_inc(v)	       ((*raw_cpu_ptr(&(v)))++)
+#define raw_smp_processor_id() fake_cpu
 struct work_struct {
-	int unused;
+	void (*fn)(struct work_struct *work);
+	bool queued;
+	unsigned long at; /* what follows: in bus.h */
+	const struct workqueue_struct *queue;
 };
-#define DECLARE_DELAYED_WORK(name, fn) struct work_struct name
-#define schedule_delayed_work(w, t)    ((void)(w))
-#define cancel_delayed_work_sync(w)    ((void)(w))
+struct delayed_work {
+	struct work_struct work;
+};
+#define DECLARE_DELAYED_WORK(name, f) struct delayed_work name = { { .fn = f } }
+#define schedule_delayed_work(w, t)   ((w)->work.queued = true)
+#define cancel_delayed_work_sync(w)   ((w)->work.queued = false)
 
 /* ---- lists ---------------------------------------------------------------- */
 

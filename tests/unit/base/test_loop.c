@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "backend/base/loop.h"
+#include "tests/rigs/loop_device.h"
 
 static struct vg_loop *loop;
 
@@ -647,6 +648,46 @@ static void restricted(void)
 	CHILD(read_op.res == 1);
 }
 
+/* Restricted, it discards from the file that was named, and from no other. */
+static void discards(void)
+{
+	enum { MANY = 40 };
+	struct op other = { .io.done = op_done }, many[MANY], own = { .io.done = op_done };
+	int file = temp_file(), back = temp_file(), device;
+	char path[32];
+
+	CHILD(ftruncate(back, 1 << 20) == 0);
+	device = loop_device(back, path, sizeof(path));
+	vg_loops_discard(device < 0 ? file : device);
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	CHILD(vg_loops_enable(VG_LOOP_READ) == 0);
+	vg_loop_discard(loop, &other.io, temp_file(), 0, 4096);
+	vg_loop_discard(loop, &own.io, device < 0 ? file : device, 0, 4096);
+	while (!other.calls || !own.calls)
+		CHILD(vg_loop_turn(loop, true) >= 0);
+	CHILD(other.res == -EACCES);
+	CHILD(own.res == -EOPNOTSUPP || (device >= 0 && own.res == 0));
+	/* More than the ring has room for, of submissions and of completions. */
+	for (unsigned i = 0; i < MANY; i++) {
+		many[i] = (struct op){ .io.done = op_done };
+		vg_loop_discard(loop, &many[i].io, device < 0 ? file : device, i * 4096, 4096);
+	}
+	for (unsigned i = 0; i < MANY; i++) {
+		while (!many[i].calls)
+			CHILD(vg_loop_turn(loop, true) >= 0);
+		CHILD(many[i].res == own.res);
+	}
+	vg_loop_free(loop);
+	/* None is named any more. */
+	vg_loops_discard(-1);
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	CHILD(vg_loops_enable(VG_LOOP_READ) == 0);
+	vg_loop_discard(loop, &own.io, file, 0, 4096);
+	while (own.calls < 2)
+		CHILD(vg_loop_turn(loop, true) >= 0);
+	CHILD(own.res == -EACCES);
+}
+
 static void one_is_open(void)
 {
 	struct vg_loop *other;
@@ -692,6 +733,7 @@ static void test_restrictions(void **state)
 {
 	(void)state;
 	assert_int_equal(in_child(restricted), 0);
+	assert_int_equal(in_child(discards), 0);
 	assert_int_equal(in_child(one_is_open), 0);
 	assert_int_equal(in_child(not_restricted), 0);
 	assert_int_equal(in_child(threads_wait), 0);

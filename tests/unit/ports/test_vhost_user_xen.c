@@ -23,12 +23,15 @@ static struct fx_domain *guest;
 static unsigned domid;
 static long first_page, first_ref;
 static struct vg_vu_xen xen;
-static unsigned foreign_maps, foreign_unmaps;
+static unsigned foreign_maps, foreign_unmaps, kept; /* kept: how often it was restricted */
+static uint32_t kept_to;
 static size_t foreign_pages; /* mapped now */
 
 static void *foreign_map(void *handle, uint32_t dom, uint64_t first, size_t pages)
 {
 	(void)handle;
+	assert_int_equal(kept, 1);
+	assert_int_equal(kept_to, dom);
 	if (dom != domid || first < (uint64_t)first_page ||
 	    first + pages > (uint64_t)first_page + PAGES) {
 		errno = EFAULT;
@@ -47,7 +50,17 @@ static void foreign_unmap(void *handle, void *ptr, size_t pages)
 	foreign_unmaps++;
 }
 
-static const struct vg_vu_foreign_ops foreign_ops = { .map = foreign_map, .unmap = foreign_unmap };
+static int foreign_keep_to(void *handle, uint32_t dom)
+{
+	(void)handle;
+	kept++;
+	kept_to = dom;
+	return 0;
+}
+
+static const struct vg_vu_foreign_ops foreign_ops = { .map = foreign_map,
+						      .unmap = foreign_unmap,
+						      .keep_to = foreign_keep_to };
 
 static int make_world(void **state)
 {
@@ -78,7 +91,7 @@ static int open_xen(void **state)
 	memset(&xen, 0, sizeof(xen));
 	assert_int_equal(vg_grant_mem_init(&xen.grants, 0, NULL, NULL), 0);
 	xen.foreign = &foreign_ops;
-	foreign_maps = foreign_unmaps = 0;
+	foreign_maps = foreign_unmaps = kept = 0;
 	rig_open(&r, RIG_BLK, &options);
 	return 0;
 }
@@ -141,6 +154,32 @@ static void foreign_memory(void **state)
 	(void)state;
 	works(&region);
 	assert_int_equal(foreign_maps, 1);
+}
+
+/* The first region says whose this process is, for good: of no other guest is anything mapped. */
+static void of_one_guest_for_good(void **state)
+{
+	struct region region = connect_at((uint64_t)first_page << 12, FOREIGN), other = region;
+	struct region grants = {
+		GRANTBIT | (uint64_t)first_ref << 12, 4096, 1, 0, GRANT | 8u, domid + 1
+	};
+
+	(void)state;
+	works(&region);
+	assert_int_equal(kept_to, domid);
+	other.domid = domid + 1;
+	assert_int_not_equal(share(&other), 0);
+	assert_int_not_equal(share(&grants), 0);
+	rig_disconnect(&r);
+	/* Nor by the next front-end; that of the same guest is served. */
+	other = connect_at((uint64_t)first_page << 12, FOREIGN | 8u);
+	other.domid = domid + 1;
+	assert_int_not_equal(share(&other), 0);
+	rig_disconnect(&r);
+	region = connect_at((uint64_t)first_page << 12, FOREIGN);
+	works(&region);
+	assert_int_equal(foreign_maps, 2);
+	assert_int_equal(kept, 1);
 }
 
 static void foreign_memory_mapped_when_used(void **state)
@@ -276,6 +315,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, open_xen, close_xen)
 	const struct CMUnitTest tests[] = {
 		T(foreign_memory),
+		T(of_one_guest_for_good),
 		T(foreign_memory_mapped_when_used),
 		T(grants_mapped_in_advance),
 		T(grants_mapped_when_used),

@@ -41,6 +41,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* After the types that it does not include. */
+#include <xen/sys/gntdev.h>
+
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
 #include "backend/base/passing.h"
@@ -488,6 +491,17 @@ static int a_fionread(void)
 	return CALL(SYS_ioctl, sock[0], FIONREAD, &n);
 }
 
+/* A grant that tells when it is unmapped: by any event channel that a process of this domain has, other
+ * workers' for one (drivers/xen/events/events_base.c, evtchn_get()). Here there is no such file: that
+ * the kernel says so is success. */
+static int a_unmap_notify(void)
+{
+	struct ioctl_gntdev_unmap_notify n = { .action = UNMAP_NOTIFY_SEND_EVENT };
+	int ret = CALL(SYS_ioctl, sock[0], IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &n);
+
+	return ret == -ENOTTY ? 0 : ret;
+}
+
 /* The requests of another architecture have other numbers: 20 is getpid there, 39 mkdir. */
 static int a_int80(void)
 {
@@ -506,10 +520,9 @@ static int a_x32(void)
 	return CALL(0x40000000 | SYS_getppid);
 }
 
-/* What the loop's ring makes of an operation that loop.c never prepares. A loop begins with its ring. */
-static int ring_do(const struct io_uring_sqe *op)
+/* What a ring makes of an operation that loop.c never prepares. */
+static int do_in(struct io_uring *ring, const struct io_uring_sqe *op)
 {
-	struct io_uring *ring = (struct io_uring *)loop;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
 	struct io_uring_cqe *cqe;
 	int ret;
@@ -527,6 +540,17 @@ static int ring_do(const struct io_uring_sqe *op)
 	ret = cqe->res;
 	io_uring_cqe_seen(ring, cqe);
 	return ret;
+}
+
+/* A loop begins with its ring; that for commands follows. */
+static int ring_do(const struct io_uring_sqe *op)
+{
+	return do_in((struct io_uring *)loop, op);
+}
+
+static int commands_do(const struct io_uring_sqe *op)
+{
+	return do_in((struct io_uring *)loop + 1, op);
 }
 
 static int a_ring_open(void)
@@ -639,14 +663,82 @@ static int a_ring_others(void)
 	return -EACCES;
 }
 
-/* What io_uring makes of a command for a file: of a block device to discard, of a socket (6.7) to set
- * options. */
+/* What io_uring makes of a command for a file: of a block device to discard, of a socket to set its
+ * options (6.7): here, to tell who sends. */
+static struct io_uring_sqe option_of_socket(void)
+{
+	static int one = 1;
+	struct io_uring_sqe op = { .opcode = IORING_OP_URING_CMD, .fd = sock[0] };
+
+	op.cmd_op = 3; /* SOCKET_URING_OP_SETSOCKOPT */
+	op.addr = (uint64_t)SO_PASSCRED << 32 | SOL_SOCKET;
+	op.splice_fd_in = sizeof(one);
+	op.addr3 = (uintptr_t)&one;
+	return op;
+}
+
 static int a_ring_command(void)
 {
 	struct io_uring_sqe op = { .opcode = IORING_OP_URING_CMD, .fd = record };
 	int ret = ring_do(&op);
 
 	return ret == -EACCES ? ret : 0;
+}
+
+static int a_ring_option(void)
+{
+	struct io_uring_sqe op = option_of_socket();
+
+	return ring_do(&op);
+}
+
+/* The ring for commands has one file, which is none of these. */
+static int c_option(void)
+{
+	struct io_uring_sqe op = option_of_socket();
+
+	return commands_do(&op);
+}
+
+static int c_option_of_its_file(void)
+{
+	struct io_uring_sqe op = option_of_socket();
+
+	op.fd = 0;
+	op.flags = IOSQE_FIXED_FILE;
+	return commands_do(&op); /* of no socket: it cannot */
+}
+
+static int c_register(void)
+{
+	struct io_uring_files_update update = { .fds = (uintptr_t)&sock[0] };
+	struct io_uring_sqe op = option_of_socket();
+	int ret = CALL(SYS_io_uring_register, ((struct io_uring *)loop + 1)->ring_fd,
+		       IORING_REGISTER_FILES_UPDATE, &update, 1);
+
+	op.fd = 0;
+	op.flags = IOSQE_FIXED_FILE;
+	return ret < 0 ? ret : commands_do(&op);
+}
+
+/* The same by an operation. */
+static int c_update(void)
+{
+	struct io_uring_sqe update = {
+		.opcode = IORING_OP_FILES_UPDATE, .fd = -1, .addr = (uintptr_t)&sock[0], .len = 1
+	};
+
+	return commands_do(&update);
+}
+
+static int c_write(void)
+{
+	struct io_uring_sqe op = { .opcode = IORING_OP_WRITE,
+				   .flags = IOSQE_FIXED_FILE,
+				   .addr = (uintptr_t)&frame,
+				   .len = sizeof(frame) };
+
+	return commands_do(&op);
 }
 
 static const struct attack {
@@ -715,13 +807,20 @@ static const struct attack {
 	{ "getrandom(2)", a_getrandom, true, "rng display viewer" },
 	{ "ioctl(2) TIOCSTI on a terminal", a_tiocsti, false, NULL },
 	{ "ioctl(2) FIONREAD", a_fionread, true, NULL },
+	{ "ioctl(2) of grants: others' event channels", a_unmap_notify, true, NULL },
 	{ "system call of i386", a_int80, false, NULL },
 	{ "system call of x32", a_x32, false, NULL },
 	{ "io_uring: open /etc/passwd", a_ring_open, true, NULL },
 	{ "io_uring: unlink", a_ring_unlink, true, NULL },
 	{ "io_uring: truncate the record", a_ring_ftruncate, false, NULL },
 	{ "io_uring: fallocate", a_ring_fallocate, true, "blk" },
-	{ "io_uring: command", a_ring_command, true, "blk" },
+	{ "io_uring: command", a_ring_command, true, NULL },
+	{ "io_uring: option of a socket", a_ring_option, false, NULL },
+	{ "the ring for commands: option of a socket", c_option, false, NULL },
+	{ "the ring for commands: of its own file", c_option_of_its_file, false, NULL },
+	{ "the ring for commands: another file", c_register, false, NULL },
+	{ "the ring for commands: another file, by itself", c_update, true, NULL },
+	{ "the ring for commands: write", c_write, true, NULL },
 	{ "io_uring: a flag that orders operations", a_ring_link, true, NULL },
 	{ "io_uring: sockets of 46 families", a_ring_sockets, true, NULL },
 	{ "io_uring: every operation that is not ours", a_ring_others, true, NULL },
@@ -745,6 +844,7 @@ static void enter(enum mode mode, const struct vg_sandbox_needs *const *needs)
 		_exit(100);
 	if (vg_loop_new_disabled(16, &loop) < 0)
 		_exit(101);
+	vg_loops_discard(record);
 	if (mode == OPEN) {
 		sb = (struct vg_sandbox){ 0 };
 		vg_pass_seal(); /* to be attacked */

@@ -418,6 +418,85 @@ static void standalone_gives(void **state)
 	unlink(after);
 }
 
+/* Where a descriptor of @worker leads to. */
+static const char *leads_to(pid_t worker, int fd)
+{
+	static char to[128];
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", worker, fd);
+	n = readlink(path, to, sizeof(to) - 1);
+	to[n < 0 ? 0 : n] = '\0';
+	return to;
+}
+
+/* vgrant-vhost-user with @tty as its stdin, stdout and stderr. */
+static pid_t on_terminal(int tty, const char *socket_path, const char *spec)
+{
+	char *argv[] = { (char *)(uintptr_t) "vgrant-vhost-user",
+			 (char *)(uintptr_t) "--socket-path", (char *)(uintptr_t)socket_path,
+			 (char *)(uintptr_t)spec, NULL };
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		for (int fd = 0; fd < 3; fd++) {
+			if (dup2(tty, fd) < 0)
+				_exit(100);
+		}
+		optind = 1;
+		_exit(vg_vhost_user_main(4, argv));
+	}
+	return pid;
+}
+
+/* The terminal, or the log, of whoever started it is not its worker's; what that says comes there. */
+static void standalone_keeps_its_terminal(void **state)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), tty, fd, status;
+	char fifo[108], socket_path[128], spec[160], text[512] = "";
+	struct pollfd p = { .fd = master, .events = POLLIN };
+	pid_t pid, worker;
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+	tty = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	snprintf(fifo, sizeof(fifo), "%.80s/tty.%d", getenv("TMPDIR") ?: "/tmp", getpid());
+	snprintf(socket_path, sizeof(socket_path), "%s.sock", fifo);
+	snprintf(spec, sizeof(spec), "toy,fifo=%s", fifo);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	fd = open(fifo, O_RDWR | O_CLOEXEC);
+	pid = on_terminal(tty, socket_path, spec);
+	assert_int_equal(read(fd, &worker, sizeof(worker)), sizeof(worker));
+	if (geteuid() == 0) { /* one that is not dumpable is root's to look at */
+		assert_string_equal(leads_to(pid, 2), ttyname(tty));
+		assert_string_equal(leads_to(worker, 0), "/dev/null");
+		assert_memory_equal(leads_to(worker, 1), "pipe:", 5);
+		assert_memory_equal(leads_to(worker, 2), "pipe:", 5);
+	}
+	kill(pid, SIGTERM);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+
+	pid = on_terminal(tty, socket_path, "toy,broken");
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status));
+	for (size_t n = 0; !strstr(text, "the toy is broken: mend it") && n < sizeof(text) - 1;) {
+		ssize_t more =
+			poll(&p, 1, 5000) == 1 ? read(master, text + n, sizeof(text) - 1 - n) : -1;
+
+		assert_true(more > 0);
+		n += (size_t)more;
+	}
+	close(tty);
+	close(master);
+	close(fd);
+	unlink(fifo);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, finish)
@@ -429,6 +508,7 @@ int main(void)
 		T(front_ends_come_and_go),
 		T(never_set_up),
 		cmocka_unit_test(standalone_gives),
+		cmocka_unit_test(standalone_keeps_its_terminal),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -1,0 +1,858 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_module_bus.c - the life of a device in the guest's module
+ *
+ * virtio_grant_bus.c, _ctrl.c and _queue.c are compiled with tests/rigs/kernel in place of a kernel's
+ * headers, and the files of mappings with them. xenstore, event channels and the backend are this
+ * file's, and so is the virtio side: what virtio_msg.h declares is counted here, and does what the
+ * test says. How all this does in a real kernel is for tests/xen.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "tests/rigs/kernel/bus.h"
+
+#include "frontend-glue/linux/virtio_grant_refs.c"
+#include "frontend-glue/linux/virtio_grant_pool.c"
+#include "frontend-glue/linux/virtio_grant_dma.c"
+#include "frontend-glue/linux/virtio_grant_ctrl.c"
+#include "frontend-glue/linux/virtio_grant_queue.c"
+#include "frontend-glue/linux/virtio_grant_bus.c"
+
+#include "tests/rigs/kernel/table.h"
+
+unsigned int fake_cpu;
+unsigned long jiffies = 1000000;
+bool fake_irqs_off;
+int fake_module, system_state = SYSTEM_RUNNING;
+struct task_struct *fake_task;
+
+/* ---- Linux --------------------------------------------------------------------------- */
+
+/* The how-manieth of the calls that may fail does; 0: none. */
+static unsigned int fail_at, calls;
+
+static bool fails(void)
+{
+	return ++calls == fail_at;
+}
+
+void fake_may_sleep(void)
+{
+	assert_false(fake_irqs_off);
+}
+
+void fake_say(const struct device *dev, const char *text, ...)
+{
+	(void)dev, (void)text;
+}
+
+char *fake_printf(const char *format, ...)
+{
+	char *text = malloc(256);
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, 256, format, ap);
+	va_end(ap);
+	return text;
+}
+
+int fake_strtouint(const char *text, unsigned int base, unsigned int *into)
+{
+	char *end;
+
+	*into = (unsigned int)strtoul(text, &end, (int)base);
+	return *end || end == text ? -EINVAL : 0;
+}
+
+bool folio_test_slab(const struct folio *folio)
+{
+	(void)folio;
+	return false;
+}
+
+struct workqueue_struct *alloc_workqueue(const char *name, unsigned int flags, int max)
+{
+	struct workqueue_struct *q = calloc(1, sizeof(*q));
+
+	(void)name, (void)max;
+	q->flags = flags;
+	return q;
+}
+
+void destroy_workqueue(struct workqueue_struct *q)
+{
+	free(q);
+}
+
+void queue_work(struct workqueue_struct *q, struct work_struct *w)
+{
+	w->queued = true;
+	w->queue = q;
+	w->at = jiffies;
+}
+
+void mod_delayed_work(struct workqueue_struct *q, struct delayed_work *w, unsigned long delay)
+{
+	queue_work(q, &w->work);
+	w->work.at = jiffies + delay;
+}
+
+void flush_delayed_work(struct delayed_work *w)
+{
+	if (w->work.queued) {
+		w->work.queued = false;
+		w->work.fn(&w->work);
+	}
+}
+
+void put_device(struct device *dev)
+{
+	assert_int_not_equal(dev->references, 0);
+	if (--dev->references == 0)
+		dev->type->release(dev);
+}
+
+void get_device(struct device *dev)
+{
+	dev->references++;
+}
+
+static bool attached_when_added;
+
+int device_add(struct device *dev)
+{
+	attached_when_added = dev->dma_ops != NULL;
+	return 0;
+}
+
+void device_unregister(struct device *dev)
+{
+	put_device(dev);
+}
+
+int driver_attach(struct device_driver *driver)
+{
+	(void)driver;
+	return 0;
+}
+
+int xenbus_register_frontend(struct xenbus_driver *driver)
+{
+	assert_null(driver->ids);
+	return 0;
+}
+
+void xenbus_unregister_driver(struct xenbus_driver *driver)
+{
+	driver->ids = NULL;
+}
+
+int register_xenbus_watch(struct xenbus_watch *watch)
+{
+	(void)watch;
+	return 0;
+}
+
+void unregister_xenbus_watch(struct xenbus_watch *watch)
+{
+	(void)watch;
+}
+
+/* ---- xenstore ------------------------------------------------------------------------- */
+
+static struct {
+	char path[64], value[64];
+} store[32];
+
+static char *key(const char *dir, const char *node)
+{
+	char path[64];
+	unsigned int i;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, node);
+	for (i = 0; store[i].path[0] && strcmp(store[i].path, path) != 0; i++)
+		assert_in_range(i, 0, ARRAY_SIZE(store) - 2);
+	strcpy(store[i].path, path);
+	return store[i].value;
+}
+
+void *xenbus_read(struct xenbus_transaction t, const char *dir, const char *node, unsigned int *len)
+{
+	(void)t, (void)len;
+	return *key(dir, node) ? strdup(key(dir, node)) : ERR_PTR(-ENOENT);
+}
+
+unsigned int xenbus_read_unsigned(const char *dir, const char *node, unsigned int otherwise)
+{
+	return *key(dir, node) ? (unsigned int)atoi(key(dir, node)) : otherwise;
+}
+
+int xenbus_exists(struct xenbus_transaction t, const char *dir, const char *node)
+{
+	(void)t;
+	return *key(dir, node) != '\0';
+}
+
+int xenbus_printf(struct xenbus_transaction t, const char *dir, const char *node,
+		  const char *format, ...)
+{
+	va_list ap;
+
+	(void)t;
+	if (fails())
+		return -EIO;
+	va_start(ap, format);
+	vsnprintf(key(dir, node), 64, format, ap);
+	va_end(ap);
+	return 0;
+}
+
+int xenbus_transaction_start(struct xenbus_transaction *t)
+{
+	t->id = 1;
+	return 0;
+}
+
+int xenbus_transaction_end(struct xenbus_transaction t, int abort)
+{
+	(void)t, (void)abort;
+	return 0;
+}
+
+int xenbus_switch_state(struct xenbus_device *dev, enum xenbus_state state)
+{
+	snprintf(key(dev->nodename, "state"), 64, "%d", state);
+	dev->state = state;
+	return 0;
+}
+
+/* ---- event channels and grants ----------------------------------------------------------- */
+
+enum { PORTS = 64, IRQ = 100 };
+static struct port {
+	bool open, bound;
+	unsigned int closed, notified;
+	irq_handler_t handler;
+	void *arg;
+} ports[PORTS];
+static unsigned int next_port;
+
+static void close_port(evtchn_port_t port)
+{
+	assert_in_range(port, 1, next_port);
+	ports[port].closed++;
+	ports[port].open = false;
+	ports[port].handler = NULL;
+}
+
+int xenbus_alloc_evtchn(struct xenbus_device *dev, evtchn_port_t *port)
+{
+	(void)dev;
+	if (fails())
+		return -ENOSPC;
+	assert_in_range(++next_port, 1, PORTS - 1);
+	ports[next_port] = (struct port){ .open = true };
+	*port = next_port;
+	return 0;
+}
+
+int xenbus_free_evtchn(struct xenbus_device *dev, evtchn_port_t port)
+{
+	(void)dev;
+	close_port(port);
+	return 0;
+}
+
+int bind_evtchn_to_irq_lateeoi(evtchn_port_t port)
+{
+	assert_true(ports[port].open);
+	if (!ports[port].bound && fails())
+		return -ENOMEM;
+	ports[port].bound = true;
+	return IRQ + (int)port;
+}
+
+/* drivers/xen/events/events_base.c: both steps, and when request_irq() fails, the port is closed; but
+ * not when the first one does. */
+int bind_evtchn_to_irqhandler_lateeoi(evtchn_port_t port, irq_handler_t handler,
+				      unsigned long flags, const char *name, void *arg)
+{
+	int irq = bind_evtchn_to_irq_lateeoi(port);
+
+	(void)flags, (void)name;
+	if (irq < 0)
+		return irq;
+	if (fails()) {
+		close_port(port);
+		return -EBUSY;
+	}
+	ports[port].handler = handler;
+	ports[port].arg = arg;
+	return irq;
+}
+
+void unbind_from_irqhandler(unsigned int irq, void *arg)
+{
+	assert_ptr_equal(ports[irq - IRQ].arg, arg);
+	close_port(irq - IRQ);
+}
+
+void xen_irq_lateeoi(unsigned int irq, unsigned int flags)
+{
+	(void)flags;
+	assert_true(ports[irq - IRQ].open);
+}
+
+void notify_remote_via_evtchn(evtchn_port_t port)
+{
+	assert_true(ports[port].open);
+	ports[port].notified++;
+}
+
+irqreturn_t vring_interrupt(int irq, void *vq)
+{
+	(void)irq, (void)vq;
+	return IRQ_HANDLED;
+}
+
+int gnttab_grant_foreign_access(domid_t domid, unsigned long gfn, int readonly)
+{
+	grant_ref_t ref;
+
+	if (fails() || gnttab_alloc_grant_reference_seq(1, &ref))
+		return -ENOSPC;
+	gnttab_grant_foreign_access_ref(ref, domid, gfn, readonly);
+	return (int)ref;
+}
+
+/* ---- the virtio side ------------------------------------------------------------------------ */
+
+static struct {
+	unsigned int made, registered, unregistered, broken, failed, restored;
+	u32 kind; /* VIRTIO_ID_* */
+	void (*probe)(struct virtio_msg_device *vmdev);
+} side;
+
+struct virtio_msg_device *virtio_msg_create(struct device *parent,
+					    const struct virtio_msg_bus_ops *ops, void *bus_priv)
+{
+	struct virtio_msg_device *vmdev = calloc(1, sizeof(*vmdev));
+
+	side.made++;
+	vmdev->ops = ops;
+	vmdev->bus_priv = bus_priv;
+	vmdev->vdev.dev.parent = parent;
+	return vmdev;
+}
+
+void virtio_msg_put(struct virtio_msg_device *vmdev)
+{
+	free(vmdev);
+}
+
+int virtio_msg_identify(struct virtio_msg_device *vmdev)
+{
+	vmdev->vdev.id.device = side.kind;
+	return 0;
+}
+
+int virtio_msg_register(struct virtio_msg_device *vmdev)
+{
+	side.registered++;
+	if (side.probe)
+		side.probe(vmdev);
+	return 0;
+}
+
+void virtio_msg_unregister(struct virtio_msg_device *vmdev)
+{
+	(void)vmdev;
+	side.unregistered++;
+}
+
+void virtio_msg_config_event(struct virtio_msg_device *vmdev, u32 status, u32 generation)
+{
+	(void)vmdev, (void)status, (void)generation;
+}
+
+void virtio_msg_break(struct virtio_msg_device *vmdev)
+{
+	vmdev->gone = true;
+	side.broken++;
+}
+
+void virtio_msg_fail_requests(struct virtio_msg_device *vmdev)
+{
+	assert_true(vmdev->gone);
+	side.failed++;
+}
+
+int virtio_msg_freeze(struct virtio_msg_device *vmdev)
+{
+	assert_false(vmdev->frozen);
+	vmdev->frozen = true;
+	return 0;
+}
+
+/* One that was not frozen has its queues, and buffers in them. */
+int virtio_msg_restore(struct virtio_msg_device *vmdev)
+{
+	assert_true(vmdev->frozen);
+	vmdev->frozen = false;
+	side.restored++;
+	return 0;
+}
+
+/* ---- the backend ------------------------------------------------------------------------------- */
+
+static struct vg_device *vg;
+static struct {
+	bool hangs;
+	u32 cons, prod;
+	unsigned int served;
+	/* Writes to the page again, when the guest has copied from it. */
+	bool writes_on;
+	unsigned int copies;
+} backend;
+
+void barrier(void)
+{
+	backend.copies++;
+	if (backend.writes_on)
+		memset(vg->ctrl->to_driver, 0xff, sizeof(vg->ctrl->to_driver));
+}
+
+static void interrupt(evtchn_port_t port)
+{
+	ports[port].handler(IRQ + (int)port, ports[port].arg);
+}
+
+static void put_to_driver(const struct virtio_msg_buf *msg)
+{
+	memcpy(vg->ctrl->to_driver[backend.prod++ % VIRTIO_GRANT_SLOTS], msg,
+	       VIRTIO_GRANT_SLOT_SIZE);
+	vg->ctrl->device_prod.value = backend.prod;
+}
+
+static void serve(void)
+{
+	struct virtio_grant_control *c = vg->ctrl;
+
+	while (backend.cons != c->driver_prod.value) {
+		struct virtio_msg_buf msg;
+
+		memcpy(&msg, c->to_device[backend.cons++ % VIRTIO_GRANT_SLOTS],
+		       VIRTIO_GRANT_SLOT_SIZE);
+		c->device_cons.value = backend.cons;
+		msg.header.type |= VIRTIO_MSG_TYPE_RESPONSE;
+		/* No error: of a queue's port, or of a pool. A ping comes back as it is. */
+		if (msg.header.msg_id != VIRTIO_MSG_BUS_PING)
+			memset(msg.payload + 4, 0, 4);
+		backend.served++;
+		put_to_driver(&msg);
+		interrupt(vg->ctrl_port);
+	}
+}
+
+void fake_wait(unsigned long time)
+{
+	if (vg->ctrl && ports[vg->ctrl_port].open && !backend.hangs)
+		serve();
+	jiffies += time;
+}
+
+/* It follows the guest's state. */
+void msleep(unsigned int ms)
+{
+	jiffies += DIV_ROUND_UP(ms * HZ, 1000);
+	if (vg->xdev->state == XenbusStateClosing && !backend.hangs)
+		strcpy(key("/b", "state"), "6");
+}
+
+/* ---- a device, from its node on --------------------------------------------------------------------- */
+
+static struct xenbus_device xdev;
+
+static void run(void)
+{
+	struct work_struct *work[] = { &vg->work.work, &vg->gone.work, &vg->event,
+				       &vg->again.work };
+	unsigned int rounds = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(work); i++) {
+		if (!work[i]->queued || time_before(jiffies, work[i]->at))
+			continue;
+		work[i]->queued = false;
+		work[i]->fn(work[i]);
+		i = -1;
+		assert_in_range(++rounds, 0, 100);
+	}
+}
+
+static void backend_is(enum xenbus_state state)
+{
+	snprintf(key("/b", "state"), 64, "%d", state);
+	vg_driver.otherend_changed(&xdev, state);
+	run();
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	vg_driver.ids = NULL;
+	pool_pages = 0;
+	fake_module = 0;
+	INIT_LIST_HEAD(&vg_refs_all);
+	assert_int_equal(fake_init(), 0);
+	memset(&table, 0, sizeof(table));
+	memset(&side, 0, sizeof(side));
+	memset(&backend, 0, sizeof(backend));
+	memset(store, 0, sizeof(store));
+	memset(&xdev, 0, sizeof(xdev));
+	next_port = calls = fail_at = 0;
+	fake_cpu = 0;
+	side.kind = VIRTIO_ID_BLOCK;
+	xdev.nodename = "/f";
+	xdev.otherend = "/b";
+	xdev.otherend_id = 3;
+	xdev.state = XenbusStateInitialising;
+	strcpy(key("/b", VIRTIO_GRANT_KEY_VERSION), "1");
+	strcpy(key("/b", VIRTIO_GRANT_KEY_FEATURE_POOL), "1");
+	assert_int_equal(vg_driver.probe(&xdev, vg_ids), 0);
+	vg = dev_get_drvdata(&xdev.dev);
+	return 0;
+}
+
+static void connect(void)
+{
+	backend.cons = backend.prod = 0;
+	backend_is(XenbusStateInitWait);
+	assert_int_equal(xdev.state, XenbusStateInitialising);
+	assert_int_equal(atoi(key("/f", "state")), XenbusStateInitialised);
+	backend_is(XenbusStateConnected);
+	assert_int_equal(xdev.state, XenbusStateConnected);
+	assert_int_equal(vg->phase, VG_LIVE);
+}
+
+static void take_away(void)
+{
+	vg_driver.remove(&xdev);
+	for (unsigned int p = 1; p <= next_port; p++)
+		assert_int_equal(ports[p].closed, 1);
+	assert_int_equal(side.registered, side.unregistered);
+}
+
+static int end(void **state)
+{
+	(void)state;
+	assert_int_equal(fake_module, 0);
+	assert_int_equal(taken(), 0);
+	assert_int_equal(table.pages, 0);
+	fake_exit();
+	vg_links = (struct vg_links){ 0 };
+	return 0;
+}
+
+static void test_connects(void **state)
+{
+	(void)state;
+	connect();
+	assert_int_equal(side.registered, 1);
+	assert_int_equal(vg_ping(vg), 0);
+	take_away();
+	assert_int_equal(atoi(key("/f", "state")), XenbusStateClosed);
+}
+
+/* ---- what drivers may ask for before they have queues ------------------------------------------ */
+
+static void ask_for_limits(struct virtio_msg_device *vmdev)
+{
+	struct device *parent = vmdev->vdev.dev.parent;
+
+	assert_non_null(parent->dma_ops);
+	assert_int_equal(parent->dma_ops->max_mapping_size(parent), VG_DMA_MAX_SIZE);
+	assert_int_equal(parent->dma_parms->max_segment_size, VG_DMA_MAX_SIZE);
+	assert_int_equal(*parent->dma_mask, DMA_BIT_MASK(64));
+}
+
+/* virtio-gpu does, in its probe(). */
+static void test_limits_before_queues(void **state)
+{
+	(void)state;
+	assert_true(attached_when_added);
+	side.probe = ask_for_limits;
+	connect();
+	take_away();
+}
+
+static void others_operations(struct virtio_msg_device *vmdev)
+{
+	static const struct dma_map_ops others = { 0 };
+	struct device *parent = vmdev->vdev.dev.parent;
+	const struct dma_map_ops *ours = parent->dma_ops;
+
+	parent->dma_ops = &others;
+	assert_int_equal(vmdev->ops->prepare(vmdev), 0);
+	assert_ptr_equal(parent->dma_ops, ours);
+}
+
+/* A PV guest's kernel with CONFIG_XEN_VIRTIO puts its own in place while it negotiates features. */
+static void test_operations_are_put_back(void **state)
+{
+	(void)state;
+	side.probe = others_operations;
+	connect();
+	take_away();
+}
+
+/* ---- pools --------------------------------------------------------------------------------------- */
+
+/* What somebody wants for his disks is not taken by devices of few and small messages, too. */
+static void test_pool_of_kinds(void **state)
+{
+	static const struct {
+		u32 kind;
+		unsigned int pages;
+	} kinds[] = { { VIRTIO_ID_BLOCK, 1024 }, { VIRTIO_ID_FS, 1024 }, { VIRTIO_ID_NET, 512 },
+		      { VIRTIO_ID_CAN, 64 },	 { VIRTIO_ID_RNG, 64 },	 { VIRTIO_ID_CONSOLE, 64 },
+		      { VIRTIO_ID_INPUT, 64 } };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
+		pool_pages = 1024;
+		side.kind = kinds[i].kind;
+		connect();
+		assert_int_equal(vg->dma.pool.pages, kinds[i].pages);
+		take_away();
+		end(state);
+		begin(state);
+	}
+	/* None is none. */
+	pool_pages = 0;
+	side.kind = VIRTIO_ID_RNG;
+	connect();
+	assert_int_equal(vg->dma.pool.pages, 0);
+	take_away();
+}
+
+/* ---- binding fails --------------------------------------------------------------------------------- */
+
+static unsigned int ports_that_were(unsigned int closed)
+{
+	unsigned int n = 0;
+
+	for (unsigned int p = 1; p <= next_port; p++)
+		n += ports[p].closed == closed;
+	return n;
+}
+
+/* Whichever step of it fails, a port is closed once: a second time it may be somebody else's. */
+static void test_control_cannot_be_made(void **state)
+{
+	unsigned int failed = 0;
+
+	(void)state;
+	for (fail_at = 1; vg->phase == VG_IDLE; fail_at++) {
+		assert_in_range(fail_at, 1, 20);
+		calls = 0;
+		strcpy(key("/f", "state"), "1");
+		backend_is(XenbusStateInitWait);
+		failed += vg->phase == VG_IDLE;
+		assert_int_equal(ports_that_were(1), next_port - (vg->phase != VG_IDLE));
+		assert_int_equal(taken(), vg->phase != VG_IDLE);
+	}
+	/* The grant, the port, its two bindings, and the keys. */
+	assert_int_equal(failed, 8);
+	fail_at = 0;
+	take_away();
+}
+
+static void open_queues(struct virtio_msg_device *vmdev)
+{
+	struct virtqueue vq = { .vdev = &vmdev->vdev, .name = "requests" };
+	unsigned int failed = 0;
+	int ret;
+
+	do {
+		calls = 0;
+		fail_at = failed + 1;
+		ret = vmdev->ops->queue_open(vmdev, &vq);
+		assert_in_range(failed += ret < 0, 0, 10);
+		assert_int_equal(ports_that_were(1), next_port - 1 - (ret == 0));
+		assert_int_equal(vq.priv != NULL, ret == 0);
+	} while (ret < 0);
+	assert_int_equal(failed, 3); /* the port, its two bindings */
+	fail_at = 0;
+	vmdev->ops->queue_close(vmdev, &vq);
+}
+
+static void test_queue_cannot_be_made(void **state)
+{
+	(void)state;
+	side.probe = open_queues;
+	connect();
+	take_away();
+}
+
+/* ---- the control page -------------------------------------------------------------------------------- */
+
+/* What counts is what was there when it was copied, once; the page changes at once afterwards. */
+static void test_copied_once(void **state)
+{
+	const unsigned int size =
+		sizeof(struct virtio_msg_header) + sizeof(struct virtio_msg_event_config);
+	struct virtio_msg_buf event = { .header = { .type = VIRTIO_MSG_TYPE_REQUEST,
+						    .msg_id = VIRTIO_MSG_EVENT_CONFIG,
+						    .msg_size = size } };
+	struct virtio_msg_ping ping = { .data = 77 };
+
+	(void)state;
+	connect();
+	backend.writes_on = true;
+	backend.copies = backend.served = 0;
+	for (unsigned int i = 0; i < 10; i++) {
+		assert_int_equal(vg_bus_call(vg, VIRTIO_MSG_BUS_PING, &ping, sizeof(ping)), 0);
+		assert_int_equal(ping.data, 77);
+	}
+	event.payload[0] = VIRTIO_CONFIG_S_NEEDS_RESET;
+	put_to_driver(&event);
+	interrupt(vg->ctrl_port);
+	assert_true(vg->event_pending);
+	assert_int_equal(vg->event_status, VIRTIO_CONFIG_S_NEEDS_RESET);
+	/* The compiler may not look a second time either: a barrier after each copy. */
+	assert_int_equal(backend.served, 10);
+	assert_int_equal(backend.copies, 11);
+	backend.writes_on = false;
+	take_away();
+}
+
+/* ---- suspends ------------------------------------------------------------------------------------------ */
+
+static int pm(int (*callback)(struct device *dev))
+{
+	return callback ? callback(&vg->dev) : 0;
+}
+
+/* The new domain's xenbus: vg_resume(), then the toolstack's new backend. */
+static void resumed(void)
+{
+	strcpy(key("/b", "state"), "1");
+	xdev.state = XenbusStateInitialising;
+	assert_int_equal(vg_driver.resume(&xdev), 0);
+	/* Nothing of before is granted or bound there. */
+	for (unsigned int p = 1; p <= next_port; p++)
+		assert_int_equal(ports[p].closed, 1);
+	assert_int_equal(pm(vg->dev.type->pm->restore), 0);
+	run();
+}
+
+static void test_suspends(void **state)
+{
+	(void)state;
+	connect();
+	assert_int_equal(pm(vg->dev.type->pm->freeze), 0);
+	resumed();
+	connect();
+	assert_int_equal(side.restored, 1);
+	assert_int_equal(side.made, 1);
+	assert_int_equal(side.broken, 0);
+	take_away();
+}
+
+/* Given up just before the guest is frozen, when what would end its requests had not run yet. */
+static void test_dead_when_frozen(void **state)
+{
+	(void)state;
+	connect();
+	vg_give_up(vg);
+	assert_int_equal(pm(vg->dev.type->pm->freeze), 0);
+	assert_int_equal(side.failed, 0);
+	resumed();
+	assert_int_equal(side.failed, 1);
+	/* Its queues have buffers of the old table: the new backend gets a new device. */
+	connect();
+	assert_int_equal(side.restored, 0);
+	assert_int_equal(side.unregistered, 1);
+	assert_int_equal(side.made, 2);
+	take_away();
+}
+
+/*
+ * A guest that sleeps with its memory in place has the same grants and channels when it wakes up, so
+ * that nothing is to be done; an image that it writes by itself is not Xen's way, and it is powered off
+ * with no last word to backends.
+ */
+static void test_other_suspends(void **state)
+{
+	unsigned int notified;
+
+	(void)state;
+	connect();
+	notified = ports[vg->ctrl_port].notified;
+	assert_int_equal(pm(vg->dev.type->pm->suspend), 0);
+	assert_int_equal(pm(vg->dev.type->pm->resume), 0);
+	assert_int_equal(pm(vg->dev.type->pm->poweroff), 0);
+	run();
+	assert_int_equal(ports[vg->ctrl_port].notified, notified);
+	assert_int_equal(vg->phase, VG_LIVE);
+	assert_int_equal(vg_ping(vg), 0);
+	take_away();
+}
+
+/* ---- who ends a dead device's requests, and when the module may go ---------------------------------- */
+
+/* Swap may be on it: a thread of its own, which there is also when there is no memory. */
+static void test_rescue(void **state)
+{
+	(void)state;
+	connect();
+	vg_give_up(vg);
+	assert_ptr_equal(vg->gone.work.queue, vg_rescue);
+	assert_true(vg_rescue->flags & WQ_MEM_RECLAIM);
+	assert_ptr_not_equal(vg->work.work.queue, vg_rescue);
+	backend.hangs = true;
+	strcpy(key("/b", "state"), "6");
+	run();
+	assert_int_equal(side.failed, 1);
+	take_away();
+}
+
+/* A program has something below the device open: its release is in the module's text. */
+static void test_module_stays(void **state)
+{
+	struct device *dev = &vg->dev;
+
+	(void)state;
+	connect();
+	get_device(dev);
+	take_away();
+	assert_int_equal(fake_module, 1);
+	put_device(dev);
+	assert_int_equal(fake_module, 0);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
+	const struct CMUnitTest tests[] = {
+		T(test_connects),
+		T(test_limits_before_queues),
+		T(test_operations_are_put_back),
+		T(test_pool_of_kinds),
+		T(test_control_cannot_be_made),
+		T(test_queue_cannot_be_made),
+		T(test_copied_once),
+		T(test_suspends),
+		T(test_dead_when_frozen),
+		T(test_other_suspends),
+		T(test_rescue),
+		T(test_module_stays),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

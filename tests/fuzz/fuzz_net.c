@@ -7,7 +7,7 @@
  * features; then each step is a frame of the driver's: a packet of some kind, of
  * which single bytes are changed, or any bytes, with any header, in segments cut
  * anyhow; receive buffers of any size; control commands, right, nearly right, or any
- * bytes; reads of the link that find a frame, nothing, or an error, and writes that
+ * bytes, those of hashes and their table among them; reads of the link that find a frame, nothing, or an error, and writes that
  * succeed or do not, in any order; time; resets. Rings keep the rules: breaking those is fuzz_ring's
  * matter.
  *
@@ -251,7 +251,13 @@ static const struct vg_port_ops port_ops = {
 
 static unsigned control_queue(void)
 {
-	return vg_dev_has(&dev, VIRTIO_NET_F_MQ) ? 4 : 2;
+	return vg_dev_has(&dev, VIRTIO_NET_F_MQ) || vg_dev_has(&dev, VIRTIO_NET_F_RSS) ? 4 : 2;
+}
+
+/* Bytes of the driver's header. */
+static unsigned header(void)
+{
+	return vg_dev_has(&dev, VIRTIO_NET_F_HASH_REPORT) ? NET_HDR_HASH : NET_HDR;
 }
 
 static bool has_data(unsigned q)
@@ -380,9 +386,9 @@ static uint32_t packet(uint8_t *p, uint8_t how)
 	bool v6 = how & 1, udp = how & 2;
 	unsigned tags = (how >> 2) % 3, net = 14 + 4 * tags, l4 = net + (v6 ? 40 : 20);
 	uint32_t data = l4 + (udp ? 8 : 20), len = data + (how & 0x20 ? 9000 : 200);
-	uint8_t *f = p + NET_HDR;
+	uint8_t *f = p + header();
 
-	memset(p, 0, NET_HDR + 100);
+	memset(p, 0, NET_HDR_HASH + 100);
 	for (unsigned i = 0; i < tags; i++)
 		f[12 + 4 * i] = 0x81;
 	f[net - 2] = v6 ? 0x86 : 8;
@@ -400,7 +406,7 @@ static uint32_t packet(uint8_t *p, uint8_t how)
 		h.gso_size = htole16(1000);
 	}
 	memcpy(p, &h, NET_HDR);
-	return NET_HDR + len;
+	return header() + len;
 }
 
 static void transmit(unsigned q)
@@ -451,6 +457,31 @@ static void receive(unsigned q)
 	kick(q);
 }
 
+/* A command for hashes that is right, but for a few bytes of it. Return: bytes. */
+static uint32_t rss(uint8_t *p, bool table)
+{
+	uint32_t n = table ? 1u << u8() % 9 : 1, at = 8 + 2 * n, changes = u8() % 4;
+	uint8_t key = u8() & 1 ? NET_HASH_KEY : u8() % (NET_HASH_KEY + 2);
+
+	memset(p, 0, at + 3);
+	p[0] = u8();
+	p[1] = u8() & 1;
+	p[4] = (uint8_t)(n - 1);
+	p[5] = (uint8_t)((n - 1) >> 8);
+	p[6] = u8() & 1;
+	for (uint32_t i = 0; i < n && i < 32; i++)
+		p[8 + 2 * i] = u8() & 1;
+	p[at] = 1 + (u8() & 1);
+	p[at + 2] = key;
+	fuzz_bytes(p + at + 3, key);
+	for (uint32_t i = 0; i < changes; i++) {
+		uint32_t where = u16() % (at + 3);
+
+		p[where] = u8();
+	}
+	return at + 3 + key;
+}
+
 static void control(void)
 {
 	static const uint8_t sizes[] = { 1, 8, 2, 0, 2, 8, 8 };
@@ -471,7 +502,13 @@ static void control(void)
 		len = how & 1 ? 4 : 12;
 	if (how & 0x80)
 		len = u8();
-	fuzz_bytes(p + 2, len < 64 ? len : 64);
+	if (class == 4 && how & 3) {
+		len = rss(p + 2, how & 1);
+		if (how & 0x80)
+			len = len * u8() / 256;
+	} else {
+		fuzz_bytes(p + 2, len < 64 ? len : 64);
+	}
 	n = cut(out, COUNT(out), at, 2 + len);
 	in = (struct drv_seg){ at + 8192, class == 6 ? 9 : 1 };
 	p[8192] = 0xff;
@@ -577,7 +614,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	ready = true;
 	fuzz_begin(data, len);
 	how = u8();
-	MUST(vg_params_parse("net,mac=00:16:3e:00:00:01,queues=2,threads=1", &params, &err) == 0);
+	MUST(vg_params_parse("net,mac=00:16:3e:00:00:01,queues=2,threads=1,rss,hash", &params,
+			     &err) == 0);
 	MUST(dh_open(&dev, vg_device_find("net"), NULL, &params, &err) == 0);
 	dev.port = &port;
 	/* Little bounce memory, so that frames have to wait for it. */

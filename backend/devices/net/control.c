@@ -135,16 +135,108 @@ static bool announce(struct net *net, struct vg_chain *c, uint8_t cmd)
 	return true;
 }
 
-static bool pairs(struct net *net, struct vg_chain *c, uint8_t cmd)
+static bool pairs(struct net *net, struct vg_chain *c)
 {
 	uint16_t n;
 
-	if (!has(net, VIRTIO_NET_F_MQ) || cmd != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET ||
-	    size_of(c) != sizeof(n) || !get(net, c, 0, &n, sizeof(n)) || le16toh(n) < 1 ||
-	    le16toh(n) > net->n_pairs || net->link->ops->active(net->link, le16toh(n)) < 0)
+	if (!has(net, VIRTIO_NET_F_MQ) || size_of(c) != sizeof(n) ||
+	    !get(net, c, 0, &n, sizeof(n)) || le16toh(n) < 1 || le16toh(n) > net->n_pairs ||
+	    net->link->ops->active(net->link, le16toh(n)) < 0)
 		return false;
 	net->s.active = le16toh(n);
+	if (net->s.rss.steers) { /* 5.1.6.5.5: the last command says how */
+		net->s.rss.steers = false;
+		net_rss_changed(net);
+	}
 	return true;
+}
+
+/*
+ * The end of both commands: length of the key, and the key, at @off; the types of packets are at the
+ * beginning. What is reserved is not looked at: Linux' driver has other numbers there.
+ */
+static bool hash(struct net *net, struct vg_chain *c, size_t off, struct net_rss *rss)
+{
+	uint32_t types;
+
+	if (!get(net, c, 0, &types, sizeof(types)) || !get(net, c, off, &rss->key_len, 1))
+		return false;
+	rss->types = le32toh(types);
+	memset(rss->key, 0, sizeof(rss->key));
+	return !(rss->types & ~NET_HASH_TYPES) && rss->key_len <= NET_HASH_KEY &&
+	       (rss->key_len || !rss->types) && size_of(c) == off + 1 + rss->key_len &&
+	       (!rss->key_len || get(net, c, off + 1, rss->key, rss->key_len));
+}
+
+/* 5.1.6.5.5.1 */
+static bool hash_config(struct net *net, struct vg_chain *c)
+{
+	struct net_rss rss = net->s.rss;
+
+	if (!has(net, VIRTIO_NET_F_HASH_REPORT) ||
+	    !hash(net, c, offsetof(struct virtio_net_hash_config, hash_key_length), &rss))
+		return false;
+	net->s.rss = rss;
+	net_rss_changed(net);
+	return true;
+}
+
+/* A pair whose receive queue the driver has enabled. *@pairs: so many have to be there. */
+static bool rss_pair(const struct net *net, uint16_t le, uint16_t *out, unsigned *pairs)
+{
+	*out = le16toh(le);
+	if (*out >= net->n_pairs || !net->dev->queue[*out * 2u].enabled)
+		return false;
+	if (*pairs <= *out)
+		*pairs = *out + 1u;
+	return true;
+}
+
+/* 5.1.6.5.6.1: types, mask, queue of what is not hashed, table, number of transmit queues, key. */
+static bool rss_config(struct net *net, struct vg_chain *c)
+{
+	struct net_rss rss = { .steers = true };
+	/* What is between types and key; le[0] is read twice, and counts as it was at first. */
+	uint16_t le[2 + NET_RSS_TABLE + 1];
+	unsigned pairs = 1, n, max_tx;
+
+	if (!has(net, VIRTIO_NET_F_RSS) || !get(net, c, 4, le, sizeof(le[0])))
+		return false;
+	rss.mask = le16toh(le[0]);
+	n = rss.mask + 1u;
+	if (n > NET_RSS_TABLE || (n & rss.mask) || !get(net, c, 4, le, (n + 3) * sizeof(le[0])) ||
+	    !hash(net, c, 4 + (n + 3) * sizeof(le[0]), &rss) ||
+	    !rss_pair(net, le[1], &rss.unclassified, &pairs))
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		if (!rss_pair(net, le[2 + i], &rss.table[i], &pairs))
+			return false;
+	}
+	max_tx = le16toh(le[2 + n]);
+	if (max_tx < 1 || max_tx > net->n_pairs)
+		return false;
+	if (pairs < max_tx)
+		pairs = max_tx;
+	if (net->link->ops->active(net->link, pairs) < 0)
+		return false;
+	net->s.active = (uint16_t)pairs;
+	net->s.rss = rss;
+	net_rss_changed(net);
+	return true;
+}
+
+static bool multiqueue(struct net *net, struct vg_chain *c, uint8_t cmd)
+{
+	switch (cmd) {
+	case VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET:
+		return pairs(net, c);
+	case VIRTIO_NET_CTRL_MQ_RSS_CONFIG:
+		return rss_config(net, c);
+	case VIRTIO_NET_CTRL_MQ_HASH_CONFIG:
+		return hash_config(net, c);
+	default:
+		return false;
+	}
 }
 
 static bool offloads(struct net *net, struct vg_chain *c, uint8_t cmd)
@@ -260,7 +352,7 @@ static bool run(struct net *net, struct vg_chain *c, uint32_t *more)
 	case VIRTIO_NET_CTRL_ANNOUNCE:
 		return announce(net, c, h.cmd);
 	case VIRTIO_NET_CTRL_MQ:
-		return pairs(net, c, h.cmd);
+		return multiqueue(net, c, h.cmd);
 	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
 		return offloads(net, c, h.cmd);
 	case VIRTIO_NET_CTRL_NOTF_COAL:

@@ -8,6 +8,7 @@
  *	rx.c		from the link to the guest
  *	header.c	what a guest says of a frame, checked
  *	filter.c	which frames a guest wants
+ *	hash.c		what a packet hashes to
  *	rate.c		how much a guest may send
  *	address.c	from which addresses of IP
  *	place.c		what the supervisor adds to its configuration
@@ -29,6 +30,7 @@
 #include "backend/devices/devices.h"
 #include "backend/devices/net/address.h"
 #include "backend/devices/net/filter.h"
+#include "backend/devices/net/hash.h"
 #include "backend/devices/net/header.h"
 #include "backend/devices/net/link.h"
 #include "backend/devices/net/rate.h"
@@ -44,7 +46,12 @@ enum {
 	/* Header included: a frame that is not longer is copied, and its chain given back at once. */
 	NET_TX_COPY = 16 << 10,
 	NET_TX_IOV = 24, /* Linux' driver has 19 segments at most; more are allocated */
+	/* Frames of one pair that others may have to deliver: what is left reads on, whatever they do. */
+	NET_RX_LENT = VG_LIMIT_NET_RX_SLOTS / 2,
 };
+
+/* By how much the guest's header is longer than the link's, where hashes are reported. */
+#define NET_HASH_ROOM (NET_HDR_HASH - NET_HDR)
 
 /* What CTRL_GUEST_OFFLOADS can switch, 5.1.6.5.6.1. */
 #define NET_GUEST_OFFLOADS                                                           \
@@ -64,6 +71,8 @@ struct net_counters {
 	uint64_t rx_filtered;
 	uint64_t rx_small;  /* larger than all buffers that the driver can have */
 	uint64_t rx_failed; /* reads of the link that failed: it is gone */
+	/* For another queue, which does not run, or takes nothing. */
+	uint64_t rx_unsteered;
 };
 
 static inline void net_count(uint64_t *counter)
@@ -84,7 +93,8 @@ struct net_tx_req {
 	bool writing; /* the link has it */
 	struct iovec *iov;
 	struct iovec inl[NET_TX_IOV];
-	uint8_t head[NET_HDR + NET_HEAD]; /* of what lies in guest memory: sent as it was checked */
+	uint8_t head[NET_HDR_HASH +
+		     NET_HEAD]; /* of what lies in guest memory: sent as it was checked */
 };
 
 /* A read of the link. */
@@ -92,9 +102,14 @@ struct net_rx_slot {
 	struct vg_io io;
 	struct net_pair *pair;
 	struct net_rx_slot *next;
-	uint8_t *buf; /* VG_LIMIT_NET_RX_BYTES */
+	uint8_t *
+		buf; /* VG_LIMIT_NET_RX_BYTES, of which the link fills what is behind NET_HASH_ROOM */
 	struct iovec iov;
 	uint32_t len; /* bytes read, header included */
+	uint32_t hash;
+	uint16_t report;     /* VIRTIO_NET_HASH_REPORT_*: of what hash is */
+	uint16_t to;	     /* the pair that delivers it */
+	struct vg_post post; /* on the way there, or back */
 };
 
 struct net_tx {
@@ -118,6 +133,7 @@ struct net_rx {
 	uint8_t *memory;
 	struct net_rx_slot *free, *ready, **ready_tail, *written;
 	unsigned inflight;	      /* reads under way */
+	unsigned lent;		      /* frames that another pair delivers */
 	struct net_rx_slot *sentinel; /* the read that waits for the next frame; NULL: none does */
 	unsigned burst, got;	 /* reads that do not wait: posted, and of all that found a frame */
 	bool dry;		 /* one found none */
@@ -133,6 +149,16 @@ struct net_rx {
 	bool stopping;
 };
 
+/* 5.1.6.5.5.1, 5.1.6.5.6.1: how packets are hashed, and where they go then. */
+struct net_rss {
+	uint32_t types;
+	uint8_t key_len;
+	bool steers; /* else the link chooses the queue */
+	uint8_t key[NET_HASH_KEY];
+	uint16_t mask, unclassified;
+	uint16_t table[NET_RSS_TABLE]; /* of pairs; mask + 1 of them count */
+};
+
 struct net_pair {
 	struct net *net;
 	struct vg_dev *dev;
@@ -142,7 +168,9 @@ struct net_pair {
 	struct net_rx rx;
 	struct net_filter filter; /* this context's copy */
 	struct net_coal
-		coal[2]; /* likewise: of its receive and its transmit queue; our byte order */
+		coal[2];      /* likewise: of its receive and its transmit queue; our byte order */
+	struct net_rss rss;   /* likewise */
+	struct net_hash hash; /* of its key and types */
 	struct net_addresses addresses; /* likewise */
 	struct net_counters n;
 	struct vg_capture capture; /* of what passes, both ways */
@@ -159,6 +187,7 @@ struct net_saved {
 	struct net_filter filter;
 	struct net_coal coal_all[2]; /* of queues that start anew: receive, transmit */
 	struct net_coal coal[NET_PAIRS_MAX * 2];
+	struct net_rss rss;
 };
 
 struct net {
@@ -176,7 +205,8 @@ struct net {
 	bool gone;	 /* the link's interface is */
 	bool lost;	 /* its bridge is gone */
 	struct net_saved s;
-	unsigned control_q;    /* its index depends on MQ, 5.1.2 */
+	unsigned control_q;    /* its index depends on MQ and RSS, 5.1.2 */
+	unsigned hdr;	       /* bytes of the guest's header; not changed while queues run */
 	struct vg_batch batch; /* of the control queue */
 	struct net_pair pair[NET_PAIRS_MAX];
 };
@@ -191,6 +221,9 @@ static inline struct net_pair *net_pair_of(struct net *net, unsigned q)
 
 /** net_filter_changed - net->s.filter is another one: tell all pairs */
 void net_filter_changed(struct net *net);
+
+/** net_rss_changed - net->s.rss is another one: tell all pairs */
+void net_rss_changed(struct net *net);
 
 /** net_coal_changed - net->s.coal of queue @q is another one: tell its pair */
 void net_coal_changed(struct net *net, unsigned q);

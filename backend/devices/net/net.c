@@ -75,6 +75,10 @@ static const struct vg_param_def net_params[] = {
 	{ "queues", VG_PARAM_UINT, false, 1, NET_PAIRS_MAX, "1", "number of queue pairs" },
 	{ "threads", VG_PARAM_UINT, false, 0, NET_PAIRS_MAX, "0",
 	  "threads that share the queue pairs; 0: one for each" },
+	{ "rss", VG_PARAM_BOOL, false, 0, 1, "0",
+	  "let the guest say which packets go to which queue, by a hash of their addresses and "
+	  "ports" },
+	{ "hash", VG_PARAM_BOOL, false, 0, 1, "0", "tell the guest that hash of each packet" },
 	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
 	  "largest queue size, a power of two" },
 	{ "offloads", VG_PARAM_BOOL, false, 0, 1, "1",
@@ -131,6 +135,45 @@ void net_filter_changed(struct net *net)
 		f->pair = p;
 		f->filter = net->s.filter;
 		vg_ctx_call(ctx, &f->call);
+	}
+}
+
+struct rss_call {
+	struct vg_call call;
+	struct net_pair *pair;
+	struct net_rss rss;
+};
+
+static void take_rss(struct net_pair *p, const struct net_rss *rss)
+{
+	p->rss = *rss;
+	net_hash_init(&p->hash, rss->types, rss->key, rss->key_len);
+}
+
+static void rss_called(struct vg_call *call)
+{
+	struct rss_call *r = container_of(call, struct rss_call, call);
+
+	take_rss(r->pair, &r->rss);
+	free(r);
+}
+
+void net_rss_changed(struct net *net)
+{
+	for (unsigned i = 0; i < net->n_pairs; i++) {
+		struct net_pair *p = &net->pair[i];
+		struct vg_ctx *ctx = net->dev->queue[2 * i].ctx;
+		struct rss_call *r;
+
+		if (ctx->index == 0) {
+			take_rss(p, &net->s.rss);
+			continue;
+		}
+		r = malloc(sizeof(*r));
+		if (!r)
+			abort(); /* some bytes; pairs must agree where a packet goes */
+		*r = (struct rss_call){ .call.fn = rss_called, .pair = p, .rss = net->s.rss };
+		vg_ctx_call(ctx, &r->call);
 	}
 }
 
@@ -344,7 +387,7 @@ static int parse_link(const char *text, bool *up, struct vg_err *err)
 		       : vg_fail(err, -EINVAL, "link=%s: it is up or down", text);
 }
 
-static uint64_t offered(const struct net *net, bool offloads)
+static uint64_t offered(const struct net *net, const struct vg_params *params)
 {
 	uint64_t f = VG_FEATURE(VIRTIO_NET_F_MAC) | VG_FEATURE(VIRTIO_NET_F_MTU) |
 		     VG_FEATURE(VIRTIO_NET_F_STATUS) | VG_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
@@ -356,7 +399,11 @@ static uint64_t offered(const struct net *net, bool offloads)
 
 	if (net->n_pairs > 1)
 		f |= VG_FEATURE(VIRTIO_NET_F_MQ);
-	if (!offloads)
+	if (vg_params_bool(params, net_params, "rss"))
+		f |= VG_FEATURE(VIRTIO_NET_F_RSS);
+	if (vg_params_bool(params, net_params, "hash"))
+		f |= VG_FEATURE(VIRTIO_NET_F_HASH_REPORT);
+	if (!vg_params_bool(params, net_params, "offloads"))
 		return f;
 	f |= VG_FEATURE(VIRTIO_NET_F_CSUM) | VG_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
 	     VG_FEATURE(VIRTIO_NET_F_HOST_TSO6) | VG_FEATURE(VIRTIO_NET_F_HOST_ECN) |
@@ -495,7 +542,7 @@ static int net_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	dev->queue_size_max = size;
 	dev->config_size = sizeof(struct net_config);
 	dev->saved_size = sizeof(struct net_saved);
-	dev->device_features = offered(net, vg_params_bool(params, net_params, "offloads"));
+	dev->device_features = offered(net, params);
 	return 0;
 }
 
@@ -524,6 +571,9 @@ static void net_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_
 		.mtu = htole16(net->s.valid ? net->s.mtu : (uint16_t)atomic_load(&net->mtu)),
 		.speed = htole32(net->speed),
 		.duplex = DUPLEX_FULL,
+		.rss_max_key_size = NET_HASH_KEY,
+		.rss_max_indirection_table_length = htole16(NET_RSS_TABLE),
+		.supported_hash_types = htole32(NET_HASH_TYPES),
 	};
 
 	memcpy(c.mac, net->s.valid ? net->s.filter.mac : net->mac, sizeof(c.mac));
@@ -543,7 +593,7 @@ static int net_features_ok(struct vg_dev *dev, uint64_t f)
 		{ F(HOST_ECN), F(HOST_TSO4) | F(HOST_TSO6) },
 		{ F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(GUEST_ANNOUNCE) | F(MQ) |
 			  F(CTRL_MAC_ADDR) | F(CTRL_GUEST_OFFLOADS) | F(NOTF_COAL) |
-			  F(VQ_NOTF_COAL),
+			  F(VQ_NOTF_COAL) | F(RSS),
 		  F(CTRL_VQ) },
 #undef F
 	};
@@ -570,6 +620,16 @@ static void defaults(struct net *net)
 	net->s.offloads = net->dev->features & NET_GUEST_OFFLOADS;
 	memcpy(net->s.hw, net->mac, sizeof(net->s.hw));
 	net_filter_init(&net->s.filter, net->mac, vg_dev_has(net->dev, VIRTIO_NET_F_CTRL_VLAN));
+}
+
+/* A predecessor may have had more pairs. */
+static bool rss_fits(const struct net *net, const struct net_rss *rss)
+{
+	bool ok = rss->mask < NET_RSS_TABLE && rss->unclassified < net->n_pairs;
+
+	for (unsigned i = 0; ok && i <= rss->mask; i++)
+		ok = rss->table[i] < net->n_pairs;
+	return ok;
 }
 
 static void carrier(struct net *net, bool on)
@@ -606,7 +666,12 @@ static int net_start(struct vg_dev *dev)
 		net->s.active = (uint16_t)net->n_pairs;
 	net->s.announced = false;
 	throw_away(net);
-	net->control_q = vg_dev_has(dev, VIRTIO_NET_F_MQ) ? net->n_pairs * 2 : 2;
+	if (net->s.rss.steers && !rss_fits(net, &net->s.rss))
+		net->s.rss.steers = false;
+	net->control_q = vg_dev_has(dev, VIRTIO_NET_F_MQ) || vg_dev_has(dev, VIRTIO_NET_F_RSS)
+				 ? net->n_pairs * 2
+				 : 2;
+	net->hdr = vg_dev_has(dev, VIRTIO_NET_F_HASH_REPORT) ? NET_HDR_HASH : NET_HDR;
 	ret = net_apply_offloads(net);
 	if (ret == 0)
 		ret = net->link->ops->active(net->link, net->s.active);
@@ -614,6 +679,7 @@ static int net_start(struct vg_dev *dev)
 		return ret;
 	net_save(net);
 	net_filter_changed(net);
+	net_rss_changed(net);
 	for (unsigned q = 0; q < net->n_pairs * 2; q++)
 		net_coal_changed(net, q);
 	carrier(net, net->plugged);
@@ -789,11 +855,12 @@ static void net_describe(struct vg_dev *dev, char *buf, size_t len)
 		uint64_t value;
 	} rest[] = {
 #define C(text, member) { text, offsetof(struct net_counters, member), 0 }
-		C("tx-short", tx_short),     C("tx-long", tx_long),
-		C("tx-csum", tx_csum),	     C("tx-gso", tx_gso),
-		C("tx-spoofed", tx_spoofed), C("tx-refused", tx_refused),
-		C("tx-down", tx_down),	     C("rx-filtered", rx_filtered),
-		C("rx-small", rx_small),     C("rx-failed", rx_failed),
+		C("tx-short", tx_short),	 C("tx-long", tx_long),
+		C("tx-csum", tx_csum),		 C("tx-gso", tx_gso),
+		C("tx-spoofed", tx_spoofed),	 C("tx-refused", tx_refused),
+		C("tx-down", tx_down),		 C("rx-filtered", rx_filtered),
+		C("rx-small", rx_small),	 C("rx-failed", rx_failed),
+		C("rx-unsteered", rx_unsteered),
 #undef C
 	};
 	char text[512];
@@ -805,6 +872,9 @@ static void net_describe(struct vg_dev *dev, char *buf, size_t len)
 					 : "down",
 			  m[0], m[1], m[2], m[3], m[4], m[5], atomic_load(&net->mtu),
 			  net->s.valid ? net->s.active : 0u, net->n_pairs);
+	if (net->s.rss.steers)
+		at += snprintf(text + at, sizeof(text) - (size_t)at, " rss=%u",
+			       net->s.rss.mask + 1u);
 
 	/* What is zero, as most of it should be, is not said. */
 	for (unsigned i = 0; i < COUNT(rest); i++) {

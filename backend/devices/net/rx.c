@@ -19,6 +19,12 @@
  *
  * What the driver has made available and no frame has used yet is held, popped, for
  * a frame may need many buffers (MRG_RXBUF) and they may come one by one.
+ *
+ * The link chooses a queue by flow, and not as the driver's table says (RSS, 5.1.6.5.6).
+ * A frame that belongs to another pair is lent to it: the slot that it was read into
+ * goes there, and comes back when it is delivered. A pair that has no buffers for it
+ * gives it back at once, undelivered, as a card drops what comes to a queue without any;
+ * and a pair lends NET_RX_LENT at most, so that one that is slow does not stop others.
  */
 #include <endian.h>
 #include <errno.h>
@@ -62,6 +68,90 @@ static void slot_put(struct net_rx *rx, struct net_rx_slot *s)
 	rx->free = s;
 }
 
+/* Have @s->post.run called in the context of @to, from that of @p. */
+static void pass(struct net_pair *p, unsigned to, struct net_rx_slot *s)
+{
+	struct vg_loop *loop = vg_dev_loop(p->dev, to * 2);
+
+	if (loop == loop_of(p))
+		s->post.run(&s->post);
+	else
+		vg_loop_post(loop, &s->post);
+}
+
+/* In its own context again. */
+static void came_back(struct vg_post *back)
+{
+	struct net_rx_slot *s = container_of(back, struct net_rx_slot, post);
+	struct net_pair *p = s->pair;
+
+	p->rx.lent--;
+	slot_put(&p->rx, s);
+	if (p->rx.stopping)
+		try_stop(p);
+	else
+		post(p);
+}
+
+/* @p has done with @s, its own or one that was lent to it. */
+static void slot_done(struct net_pair *p, struct net_rx_slot *s)
+{
+	struct net_pair *owner = s->pair;
+
+	if (owner == p) {
+		slot_put(&p->rx, s);
+		return;
+	}
+	s->post.run = came_back;
+	pass(p, owner->index, s);
+}
+
+static void ready(struct net_pair *p, struct net_rx_slot *s)
+{
+	s->next = NULL;
+	*p->rx.ready_tail = s;
+	p->rx.ready_tail = &s->next;
+}
+
+/* In the context of the pair that it is for. */
+static void was_lent(struct vg_post *lent)
+{
+	struct net_rx_slot *s = container_of(lent, struct net_rx_slot, post);
+	struct net_pair *p = &s->pair->net->pair[s->to];
+
+	if (!p->rx.slots || p->rx.stopping) {
+		net_count(&p->n.rx_unsteered);
+		slot_done(p, s);
+		return;
+	}
+	ready(p, s);
+	vg_loop_defer(loop_of(p), &p->rx.deliver);
+}
+
+/* 5.1.6.5.6.2: which pair is the packet for? And what its hash is, if anybody asks. */
+static void classify(struct net_pair *p, struct net_rx_slot *s)
+{
+	s->report = net_hash_packet(&p->hash, s->buf + NET_HASH_ROOM + NET_HDR, s->len - NET_HDR,
+				    &s->hash);
+	s->to = (uint16_t)p->index;
+	if (p->rss.steers)
+		s->to = s->report ? p->rss.table[s->hash & p->rss.mask] : p->rss.unclassified;
+}
+
+static void steer(struct net_pair *p, struct net_rx_slot *s)
+{
+	if (s->to == p->index) {
+		ready(p, s);
+	} else if (p->rx.lent < NET_RX_LENT) {
+		p->rx.lent++;
+		s->post.run = was_lent;
+		pass(p, s->to, s);
+	} else {
+		net_count(&p->n.rx_unsteered);
+		slot_put(&p->rx, s);
+	}
+}
+
 static void failed(struct net_pair *p, int error)
 {
 	struct net_rx *rx = &p->rx;
@@ -95,9 +185,9 @@ static void read_done(struct vg_io *io, int res)
 		rx->sentinel = NULL;
 	if (res >= NET_HDR + NET_ETH && !rx->stopping) {
 		s->len = (uint32_t)res;
-		*rx->ready_tail = s;
-		rx->ready_tail = &s->next;
 		rx->got++;
+		classify(p, s);
+		steer(p, s);
 	} else {
 		slot_put(rx, s);
 		if (res < NET_HDR + NET_ETH)
@@ -151,7 +241,7 @@ static void post(struct net_pair *p)
 		vg_loop_readv_now(loop, &s->io, p->fd, &s->iov, 1, 0);
 	}
 	if (!rx->free)
-		return; /* never: all other slots are in flight, and one is left for it */
+		return; /* others deliver what there is */
 	rx->sentinel = slot_get(rx);
 	rx->inflight++;
 	vg_loop_readv(loop, &rx->sentinel->io, p->fd, &rx->sentinel->iov, 1, 0);
@@ -246,8 +336,25 @@ static void finish(struct net_pair *p, struct used *u)
 		struct net_rx_slot *s = rx->written;
 
 		rx->written = s->next;
-		slot_put(rx, s);
+		slot_done(p, s);
 	}
+}
+
+/* The header that the guest gets. What the host says of the frame; a TAP leaves num_buffers, the rest of
+ * it, as it finds it. Return: where it begins. */
+static uint8_t *put_header(const struct net_pair *p, struct net_rx_slot *s, unsigned buffers)
+{
+	struct virtio_net_hdr_v1_hash h = { .hash_value = htole32(s->hash),
+					    .hash_report = htole16(s->report) };
+	uint8_t *at = s->buf + NET_HDR_HASH - p->net->hdr;
+
+	memcpy(&h.hdr, s->buf + NET_HASH_ROOM, NET_HDR);
+	h.hdr.flags &= vg_dev_has(p->dev, VIRTIO_NET_F_GUEST_CSUM)
+			       ? VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID
+			       : 0;
+	h.hdr.num_buffers = htole16((uint16_t)buffers);
+	memcpy(at, &h, p->net->hdr);
+	return at;
 }
 
 enum fate { DELIVERED, DROPPED, LATER };
@@ -258,24 +365,24 @@ static enum fate deliver_one(struct net_pair *p, struct net_rx_slot *s, struct u
 	struct net_rx *rx = &p->rx;
 	struct vg_dev *dev = p->dev;
 	bool merge = vg_dev_has(dev, VIRTIO_NET_F_MRG_RXBUF);
-	struct virtio_net_hdr_v1 h;
-	uint32_t done = 0;
+	uint32_t done = 0, len = s->len - NET_HDR + p->net->hdr;
+	const uint8_t *from;
 	unsigned n;
 
 	while (rx->held_n == 0 && hold(p))
 		;
 	if (merge) {
-		while (rx->held_bytes < s->len && hold(p))
+		while (rx->held_bytes < len && hold(p))
 			;
 	}
 	if (rx->held_n == 0)
 		return LATER;
-	if (rx->held[rx->held_head]->in_len < NET_HDR) {
+	if (rx->held[rx->held_head]->in_len < p->net->hdr) {
 		vg_dev_fault(dev, "queue %u: a receive buffer of %u bytes", rx->q,
 			     rx->held[rx->held_head]->in_len);
 		return DROPPED;
 	}
-	n = merge ? buffers_for(p, s->len) : rx->held[rx->held_head]->in_len >= s->len;
+	n = merge ? buffers_for(p, len) : rx->held[rx->held_head]->in_len >= len;
 	if (!n) {
 		/* More buffers may come, unless these are all that fit into the ring. */
 		if (merge && rx->held_descs < dev->queue[rx->q].size)
@@ -289,23 +396,18 @@ static enum fate deliver_one(struct net_pair *p, struct net_rx_slot *s, struct u
 	}
 	if (u->n + n > USED)
 		finish(p, u);
-	/* What the host says of the frame; a TAP leaves num_buffers, the rest of it, as it finds it. */
-	memcpy(&h, s->buf, NET_HDR);
-	h.flags &= vg_dev_has(dev, VIRTIO_NET_F_GUEST_CSUM)
-			   ? VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID
-			   : 0;
-	h.num_buffers = htole16((uint16_t)n);
-	memcpy(s->buf, &h, NET_HDR);
+	from = put_header(p, s, n);
 	if (vg_capture_on(&p->capture)) {
-		const struct iovec frame = { .iov_base = s->buf, .iov_len = s->len };
+		const struct iovec frame = { .iov_base = s->buf + NET_HASH_ROOM,
+					     .iov_len = s->len };
 
 		vg_capture_packet(&p->capture, VG_CAPTURE_ETHERNET, &frame, 1, NET_HDR);
 	}
 	while (n--) {
 		struct vg_chain *c = unhold(p);
-		uint32_t part = c->in_len < s->len - done ? c->in_len : s->len - done;
+		uint32_t part = c->in_len < len - done ? c->in_len : len - done;
 
-		vg_chain_write(rx->batch, c, 0, s->buf + done, part);
+		vg_chain_write(rx->batch, c, 0, from + done, part);
 		u->at[u->n].chain = c;
 		u->at[u->n++].len = part;
 		done += part;
@@ -328,10 +430,14 @@ static bool deliver_all(struct net_pair *p)
 		enum fate fate = DROPPED;
 
 		if (!atomic_load_explicit(&p->net->cut, memory_order_relaxed) &&
-		    net_filter_pass(&p->filter, s->buf + NET_HDR, s->len - NET_HDR))
+		    net_filter_pass(&p->filter, s->buf + NET_HASH_ROOM + NET_HDR, s->len - NET_HDR))
 			fate = deliver_one(p, s, &u);
 		else
 			net_count(&p->n.rx_filtered);
+		if (fate == LATER && s->pair != p) {
+			net_count(&p->n.rx_unsteered);
+			fate = DROPPED;
+		}
 		later = fate == LATER;
 		if (later)
 			break;
@@ -342,7 +448,7 @@ static bool deliver_all(struct net_pair *p)
 			s->next = rx->written;
 			rx->written = s;
 		} else {
-			slot_put(rx, s);
+			slot_done(p, s);
 		}
 	}
 	finish(p, &u);
@@ -407,7 +513,8 @@ void net_rx_start(struct net_pair *p)
 		s->io.done = read_done;
 		s->pair = p;
 		s->buf = rx->memory + (size_t)i * VG_LIMIT_NET_RX_BYTES;
-		s->iov = (struct iovec){ .iov_base = s->buf, .iov_len = VG_LIMIT_NET_RX_BYTES };
+		s->iov = (struct iovec){ .iov_base = s->buf + NET_HASH_ROOM,
+					 .iov_len = VG_LIMIT_NET_RX_BYTES - NET_HASH_ROOM };
 		slot_put(rx, s);
 	}
 	post(p);
@@ -417,7 +524,7 @@ static void try_stop(struct net_pair *p)
 {
 	struct net_rx *rx = &p->rx;
 
-	if (rx->inflight)
+	if (rx->inflight || rx->lent)
 		return;
 	vg_loop_undefer(loop_of(p), &rx->deliver);
 	vg_loop_timer_stop(&rx->again);
@@ -432,6 +539,13 @@ void net_rx_stop(struct net_pair *p)
 	uint32_t size = p->dev->queue[rx->q].size;
 
 	rx->stopping = true;
+	while (rx->ready) {
+		struct net_rx_slot *s = rx->ready;
+
+		rx->ready = s->next;
+		slot_done(p, s);
+	}
+	rx->ready_tail = &rx->ready;
 	while (rx->held_n)
 		vg_vq_unpop(vg_dev_vq(p->dev, rx->q), held_at(rx, --rx->held_n, size));
 	for (unsigned i = 0; rx->sentinel && i < SLOTS; i++) {

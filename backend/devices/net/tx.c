@@ -97,7 +97,7 @@ static void written(struct vg_io *io, int res)
 	p->tx.inflight--;
 	r->writing = false;
 	if (res >= 0) {
-		stats->bytes_written += r->len - NET_HDR;
+		stats->bytes_written += r->len - p->net->hdr;
 		req_done(r);
 	} else {
 		drop(r, res == -EINVAL ? &p->n.tx_refused : &p->n.tx_down);
@@ -121,9 +121,15 @@ static uint64_t *counter_of(struct net_counters *n, enum net_verdict verdict)
 }
 
 /* Bytes at the start of a chain that are copied where the rest is not. */
-static size_t head_of(const struct vg_chain *c)
+static size_t head_of(const struct net_pair *p, const struct vg_chain *c)
 {
-	return c->out_len < NET_HDR + NET_HEAD ? c->out_len : NET_HDR + NET_HEAD;
+	return c->out_len < p->net->hdr + NET_HEAD ? c->out_len : p->net->hdr + NET_HEAD;
+}
+
+/* Where in a copied head what the link gets begins: its header is the guest's, or the first part of it. */
+static size_t skipped(const struct net_pair *p)
+{
+	return p->net->hdr - NET_HDR;
 }
 
 static bool is_copied(const struct net_tx_req *r)
@@ -144,7 +150,7 @@ static int fetch(struct net_tx_req *r, struct vg_batch *batch)
 		return ret;
 	r->has_data = true;
 	if (!vg_data_is_own(&r->data))
-		ret = vg_chain_read(batch, c, 0, r->head, head_of(c));
+		ret = vg_chain_read(batch, c, 0, r->head, head_of(r->pair, c));
 	return ret;
 }
 
@@ -152,7 +158,7 @@ static int fetch(struct net_tx_req *r, struct vg_batch *batch)
  * many; 0: out of memory. */
 static unsigned gather(struct net_tx_req *r)
 {
-	size_t skip = head_of(r->chain);
+	size_t skip = head_of(r->pair, r->chain), hash = skipped(r->pair);
 	unsigned n = 1;
 
 	if (r->data.niov + 1 > NET_TX_IOV) {
@@ -162,7 +168,7 @@ static unsigned gather(struct net_tx_req *r)
 			return 0;
 		}
 	}
-	r->iov[0] = (struct iovec){ .iov_base = r->head, .iov_len = skip };
+	r->iov[0] = (struct iovec){ .iov_base = r->head + hash, .iov_len = skip - hash };
 	for (unsigned i = 0; i < r->data.niov; i++) {
 		struct iovec v = r->data.iov[i];
 
@@ -200,21 +206,21 @@ static void send(struct net_tx_req *r, const struct tx_rules *rules)
 	struct net_pair *p = r->pair;
 	bool own = is_copied(r) || vg_data_is_own(&r->data);
 	uint8_t *head = is_copied(r) ? r->copy : own ? r->data.iov[0].iov_base : r->head;
-	size_t len = r->len - NET_HDR;
+	const uint8_t *frame = head + p->net->hdr;
+	size_t len = r->len - p->net->hdr, skip = skipped(p);
+	size_t have = own ? len : head_of(p, r->chain) - p->net->hdr;
 	struct virtio_net_hdr_v1 h;
 	enum net_verdict verdict;
 	unsigned n;
 
 	memcpy(&h, head, NET_HDR);
-	verdict = net_check(&rules->header, &h, head + NET_HDR,
-			    own ? len : head_of(r->chain) - NET_HDR, len);
+	verdict = net_check(&rules->header, &h, frame, have, len);
 	if (verdict != NET_PASS) {
 		drop(r, counter_of(&p->n, verdict));
 		return;
 	}
-	if ((rules->source && memcmp(head + NET_HDR + 6, rules->source, 6) != 0) ||
-	    !net_addresses_pass(&p->addresses, p->net->mac, head + NET_HDR,
-				own ? len : head_of(r->chain) - NET_HDR)) {
+	if ((rules->source && memcmp(frame + 6, rules->source, 6) != 0) ||
+	    !net_addresses_pass(&p->addresses, p->net->mac, frame, have)) {
 		drop(r, &p->n.tx_spoofed);
 		return;
 	}
@@ -222,9 +228,9 @@ static void send(struct net_tx_req *r, const struct tx_rules *rules)
 		drop(r, &p->n.tx_down);
 		return;
 	}
-	memcpy(head, &h, NET_HDR);
+	memcpy(head + skip, &h, NET_HDR);
 	if (own) {
-		r->inl[0] = (struct iovec){ .iov_base = head, .iov_len = r->len };
+		r->inl[0] = (struct iovec){ .iov_base = head + skip, .iov_len = r->len - skip };
 		n = 1;
 	} else {
 		n = gather(r);
@@ -261,11 +267,11 @@ static struct net_rules rules_of(const struct net_pair *p)
 }
 
 /* Why there is no data of @c; the last of these: we have no memory for it. */
-static uint64_t *unfetched(struct net_counters *n, const struct vg_chain *c)
+static uint64_t *unfetched(struct net_pair *p, const struct vg_chain *c)
 {
-	if (c->out_len < NET_HDR + NET_ETH)
-		return &n->tx_short;
-	return c->out_len - NET_HDR > NET_FRAME_MAX ? &n->tx_long : &n->tx_refused;
+	if (c->out_len < p->net->hdr + NET_ETH)
+		return &p->n.tx_short;
+	return c->out_len - p->net->hdr > NET_FRAME_MAX ? &p->n.tx_long : &p->n.tx_refused;
 }
 
 /* One batch of chains that have been popped. Return: how many could be taken, of @n. */
@@ -287,7 +293,7 @@ static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 		struct vg_chain *c = chains[taken];
 		struct net_tx_req *r = reqs[taken] = req_get(p, c);
 
-		if (c->out_len < NET_HDR + NET_ETH || c->out_len - NET_HDR > NET_FRAME_MAX)
+		if (c->out_len < p->net->hdr + NET_ETH || c->out_len - p->net->hdr > NET_FRAME_MAX)
 			continue; /* nothing of it needs to be looked at */
 		ret = fetch(r, p->tx.batch);
 		if (ret < 0 && ret != -ENOMEM && ret != -E2BIG)
@@ -303,10 +309,10 @@ static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 				     strerror(-c->error));
 			c->error = 0;
 			req_done(r);
-		} else if (r->has_data || (is_copied(r) && r->len >= NET_HDR + NET_ETH)) {
+		} else if (r->has_data || (is_copied(r) && r->len >= p->net->hdr + NET_ETH)) {
 			send(r, &rules);
 		} else {
-			drop(r, unfetched(&p->n, c));
+			drop(r, unfetched(p, c));
 		}
 	}
 	vg_dev_flush(p->dev, p->tx.q);

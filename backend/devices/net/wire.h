@@ -33,6 +33,7 @@ enum {
 	NET_PAIRS_MAX = 32,
 	/* In front of each frame, with VERSION_1 and without HASH_REPORT (5.1.6). */
 	NET_HDR = sizeof(struct virtio_net_hdr_v1),
+	NET_HDR_HASH = sizeof(struct virtio_net_hdr_v1_hash), /* with it */
 	NET_ETH = 14,
 	NET_VLAN = 4,
 	NET_MTU_MIN = 68, /* RFC 791; Linux' driver forgets the feature below that */
@@ -40,6 +41,8 @@ enum {
 		65521, /* 5.1.4: what a TAP can be set to, too: 65535 less the Ethernet header */
 	/* The longest frame, GSO or not: an IP packet of 65535 bytes behind two VLAN tags. */
 	NET_FRAME_MAX = 65535 + NET_ETH + 2 * NET_VLAN,
+	/* 5.1.4.1: at least 128, and Linux' driver before 7.0 takes no more. */
+	NET_RSS_TABLE = 128,
 	NET_MACS =
 		64, /* of each filter table; a driver that has more gets all frames of that kind */
 };
@@ -52,6 +55,9 @@ struct net_config {
 	uint16_t mtu;
 	uint32_t speed; /* Mbit/s */
 	uint8_t duplex;
+	uint8_t rss_max_key_size;
+	uint16_t rss_max_indirection_table_length;
+	uint32_t supported_hash_types;
 } __attribute__((packed));
 
 /* 5.1.6.5.9: how many packets one notification tells of at most, and how long they wait for it. */
@@ -65,6 +71,7 @@ struct net_coal_vq {
 };
 
 _Static_assert(sizeof(struct net_coal_vq) == 12, "as 5.1.6.5.9 has it");
-_Static_assert(sizeof(struct net_config) == 17 && NET_HDR == 12, "as 5.1.4 and 5.1.6 have it");
+_Static_assert(sizeof(struct net_config) == 24 && NET_HDR == 12 && NET_HDR_HASH == 20,
+	       "as 5.1.4 and 5.1.6 have it");
 
 #endif /* VG_NET_WIRE_H */

@@ -583,6 +583,177 @@ static void test_control_sizes(void **state)
 	nr_close(&nr);
 }
 
+/* ---- commands for hashes and their table --------------------------------- */
+
+static struct {
+	uint8_t data[512];
+	uint32_t len;
+} rss;
+
+static void put16(uint32_t at, unsigned v)
+{
+	rss.data[at] = (uint8_t)v;
+	rss.data[at + 1] = (uint8_t)(v >> 8);
+}
+
+enum { RSS_MASK = 4, RSS_UNCLASSIFIED = 6, RSS_TABLE = 8, RSS_N = 4, RSS_TX = 16, RSS_KEY = 18 };
+
+/* One that is right: four entries, of two pairs, a key of 40 bytes. */
+static void rss_right(void)
+{
+	memset(&rss, 0, sizeof(rss));
+	rss.data[0] = 0x3f;
+	put16(RSS_MASK, RSS_N - 1);
+	for (unsigned i = 0; i < RSS_N; i++)
+		put16(RSS_TABLE + 2 * i, i & 1);
+	put16(RSS_TX, 2);
+	rss.data[RSS_KEY] = NET_HASH_KEY;
+	memset(rss.data + RSS_KEY + 1, 0x6d, NET_HASH_KEY);
+	rss.len = RSS_KEY + 1 + NET_HASH_KEY;
+}
+
+static void hash_right(void)
+{
+	memset(&rss, 0, sizeof(rss));
+	rss.data[0] = 0x3f;
+	rss.data[12] = NET_HASH_KEY;
+	memset(rss.data + 13, 0x6d, NET_HASH_KEY);
+	rss.len = 13 + NET_HASH_KEY;
+}
+
+static int rss_send(uint8_t cmd, uint32_t len)
+{
+	return nr_control(&nr, 4, VIRTIO_NET_CTRL_MQ, cmd, rss.data, len);
+}
+
+/* It is refused, and what was set before stays. */
+static void rss_refused(uint8_t cmd)
+{
+	struct net *net = nr.tp.dev.priv;
+	const struct net_saved before = net->s;
+
+	assert_int_equal(rss_send(cmd, rss.len), VIRTIO_NET_ERR);
+	assert_memory_equal(&net->s, &before, sizeof(before));
+	assert_memory_equal(&net->pair[1].rss, &before.rss, sizeof(before.rss));
+	assert_int_equal(nr.link->active, before.active);
+	assert_false(nr_broken(&nr));
+}
+
+#define RSS_SPEC SPEC ",queues=2,threads=1,rss,hash"
+
+static void test_rss_sizes(void **state)
+{
+	(void)state;
+	nr_up(&nr, TP_COPY, RSS_SPEC, TP_ALL);
+	for (uint8_t cmd = VIRTIO_NET_CTRL_MQ_RSS_CONFIG; cmd <= VIRTIO_NET_CTRL_MQ_HASH_CONFIG;
+	     cmd++) {
+		for (uint32_t len = 0; len < 100; len++) {
+			if (cmd == VIRTIO_NET_CTRL_MQ_RSS_CONFIG)
+				rss_right();
+			else
+				hash_right();
+			if (rss_send(cmd, len) != (len == rss.len ? VIRTIO_NET_OK : VIRTIO_NET_ERR))
+				fail_msg("command %u, %u bytes", cmd, len);
+		}
+	}
+	assert_false(nr_broken(&nr));
+	nr_close(&nr);
+	/* What was not negotiated. */
+	nr_up(&nr, TP_COPY, RSS_SPEC, TP_ALL & ~VG_FEATURE(VIRTIO_NET_F_RSS));
+	rss_right();
+	rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+	nr_close(&nr);
+	nr_up(&nr, TP_COPY, RSS_SPEC, TP_ALL & ~VG_FEATURE(VIRTIO_NET_F_HASH_REPORT));
+	hash_right();
+	rss_refused(VIRTIO_NET_CTRL_MQ_HASH_CONFIG);
+	nr_close(&nr);
+}
+
+/* Each number of the command wrong, by turns. */
+static void test_rss_lies(void **state)
+{
+	static const uint16_t masks[] = { 1, 2, 4, 5, 6, 7, 126, 127, 128, 255, 0x7fff, 0xffff };
+	static const uint16_t queues[] = { 2, 3, 4, 0x4000, 0x8000, 0x8001, 0xffff };
+	static const uint8_t keys[] = { 0, 1, 39, 41, 128, 255 };
+
+	(void)state;
+	nr_up(&nr, TP_COPY, RSS_SPEC, TP_ALL);
+	rss_right();
+	assert_int_equal(rss_send(VIRTIO_NET_CTRL_MQ_RSS_CONFIG, rss.len), VIRTIO_NET_OK);
+	for (unsigned i = 0; i < COUNT(masks); i++) {
+		rss_right();
+		put16(RSS_MASK, masks[i]);
+		rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+	}
+	for (unsigned i = 0; i < COUNT(queues); i++) {
+		for (unsigned at = RSS_UNCLASSIFIED; at < RSS_TX; at += 2) {
+			rss_right();
+			put16(at, queues[i]);
+			rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+		}
+		rss_right();
+		put16(RSS_TX, i ? queues[i] : 0);
+		rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+	}
+	for (unsigned i = 0; i < COUNT(keys); i++) {
+		rss_right();
+		rss.data[RSS_KEY] = keys[i];
+		rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+		rss.len = RSS_KEY + 1 + keys[i]; /* and as long as it says */
+		if (keys[i] == 0 || keys[i] > NET_HASH_KEY)
+			rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+		hash_right();
+		rss.data[12] = keys[i];
+		rss_refused(VIRTIO_NET_CTRL_MQ_HASH_CONFIG);
+	}
+	for (unsigned bit = 9; bit < 32; bit++) {
+		rss_right();
+		rss.data[bit / 8] |= (uint8_t)(1 << bit % 8);
+		rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+		hash_right();
+		rss.data[bit / 8] |= (uint8_t)(1 << bit % 8);
+		rss_refused(VIRTIO_NET_CTRL_MQ_HASH_CONFIG);
+	}
+	/* A queue that the driver has not enabled. */
+	dh_reset_queue(&nr.tp.dev, 2, NULL);
+	rss_right();
+	rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+	/* What the link cannot do. */
+	for (unsigned i = 0; i < RSS_N; i++)
+		put16(RSS_TABLE + 2 * i, 0);
+	nr.link->error = -EINVAL;
+	rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+	nr.link->error = 0;
+	assert_int_equal(rss_send(VIRTIO_NET_CTRL_MQ_RSS_CONFIG, rss.len), VIRTIO_NET_OK);
+	nr_close(&nr);
+}
+
+/* A table whose length is another one when it is looked at again: it counts as it was at first. */
+static void test_rss_changes(void **state)
+{
+	struct net *net;
+
+	(void)state;
+	nr_up(&nr, TP_COPY, RSS_SPEC, TP_ALL & ~VG_FEATURE(VG_F_INDIRECT_DESC));
+	net = nr.tp.dev.priv;
+	nr.tp.fickle = true;
+	for (unsigned n = 1; n <= NET_RSS_TABLE; n *= 2) {
+		rss_right();
+		memset(rss.data + RSS_TABLE, 0, sizeof(rss.data) - RSS_TABLE);
+		put16(RSS_MASK, n - 1);
+		put16(RSS_TABLE + 2 * n, 2);
+		rss.data[RSS_TABLE + 2 * n + 2] = NET_HASH_KEY;
+		rss.len = sizeof(rss.data);
+		rss_refused(VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
+		rss.len = RSS_TABLE + 2 * n + 3 + NET_HASH_KEY;
+		assert_int_equal(rss_send(VIRTIO_NET_CTRL_MQ_RSS_CONFIG, rss.len), VIRTIO_NET_OK);
+		assert_int_equal(net->s.rss.mask, n - 1);
+		assert_int_equal(net->pair[1].rss.mask, n - 1);
+	}
+	nr.tp.fickle = false;
+	nr_close(&nr);
+}
+
 /* Tables that claim more than the command has. */
 static void test_mac_table_lies(void **state)
 {
@@ -739,6 +910,9 @@ int main(void)
 		cmocka_unit_test(test_receive_flood),
 		cmocka_unit_test(test_control_sizes),
 		cmocka_unit_test(test_mac_table_lies),
+		cmocka_unit_test(test_rss_sizes),
+		cmocka_unit_test(test_rss_lies),
+		cmocka_unit_test(test_rss_changes),
 		cmocka_unit_test(test_no_room_for_the_answer),
 		cmocka_unit_test(test_control_flood),
 		cmocka_unit_test(test_reset_in_flight),

@@ -52,7 +52,7 @@ LDLIBS := $(shell $(PKG_CONFIG) --libs $(PKG) 2>/dev/null || echo -luring -ljson
 XMLLIBS := -lxml2
 VIRTLIBS := -lvirt
 # Of the display's alone.
-VNCLIBS := -lvncserver
+VNCLIBS := -lvncserver -lgnutls
 # Of `vgrant screenshot`.
 PNGLIBS := -lpng
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
@@ -144,6 +144,8 @@ $(B)/tests/unit/ports/test_channels: LDFLAGS += -Wl,--wrap=read $(addprefix -Wl$
 $(addprefix $(B)/tests/unit/test_module,.o _msg.o _bus.o): CPPFLAGS += -Itests/rigs/kernel
 $(addprefix $(B)/tests/unit/test_module,.o _msg.o _bus.o): WARN += -Wno-unused-parameter -Wno-sign-compare
 
+# It is a viewer that speaks TLS.
+$(B)/tests/unit/worker/test_display: LDLIBS += -lgnutls
 # A screenshot is read by another than its writer.
 $(B)/tests/unit/daemon/test_daemon_gpu: LDLIBS += $(PNGLIBS)
 

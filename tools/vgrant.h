@@ -141,6 +141,7 @@ const char *vgrant_duration(uint64_t seconds);
 
 int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_capture(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_console(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_check(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_help(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_convert(const struct vgrant_options *opt, int argc, char **argv);

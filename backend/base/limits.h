@@ -80,6 +80,14 @@
  * is two to eight; a person makes a hundred frames a second. */
 #define VG_LIMIT_INPUT_EVENTS 512u
 
+/* Ports of a console: a pty and two queues each. A guest's programs know them by name; QEMU's most is
+ * 31. */
+#define VG_LIMIT_CONSOLE_PORTS 16u
+
+/* Bytes of a port's output that wait for somebody who reads them. xenconsoled keeps 1 MiB of a guest's
+ * console; a screen full of text is 4 KiB. */
+#define VG_LIMIT_CONSOLE_BYTES (64u << 10)
+
 /* Viewers of a display, a process each. */
 #define VG_LIMIT_VIEWERS 16u
 

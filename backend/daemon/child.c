@@ -460,6 +460,8 @@ static int start(struct vg_child *c, const char *role, uint32_t domid, int extra
 	budget(p);
 	confine(p);
 	send_setup(c);
+	if (vg_terminals_give(&c->terminals, c->sock) < 0)
+		vg_child_say(c, VG_LOG_ERR, "its worker does not take its terminals");
 	vg_tracers_connect(&c->tracers, c->sock);
 	return 0;
 }
@@ -479,6 +481,9 @@ int vg_child_start(struct vg_child *c, const char *role, uint32_t domid, int ext
 		return -EINVAL;
 	if (!c->parent) {
 		complete(c, spec);
+		ret = vg_terminals_make(&c->terminals, spec, err);
+		if (ret < 0)
+			return ret;
 		ret = vg_tidy_new(&c->all->tidies, spec, &tidy, err);
 		if (ret < 0)
 			return ret;
@@ -649,10 +654,13 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 		.restarts = c->restarts,
 		.uptime_ns = vg_now_ns() - c->since_ns,
 	};
-	char detail[sizeof(c->detail) + sizeof(c->beside) + 1];
+	char terminals[VG_TERMINALS * (VG_TERMINAL_NAME + 40)];
+	char detail[sizeof(c->detail) + sizeof(c->beside) + sizeof(terminals) + 2];
 
-	snprintf(detail, sizeof(detail), "%s%s%s", c->detail,
-		 c->detail[0] && c->beside[0] ? " " : "", c->beside);
+	vg_terminals_text(&c->terminals, terminals, sizeof(terminals));
+	snprintf(detail, sizeof(detail), "%s%s%s%s%s", c->detail,
+		 c->detail[0] && c->beside[0] ? " " : "", c->beside,
+		 (c->detail[0] || c->beside[0]) && terminals[0] ? " " : "", terminals);
 	d.detail = detail[0] ? detail : NULL;
 	c->ops->place(c, &d);
 	if (c->record_fd >= 0 && vg_record_peek(c->record_fd, &view) == 0) {
@@ -737,6 +745,7 @@ static void init(struct vg_child *c, const struct vg_child_ops *ops, struct vg_c
 	c->more.run = hear_more;
 	c->since_ns = vg_now_ns();
 	vg_tracers_init(&c->tracers, all->loop);
+	vg_terminals_init(&c->terminals);
 	vg_child_set_spec(c, spec);
 }
 
@@ -774,6 +783,7 @@ void vg_child_fini(struct vg_child *c)
 		c->parent->helper = NULL;
 	set_answered(c, -ENODEV, "the device is gone");
 	vg_tracers_end(&c->tracers);
+	vg_terminals_free(&c->terminals);
 	vg_child_end(c);
 	if (c->process) {
 		/* Also when it was told to end before: from now on nobody else kills it. */

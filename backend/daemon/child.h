@@ -19,6 +19,7 @@
 #include "backend/control/control.h"
 #include "backend/daemon/cgroup.h"
 #include "backend/daemon/settings.h"
+#include "backend/daemon/terminals.h"
 #include "backend/daemon/tidy.h"
 #include "backend/daemon/tracer.h"
 #include "backend/ports/record.h"
@@ -97,6 +98,7 @@ struct vg_child {
 	void *set_ctx;
 	char set_key[64], set_value[512];
 	struct vg_tracers tracers;
+	struct vg_terminals terminals; /* until the device goes; of no helper */
 };
 
 /** vg_children_reap - waitpid(2) for all that have ended, and tell their owners; tidy up after them */

@@ -282,6 +282,25 @@ static void ungroup(struct vg_node *n)
 	n->grouped = false;
 }
 
+/* Where `xl console -n` looks for it, with the device's number, as for a second console of libxl's. */
+static void show_terminal(struct vg_node *n, bool is)
+{
+	char dir[VG_XS_PATH];
+	int ret = 0;
+
+	if (!n->c.terminals.n || n->all->domid != 0)
+		return;
+	snprintf(dir, sizeof(dir), "/local/domain/%u/device/console/%u", n->pair.guest, n->pair.id);
+	/* Nothing is made below the folder of a guest that is gone. */
+	if (!is)
+		ret = vg_xs_update_one(n->all->xs, dir, "tty", NULL);
+	else if (vg_xs_exists(n->all->xs, n->pair.f) > 0)
+		ret = vg_xs_put(n->all->xs, dir, "tty", n->c.terminals.t[0].path);
+	if (ret < 0 && ret != -ENOENT)
+		say(n, VG_LOG_INFO,
+		    "xenstored does not take its terminal: `xl console` does not find it");
+}
+
 /* The process that its device needs beside its worker. Return: whether the worker may start now. */
 static bool with_helper(struct vg_node *n)
 {
@@ -510,6 +529,7 @@ static void opened(struct vg_node *n, const struct vg_ipc *m)
 	if (vg_child_opened(&n->c))
 		show_error(n, "");
 	vg_child_tell(&n->c, &record, fd);
+	show_terminal(n, true);
 	if (n->grouped)
 		vg_group_worker_opened(&n->group);
 	if (listens(n))
@@ -645,6 +665,7 @@ static bool take_down(struct vg_node *n, const struct seen *seen)
 		n->phase = VG_NODE_CLOSED;
 		vg_loop_timer_stop(&n->timer);
 		ungroup(n);
+		show_terminal(n, false);
 		vg_child_end(&n->c);
 	}
 	/* Closed means: no process, so no grant mapped, no port bound, no image open. */

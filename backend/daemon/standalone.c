@@ -8,6 +8,7 @@
  * share/qemu/vhost-user name it so.
  *
  *	this process	holds the socket, sees no byte of a front-end's or a guest's;
+ *			makes terminals, whose paths it logs;
  *			gives the worker what its device needs anew (vg_dev_ask()); runs what
  *			undoes a worker's work on the host once that has ended; passes on what
  *			the worker says
@@ -43,6 +44,7 @@
 #include "backend/base/number.h"
 #include "backend/daemon/child_log.h"
 #include "backend/daemon/settings.h"
+#include "backend/daemon/terminals.h"
 #include "backend/worker/ipc.h"
 #include "backend/worker/socket_worker.h"
 
@@ -113,6 +115,7 @@ struct program {
 	bool log_waits; /* stderr takes nothing now */
 	unsigned asked; /* by this worker */
 	bool tidy;	/* something is to be run when the worker has ended */
+	struct vg_terminals terminals;
 };
 
 static void usage(FILE *out)
@@ -518,12 +521,27 @@ static void end_log(struct program *p, int end)
 	vg_log_pipe_end(&p->log);
 }
 
+/* The first time they are made, and told. */
+static int make_terminals(struct program *p, struct vg_err *err)
+{
+	char text[VG_TERMINALS * (VG_TERMINAL_NAME + 40)];
+	unsigned before = p->terminals.n;
+	int ret = vg_terminals_make(&p->terminals, p->spec, err);
+
+	vg_terminals_text(&p->terminals, text, sizeof(text));
+	if (p->terminals.n > before)
+		vg_info("terminals: %s", text);
+	return ret;
+}
+
 static int start_worker(struct program *p, struct vg_err *err)
 {
 	struct vg_command c;
 	int life[2], log, ret;
 
-	ret = afterwards(p, false, &c, err);
+	ret = make_terminals(p, err);
+	if (ret == 0)
+		ret = afterwards(p, false, &c, err);
 	if (ret < 0)
 		return ret;
 	p->tidy = ret == 1;
@@ -545,6 +563,7 @@ static int start_worker(struct program *p, struct vg_err *err)
 		close(p->signals);
 		if (p->log.fd >= 0)
 			close(p->log.fd);
+		vg_terminals_free(&p->terminals);
 		p->worker.life = life[0];
 		exit(worker(p, log));
 	}
@@ -552,6 +571,7 @@ static int start_worker(struct program *p, struct vg_err *err)
 	if (log >= 0)
 		close(log);
 	p->life = life[1];
+	vg_terminals_give(&p->terminals, p->life);
 	if (p->connect)
 		close(p->worker.conn);
 	return 0;
@@ -759,6 +779,7 @@ int vg_vhost_user_main(int argc, char **argv)
 	static struct program p = { .fd = -1,
 				    .life = -1,
 				    .log.fd = -1,
+				    .terminals.memory = -1,
 				    .log_level = VG_LOG_INFO,
 				    .worker = { .listen = -1, .conn = -1, .life = -1, .ipc = -1 } };
 	struct vg_err err = { "" };

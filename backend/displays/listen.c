@@ -180,6 +180,16 @@ int vg_listen_check(const char *vnc, struct vg_err *err)
 	return vnc[0] == '/' || strcmp(vnc, "off") == 0 ? 0 : parse(vnc, &a, &len, &port, err);
 }
 
+int vg_listen_check_tls(const char *value, struct vg_err *err)
+{
+	if (value[0] == '/' || strcmp(value, "anon") == 0)
+		return 0;
+	return vg_fail(err, -EINVAL,
+		       "vnc-tls=%.60s: it is anon, or the folder of server-cert.pem and "
+		       "server-key.pem",
+		       value);
+}
+
 int vg_listen_open(const char *vnc, unsigned head, struct vg_listen *l, struct vg_err *err)
 {
 	*l = (struct vg_listen){ .fd = -1 };

@@ -29,6 +29,15 @@
 		  "file whose first line, of up to 8 bytes, viewers must know; the "              \
 		  "protocol "                                                                     \
 		  "does not keep it secret from who can listen in" },                             \
+		{ "vnc-tls",                                                                      \
+		  VG_PARAM_STRING,                                                                \
+		  false,                                                                          \
+		  0,                                                                              \
+		  0,                                                                              \
+		  NULL,                                                                           \
+		  "let in those alone who speak TLS: the folder of server-cert.pem and "          \
+		  "server-key.pem, or anon, which keeps secrets from who listens in, and not "    \
+		  "from who stands between" },                                                    \
 	{                                                                                         \
 		"websocket", VG_PARAM_BOOL, false, 0, 1, "0",                                     \
 			"let browsers in, by WebSocket at the same place; any page that they "    \
@@ -47,6 +56,9 @@ struct vg_listen {
  * Return: 0, or negative errno with a sentence.
  */
 int vg_listen_check(const char *vnc, struct vg_err *err);
+
+/** vg_listen_check_tls - whether @value, of "vnc-tls", means something. Return: 0, or -EINVAL. */
+int vg_listen_check_tls(const char *value, struct vg_err *err);
 
 /**
  * vg_listen_open - listen for viewers of head @head

@@ -95,3 +95,33 @@ const struct vg_sandbox_call vg_viewer_calls[] = {
 	VG_CALL(exit_group),
 	VG_CALLS_END,
 };
+
+const struct vg_sandbox_call vg_tls_calls[] = {
+	VG_CALL(read),
+	VG_CALL(write),
+	VG_CALL(recvfrom),
+	VG_CALL(sendto), /* syslog(3) */
+	VG_CALL(poll),
+	VG_CALL(close),
+	VG_CALL(shutdown),
+	VG_CALL(mmap),
+	VG_CALL(munmap),
+	VG_CALL(mremap),
+	VG_CALL(madvise),
+	VG_CALL(mprotect),
+	VG_CALL(brk),
+	VG_CALL(futex),
+	VG_CALL(getrandom),
+	VG_CALL(clock_gettime),
+	VG_CALL(gettimeofday),
+	VG_CALL(getpid),
+	VG_CALL(gettid),
+	VG_CALL(rt_sigreturn),
+	VG_CALL(rt_sigprocmask),
+	VG_CALL(rt_sigaction),
+	VG_CALL(sigaltstack),
+	VG_CALL(restart_syscall),
+	VG_CALL(exit),
+	VG_CALL(exit_group),
+	VG_CALLS_END,
+};

@@ -12,7 +12,8 @@ enum { VG_VIEWER_CLIENT = 3, VG_VIEWER_PARENT = 4 };
 
 extern const struct vg_sandbox_needs vg_display_needs;
 
-/* For vg_sandbox_narrow(). */
+/* For vg_sandbox_narrow(): of who serves a viewer, and of who speaks TLS with it. */
 extern const struct vg_sandbox_call vg_viewer_calls[];
+extern const struct vg_sandbox_call vg_tls_calls[];
 
 #endif /* VG_DISPLAYS_NEEDS_H */

@@ -36,6 +36,7 @@
 #include <stdint.h>
 
 #include "backend/base/command.h"
+#include "backend/base/limits.h"
 #include "backend/memory/guestmem.h"
 #include "backend/base/log.h"
 #include "backend/base/loop.h"
@@ -49,6 +50,9 @@ struct vg_dev;
 struct vg_port;
 
 #define VG_MAX_QUEUES 65 /* of one device: 32 pairs and a control queue; see limits.h */
+
+#define VG_TERMINALS	 VG_LIMIT_CONSOLE_PORTS /* of one device */
+#define VG_TERMINAL_NAME 64			/* bytes of a terminal's name, NUL included */
 
 /* VIRTIO 1.3 section 2.1 */
 #define VG_STATUS_ACKNOWLEDGE 1u
@@ -184,6 +188,21 @@ struct vg_device_ops {
 	/* The device's other process (daemon/group.h) is there, or another one in its place: @sock, the
 	 * device's now, leads to it. NULL: it has none. */
 	void (*peer)(struct vg_dev *dev, int sock);
+	/**
+	 * terminals - in the supervisor: the pseudo-terminals of a device of this configuration
+	 * @names: gets what each is called, for people; a name has no blanks
+	 *
+	 * They are the supervisor's, and so outlive workers. NULL: none. Return: how many, at most
+	 * VG_TERMINALS.
+	 */
+	unsigned (*terminals)(const struct vg_params *params,
+			      char names[VG_TERMINALS][VG_TERMINAL_NAME]);
+	/* The device's side of terminal @i, @fd, which does not wait; the device's from now on. */
+	void (*terminal)(struct vg_dev *dev, unsigned i, int fd);
+	/* Memory that outlives workers, @fd, the device's from now on: what it holds is a predecessor's,
+	 * or zero. Told before the terminals. NULL: it needs none. */
+	void (*memory)(struct vg_dev *dev, int fd);
+	size_t memory_size; /* bytes of it for each terminal */
 	/* Device's own counters as "name=value ..." for `vgrant list`; NULL: none. */
 	void (*describe)(struct vg_dev *dev, char *buf, size_t len);
 	/* It writes lines to dev->trace, for `vgrant trace`. */

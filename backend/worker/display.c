@@ -13,6 +13,8 @@
  * viewer's bytes is a process that was made for it, by fork(2), without anything but its two sockets;
  * if that crashes, hangs, or is taken over, the others see nothing of it.
  *
+ * Where viewers must speak TLS, a process stands before each viewer's (displays/tls.c).
+ *
  * A frame is read when one viewer has copied it: the fastest paces the guest, the others leave frames
  * out. A head that nobody looks at is read sixty times a second.
  *
@@ -36,6 +38,7 @@
 #include "backend/displays/display.h"
 #include "backend/displays/listen.h"
 #include "backend/displays/needs.h"
+#include "backend/displays/tls.h"
 #include "backend/displays/vnc.h"
 #include "backend/worker/ipc.h"
 #include "backend/worker/sandbox.h"
@@ -90,7 +93,8 @@ struct display {
 	char who[160];
 	char password[VG_VNC_PASSWORD + 1];
 	bool has_password, websocket;
-	int peer; /* to the device; -1: none */
+	struct vg_tls *tls; /* that viewers must speak; NULL: they need not */
+	int peer;	    /* to the device; -1: none */
 	struct vg_watch peer_watch;
 	int frame; /* its frame memory; -1: none */
 	uint32_t frame_heads;
@@ -282,6 +286,42 @@ static void viewer_ready(struct vg_watch *w, unsigned events)
 
 /* ---- a viewer's process ------------------------------------------------------- */
 
+/* Never returns. @server: a socket to who serves the viewer. */
+static void be_tls(const struct display *d, int client, int server, bool seccomp)
+{
+	int fds[] = { fcntl(client, F_DUPFD, 64), fcntl(server, F_DUPFD, 64) };
+
+	if (fds[0] < 0 || fds[1] < 0 || dup2(fds[0], VG_VIEWER_CLIENT) < 0 ||
+	    dup2(fds[1], VG_VIEWER_PARENT) < 0 || close_range(VG_VIEWER_PARENT + 1, ~0U, 0) < 0)
+		_exit(EXIT_FAILURE);
+	vg_tls_not_waiting(VG_VIEWER_CLIENT);
+	if (seccomp && vg_sandbox_narrow(vg_tls_calls) < 0)
+		_exit(EXIT_FAILURE);
+	vg_tls_serve(d->tls, VG_VIEWER_CLIENT, VG_VIEWER_PARENT, d->has_password);
+	_exit(EXIT_SUCCESS);
+}
+
+/* Whoever parses what a viewer says has no key. Return: a socket in the place of @client; -1: none. */
+static int behind_tls(const struct display *d, int client, bool seccomp)
+{
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return -1;
+	pid = fork();
+	if (pid == 0)
+		be_tls(d, client, pair[1], seccomp);
+	close(pair[1]);
+	close(client);
+	if (pid < 0) {
+		close(pair[0]);
+		return -1;
+	}
+	vg_tls_free(d->tls);
+	return pair[0];
+}
+
 /* Never returns. */
 static void be_viewer(const struct display *d, uint32_t head, int client, int parent, bool seccomp)
 {
@@ -293,8 +333,12 @@ static void be_viewer(const struct display *d, uint32_t head, int client, int pa
 		.password = d->has_password ? d->password : NULL,
 		.websocket = d->websocket,
 	};
-	int fds[] = { fcntl(client, F_DUPFD, 64), fcntl(parent, F_DUPFD, 64) };
+	int fds[2];
 
+	if (d->tls)
+		client = behind_tls(d, client, seccomp);
+	fds[0] = fcntl(client, F_DUPFD, 64);
+	fds[1] = fcntl(parent, F_DUPFD, 64);
 	if (fds[0] < 0 || fds[1] < 0 || dup2(fds[0], config.client) < 0 ||
 	    dup2(fds[1], config.parent) < 0 || close_range(VG_VIEWER_PARENT + 1, ~0U, 0) < 0)
 		_exit(EXIT_FAILURE);
@@ -591,7 +635,7 @@ static int open_all(struct display *d, const struct vg_ipc *m, struct vg_err *er
 {
 	const struct vg_sandbox_needs *const all[] = { &vg_display_needs, NULL };
 	struct vg_params params;
-	const char *file;
+	const char *file, *tls;
 	int ret = vg_params_parse(m->setup.spec, &params, err);
 
 	if (ret < 0)
@@ -599,8 +643,11 @@ static int open_all(struct display *d, const struct vg_ipc *m, struct vg_err *er
 	snprintf(d->who, sizeof(d->who), "%s", m->setup.who);
 	d->websocket = vg_params_bool(&params, display_params, "websocket");
 	file = vg_params_str(&params, display_params, "password-file");
+	tls = vg_params_str(&params, display_params, "vnc-tls");
 	if (file)
 		ret = read_password(d, file, err);
+	if (ret == 0 && tls)
+		ret = vg_tls_load(tls, &d->tls, err);
 	vg_vnc_warm_up();
 	if (ret == 0)
 		ret = listen_all(d, &params, err);

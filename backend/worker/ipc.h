@@ -16,6 +16,7 @@
  *	GIVEN (with a descriptor, or error)  <- ASK, at any time
  *	PEER (with a socket), again whenever the other process was replaced
  *	INPUT (with a socket), to a display: a keyboard or pointer of its guest's
+ *	MEMORY (with a memfd), TERMINAL (each with its device's side), behind SETUP: daemon/terminals.h
  *	LOOK (with a socket), to a display: it is told once what a viewer is told (displays/display.h)
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
@@ -56,6 +57,8 @@ enum vg_ipc_type {
 	VG_IPC_PEER = 32, /* with a socket to the device's other process (daemon/group.h) */
 	VG_IPC_INPUT,	  /* with a socket to a device that takes keys and pointers */
 	VG_IPC_LOOK,	  /* look, with a socket to who looks */
+	VG_IPC_TERMINAL,  /* terminal, with the device's side of it */
+	VG_IPC_MEMORY,	  /* with memory that outlives the worker */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -71,7 +74,7 @@ enum vg_ipc_type {
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is
  * not understood. To be raised with every change of struct vg_ipc. */
-#define VG_IPC_VERSION 5u
+#define VG_IPC_VERSION 6u
 
 #define VG_IPC_FDS 4u /* descriptors that one packet brings, at most */
 
@@ -111,6 +114,9 @@ struct vg_ipc {
 		struct { /* LOOK */
 			uint32_t head;
 		} look;
+		struct { /* TERMINAL */
+			uint32_t index;
+		} terminal;
 		struct {	       /* SHOWN */
 			uint32_t port; /* 0: none of TCP */
 			uint32_t viewers;

@@ -104,7 +104,7 @@ static void front_end_gone(void *owner, int error)
 		listen_again(w);
 }
 
-/* What was asked for, or the end. */
+/* What was asked for, terminals, or the end. */
 static void life_ready(struct vg_watch *watch, unsigned events)
 {
 	struct socket_worker *w = container_of(watch, struct socket_worker, life_watch);
@@ -115,6 +115,8 @@ static void life_ready(struct vg_watch *watch, unsigned events)
 	while ((ret = vg_ipc_recv(w->config->life, &m, &fd)) == 1) {
 		if (m.type == VG_IPC_GIVEN)
 			vg_worker_given(&w->w, &m, fd);
+		else if (m.type == VG_IPC_TERMINAL || m.type == VG_IPC_MEMORY)
+			vg_worker_terminal(&w->w, &m, fd);
 		if (fd >= 0)
 			close(fd);
 	}

@@ -194,6 +194,19 @@ static void peer(struct vg_worker *w, int sock)
 		w->dev.ops->peer(&w->dev, sock);
 }
 
+void vg_worker_terminal(struct vg_worker *w, const struct vg_ipc *m, int fd)
+{
+	const struct vg_device_ops *ops = w->dev.ops;
+
+	fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0 && m->type == VG_IPC_TERMINAL && ops->terminal)
+		ops->terminal(&w->dev, m->terminal.index, fd);
+	else if (fd >= 0 && m->type == VG_IPC_MEMORY && ops->memory)
+		ops->memory(&w->dev, fd);
+	else if (fd >= 0)
+		close(fd);
+}
+
 static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 {
 	switch (w->opened ? m->type : 0) {
@@ -216,6 +229,10 @@ static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 	case VG_IPC_PEER:
 		if (fd >= 0 && w->dev.ops->peer)
 			peer(w, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+		break;
+	case VG_IPC_TERMINAL:
+	case VG_IPC_MEMORY:
+		vg_worker_terminal(w, m, fd);
 		break;
 	case VG_IPC_CAPTURE:
 		if (fd >= 0 && w->dev.ops->capture)

@@ -76,6 +76,9 @@ void vg_worker_reply(struct vg_worker *w, uint32_t type, int error, const char *
 /** vg_worker_given - a GIVEN has come, with @fd, which stays the caller's, or -1; tell the device */
 void vg_worker_given(struct vg_worker *w, const struct vg_ipc *m, int fd);
 
+/** vg_worker_terminal - a TERMINAL or MEMORY has come, with @fd, which stays the caller's, or -1 */
+void vg_worker_terminal(struct vg_worker *w, const struct vg_ipc *m, int fd);
+
 /** vg_worker_hear - all that the supervisor has said so far; before the loop can be turned, too */
 void vg_worker_hear(struct vg_worker *w);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fuzz_input.c - libFuzzer target: a hostile driver, and a hostile display, against an input device
+ * fuzz_input.c - libFuzzer target: a hostile driver, and a hostile display or host's device, against an
+ * input device
  *
  * The input is a little program. A header chooses which device it is, and the features; then each
- * step is a message of the display's, right or any bytes, or another display; buffers for events, some
+ * step is a message of the display's, right or any bytes, or another display; or events of a device of
+ * the host's that is passed on, and says anything of itself; buffers for events, some
  * too small; status events of any length; reads and writes of the configuration space; a reset, or a
  * successor that is told what was saved. Rings keep the rules: breaking those is fuzz_ring's matter.
  *
@@ -17,6 +19,7 @@
 #include <sys/socket.h>
 
 #include "backend/base/container.h"
+#include "backend/devices/input/evdev.h"
 #include "backend/devices/input/int.h"
 #include "backend/virtio/device.h"
 #include "tests/driver/devhelp.h"
@@ -28,6 +31,7 @@ enum { RING = 32, SLOTS = RING, SLOT = 64 };
 static struct vg_dev dev;
 static struct drv_vring vr[INPUT_QUEUES];
 static int display = -1;
+static int host = -1; /* the other end of the host's device */
 
 struct slot {
 	bool out;
@@ -38,7 +42,8 @@ struct slot {
 static struct slot slots[INPUT_QUEUES][SLOTS];
 
 /* What the guest knows. */
-static bool held[KEY_CNT], touched, in_frame;
+static bool held[KEY_CNT], touched[EVDEV_SLOTS], in_frame;
+static uint32_t slot;
 
 static void notify(struct vg_port *p, unsigned q)
 {
@@ -93,7 +98,9 @@ static void reset(void)
 	}
 	memset(slots, 0, sizeof(slots));
 	memset(held, 0, sizeof(held));
-	touched = in_frame = false;
+	memset(touched, 0, sizeof(touched));
+	slot = 0;
+	in_frame = false;
 }
 
 static void start(uint64_t features)
@@ -166,19 +173,27 @@ static void hear(const uint8_t *at)
 	type = le16toh(e.type);
 	code = le16toh(e.code);
 	value = le32toh(e.value);
+	if (type == EV_SYN && code == SYN_MT_REPORT && host >= 0)
+		return;
 	if (type == EV_SYN) {
-		MUST(code == SYN_REPORT && value == 0);
+		MUST(code == SYN_REPORT && (value == 0 || host >= 0));
 		in_frame = false;
 		return;
 	}
 	in_frame = true;
-	MUST(type == EV_KEY || type == EV_REL || type == EV_ABS);
+	MUST(type == EV_KEY || type == EV_REL || type == EV_ABS ||
+	     (host >= 0 && (type == EV_MSC || type == EV_SW)));
 	MUST(has((uint8_t)type, code));
 	if (type == EV_KEY) {
 		MUST(value <= 1);
 		held[code] = value;
+	} else if (type == EV_ABS && code == ABS_MT_SLOT) {
+		MUST(value < EVDEV_SLOTS);
+		slot = value;
 	} else if (type == EV_ABS && code == ABS_MT_TRACKING_ID) {
-		touched = value != UINT32_MAX;
+		touched[slot] = (int32_t)value >= 0;
+	} else if (host >= 0) {
+		return;
 	} else if (type == EV_ABS) {
 		MUST(value <= INPUT_ABS_MAX);
 	} else {
@@ -268,6 +283,82 @@ static void say(void)
 	}
 }
 
+/* ---- the host's device, in the place of evdevhost.c ---------------------------- */
+
+static void some_bits(uint8_t *bits, size_t size)
+{
+	unsigned n = below(8);
+
+	if (chance(8))
+		fuzz_bytes(bits, size < 12 ? size : 12);
+	while (n--)
+		input_set_bit(bits, (unsigned)(u16() % (size * 8)), true);
+}
+
+int evdev_host_open(const char *path, struct evdev_caps *caps, struct vg_err *err)
+{
+	int pair[2];
+
+	(void)path;
+	(void)err;
+	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+	host = pair[1];
+	memset(caps, 0, sizeof(*caps));
+	caps->name_len = u8() % (EVDEV_TEXT + 1);
+	some_bits(caps->props, sizeof(caps->props));
+	some_bits(caps->types, sizeof(caps->types));
+	some_bits(caps->key, sizeof(caps->key));
+	some_bits(caps->rel, sizeof(caps->rel));
+	some_bits(caps->abs, sizeof(caps->abs));
+	some_bits(caps->msc, sizeof(caps->msc));
+	some_bits(caps->sw, sizeof(caps->sw));
+	some_bits(caps->led, sizeof(caps->led));
+	if (u8() & 1) {
+		static const uint16_t touch[] = { ABS_X, ABS_MT_SLOT, ABS_MT_TRACKING_ID };
+
+		for (unsigned i = 0; i < COUNT(touch); i++)
+			input_set_bit(caps->abs, touch[i], true);
+		input_set_bit(caps->key, BTN_TOUCH, true);
+	}
+	return pair[0];
+}
+
+void evdev_host_state(int fd, const struct evdev_caps *caps, struct evdev_state *s)
+{
+	(void)fd;
+	(void)caps;
+	memset(s, 0, sizeof(*s));
+	some_bits(s->key, sizeof(s->key));
+	some_bits(s->sw, sizeof(s->sw));
+	s->abs[ABS_MT_SLOT] = chance(4) ? (int32_t)u32() : (int32_t)below(8);
+	s->abs[ABS_X] = (int32_t)u16();
+}
+
+static void happens(void)
+{
+	static const uint16_t types[] = { EV_SYN, EV_KEY, EV_REL, EV_ABS, EV_MSC, EV_SW, EV_LED };
+	static const uint16_t axes[] = { ABS_X, ABS_MT_SLOT, ABS_MT_TRACKING_ID };
+	struct input_event e[4] = { 0 };
+	unsigned times = chance(6) ? u8() : 1;
+
+	if (host < 0)
+		return;
+	for (unsigned i = 0; i < COUNT(e); i++) {
+		e[i].type = chance(10) ? u16() : types[below(COUNT(types))];
+		e[i].code = e[i].type == EV_ABS && chance(2) ? axes[below(COUNT(axes))]
+			    : e[i].type == EV_SYN	     ? below(4)
+			    : chance(8)			     ? u16()
+							     : u8();
+		e[i].value = chance(4) ? (int32_t)u32() : (int32_t)below(4) - 1;
+	}
+	while (times--) {
+		send(host, e, chance(40) ? u8() % sizeof(e) : sizeof(e),
+		     MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (times % 32 == 0)
+			fl_ready_all(POLLIN);
+	}
+}
+
 /* ---- a run ------------------------------------------------------------------------ */
 
 static void configuration(void)
@@ -305,6 +396,7 @@ static void step(void)
 	switch (below(12)) {
 	default:
 		say();
+		happens();
 		break;
 	case 5:
 	case 6:
@@ -341,6 +433,8 @@ static void settle(void)
 	bool more = true;
 
 	hang_up();
+	if (host >= 0)
+		shutdown(host, SHUT_RDWR);
 	fl_ready_all(POLLIN);
 	while (more) {
 		while (put(INPUT_EVENTQ, 8))
@@ -353,7 +447,9 @@ static void settle(void)
 		return;
 	for (unsigned i = 0; i < KEY_CNT; i++)
 		MUST(!held[i]);
-	MUST(!touched && !in_frame);
+	for (unsigned i = 0; i < EVDEV_SLOTS; i++)
+		MUST(!touched[i] || !has(EV_ABS, ABS_MT_SLOT));
+	MUST(!in_frame);
 }
 
 static void once(void)
@@ -365,7 +461,8 @@ static void once(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static const char *const specs[] = { "input,kind=keyboard", "input,kind=tablet",
-					     "input,kind=touch", "input,kind=touch,head=1" };
+					     "input,kind=touch", "input,kind=touch,head=1",
+					     "input,evdev=/dev/input/event0" };
 	static bool ready;
 	struct vg_params params;
 	struct vg_err err;
@@ -376,7 +473,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	ready = true;
 	fuzz_begin(data, len);
 	how = u8();
-	MUST(vg_params_parse(specs[how % 4], &params, &err) == 0);
+	MUST(vg_params_parse(specs[how & 8 ? 4 : how % 4], &params, &err) == 0);
 	MUST(dh_open(&dev, vg_device_find("input"), NULL, &params, &err) == 0);
 	dev.port = &port;
 	dev.mem = dev.ctx[0].mem = fm_begin(true, 4096);
@@ -387,6 +484,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	settle();
 	reset();
 	dh_close(&dev);
+	if (host >= 0)
+		close(host);
+	host = -1;
 	fm_end();
 	MUST(fl_idle());
 	return 0;

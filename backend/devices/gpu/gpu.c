@@ -65,10 +65,13 @@ static int read_modes(const struct vg_params *params, struct gpu_mode modes[GPU_
 
 static int gpu_check(const struct vg_params *params, struct vg_err *err)
 {
+	const char *tls = vg_params_str(params, gpu_params, "vnc-tls");
 	struct gpu_mode modes[GPU_HEADS];
 	int ret = read_modes(params, modes, err);
 
-	return ret < 0 ? ret : vg_listen_check(vg_params_str(params, gpu_params, "vnc"), err);
+	if (ret == 0)
+		ret = vg_listen_check(vg_params_str(params, gpu_params, "vnc"), err);
+	return ret < 0 || !tls ? ret : vg_listen_check_tls(tls, err);
 }
 
 static int gpu_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)

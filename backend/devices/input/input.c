@@ -7,11 +7,14 @@
  * driver has 64 of them, and gives them back at once. Where it does not, events are lost; but not
  * which keys are held, nor where the pointer or finger is: once there is room again, that is told.
  *
+ * Or it is a device of the host's (passthrough.c).
+ *
  * A worker that dies: what was selected in the configuration space is saved. Events on their way are
  * lost; a key that was held comes up when the viewer lets go of it.
  */
 #include <endian.h>
 #include <errno.h>
+#include <linux/input.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +31,12 @@ enum {
 };
 
 static const struct vg_param_def input_params[] = {
-	{ "kind", VG_PARAM_STRING, true, 0, 0, NULL,
-	  "keyboard, tablet (an absolute pointer), or touch (a touch screen)" },
+	{ "kind", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "keyboard, tablet (an absolute pointer), or touch (a touch screen): moved by the viewers "
+	  "of the guest's display" },
+	{ "evdev", VG_PARAM_PATH, false, 0, 0, NULL,
+	  "instead: an input device of this domain's, as /dev/input/by-id/...-event-kbd, which the "
+	  "guest has for itself alone" },
 	{ "head", VG_PARAM_UINT, false, 0, VG_DISPLAY_HEADS - 1, NULL,
 	  "number of the head whose viewers move this pointer, from 0; default: any" },
 	{ 0 },
@@ -85,10 +92,13 @@ static bool deliver(struct input *in)
 	return true;
 }
 
-static void flush(struct input *in)
+void input_flush(struct input *in)
 {
 	bool more;
 
+	/* What is to be told of waits for a driver. */
+	if (!vg_dev_vq(in->dev, INPUT_EVENTQ))
+		return;
 	do {
 		more = deliver(in);
 		if (more && !in->n && in->lost) {
@@ -120,6 +130,8 @@ static void take_status(struct input *in)
 			vg_chain_read(&in->batch, c, 0, &e, sizeof(e));
 			vg_batch_run(&in->batch);
 			code = le16toh(e.code);
+			if (!c->error && c->out_len >= sizeof(e) && in->evdev)
+				evdev_status(in, le16toh(e.type), code, le32toh(e.value));
 			if (!c->error && le16toh(e.type) == EV_LED && code < 32) {
 				if (e.value)
 					in->leds |= 1u << code;
@@ -151,7 +163,7 @@ static void hang_up(struct input *in)
 	close(in->sock);
 	in->sock = -1;
 	input_heard(in, &gone);
-	flush(in);
+	input_flush(in);
 }
 
 static void ready(struct vg_watch *w, unsigned events)
@@ -168,7 +180,7 @@ static void ready(struct vg_watch *w, unsigned events)
 		if (ret == 1)
 			input_heard(in, &m);
 	}
-	flush(in);
+	input_flush(in);
 	if (ret != -EAGAIN)
 		hang_up(in);
 }
@@ -177,6 +189,10 @@ static void input_peer(struct vg_dev *dev, int sock)
 {
 	struct input *in = dev->priv;
 
+	if (in->evdev) {
+		close(sock);
+		return;
+	}
 	hang_up(in);
 	in->sock = sock;
 	in->watch.ready = ready;
@@ -185,11 +201,20 @@ static void input_peer(struct vg_dev *dev, int sock)
 
 /* ---- the device ----------------------------------------------------------------- */
 
-/* Return: enum input_kind, or negative errno with a sentence. */
+/* Return: enum input_kind, INPUT_KINDS for an evdev, or negative errno with a sentence. */
 static int kind_of(const struct vg_params *params, struct vg_err *err)
 {
 	const char *kind = vg_params_str(params, input_params, "kind");
+	const char *evdev = vg_params_str(params, input_params, "evdev");
 
+	if (!kind == !evdev)
+		return vg_fail(err, -EINVAL,
+			       "kind=keyboard, tablet or touch, or evdev=/dev/input/...: one of "
+			       "them is needed, not both");
+	if (evdev)
+		return vg_params_str(params, input_params, "head")
+			       ? vg_fail(err, -EINVAL, "head=...: no viewer moves an evdev=")
+			       : INPUT_KINDS;
 	for (int k = 0; k < INPUT_KINDS; k++) {
 		if (strcmp(kind, input_kind_words[k]) == 0)
 			return k;
@@ -204,10 +229,15 @@ static int input_check(const struct vg_params *params, struct vg_err *err)
 	return ret < 0 ? ret : 0;
 }
 
+static void hear_more(struct vg_deferred *d)
+{
+	evdev_again(container_of(d, struct input, more));
+}
+
 static int input_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
 	const char *head = vg_params_str(params, input_params, "head");
-	int kind = kind_of(params, err);
+	int kind = kind_of(params, err), ret = 0;
 	struct input *in;
 
 	if (kind < 0)
@@ -219,6 +249,13 @@ static int input_open(struct vg_dev *dev, const struct vg_params *params, struct
 	in->kind = (enum input_kind)kind;
 	in->head = head ? (int)vg_params_uint(params, input_params, "head") : -1;
 	in->sock = -1;
+	in->more.run = hear_more;
+	if (kind == INPUT_KINDS)
+		ret = evdev_open(in, vg_params_str(params, input_params, "evdev"), err);
+	if (ret < 0) {
+		free(in);
+		return ret;
+	}
 	dev->priv = in;
 	dev->n_queues = INPUT_QUEUES;
 	dev->queue_size_max = QUEUE_MAX;
@@ -235,6 +272,8 @@ static void input_close(struct vg_dev *dev)
 		vg_loop_unwatch(&in->watch);
 		close(in->sock);
 	}
+	vg_loop_undefer(dev->loop, &in->more);
+	evdev_close(in);
 	free(in);
 	dev->priv = NULL;
 }
@@ -269,6 +308,8 @@ static void forget(struct input *in)
 	memset(in->held, 0, sizeof(in->held));
 	memset(in->told, 0, sizeof(in->told));
 	in->buttons = in->leds = 0;
+	if (in->evdev)
+		evdev_forget(in);
 }
 
 static int input_resume(struct vg_dev *dev)
@@ -277,13 +318,15 @@ static int input_resume(struct vg_dev *dev)
 
 	in->select = dev->saved[0];
 	in->subsel = dev->saved[1];
+	if (in->evdev)
+		evdev_resume(in);
 	return 0;
 }
 
 static void input_queue_ready(struct vg_dev *dev, unsigned q)
 {
 	if (q == INPUT_EVENTQ)
-		flush(dev->priv);
+		input_flush(dev->priv);
 	else
 		take_status(dev->priv);
 }
@@ -309,14 +352,38 @@ static void input_describe(struct vg_dev *dev, char *buf, size_t len)
 {
 	const struct input *in = dev->priv;
 
-	snprintf(buf, len, "%s display=%s events=%llu dropped=%llu leds=%u",
-		 input_kind_words[in->kind], in->sock >= 0 ? "yes" : "no",
+	snprintf(buf, len, "%s %s=%s events=%llu dropped=%llu leds=%u",
+		 in->evdev ? "evdev" : input_kind_words[in->kind], in->evdev ? "there" : "display",
+		 (in->evdev ? evdev_is_there(in) : in->sock >= 0) ? "yes" : "no",
 		 (unsigned long long)in->events, (unsigned long long)in->dropped, in->leds);
 }
 
+/* For who wants to know whether it is outdated. */
+static void input_tick(struct vg_dev *dev)
+{
+	(void)dev;
+}
+
+/* How a device of the host's is. */
+static const struct vg_sandbox_call input_calls[] = {
+	VG_CALL_IOCTL(EVIOCGKEY(KEY_CNT / 8)),
+	VG_CALL_IOCTL(EVIOCGSW((SW_CNT + 7) / 8)),
+	/* EVIOCGABS() of each axis */
+	{ .nr = SYS_ioctl,
+	  .filtered = true,
+	  .arg = 1,
+	  .mask = UINT32_MAX & ~(uint32_t)ABS_MAX,
+	  .value = EVIOCGABS(0) },
+	VG_CALLS_END,
+};
+static const struct vg_sandbox_needs input_needs = { .calls = input_calls };
+
 const struct vg_device_ops vg_input = {
 	.name = "input",
-	.help = "a keyboard, tablet or touch screen, moved by the viewers of the guest's display",
+	.help = "a keyboard, tablet or touch screen: of the viewers of its display, or of the "
+		"host's",
+	.needs = &input_needs,
+	.tick = input_tick,
 	.virtio_id = 18, /* VIRTIO 1.3 section 5.8.1 */
 	.params = input_params,
 	.check = input_check,

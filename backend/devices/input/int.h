@@ -6,6 +6,8 @@
  *	shape.c		what a keyboard, a tablet, a touch screen says of itself
  *	translate.c	from what a viewer does to input events
  *	keys.c		which key is meant
+ *	passthrough.c	a device of the host's in the place of those three
+ *	evdevhost.c	what asks the host of it
  */
 #ifndef VG_INPUT_INT_H
 #define VG_INPUT_INT_H
@@ -59,6 +61,8 @@ struct input {
 	struct vg_watch watch;
 	struct vg_batch batch;
 	uint64_t events, dropped;
+	struct input_evdev *evdev; /* the host's that it is; NULL: it listens to a display */
+	struct vg_deferred more;   /* of which there is more than one turn takes */
 };
 
 /* ---- shape.c ------------------------------------------------------------- */
@@ -77,10 +81,34 @@ void input_heard(struct input *in, const struct vg_display_msg *m);
  */
 void input_catch_up(struct input *in);
 
+/* ---- passthrough.c ---------------------------------------------------------- */
+
+/** evdev_open - it is that of the host's. Return: 0, or negative errno with a sentence. */
+int evdev_open(struct input *in, const char *path, struct vg_err *err);
+/** evdev_close - let go of it */
+void evdev_close(struct input *in);
+/** evdev_config - as input_config(); select and subsel are in @c, and all else is zero */
+void evdev_config(const struct input *in, struct virtio_input_config *c);
+/** evdev_catch_up - as input_catch_up(), but for keys and the end of the frame */
+void evdev_catch_up(struct input *in);
+/** evdev_status - the driver says something of it */
+void evdev_status(struct input *in, uint16_t type, uint16_t code, uint32_t value);
+/** evdev_forget - no driver has it: the next one knows nothing */
+void evdev_forget(struct input *in);
+/** evdev_resume - a driver has it, and may believe anything of its keys */
+void evdev_resume(struct input *in);
+/** evdev_again - there may be more */
+void evdev_again(struct input *in);
+/** evdev_is_there - it was not unplugged */
+bool evdev_is_there(const struct input *in);
+
 /* ---- input.c ---------------------------------------------------------------- */
 
 /** input_put - one event to the queue; a frame of them ends with SYN_REPORT */
 void input_put(struct input *in, uint16_t type, uint16_t code, uint32_t value);
+
+/** input_flush - what is in the queue, to the driver, as far as there are buffers */
+void input_flush(struct input *in);
 
 static inline bool input_bit(const uint8_t *bits, unsigned i)
 {

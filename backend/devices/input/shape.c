@@ -104,6 +104,10 @@ void input_config(const struct input *in, struct virtio_input_config *c)
 	memset(c, 0, sizeof(*c));
 	c->select = in->select;
 	c->subsel = in->subsel;
+	if (in->evdev) {
+		evdev_config(in, c);
+		return;
+	}
 	switch (in->select) {
 	case VIRTIO_INPUT_CFG_ID_NAME:
 		c->size = (uint8_t)(strlen("vgrant ") + strlen(input_kind_words[in->kind]));

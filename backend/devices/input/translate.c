@@ -152,6 +152,8 @@ void input_heard(struct input *in, const struct vg_display_msg *m)
 
 void input_catch_up(struct input *in)
 {
+	if (in->evdev)
+		evdev_catch_up(in);
 	if (in->kind == INPUT_TABLET)
 		tell_at(in);
 	if (in->kind == INPUT_TOUCH) {

@@ -212,6 +212,21 @@ static void test_configuration_errors(void **state)
 		assert_int_equal(tp_try_open(&tp, TP_COPY, bad[i], &err), -EINVAL);
 }
 
+/* What is to be a device of the host's, and is none. */
+static void test_no_evdev(void **state)
+{
+	static const char *const bad[] = { "input,evdev=/dev/null", "input,evdev=/proc/self/exe",
+					   "input,evdev=/nowhere/at/all" };
+	struct vg_err err;
+	struct tp tp;
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(bad); i++) {
+		assert_true(tp_try_open(&tp, TP_COPY, bad[i], &err) < 0);
+		assert_non_null(strstr(err.text, bad[i] + strlen("input,")));
+	}
+}
+
 /* ---- keys ---------------------------------------------------------------------- */
 
 static void test_keys(void **state)
@@ -532,6 +547,7 @@ int main(void)
 		cmocka_unit_test(test_keyboard_says),
 		cmocka_unit_test(test_pointers_say),
 		cmocka_unit_test(test_configuration_errors),
+		cmocka_unit_test(test_no_evdev),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_tables),
 		cmocka_unit_test(test_tablet),

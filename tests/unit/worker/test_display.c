@@ -14,7 +14,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -26,6 +29,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/displays/display.h"
 #include "backend/worker/ipc.h"
 #include "tests/driver/rfb.h"
@@ -508,6 +512,351 @@ static void test_websocket(void **state)
 	stop();
 }
 
+/* ---- TLS ------------------------------------------------------------------------------- */
+
+static void write_pem(const char *folder, const char *name, const gnutls_datum_t *d)
+{
+	char path[160];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	assert_int_equal(fwrite(d->data, 1, d->size, f), d->size);
+	fclose(f);
+}
+
+/* A certificate that signs itself, and its key, in @folder. */
+static void make_certificate(const char *folder)
+{
+	gnutls_x509_privkey_t key;
+	gnutls_x509_crt_t cert;
+	gnutls_datum_t pem;
+
+	assert_int_equal(gnutls_x509_privkey_init(&key), 0);
+	assert_int_equal(
+		gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
+					     GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
+		0);
+	assert_int_equal(gnutls_x509_crt_init(&cert), 0);
+	assert_int_equal(gnutls_x509_crt_set_version(cert, 3), 0);
+	assert_int_equal(gnutls_x509_crt_set_serial(cert, "\1", 1), 0);
+	assert_int_equal(gnutls_x509_crt_set_activation_time(cert, time(NULL) - 3600), 0);
+	assert_int_equal(gnutls_x509_crt_set_expiration_time(cert, time(NULL) + 36000), 0);
+	assert_int_equal(gnutls_x509_crt_set_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0,
+						       "localhost", 9),
+			 0);
+	assert_int_equal(gnutls_x509_crt_set_key(cert, key), 0);
+	assert_int_equal(gnutls_x509_crt_sign2(cert, cert, key, GNUTLS_DIG_SHA256, 0), 0);
+	assert_int_equal(gnutls_x509_crt_export2(cert, GNUTLS_X509_FMT_PEM, &pem), 0);
+	write_pem(folder, "server-cert.pem", &pem);
+	gnutls_free(pem.data);
+	assert_int_equal(gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &pem), 0);
+	write_pem(folder, "server-key.pem", &pem);
+	gnutls_free(pem.data);
+	gnutls_x509_crt_deinit(cert);
+	gnutls_x509_privkey_deinit(key);
+}
+
+/* A viewer's end of TLS. */
+struct tls {
+	gnutls_session_t session;
+	gnutls_certificate_credentials_t cert;
+	gnutls_anon_client_credentials_t anon;
+	int fd, inner[2];
+	pthread_t thread;
+};
+
+static void tls_begin(struct tls *t, int fd, bool anon)
+{
+	int ret;
+
+	t->fd = fd;
+	assert_int_equal(gnutls_init(&t->session, GNUTLS_CLIENT), 0);
+	assert_int_equal(gnutls_certificate_allocate_credentials(&t->cert), 0);
+	assert_int_equal(gnutls_anon_allocate_client_credentials(&t->anon), 0);
+	assert_int_equal(gnutls_priority_set_direct(
+				 t->session,
+				 anon ? "NORMAL:-VERS-TLS1.3:+ANON-ECDH:+ANON-DH" : "NORMAL", NULL),
+			 0);
+	if (anon)
+		gnutls_credentials_set(t->session, GNUTLS_CRD_ANON, t->anon);
+	gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, t->cert);
+	gnutls_transport_set_int(t->session, fd);
+	gnutls_handshake_set_timeout(t->session, PATIENCE_MS);
+	do
+		ret = gnutls_handshake(t->session);
+	while (ret < 0 && !gnutls_error_is_fatal(ret));
+	if (ret < 0)
+		fail_msg("no TLS: %s", gnutls_strerror(ret));
+}
+
+static void tls_end(struct tls *t)
+{
+	gnutls_deinit(t->session);
+	gnutls_certificate_free_credentials(t->cert);
+	gnutls_anon_free_client_credentials(t->anon);
+	close(t->fd);
+}
+
+static void tls_get(struct tls *t, void *to, size_t n)
+{
+	for (size_t got = 0; got < n;) {
+		ssize_t ret = gnutls_record_recv(t->session, (uint8_t *)to + got, n - got);
+
+		if (ret == GNUTLS_E_AGAIN || ret == GNUTLS_E_INTERRUPTED)
+			continue;
+		assert_true(ret > 0);
+		got += (size_t)ret;
+	}
+}
+
+static void *tls_pass(void *arg)
+{
+	struct tls *t = arg;
+	struct pollfd p[] = { { .fd = t->fd, .events = POLLIN },
+			      { .fd = t->inner[1], .events = POLLIN } };
+	uint8_t bytes[4096];
+	ssize_t n = 1;
+
+	while (n > 0) {
+		if (!gnutls_record_check_pending(t->session))
+			poll(p, 2, -1);
+		if (p[1].revents) {
+			n = read(t->inner[1], bytes, sizeof(bytes));
+			if (n > 0)
+				n = gnutls_record_send(t->session, bytes, (size_t)n);
+		} else {
+			n = gnutls_record_recv(t->session, bytes, sizeof(bytes));
+			if (n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED)
+				n = 1;
+			else if (n > 0)
+				n = write(t->inner[1], bytes, (size_t)n);
+		}
+	}
+	close(t->inner[1]);
+	return NULL;
+}
+
+static char *tls_folder(char *spec, size_t size, const char *more)
+{
+	static char folder[] = "/tmp/vgrant-tls.XXXXXX";
+
+	snprintf(folder, sizeof(folder), "/tmp/vgrant-tls.XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	make_certificate(folder);
+	snprintf(spec, size, "gpu,vnc-tls=%s%s", folder, more);
+	return folder;
+}
+
+static void remove_folder(const char *folder)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/server-cert.pem", folder);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/server-key.pem", folder);
+	unlink(path);
+	rmdir(folder);
+}
+
+/* Who begins with TLS: all of RFB within it, and a picture through it. */
+static void test_tls_at_once(void **state)
+{
+	char spec[200], *folder = tls_folder(spec, sizeof(spec), "");
+	struct rfb r;
+	struct tls t;
+
+	(void)state;
+	open_display(spec);
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	tls_begin(&t, connect_port(s.port), false);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, t.inner), 0);
+	assert_int_equal(pthread_create(&t.thread, NULL, tls_pass, &t), 0);
+	assert_int_equal(rfb_open(&r, t.inner[0], NULL), 0);
+	await_viewers(1);
+	for (unsigned i = 2; i < 6; i++) {
+		draw(0, W, H, i);
+		await_seen(&r, W, H, i);
+	}
+	rfb_close(&r);
+	pthread_join(t.thread, NULL);
+	tls_end(&t);
+	await_viewers(0);
+	stop();
+	remove_folder(folder);
+}
+
+/* VeNCrypt, up to TLS. Return: a connection. */
+static int vencrypt(uint32_t subtype)
+{
+	const uint8_t sub[] = { 0, 0, (uint8_t)(subtype >> 8), (uint8_t)subtype };
+	int fd = connect_port(s.port);
+	uint8_t b[16];
+
+	get(fd, b, 12);
+	assert_memory_equal(b, "RFB 003.008\n", 12);
+	assert_int_equal(send(fd, b, 12, MSG_NOSIGNAL), 12);
+	get(fd, b, 2);
+	assert_memory_equal(b, "\1\x13", 2); /* it alone */
+	assert_int_equal(send(fd, "\x13", 1, MSG_NOSIGNAL), 1);
+	get(fd, b, 2);
+	assert_memory_equal(b, "\0\2", 2);
+	assert_int_equal(send(fd, "\0\2", 2, MSG_NOSIGNAL), 2);
+	get(fd, b, 6);
+	assert_memory_equal(b, "\0\1", 2);
+	assert_memory_equal(b + 2, sub, 4);
+	assert_int_equal(send(fd, sub, 4, MSG_NOSIGNAL), 4);
+	get(fd, b, 1);
+	assert_int_equal(b[0], 1);
+	return fd;
+}
+
+static void expect_desktop(struct tls *t)
+{
+	uint8_t b[24];
+	char name[64] = "";
+
+	tls_get(t, b, 4);
+	assert_memory_equal(b, "\0\0\0\0", 4); /* let in */
+	assert_int_equal(gnutls_record_send(t->session, "\1", 1), 1);
+	tls_get(t, b, 24);
+	assert_int_equal(b[0] << 8 | b[1], W);
+	assert_int_equal(b[2] << 8 | b[3], H);
+	tls_get(t, name, b[23]);
+	assert_string_equal(name, "guest web (7) gpu");
+}
+
+static void test_vencrypt(void **state)
+{
+	char spec[200], *folder = tls_folder(spec, sizeof(spec), "");
+	struct tls t;
+
+	(void)state;
+	open_display(spec);
+	device(1);
+	set_mode(0, W, H);
+	tls_begin(&t, vencrypt(260), false);
+	expect_desktop(&t);
+	tls_end(&t);
+	stop();
+	remove_folder(folder);
+	/* Without a certificate. */
+	open_display("gpu,vnc-tls=anon");
+	device(1);
+	set_mode(0, W, H);
+	tls_begin(&t, vencrypt(257), true);
+	expect_desktop(&t);
+	tls_end(&t);
+	stop();
+}
+
+static void test_vencrypt_password(void **state)
+{
+	static const char file[] = "tls-password";
+	uint8_t challenge[16];
+	char spec[300], more[100], dir[160], *folder;
+	struct tls t;
+	FILE *f = fopen(file, "we");
+
+	(void)state;
+	assert_non_null(f);
+	fputs("secret\n", f);
+	fclose(f);
+	assert_non_null(getcwd(dir, sizeof(dir) / 2));
+	snprintf(more, sizeof(more), ",password-file=%.70s/%s", dir, file);
+	folder = tls_folder(spec, sizeof(spec), more);
+	open_display(spec);
+	device(1);
+	set_mode(0, W, H);
+	for (unsigned wrong = 0; wrong < 2; wrong++) {
+		uint8_t result[4];
+
+		tls_begin(&t, vencrypt(261), false);
+		tls_get(&t, challenge, sizeof(challenge));
+		rfb_des(challenge, wrong ? "guess" : "secret");
+		assert_int_equal(gnutls_record_send(t.session, challenge, 16), 16);
+		if (wrong) {
+			tls_get(&t, result, 4);
+			assert_memory_equal(result, "\0\0\0\1", 4);
+		} else {
+			expect_desktop(&t);
+		}
+		tls_end(&t);
+	}
+	stop();
+	unlink(file);
+	remove_folder(folder);
+}
+
+/* Who does not want TLS, or says nonsense instead of it, does not reach anybody. */
+static void test_tls_or_nothing(void **state)
+{
+	static const struct {
+		const char *says;
+		size_t len;
+	} strangers[] = {
+		{ "RFB 003.003\n", 12 },
+		{ "RFB 003.008\n\1", 13 },
+		{ "RFB 003.008\n\2", 13 },
+		{ "RFB 003.008\n\x13\0\1", 15 },
+		{ "RFB 003.008\n\x13\0\2\0\0\0\0", 19 },
+		{ "RFB 003.008\n\x13\0\2\0\0\1\4not TLS at all, but enough for a record", 58 },
+		{ "GET / HTTP/1.1\r\n\r\n", 18 },
+		{ "\x16\3\1\xff\xff garbage", 13 },
+		{ "\x16", 1 },
+		{ "", 0 },
+	};
+	char spec[200], *folder = tls_folder(spec, sizeof(spec), ",websocket");
+	char bytes[512];
+	struct tls t;
+
+	(void)state;
+	open_display(spec);
+	device(1);
+	set_mode(0, W, H);
+	for (unsigned i = 0; i < COUNT(strangers); i++) {
+		int fd = connect_port(s.port);
+
+		send(fd, strangers[i].says, strangers[i].len, MSG_NOSIGNAL);
+		shutdown(fd, SHUT_WR);
+		/* It hears of versions and types, perhaps an alert, and then nothing. */
+		for (unsigned n = 0, got = 0; got < 100; n++) {
+			ssize_t ret = recv(fd, bytes, sizeof(bytes), 0);
+
+			assert_true(n < 100);
+			if (ret <= 0)
+				break;
+			got += (unsigned)ret;
+			assert_true(got < 100);
+		}
+		close(fd);
+	}
+	tls_begin(&t, vencrypt(260), false);
+	expect_desktop(&t);
+	tls_end(&t);
+	await_viewers(0);
+	stop();
+	remove_folder(folder);
+}
+
+static void test_tls_errors(void **state)
+{
+	static const char *const bad[] = { "gpu,vnc-tls=/nowhere", "gpu,vnc-tls=yes",
+					   "gpu,vnc-tls=/proc/self" };
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(bad); i++) {
+		struct vg_ipc m = start(bad[i]);
+
+		assert_int_equal(m.type, VG_IPC_FAILED);
+		assert_non_null(strstr(m.text, bad[i] + 4));
+		stop();
+	}
+}
+
 /* A page in a browser of this domain's, that nobody asked to connect. */
 static void test_browser_is_not_let_in(void **state)
 {
@@ -778,6 +1127,11 @@ int main(void)
 		cmocka_unit_test(test_unix_socket),
 		cmocka_unit_test(test_websocket),
 		cmocka_unit_test(test_browser_is_not_let_in),
+		cmocka_unit_test(test_tls_at_once),
+		cmocka_unit_test(test_vencrypt),
+		cmocka_unit_test(test_vencrypt_password),
+		cmocka_unit_test(test_tls_or_nothing),
+		cmocka_unit_test(test_tls_errors),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_another_device),
 		cmocka_unit_test(test_viewer_that_hangs),

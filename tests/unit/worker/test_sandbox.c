@@ -1130,6 +1130,8 @@ static void displays_are_held(void **state)
 	repels(geteuid() == 0 ? ROOT : PLAIN, needs, "display", "sockets");
 	narrowed = vg_viewer_calls;
 	repels(geteuid() == 0 ? ROOT : PLAIN, needs, "viewer", "sockets");
+	narrowed = vg_tls_calls;
+	repels(geteuid() == 0 ? ROOT : PLAIN, needs, "TLS", "sockets");
 	narrowed = NULL;
 }
 

@@ -701,6 +701,7 @@ static int wait_worker(struct program *p, const sigset_t *signals, int *status)
 /* One worker after the other. Return: 0, or negative errno with a sentence. */
 static int supervise(struct program *p, const sigset_t *signals, struct vg_err *err)
 {
+	struct vg_ratelimit rl = VG_RATELIMIT_INIT;
 	unsigned delay = FIRST_DELAY_MS;
 	int64_t start = vg_now_ns();
 	/* A worker has run: one that cannot open its device then tries again. */
@@ -711,15 +712,17 @@ static int supervise(struct program *p, const sigset_t *signals, struct vg_err *
 		int status = 0;
 		int ret = p->connect ? connect_front_end(p, signals, err) : 0;
 
-		if (ret != 0)
-			return ret < 0 ? ret : 0;
-		ret = start_worker(p, err);
+		if (ret == 1)
+			return 0;
+		if (ret == 0) {
+			ret = start_worker(p, err);
+			if (ret < 0 && p->connect)
+				close(p->worker.conn);
+		}
 		if (ret < 0 && !served)
 			return ret;
-		if (ret < 0) { /* the front-end waits in the backlog meanwhile */
-			vg_error("%s; it is tried again", err->text);
-			if (p->connect)
-				close(p->worker.conn);
+		if (ret < 0) { /* a front-end waits in the backlog meanwhile */
+			vg_log_limited(&rl, VG_LOG_ERR, "%s; it is tried again", err->text);
 			if (pause_ms(signals, BUSY_DELAY_MS))
 				return 0;
 			continue;

@@ -497,6 +497,57 @@ static void standalone_keeps_its_terminal(void **state)
 	unlink(fifo);
 }
 
+/* The VMM has been served; then, for a while, its socket cannot even be looked for. */
+static void standalone_connects_again(void **state)
+{
+	char dir[108], away[128], socket_path[128];
+	char *argv[] = { (char *)(uintptr_t) "vgrant-vhost-user",
+			 (char *)(uintptr_t) "--socket-path",
+			 socket_path,
+			 (char *)(uintptr_t) "--connect",
+			 (char *)(uintptr_t) "toy",
+			 NULL };
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct pollfd p = { .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+			    .events = POLLIN };
+	int conn, status;
+	pid_t pid;
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	snprintf(dir, sizeof(dir), "%.80s/vmm.%d", getenv("TMPDIR") ?: "/tmp", getpid());
+	snprintf(away, sizeof(away), "%s.away", dir);
+	snprintf(socket_path, sizeof(socket_path), "%s/s", dir);
+	memcpy(un.sun_path, socket_path, sizeof(un.sun_path));
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(bind(p.fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	assert_int_equal(listen(p.fd, 4), 0);
+	pid = fork();
+	if (pid == 0) {
+		optind = 1;
+		_exit(vg_vhost_user_main(5, argv));
+	}
+	assert_int_equal(poll(&p, 1, 20000), 1);
+	conn = accept4(p.fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_int_equal(rename(dir, away), 0);
+	close(open(dir, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)); /* ENOTDIR */
+	close(conn);
+	for (unsigned i = 0; i < 15; i++) {
+		usleep(100000);
+		assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	}
+	assert_int_equal(unlink(dir), 0);
+	assert_int_equal(rename(away, dir), 0);
+	assert_int_equal(poll(&p, 1, 20000), 1);
+	kill(pid, SIGTERM);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(p.fd);
+	unlink(socket_path);
+	rmdir(dir);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, finish)
@@ -509,6 +560,7 @@ int main(void)
 		T(never_set_up),
 		cmocka_unit_test(standalone_gives),
 		cmocka_unit_test(standalone_keeps_its_terminal),
+		cmocka_unit_test(standalone_connects_again),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -24,7 +24,7 @@ PKG_CONFIG ?= pkg-config
 # The libraries whose headers lie in folders of their own.
 NL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libnl-route-3.0 2>/dev/null || echo -isystem /usr/include/libnl3)
 XML_CFLAGS := $(shell $(PKG_CONFIG) --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
-PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0
+PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0 xkbcommon
 CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
 	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS ?= -O2 -g
@@ -46,7 +46,7 @@ endif
 SAN := $(SAN_$(VARIANT))
 # Guest memory is seen through many types: no type-based alias analysis, as in the Linux kernel.
 ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(EXTRA_CFLAGS)
-LDLIBS := $(shell $(PKG_CONFIG) --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng -lnl-route-3 -lnl-3) \
+LDLIBS := $(shell $(PKG_CONFIG) --libs $(PKG) 2>/dev/null || echo -luring -ljson-c -lseccomp -lcap-ng -lnl-route-3 -lnl-3 -lxkbcommon) \
 	  -lxlutil -lxenforeignmemory
 # Of libvirt's side alone: vgrantd is linked with neither.
 XMLLIBS := -lxml2

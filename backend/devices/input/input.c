@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "backend/devices/input/int.h"
+#include "backend/devices/input/keymap.h"
 
 enum {
 	QUEUE_MAX = 256,
@@ -34,6 +35,9 @@ static const struct vg_param_def input_params[] = {
 	{ "kind", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "keyboard, tablet (an absolute pointer), or touch (a touch screen): moved by the viewers "
 	  "of the guest's display" },
+	{ "keymap", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "of a keyboard: the guest's layout, as X11 names it: de, or fr(oss); for viewers that do "
+	  "not tell which key it is; default: that of the US" },
 	{ "evdev", VG_PARAM_PATH, false, 0, 0, NULL,
 	  "instead: an input device of this domain's, as /dev/input/by-id/...-event-kbd, which the "
 	  "guest has for itself alone" },
@@ -224,9 +228,14 @@ static int kind_of(const struct vg_params *params, struct vg_err *err)
 
 static int input_check(const struct vg_params *params, struct vg_err *err)
 {
+	const char *keymap = vg_params_str(params, input_params, "keymap");
 	int ret = kind_of(params, err);
 
-	return ret < 0 ? ret : 0;
+	if (ret < 0 || !keymap)
+		return ret < 0 ? ret : 0;
+	if (ret != INPUT_KEYBOARD)
+		return vg_fail(err, -EINVAL, "keymap=%.60s: it is for kind=keyboard", keymap);
+	return input_keymap_check(keymap, err);
 }
 
 static void hear_more(struct vg_deferred *d)
@@ -237,6 +246,7 @@ static void hear_more(struct vg_deferred *d)
 static int input_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
 	const char *head = vg_params_str(params, input_params, "head");
+	const char *keymap = vg_params_str(params, input_params, "keymap");
 	int kind = kind_of(params, err), ret = 0;
 	struct input *in;
 
@@ -250,7 +260,9 @@ static int input_open(struct vg_dev *dev, const struct vg_params *params, struct
 	in->head = head ? (int)vg_params_uint(params, input_params, "head") : -1;
 	in->sock = -1;
 	in->more.run = hear_more;
-	if (kind == INPUT_KINDS)
+	if (keymap)
+		ret = input_keymap_new(keymap, &in->keymap, err);
+	else if (kind == INPUT_KINDS)
 		ret = evdev_open(in, vg_params_str(params, input_params, "evdev"), err);
 	if (ret < 0) {
 		free(in);
@@ -274,6 +286,7 @@ static void input_close(struct vg_dev *dev)
 	}
 	vg_loop_undefer(dev->loop, &in->more);
 	evdev_close(in);
+	input_keymap_free(in->keymap);
 	free(in);
 	dev->priv = NULL;
 }

@@ -6,6 +6,7 @@
  *	shape.c		what a keyboard, a tablet, a touch screen says of itself
  *	translate.c	from what a viewer does to input events
  *	keys.c		which key is meant
+ *	keymap.c	and on keyboards of other layouts
  *	passthrough.c	a device of the host's in the place of those three
  *	evdevhost.c	what asks the host of it
  */
@@ -61,8 +62,9 @@ struct input {
 	struct vg_watch watch;
 	struct vg_batch batch;
 	uint64_t events, dropped;
-	struct input_evdev *evdev; /* the host's that it is; NULL: it listens to a display */
-	struct vg_deferred more;   /* of which there is more than one turn takes */
+	struct input_keymap *keymap; /* NULL: of the US */
+	struct input_evdev *evdev;   /* the host's that it is; NULL: it listens to a display */
+	struct vg_deferred more;     /* of which there is more than one turn takes */
 };
 
 /* ---- shape.c ------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "backend/devices/input/int.h"
+#include "backend/devices/input/keymap.h"
 #include "backend/devices/input/keys.h"
 
 /* RFC 6143, 7.5.5: bit n is button n + 1; 4 to 7 are a wheel's. */
@@ -128,8 +129,11 @@ static void keyboard(struct input *in, const struct vg_display_msg *m)
 {
 	uint16_t code = input_key_of_scancode(m->key.scancode);
 
-	if (!code)
+	/* Keys without a character are where they are on any keyboard. */
+	if (!code && (!in->keymap || m->key.keysym >= 0xfe00))
 		code = input_key_of_keysym(m->key.keysym);
+	if (!code && in->keymap)
+		code = input_keymap_key(in->keymap, m->key.keysym);
 	if (!code || (m->key.down && input_bit(in->held, code)))
 		return;
 	key(in, code, m->key.down);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/input-event-codes.h>
 #include <linux/virtio_input.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -287,6 +288,90 @@ static void test_tables(void **state)
 	assert_int_equal(input_key_of_scancode(UINT32_MAX), 0);
 }
 
+static void press(uint32_t keysym, uint16_t code)
+{
+	key(keysym, 0, true);
+	expect(EV_KEY, code, 1);
+	expect(EV_SYN, SYN_REPORT, 0);
+	key(keysym, 0, false);
+	expect(EV_KEY, code, 0);
+	expect(EV_SYN, SYN_REPORT, 0);
+}
+
+/* What is printed on a key is elsewhere in other countries. */
+static void test_keymaps(void **state)
+{
+	static const struct {
+		const char *keymap;
+		uint32_t keysym;
+		uint16_t key;
+	} keys[] = {
+		{ "de", 'z', KEY_Y },
+		{ "de", 'Y', KEY_Z },
+		{ "de", 0xf6, KEY_SEMICOLON }, /* o with two dots */
+		{ "de", 0xdf, KEY_MINUS },     /* sharp s */
+		{ "de", '@', KEY_Q },
+		{ "de", '<', KEY_102ND },
+		{ "de", 0x20ac, KEY_E },	/* the Euro, as X11 has it */
+		{ "de", 0x10020ac, KEY_E },	/* and as Unicode */
+		{ "de", '^', KEY_GRAVE },	/* a dead one */
+		{ "de", 0xfe03, KEY_RIGHTALT }, /* AltGr */
+		{ "de", 0xffe1, KEY_LEFTSHIFT },
+		{ "de", 0xffc9, KEY_F12 },
+		{ "de", 0xff0d, KEY_ENTER },
+		{ "de", 0xff8d, KEY_KPENTER },
+		{ "de", 0xff14, KEY_SCROLLLOCK },
+		{ "de(nodeadkeys)", '^', KEY_GRAVE },
+		{ "fr", 'a', KEY_Q },
+		{ "fr", '1', KEY_1 },
+		{ "fr", '&', KEY_1 },
+		{ "us", 'z', KEY_Z },
+		{ "ru", 0x6c6, KEY_A }, /* Cyrillic ef */
+		{ "ru", 0x1000444, KEY_A },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(keys); i++) {
+		char spec[80];
+
+		snprintf(spec, sizeof(spec), "input,kind=keyboard,keymap=%s", keys[i].keymap);
+		up(spec, TP_COPY, BUFS);
+		press(keys[i].keysym, keys[i].key);
+		/* The place wins, as ever. */
+		key('z', 0x15, true);
+		expect(EV_KEY, KEY_Y, 1);
+		expect(EV_SYN, SYN_REPORT, 0);
+		key('z', 0x15, false);
+		expect(EV_KEY, KEY_Y, 0);
+		expect(EV_SYN, SYN_REPORT, 0);
+		/* What no key has. */
+		key(0x1004e2d, 0, true);
+		key(0, 0, true);
+		key(UINT32_MAX, 0, true);
+		expect_nothing();
+		down();
+	}
+}
+
+static void test_keymap_errors(void **state)
+{
+	static const char *const bad[] = { "keymap=nowhere", "keymap=de(nothing)", "keymap=",
+					   "keymap=../x",    "keymap=de(",	   "keymap=de()x",
+					   "keymap=de()",    "keymap=(de)",	   "keymap=a b" };
+	struct vg_err err;
+	struct tp tp;
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(bad); i++) {
+		char spec[80];
+
+		snprintf(spec, sizeof(spec), "input,kind=keyboard,%s", bad[i]);
+		assert_true(tp_try_open(&tp, TP_COPY, spec, &err) < 0);
+		assert_non_null(strstr(err.text, bad[i]));
+	}
+	assert_int_equal(tp_try_open(&tp, TP_COPY, "input,kind=tablet,keymap=de", &err), -EINVAL);
+}
+
 /* ---- pointers -------------------------------------------------------------------- */
 
 static void test_tablet(void **state)
@@ -550,6 +635,8 @@ int main(void)
 		cmocka_unit_test(test_no_evdev),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_tables),
+		cmocka_unit_test(test_keymaps),
+		cmocka_unit_test(test_keymap_errors),
 		cmocka_unit_test(test_tablet),
 		cmocka_unit_test(test_touch),
 		cmocka_unit_test(test_guest_takes_nothing),

@@ -33,9 +33,10 @@
 
 enum { HDR = 12, MAX = 64, ROOM = 68 << 10, SIZE = 256 };
 
-#define FEATURES                                                       \
-	(1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM | \
-	 1ull << VIRTIO_NET_F_HOST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO4)
+#define FEATURES                                                           \
+	(1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM |     \
+	 1ull << VIRTIO_NET_F_MRG_RXBUF | 1ull << VIRTIO_NET_F_HOST_TSO4 | \
+	 1ull << VIRTIO_NET_F_GUEST_TSO4)
 
 static struct vuf f;
 static struct drv_buf buf[MAX];

@@ -201,6 +201,33 @@ static void one(unsigned i, uint8_t how)
 	}
 }
 
+/* A read that does not wait finds long frames, short ones, or none; what it is given lies in the guest. */
+static ssize_t read_here(int fd, const struct iovec *iov, unsigned niov)
+{
+	static const uint16_t lens[] = { 14, 64, 1514, 16372, 20000, 60000, 65535 };
+	uint8_t how = u8();
+	size_t room = 0, len = lens[how % COUNT(lens)] + NET_HDR, left;
+
+	MUST(fd == LINK_FD || fd == LINK_FD + 1);
+	MUST(iov[0].iov_len == NET_HDR);
+	for (unsigned i = 0; i < niov; i++) {
+		MUST(iov[i].iov_len > 0);
+		MUST(i == 0 || (const uint8_t *)iov[i].iov_base >= fm_memory);
+		room += iov[i].iov_len;
+	}
+	MUST(room >= NET_HDR + NET_FRAME_MAX && iov[1].iov_len >= NET_ETH + NET_VLAN);
+	if (how >= 0xc0)
+		return how == 0xff ? -EIO : how == 0xfe ? 0 : -EAGAIN;
+	left = len;
+	for (unsigned i = 0; i < niov && left; i++) {
+		size_t part = iov[i].iov_len < left ? iov[i].iov_len : left;
+
+		memset(iov[i].iov_base, how, part);
+		left -= part;
+	}
+	return (ssize_t)len;
+}
+
 static bool reads_only(void)
 {
 	for (unsigned i = 0; i < fl_ops; i++) {
@@ -600,6 +627,7 @@ static void once(void)
 	fm_open((size_t)SLOTS * SLOT);
 	port.ops = &port_ops;
 	fl_on_op = submitted;
+	fl_read_here = read_here;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -46,6 +46,9 @@ enum {
 	/* Header included: a frame that is not longer is copied, and its chain given back at once. */
 	NET_TX_COPY = 16 << 10,
 	NET_TX_IOV = 24, /* Linux' driver has 19 segments at most; more are allocated */
+	/* Header included: whether a frame is one that is read to where the guest has it. */
+	NET_RX_LARGE = 16 << 10,
+	NET_RX_IOV = 80, /* buffers for one: 47 of Linux' smallest */
 	/* Frames of one pair that others may have to deliver: what is left reads on, whatever they do. */
 	NET_RX_LENT = VG_LIMIT_NET_RX_SLOTS / 2,
 };
@@ -139,7 +142,9 @@ struct net_rx {
 	bool dry;		 /* one found none */
 	unsigned calm, patience; /* see adapt() */
 	bool cannot_burst;	 /* this kernel's link cannot be asked not to wait */
-	struct vg_chain **held;	 /* a ring of the queue's size: popped, oldest first */
+	unsigned large;	 /* frames until reading into guest memory is given up; 0: it is not done */
+	uint64_t direct; /* frames that were so read */
+	struct vg_chain **held; /* a ring of the queue's size: popped, oldest first */
 	unsigned held_head, held_n;
 	uint64_t held_bytes;
 	unsigned held_descs;

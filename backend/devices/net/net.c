@@ -20,6 +20,15 @@
  * The MTU that a driver was told stays what it is while that driver runs (5.1.4.1), also where the
  * link's becomes another one: what is longer than the link's is not sent.
  *
+ * The way of a frame was chosen by measurement (tests/bench/bench_net.sh, xen-net, and
+ * tests/bench/README.md, which has the figures): io_uring on the TAP, all writes of a
+ * turn in one system call, reads ahead while frames come faster than turns (rx.c);
+ * short frames copied and given back before they are sent (tx.c); long ones sent from
+ * and read to where the guest has them. To copy long ones, too, where they come alone,
+ * and give them back at once gained nothing on Xen. /dev/vhost-net would save the
+ * entries into the kernel, and hand the host's stack whatever header the guest wrote:
+ * what header.c refuses could not be refused. So it is not used.
+ *
  * A worker that dies: what the driver has set is in dev->saved. Frames on their way
  * are lost, as on a wire, but for those of the guest that the ring still has; its
  * driver is asked to announce itself, for a bridge has to learn anew where it is.

@@ -774,6 +774,66 @@ static void test_offloads(void **state)
 	nr_close(&nr);
 }
 
+/* Long frames that wait behind one: where memory is direct, each is read to where it stays. */
+static void receive_direct(enum tp_manner manner, uint64_t features)
+{
+	static const size_t lens[] = { 20000, 65000, 14, 40000, 60, 60, 16384, 30000 };
+	struct net *net;
+
+	nr_up(&nr, manner, SPEC, features);
+	net = nr.tp.dev.priv;
+	assert_int_equal(mode(VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
+	nr_post(&nr, 0, 2048, 60);
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < COUNT(lens); i++) {
+			nr_ethernet(&want, lens[i]);
+			memcpy(want.data + 13, &round, 1);
+			nr_wire_put(&nr, 0, &want, lens[i]);
+			memcpy(want.data, OTHER, 6); /* not wanted */
+			nr_wire_put(&nr, 0, &want, lens[i]);
+		}
+		for (unsigned i = 0; i < COUNT(lens); i++) {
+			unsigned used;
+
+			nr_ethernet(&want, lens[i]);
+			memcpy(want.data + 13, &round, 1);
+			assert_int_equal(nr_take(&nr, 0, &got), lens[i]);
+			assert_memory_equal(got.data, want.data, lens[i]);
+			assert_int_equal(got.h.flags | got.h.gso_type, 0);
+			used = le16toh(got.h.num_buffers);
+			assert_int_equal(used, (NET_HDR + lens[i] + 2047) / 2048);
+			nr_post(&nr, 0, 2048, used);
+		}
+	}
+	tp_settle(&nr.tp);
+	if (manner == TP_COPY)
+		assert_int_equal(net->pair[0].rx.direct, 0);
+	else
+		assert_true(net->pair[0].rx.direct >= 8);
+	nr_says(&nr, "rx-filtered=32");
+	assert_false(nr_broken(&nr));
+	nr_close(&nr);
+}
+
+static void test_receive_direct(void **state)
+{
+	(void)state;
+	receive_direct(TP_DIRECT, TP_ALL);
+	receive_direct(TP_DIRECT, split);
+	receive_direct(TP_COPY, TP_ALL);
+	/* Not where a frame has to lie in one buffer. */
+	nr_up(&nr, TP_DIRECT, SPEC, no_merge);
+	nr_post(&nr, 0, 70000, 4);
+	for (unsigned i = 0; i < 4; i++) {
+		nr_ethernet(&want, 60000);
+		nr_wire_put(&nr, 0, &want, 60000);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(nr_take(&nr, 0, &got), 60000);
+	assert_int_equal(((struct net *)nr.tp.dev.priv)->pair[0].rx.direct, 0);
+	nr_close(&nr);
+}
+
 /* ---- several pairs ------------------------------------------------------ */
 
 static int set_pairs(unsigned q, uint16_t n)
@@ -1499,6 +1559,7 @@ int main(void)
 		cmocka_unit_test(test_receive_unfinished),
 		cmocka_unit_test(test_receive_waits),
 		cmocka_unit_test(test_receive_many),
+		cmocka_unit_test(test_receive_direct),
 		cmocka_unit_test(test_rx_modes),
 		cmocka_unit_test(test_mac_tables),
 		cmocka_unit_test(test_mac_address),

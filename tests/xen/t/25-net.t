@@ -36,6 +36,16 @@ ok "and from the PVH guest" dom0 rr echo 10.9.0.3 7000 "$bytes"
 ok "and a guest from the other" guest run -t 250 pv "rr echo 10.9.0.3 7000 $bytes"
 ok "with a processor less, and with it again" guest run pv 'cd /sys/devices/system/cpu/cpu1
 	echo 0 >online && net reach 10.9.0.1 && echo 1 >online && net reach 10.9.0.1'
+dom0 'cd /run && printf "%s\n" "start 10.9.0.100" "end 10.9.0.110" "max_leases 10" "interface xenbr0" \
+	"lease_file /run/udhcpd.leases" "pidfile /run/udhcpd.pid" "opt subnet 255.255.255.0" >udhcpd.conf
+	: >udhcpd.leases; busybox udhcpd -a 100 /run/udhcpd.conf'
+ok "a guest gets an address from dom0 by DHCP" guest run pv 'net lease eth0'
+dom0 'kill $(cat /run/udhcpd.pid)'
+dom0 "vgrant capture pv $pv >/root/pv.pcap & for i in \$(seq 100); do [ -s /root/pv.pcap ] && break; sleep 0.1; done
+	net reach 10.9.0.2; kill \$!; wait"
+pull /root/pv.pcap "$T/pv.pcap"
+like "$(tcpdump -nr "$T/pv.pcap" 2>&1)" '10\.9\.0\.1 > 10\.9\.0\.2: ICMP echo request.*
+.*10\.9\.0\.2 > 10\.9\.0\.1: ICMP echo reply' "tcpdump reads what vgrant captured"
 dom0 'modprobe 8021q; ip link add link xenbr0 name vlan5 type vlan id 5; ip addr add 10.5.0.1/24 dev vlan5; ip link set vlan5 up'
 guest run pv 'vconfig add eth0 5; ip addr add 10.5.0.2/24 dev eth0.5; ip link set eth0.5 up'
 ok "full frames pass through a VLAN" dom0 net reach 10.5.0.2 1472
@@ -52,9 +62,12 @@ ok "frames pass once it is plugged in again" dom0 net reach 10.9.0.2
 
 ok "a second card is attached, with no offloads, on another bridge" dom0 "vgrant attach pvh net,bridge=other,offloads=0,vifname=second,mac=00:16:3e:00:00:09"
 ok "and comes up" guest run pvh 'ip addr flush dev eth0; net up eth1 9'
-is "$(guest run pvh 'cat /sys/class/net/eth1/mtu' | tr -d '\r')" 4000 "with the bridge's MTU"
+is "$(guest run pvh 'cat /sys/class/net/eth1/mtu' | tr -d '\r')" 9000 "with the bridge's MTU"
 dom0 'ip addr flush dev xenbr0; ip addr add 10.9.0.1/24 dev other'
-ok "large packets pass unfragmented" dom0 net reach 10.9.0.9 3900
+fragments() { dom0 'grep ^Ip: /proc/net/snmp | tail -n 1 | cut -d " " -f 20'; }
+before_fragments=$(fragments)
+ok "jumbo frames pass" dom0 net reach 10.9.0.9 8900
+is "$(fragments)" "$before_fragments" "unfragmented"
 ok "it carries without offloads what was sent" dom0 rr echo 10.9.0.9 7000 "$bytes"
 ok "it is detached" dom0 "vgrant detach pvh $(card pvh 2)"
 ok "and gone from the guest" guest run pvh 'net gone eth1'

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the tests of networks share, on top of suite.bash (sourced, not run).
 #
-#   net_dom0                    in dom0: bridges xenbr0 (10.9.0.1, fd09::1) and other (MTU 4000), new,
+#   net_dom0                    in dom0: bridges xenbr0 (10.9.0.1, fd09::1) and other (MTU 9000), new,
 #                               and the programs `net` and `rr`
 #   net_guest NAME N OPTION...  make and start a guest, as `guest make`; its first card gets 10.9.0.N
 #                               and fd09::N, and `rr serve 7000` answers there
@@ -40,6 +40,8 @@ carrier) until_true 30 carrier_is "$1" "$2" ;;
 gone) until_true 30 test ! -e "/sys/class/net/$1" ;;
 # reach HOST [SIZE]
 reach) until_true 60 ping -c 1 -W 2 "$1" && ping -c 3 -W 5 -s "${2:-56}" "$1" >/tmp/ping && grep -q ' 0% packet loss' /tmp/ping ;;
+# lease INTERFACE: an address by DHCP, which is not used
+lease) busybox udhcpc -i "$1" -f -n -q -t 10 -T 2 -s /rig/bin/net 2>&1 | grep 'lease of 10\.9\.0\.1[0-9][0-9] obtained' ;;
 # beating FILE: `rr beat` says more there
 beating)
 	had=$(wc -l <"$1")
@@ -57,7 +59,7 @@ SCRIPT
 modprobe tun && modprobe bridge
 for b in xenbr0 other; do ip link del $b 2>/dev/null; ip link add $b type bridge; done
 ip addr add 10.9.0.1/24 dev xenbr0; ip -6 addr add fd09::1/64 dev xenbr0 nodad
-ip link set xenbr0 up; ip link set other mtu 4000 up
+ip link set xenbr0 up; ip link set other mtu 9000 up
 EOS
 }
 

@@ -68,6 +68,7 @@ enum {
 	OPT_CONNECT,
 	OPT_PRINT_CAPABILITIES,
 	OPT_BLK_FILE,
+	OPT_EVDEV_PATH,
 	OPT_READ_ONLY,
 	OPT_IN_BAND,
 	OPT_NO_PACKED,
@@ -83,6 +84,7 @@ static const struct option options[] = {
 	{ "connect", no_argument, NULL, OPT_CONNECT },
 	{ "print-capabilities", no_argument, NULL, OPT_PRINT_CAPABILITIES },
 	{ "blk-file", required_argument, NULL, OPT_BLK_FILE },
+	{ "evdev-path", required_argument, NULL, OPT_EVDEV_PATH },
 	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
 	{ "in-band", no_argument, NULL, OPT_IN_BAND },
 	{ "no-packed", no_argument, NULL, OPT_NO_PACKED },
@@ -100,7 +102,7 @@ static const struct option options[] = {
 struct program {
 	char name[32]; /* of the device, when the program's own name says it */
 	char spec[VG_PARAMS_LEN];
-	const char *socket_path, *blk_file, *user;
+	const char *socket_path, *blk_file, *evdev_path, *user;
 	int fd; /* --fd; -1: not given */
 	bool connect, read_only, once, no_sandbox;
 	enum vg_log_target log_target;
@@ -130,6 +132,7 @@ static void usage(FILE *out)
 		"      --fd NUMBER          use this open socket, listening or connected\n"
 		"      --print-capabilities as JSON, and exit\n"
 		"      --blk-file PATH      of blk: the same as target=PATH\n"
+		"      --evdev-path PATH    of input: the same as evdev=PATH\n"
 		"      --read-only          of blk: the same as readonly\n"
 		"      --user NAME          whom to become, as root (default: vgrant, or nobody)\n"
 		"      --no-sandbox         keep privileges: for debugging\n"
@@ -185,6 +188,8 @@ static int print_capabilities(const char *device)
 		json_object_array_add(features, json_object_new_string("read-only"));
 		json_object_array_add(features, json_object_new_string("blk-file"));
 	}
+	if (strcmp(device, "input") == 0) /* VhostUserBackendInputFeature */
+		json_object_array_add(features, json_object_new_string("evdev-path"));
 	json_object_object_add(o, "features", features);
 	printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
 	json_object_put(o);
@@ -214,15 +219,16 @@ static int append(struct program *p, const char *text, struct vg_err *err)
 	return 0;
 }
 
-/* "target=" and a path, whose commas and backslashes must be written with a backslash. */
-static int append_target(struct program *p, const char *path, struct vg_err *err)
+/* @key and a path, whose commas and backslashes must be written with a backslash. @option: its name. */
+static int append_path(struct program *p, const char *key, const char *path, const char *option,
+		       struct vg_err *err)
 {
-	char text[VG_PARAMS_LEN] = "target=";
-	size_t n = strlen(text);
+	char text[VG_PARAMS_LEN];
+	size_t n = (size_t)snprintf(text, sizeof(text), "%s=", key);
 
 	for (; *path; path++) {
 		if (n + 3 > sizeof(text))
-			return vg_fail(err, -E2BIG, "the path of --blk-file is too long");
+			return vg_fail(err, -E2BIG, "the path of --%s is too long", option);
 		if (*path == ',' || *path == '\\')
 			text[n++] = '\\';
 		text[n++] = *path;
@@ -249,6 +255,9 @@ static int one_option(struct program *p, int c, struct vg_err *err)
 		break;
 	case OPT_BLK_FILE:
 		p->blk_file = optarg;
+		break;
+	case OPT_EVDEV_PATH:
+		p->evdev_path = optarg;
 		break;
 	case OPT_READ_ONLY:
 		p->read_only = true;
@@ -300,7 +309,9 @@ static int device_of(struct program *p, int argc, char **argv, struct vg_err *er
 	while (ret == 0 && optind < argc)
 		ret = append(p, argv[optind++], err);
 	if (ret == 0 && p->blk_file)
-		ret = append_target(p, p->blk_file, err);
+		ret = append_path(p, "target", p->blk_file, "blk-file", err);
+	if (ret == 0 && p->evdev_path)
+		ret = append_path(p, "evdev", p->evdev_path, "evdev-path", err);
 	if (ret == 0 && p->read_only)
 		ret = append(p, "readonly", err);
 	return ret;

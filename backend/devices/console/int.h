@@ -40,7 +40,8 @@ enum {
 };
 
 /* As it lies in memory that outlives a worker; of a predecessor, who may have been taken over. What was
- * put and what was taken are counted without end, and each is changed after what it tells of. */
+ * put and what was taken are counted without end, and each is changed after what it tells of: a worker that
+ * dies in between is succeeded by one that gives the same to the terminal again. */
 struct console_kept {
 	uint64_t put, got; /* bytes */
 	uint8_t bytes[VG_LIMIT_CONSOLE_BYTES];

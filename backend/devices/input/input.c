@@ -299,12 +299,16 @@ static void input_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint3
 	memcpy(buf, (const uint8_t *)&c + off, len);
 }
 
-/* select and subsel, alone or together. The generation stays: Linux' driver writes both, one by one. */
+/* select and subsel, alone or together; or all that there is, which is how QEMU's vhost-user-input passes
+ * on what its driver writes: then only those two count. The generation stays: Linux' driver writes both,
+ * one by one. */
 static int input_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len)
 {
 	struct input *in = dev->priv;
 	const uint8_t *bytes = buf;
 
+	if (off == 0 && len == dev->config_size)
+		len = SAVED;
 	if (off + len > SAVED)
 		return -EPERM;
 	for (uint32_t i = 0; i < len; i++)

@@ -151,6 +151,13 @@ static void a_console(void **state)
 	assert_false(path_of(r, g, path, sizeof(path)));
 }
 
+/* The worker has noted what it has written: one that dies before is succeeded by one that writes that
+ * again. It describes itself between turns of its loop. */
+static void settled(struct rig *r)
+{
+	assert_non_null(strstr(rig_ask(r, "{\"cmd\":\"list\"}"), "waiting=0"));
+}
+
 /* The worker is killed: clients stay, and what nobody has read is there. */
 static void worker_dies(void **state)
 {
@@ -165,6 +172,7 @@ static void worker_dies(void **state)
 	say(g, "and more");
 	fd = client(r, g);
 	expect_read(fd, "last words and more");
+	settled(r);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_true(rig_workers(r, pids, 16) >= 1);
 		kill(pids[0], SIGKILL);
@@ -172,6 +180,7 @@ static void worker_dies(void **state)
 		expect_typed(g, "x");
 		say(g, "still here");
 		expect_read(fd, "still here");
+		settled(r);
 	}
 	close(fd);
 	let_go(g);

@@ -178,6 +178,19 @@ static void test_keyboard_says(void **state)
 	assert_int_equal(vg_dev_config_write(&in.tp.dev, 2, "x", 1), -EPERM);
 	assert_int_equal(vg_dev_config_write(&in.tp.dev, 1, "xy", 2), -EPERM);
 	assert_int_equal(vg_dev_config_write(&in.tp.dev, 0, "\1\0", 2), 0);
+	/* All of it, as QEMU's vhost-user-input has it: it makes no difference to the rest. */
+	c = (struct virtio_input_config){ .select = VIRTIO_INPUT_CFG_EV_BITS,
+					  .subsel = EV_LED,
+					  .size = 77 };
+	memset(&c.u, 0xff, sizeof(c.u));
+	assert_int_equal(vg_dev_config_write(&in.tp.dev, 0, &c, sizeof(c)), 0);
+	assert_int_equal(vg_dev_config_read(&in.tp.dev, 0, &c, sizeof(c)), 0);
+	assert_int_equal(c.select, VIRTIO_INPUT_CFG_EV_BITS);
+	assert_int_equal(c.subsel, EV_LED);
+	assert_int_equal(c.size, 1);
+	assert_int_equal(c.u.bitmap[0], 1 << LED_NUML | 1 << LED_CAPSL | 1 << LED_SCROLLL);
+	assert_int_equal(c.u.bitmap[1], 0);
+	assert_int_equal(vg_dev_config_write(&in.tp.dev, 0, &c, sizeof(c) - 1), -EPERM);
 	down();
 }
 

@@ -804,7 +804,7 @@ static const struct attack {
 	{ "sendmmsg(2) with an address", a_sendmmsg, true, NULL },
 	{ "fcntl(2) F_SETFL", a_setfl, true, "vhost-user" },
 	{ "setsockopt(2)", a_setsockopt, true, NULL },
-	{ "getrandom(2)", a_getrandom, true, "rng display viewer" },
+	{ "getrandom(2)", a_getrandom, true, "rng display viewer TLS" },
 	{ "ioctl(2) TIOCSTI on a terminal", a_tiocsti, false, NULL },
 	{ "ioctl(2) FIONREAD", a_fionread, true, NULL },
 	{ "ioctl(2) of grants: others' event channels", a_unmap_notify, true, NULL },

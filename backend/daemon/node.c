@@ -282,7 +282,7 @@ static void ungroup(struct vg_node *n)
 	n->grouped = false;
 }
 
-/* Where `xl console -n` looks for it, with the device's number, as for a second console of libxl's. */
+/* Where `xl console -t pv -n` looks for it, with the device's number, as for a second console of libxl's. */
 static void show_terminal(struct vg_node *n, bool is)
 {
 	char dir[VG_XS_PATH];

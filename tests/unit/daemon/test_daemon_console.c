@@ -74,7 +74,7 @@ static void expect_typed(struct rig_guest *g, const char *text)
 	assert_memory_equal(heard.virt, text, strlen(text));
 }
 
-/* Where `xl console -n` looks. Return: whether it is there. */
+/* Where `xl console -t pv -n` looks. Return: whether it is there. */
 static bool path_of(struct rig *r, struct rig_guest *g, char *path, size_t size)
 {
 	char key[80];

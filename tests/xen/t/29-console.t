@@ -14,7 +14,7 @@ for g in pv pvh; do
 done
 for g in pv pvh; do guest wait $g "$BOOT" 'waiting for commands' >/dev/null; done
 
-# tty GUEST: where xl console -n looks
+# tty GUEST: where xl console -t pv -n looks
 tty() { dom0 "xenstore-read /local/domain/\$(xl domid $1)/device/console/64/tty"; }
 # The device of port "agent" in the guest.
 port='p=$(grep -lx agent /sys/class/virtio-ports/*/name) && p=${p%/name} && p=/dev/${p##*/}'
@@ -28,7 +28,7 @@ for g in pv pvh; do
 	guest run $g 'echo before anybody came >/dev/hvc1'
 	like "$(dom0 "timeout 20 head -n 1 $tty")" '^before anybody came' "$g: what it said to nobody is there"
 	guest run $g 'echo by way of xl >/dev/hvc1'
-	like "$(dom0 "sleep 3 | xl console -n 64 $g" 2>&1)" 'by way of xl' "$g: xl console -n shows it"
+	like "$(dom0 "timeout 10 xl console -t pv -n 64 $g </dev/null" 2>&1)" 'by way of xl' "$g: xl console -t pv -n shows it"
 	guest run $g 'stty -F /dev/hvc1 raw -echo; head -n 1 /dev/hvc1 >/tmp/line &'
 	dom0 "echo typed in dom0 >$tty"
 	ok "$g: what is typed arrives" guest run $g 'for i in $(seq 100); do grep -qx "typed in dom0" /tmp/line && exit 0; usleep 100000; done; cat /tmp/line; exit 1'

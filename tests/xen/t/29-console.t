@@ -29,7 +29,7 @@ for g in pv pvh; do
 	like "$(dom0 "timeout 20 head -n 1 $tty")" '^before anybody came' "$g: what it said to nobody is there"
 	guest run $g 'echo by way of xl >/dev/hvc1'
 	like "$(dom0 "timeout 10 xl console -t pv -n 64 $g </dev/null" 2>&1)" 'by way of xl' "$g: xl console -t pv -n shows it"
-	guest run $g 'stty -F /dev/hvc1 raw -echo; head -n 1 /dev/hvc1 >/tmp/line &'
+	guest run $g 'stty -F /dev/hvc1 raw -echo; head -n 1 /dev/hvc1 >/tmp/line 2>&1 &'
 	dom0 "echo typed in dom0 >$tty"
 	ok "$g: what is typed arrives" guest run $g 'for i in $(seq 100); do grep -qx "typed in dom0" /tmp/line && exit 0; usleep 100000; done; cat /tmp/line; exit 1'
 
@@ -38,7 +38,8 @@ for g in pv pvh; do
 	ok "$g: it is told how large the window is" guest run $g 'for i in $(seq 100); do stty -F /dev/hvc1 size | grep -qxE "33 111|111 33" && exit 0; usleep 100000; done; stty -F /dev/hvc1 size; exit 1'
 
 	ok "$g: it has a port with a name" guest run $g "$port && test -c \$p"
-	guest run $g "$port && (exec 3<>\$p; read l <&3; echo \"got \$l\" >&3; read l <&3) >/dev/null 2>&1 &"
+	# Until somebody has the other side open, it reads an end.
+	guest run $g "{ $port && exec 3<>\$p; until read l <&3; do usleep 100000; done; echo \"got \$l\" >&3; read l <&3; } >/dev/null 2>&1 &"
 	like "$(dom0 "(sleep 1; echo ping; sleep 4) | timeout 30 vgrant console $g agent & sleep 8; kill %1 2>/dev/null; wait")" \
 		'got ping' "$g: what is asked over it is answered"
 done

@@ -18,7 +18,6 @@
  * run's seed, so that data of another place or time is seen. Prints
  * "aio: verified N bytes" or "aio: FAILED ...", and ends with status 1 then.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>

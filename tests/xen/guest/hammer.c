@@ -17,7 +17,6 @@
  * and at last "hammer: done N ops, sum S" or "hammer: FAILED ...".
  * S is the sum of the MIB as they should be; --sum prints that of a file.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -170,11 +170,11 @@ void vg_child_log_begin(struct vg_child_log *l, struct vg_loop *loop,
 
 void vg_child_log_end(struct vg_child_log *l)
 {
-	if (!l->loop)
+	if (!l->watch.ready)
 		return;
 	vg_loop_timer_stop(&l->later);
 	vg_loop_unwatch(&l->watch);
 	vg_loop_undefer(l->loop, &l->more);
 	vg_log_pipe_end(&l->pipe);
-	l->loop = NULL;
+	l->watch.ready = NULL;
 }

@@ -54,8 +54,8 @@ void vg_log_pipe_end(struct vg_log_pipe *l);
 /* Embed it; zeroed: there is none. */
 struct vg_child_log {
 	struct vg_log_pipe pipe;
-	struct vg_loop *loop;	 /* that reads it; NULL: there is no pipe */
-	struct vg_watch watch;	 /* of the pipe */
+	struct vg_loop *loop;	 /* that reads it */
+	struct vg_watch watch;	 /* of the pipe; its ready is NULL: there is none */
 	struct vg_deferred more; /* there may be more than one turn should take */
 	struct vg_timer later;	 /* stderr takes nothing now */
 };

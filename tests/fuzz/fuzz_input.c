@@ -441,7 +441,7 @@ static void settle(void)
 			;
 		kick(INPUT_EVENTQ);
 		fl_deferred();
-		more = take();
+		more = take() || fl_list;
 	}
 	if (dev.status & VG_STATUS_NEEDS_RESET)
 		return;

@@ -182,6 +182,15 @@ static void ask_state(struct input_evdev *e)
 	e->slot = has(&e->caps, EV_ABS, ABS_MT_SLOT) ? (uint16_t)s.abs[ABS_MT_SLOT] : 0;
 }
 
+/* What is so now. Behind what is still on its way, for only then it is known what the guest was told. */
+static void tell_state(struct input *in)
+{
+	if (in->n)
+		in->lost = true;
+	else
+		input_catch_up(in);
+}
+
 static void axis(struct input_evdev *e, unsigned code, int32_t value)
 {
 	e->abs[code] = value;
@@ -205,7 +214,7 @@ static void event(struct input_evdev *e, const struct input_event *ev)
 			return;
 		e->dropping = false;
 		ask_state(e);
-		input_catch_up(in);
+		tell_state(in);
 	} else if (ev->type == EV_SYN) {
 		if (ev->code == SYN_REPORT || ev->code == SYN_MT_REPORT)
 			input_put(in, EV_SYN, ev->code, (uint32_t)ev->value);
@@ -236,7 +245,7 @@ static void gone(struct input_evdev *e)
 	close(e->fd);
 	e->fd = -1;
 	memset(in->held, 0, sizeof(in->held));
-	input_catch_up(in);
+	tell_state(in);
 	in->dev->outdated = true;
 }
 

@@ -343,9 +343,7 @@ static void hang_up(unsigned i)
 		port[i].broken = true;
 	close(port[i].client);
 	port[i].client = -1;
-	/* What the device did not read goes when it gets another. */
 	fl_ready_all(POLLIN | POLLHUP);
-	port[i].typed = port[i].heard;
 }
 
 static void come(unsigned i)
@@ -355,6 +353,9 @@ static void come(unsigned i)
 	hang_up(i);
 	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
 	port[i].client = pair[1];
+	/* What the device has not read of the last one's goes when it gets another. */
+	take();
+	port[i].typed = port[i].heard;
 	dev.ops->terminal(&dev, i, pair[0]);
 }
 

@@ -20,97 +20,38 @@
 #include "backend/base/limits.h"
 #include "backend/devices/input/keys.h"
 #include "backend/displays/display.h"
-#include "tests/driver/testport.h"
+#include "tests/rigs/input_rig.h"
 
-enum { BUFS = 64 };
-
-struct in {
-	struct tp tp;
-	struct drv_buf bufs; /* of the event queue */
-	struct drv_buf status;
-	int display;
-};
-
-static struct in in;
-
-static void post(unsigned i)
-{
-	const struct drv_seg seg = { in.bufs.addr + i * 8, 8 };
-
-	assert_true(drv_vring_add(&in.tp.vr[0], NULL, 0, &seg, 1, (uint8_t *)in.bufs.virt + i * 8,
-				  0) >= 0);
-}
+static int display; /* the other end of what moves it */
 
 static void look(void)
 {
 	int pair[2];
 
-	if (in.display >= 0)
-		close(in.display);
+	if (display >= 0)
+		close(display);
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-	in.display = pair[1];
+	display = pair[1];
 	in.tp.dev.ops->peer(&in.tp.dev, pair[0]);
 }
 
 static void up(const char *spec, enum tp_manner manner, unsigned bufs)
 {
-	memset(&in, 0, sizeof(in));
-	in.display = -1;
-	tp_open(&in.tp, manner, spec);
-	tp_start(&in.tp, TP_ALL, 64);
-	assert_int_equal(drv_alloc(&in.tp.flat.mem, BUFS * 8, 4096, true, &in.bufs), 0);
-	assert_int_equal(drv_alloc(&in.tp.flat.mem, 64, 16, false, &in.status), 0);
-	for (unsigned i = 0; i < bufs; i++)
-		post(i);
-	tp_kick(&in.tp, 0);
+	display = -1;
+	in_open(spec, manner, bufs);
 	look();
 }
 
 static void down(void)
 {
-	close(in.display);
-	tp_reset(&in.tp);
-	drv_free(&in.tp.flat.mem, &in.bufs);
-	drv_free(&in.tp.flat.mem, &in.status);
-	tp_close(&in.tp);
-}
-
-/* The next event; its buffer is given back. Return: false: there is none. */
-static bool next(struct virtio_input_event *e)
-{
-	struct drv_used used;
-
-	tp_settle(&in.tp);
-	if (drv_vring_get(&in.tp.vr[0], &used) <= 0)
-		return false;
-	assert_true(used.skipped || used.len == 8);
-	memcpy(e, used.cookie, sizeof(*e));
-	post((unsigned)((uint8_t *)used.cookie - (uint8_t *)in.bufs.virt) / 8);
-	tp_kick(&in.tp, 0);
-	return true;
-}
-
-static void expect(uint16_t type, uint16_t code, int32_t value)
-{
-	struct virtio_input_event e;
-
-	assert_true(next(&e));
-	assert_int_equal(le16toh(e.type), type);
-	assert_int_equal(le16toh(e.code), code);
-	assert_int_equal((int32_t)le32toh(e.value), value);
-}
-
-static void expect_nothing(void)
-{
-	struct virtio_input_event e;
-
-	assert_false(next(&e));
+	close(display);
+	in_close();
 }
 
 static void say(const struct vg_display_msg *m)
 {
-	assert_int_equal(vg_display_send(in.display, m, -1), 0);
+	assert_int_equal(vg_display_send(display, m, -1), 0);
 }
 
 static void key(uint32_t keysym, uint32_t scancode, bool is_down)
@@ -267,10 +208,10 @@ static void test_keys(void **state)
 	point(1, 1, 1);
 	expect_nothing();
 	/* The viewer is gone: what it held comes up. */
-	close(in.display);
+	close(display);
 	expect(EV_KEY, KEY_Y, 0);
 	expect(EV_SYN, SYN_REPORT, 0);
-	in.display = -1;
+	display = -1;
 	look();
 	key(0, 0xcd, true);
 	expect(EV_KEY, KEY_RIGHT, 1);
@@ -632,7 +573,7 @@ static void test_display_talks_nonsense(void **state)
 	m.type = 4711;
 	say(&m);
 	tp_settle(&in.tp);
-	assert_int_equal(send(in.display, "x", 1, 0), 1); /* its end */
+	assert_int_equal(send(display, "x", 1, 0), 1); /* its end */
 	tp_settle(&in.tp);
 	look();
 	assert_false(in.tp.dev.status & VG_STATUS_NEEDS_RESET);

@@ -17,19 +17,15 @@
 
 #include "backend/devices/input/evdev.h"
 #include "backend/devices/input/int.h"
-#include "tests/driver/testport.h"
-
-enum { BUFS = 64 };
+#include "tests/rigs/input_rig.h"
 
 #define SPEC "input,evdev=/dev/input/event7"
 
 static struct {
-	struct tp tp;
-	struct drv_buf bufs, status;
 	int host; /* the other end of the device */
 	struct evdev_caps caps;
 	struct evdev_state state;
-} in;
+} ev;
 
 /* ---- in the place of evdevhost.c ---------------------------------------------------- */
 
@@ -38,12 +34,12 @@ int evdev_host_open(const char *path, struct evdev_caps *caps, struct vg_err *er
 	int pair[2];
 
 	assert_string_equal(path, "/dev/input/event7");
-	if (in.host >= 0)
+	if (ev.host >= 0)
 		return vg_fail(err, -EBUSY, "evdev=%s is not ours alone", path);
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-	in.host = pair[1];
-	*caps = in.caps;
+	ev.host = pair[1];
+	*caps = ev.caps;
 	return pair[0];
 }
 
@@ -51,55 +47,10 @@ void evdev_host_state(int fd, const struct evdev_caps *caps, struct evdev_state 
 {
 	(void)fd;
 	(void)caps;
-	*s = in.state;
+	*s = ev.state;
 }
 
 /* ---- the driver ------------------------------------------------------------------------ */
-
-static void post(unsigned i)
-{
-	const struct drv_seg seg = { in.bufs.addr + i * 8, 8 };
-
-	assert_true(drv_vring_add(&in.tp.vr[0], NULL, 0, &seg, 1, (uint8_t *)in.bufs.virt + i * 8,
-				  0) >= 0);
-}
-
-static void post_all(unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		post(i);
-	tp_kick(&in.tp, 0);
-}
-
-static bool next(struct virtio_input_event *e)
-{
-	struct drv_used used;
-
-	tp_settle(&in.tp);
-	if (drv_vring_get(&in.tp.vr[0], &used) <= 0)
-		return false;
-	memcpy(e, used.cookie, sizeof(*e));
-	post((unsigned)((uint8_t *)used.cookie - (uint8_t *)in.bufs.virt) / 8);
-	tp_kick(&in.tp, 0);
-	return true;
-}
-
-static void expect(uint16_t type, uint16_t code, int32_t value)
-{
-	struct virtio_input_event e;
-
-	assert_true(next(&e));
-	assert_int_equal(le16toh(e.type), type);
-	assert_int_equal(le16toh(e.code), code);
-	assert_int_equal((int32_t)le32toh(e.value), value);
-}
-
-static void expect_nothing(void)
-{
-	struct virtio_input_event e;
-
-	assert_false(next(&e));
-}
 
 /* What it is told at first: how the device is. */
 static void skip_first(void)
@@ -112,22 +63,15 @@ static void skip_first(void)
 
 static void up(enum tp_manner manner, unsigned bufs)
 {
-	in.host = -1;
-	tp_open(&in.tp, manner, SPEC);
-	tp_start(&in.tp, TP_ALL, 64);
-	assert_int_equal(drv_alloc(&in.tp.flat.mem, BUFS * 8, 4096, true, &in.bufs), 0);
-	assert_int_equal(drv_alloc(&in.tp.flat.mem, 64, 16, false, &in.status), 0);
-	post_all(bufs);
+	ev.host = -1;
+	in_open(SPEC, manner, bufs);
 }
 
 static void down(void)
 {
-	close(in.host);
-	in.host = -1;
-	tp_reset(&in.tp);
-	drv_free(&in.tp.flat.mem, &in.bufs);
-	drv_free(&in.tp.flat.mem, &in.status);
-	tp_close(&in.tp);
+	close(ev.host);
+	ev.host = -1;
+	in_close();
 }
 
 /* ---- the host ----------------------------------------------------------------------------- */
@@ -139,43 +83,43 @@ static void set(uint8_t *bits, unsigned i)
 
 static void type_is(unsigned type)
 {
-	set(in.caps.types, type);
+	set(ev.caps.types, type);
 }
 
 static void a_keyboard(void)
 {
-	memset(&in.caps, 0, sizeof(in.caps));
-	memset(&in.state, 0, sizeof(in.state));
-	memcpy(in.caps.name, "Keyboard of 1999", in.caps.name_len = 16);
-	memcpy(in.caps.serial, "0815", in.caps.serial_len = 4);
-	in.caps.id = (struct input_id){ BUS_USB, 0x1234, 0x5678, 3 };
+	memset(&ev.caps, 0, sizeof(ev.caps));
+	memset(&ev.state, 0, sizeof(ev.state));
+	memcpy(ev.caps.name, "Keyboard of 1999", ev.caps.name_len = 16);
+	memcpy(ev.caps.serial, "0815", ev.caps.serial_len = 4);
+	ev.caps.id = (struct input_id){ BUS_USB, 0x1234, 0x5678, 3 };
 	type_is(EV_KEY);
 	for (unsigned i = KEY_ESC; i <= KEY_KPDOT; i++)
-		set(in.caps.key, i);
+		set(ev.caps.key, i);
 	type_is(EV_LED);
-	set(in.caps.led, LED_CAPSL);
+	set(ev.caps.led, LED_CAPSL);
 	type_is(EV_REP);
-	in.caps.rep[0] = 3;
+	ev.caps.rep[0] = 3;
 	type_is(EV_MSC);
-	set(in.caps.msc, MSC_SCAN);
+	set(ev.caps.msc, MSC_SCAN);
 	type_is(EV_FF); /* which is not passed on */
 }
 
 static void axis(unsigned code, int32_t min, int32_t max)
 {
-	set(in.caps.abs, code);
-	in.caps.absinfo[code] =
+	set(ev.caps.abs, code);
+	ev.caps.absinfo[code] =
 		(struct input_absinfo){ .minimum = min, .maximum = max, .resolution = 12 };
 }
 
 static void a_touch_screen(void)
 {
-	memset(&in.caps, 0, sizeof(in.caps));
-	memset(&in.state, 0, sizeof(in.state));
-	memcpy(in.caps.name, "Touch", in.caps.name_len = 5);
-	set(in.caps.props, INPUT_PROP_DIRECT);
+	memset(&ev.caps, 0, sizeof(ev.caps));
+	memset(&ev.state, 0, sizeof(ev.state));
+	memcpy(ev.caps.name, "Touch", ev.caps.name_len = 5);
+	set(ev.caps.props, INPUT_PROP_DIRECT);
 	type_is(EV_KEY);
-	set(in.caps.key, BTN_TOUCH);
+	set(ev.caps.key, BTN_TOUCH);
 	type_is(EV_ABS);
 	axis(ABS_X, -10, 4095);
 	axis(ABS_Y, 0, 4095);
@@ -184,16 +128,16 @@ static void a_touch_screen(void)
 	axis(ABS_MT_POSITION_Y, 0, 4095);
 	axis(ABS_MT_TRACKING_ID, 0, 65535);
 	type_is(EV_SW);
-	set(in.caps.sw, SW_LID);
-	in.state.abs[ABS_X] = 7;
-	set(in.state.sw, SW_LID);
+	set(ev.caps.sw, SW_LID);
+	ev.state.abs[ABS_X] = 7;
+	set(ev.state.sw, SW_LID);
 }
 
 static void happens(uint16_t type, uint16_t code, int32_t value)
 {
 	const struct input_event e = { .type = type, .code = code, .value = value };
 
-	assert_int_equal(send(in.host, &e, sizeof(e), MSG_NOSIGNAL), sizeof(e));
+	assert_int_equal(send(ev.host, &e, sizeof(e), MSG_NOSIGNAL), sizeof(e));
 	tp_settle(&in.tp);
 }
 
@@ -247,7 +191,7 @@ static void test_says_what_the_host_says(void **state)
 	assert_int_equal(select_(VIRTIO_INPUT_CFG_ABS_INFO, ABS_X).size, 0);
 	down();
 	a_touch_screen();
-	memset(in.caps.name, 'n', in.caps.name_len = EVDEV_TEXT);
+	memset(ev.caps.name, 'n', ev.caps.name_len = EVDEV_TEXT);
 	up(TP_DIRECT, 0);
 	assert_int_equal(select_(VIRTIO_INPUT_CFG_ID_NAME, 0).size, 128);
 	assert_true(has(VIRTIO_INPUT_CFG_PROP_BITS, 0, INPUT_PROP_DIRECT));
@@ -269,12 +213,12 @@ static void test_configuration_errors(void **state)
 	struct tp tp;
 
 	(void)state;
-	in.host = -1;
+	ev.host = -1;
 	for (unsigned i = 0; i < COUNT(bad); i++)
 		assert_int_equal(tp_try_open(&tp, TP_COPY, bad[i], &err), -EINVAL);
-	in.host = 77; /* somebody has it */
+	ev.host = 77; /* somebody has it */
 	assert_int_equal(tp_try_open(&tp, TP_COPY, SPEC, &err), -EBUSY);
-	in.host = -1;
+	ev.host = -1;
 }
 
 /* ---- events -------------------------------------------------------------------------------------- */
@@ -333,12 +277,12 @@ static void test_status(void **state)
 			tp_wait(&in.tp, 1, &used);
 		}
 	}
-	assert_int_equal(recv(in.host, got, sizeof(got), MSG_DONTWAIT), 2 * sizeof(got[0]));
+	assert_int_equal(recv(ev.host, got, sizeof(got), MSG_DONTWAIT), 2 * sizeof(got[0]));
 	assert_int_equal(got[0].type, EV_LED);
 	assert_int_equal(got[0].code, LED_CAPSL);
 	assert_int_equal(got[0].value, 1);
 	assert_int_equal(got[1].type, EV_SYN);
-	assert_int_equal(recv(in.host, got, sizeof(got), MSG_DONTWAIT), -1);
+	assert_int_equal(recv(ev.host, got, sizeof(got), MSG_DONTWAIT), -1);
 	down();
 }
 
@@ -440,9 +384,9 @@ static void test_lost_on_the_host(void **state)
 	happens(EV_ABS, ABS_X, 4711);
 	happens(EV_KEY, BTN_TOUCH, 1);
 	expect_nothing();
-	in.state.abs[ABS_X] = 99;
-	in.state.abs[ABS_MT_SLOT] = 3;
-	set(in.state.key, BTN_TOUCH);
+	ev.state.abs[ABS_X] = 99;
+	ev.state.abs[ABS_MT_SLOT] = 3;
+	set(ev.state.key, BTN_TOUCH);
 	report();
 	k = take_all();
 	assert_int_equal(k.abs[ABS_X], 99);
@@ -495,7 +439,7 @@ static void test_unplugged(void **state)
 	expect(EV_KEY, KEY_A, 1);
 	expect(EV_SYN, SYN_REPORT, 0);
 	assert_false(in.tp.dev.outdated);
-	close(in.host);
+	close(ev.host);
 	k = take_all();
 	assert_false(k.key[KEY_A]);
 	assert_false(k.in_frame);
@@ -503,7 +447,7 @@ static void test_unplugged(void **state)
 	in.tp.dev.ops->describe(&in.tp.dev, text, sizeof(text));
 	assert_non_null(strstr(text, "evdev there=no"));
 	assert_false(in.tp.dev.status & VG_STATUS_NEEDS_RESET);
-	in.host = socket(AF_UNIX, SOCK_STREAM, 0); /* for down() */
+	ev.host = socket(AF_UNIX, SOCK_STREAM, 0); /* for down() */
 	down();
 }
 

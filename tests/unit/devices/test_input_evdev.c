@@ -451,6 +451,28 @@ static void test_unplugged(void **state)
 	down();
 }
 
+/* It is pulled out while the press of a key waits for a buffer: its release comes behind that. */
+static void test_unplugged_with_events_on_their_way(void **state)
+{
+	struct known k;
+
+	(void)state;
+	a_keyboard();
+	up(TP_COPY, 2);
+	skip_first();
+	happens(EV_KEY, KEY_B, 1);
+	report();
+	happens(EV_KEY, KEY_A, 1);
+	report();
+	close(ev.host);
+	k = take_all();
+	assert_false(k.key[KEY_A]);
+	assert_false(k.key[KEY_B]);
+	assert_false(k.in_frame);
+	ev.host = socket(AF_UNIX, SOCK_STREAM, 0); /* for down() */
+	down();
+}
+
 /* Of a worker that died, or whose device was pulled out: a key that the guest believes held comes up. */
 static void test_successor(void **state)
 {
@@ -496,6 +518,7 @@ int main(void)
 		cmocka_unit_test(test_lost_on_the_host),
 		cmocka_unit_test(test_guest_takes_nothing),
 		cmocka_unit_test(test_unplugged),
+		cmocka_unit_test(test_unplugged_with_events_on_their_way),
 		cmocka_unit_test(test_successor),
 		cmocka_unit_test(test_no_display),
 	};

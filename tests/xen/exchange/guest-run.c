@@ -167,10 +167,10 @@ static void open_log(void)
 		die("%s: %s", path, strerror(errno));
 }
 
-/* A line that begins with @text, from @from on. */
-static char *find_line(const char *text, size_t from)
+/* A line that begins with @text. */
+static char *find_line(const char *text)
 {
-	char *at = console.at ? console.at + from : NULL;
+	char *at = console.at;
 
 	while (at && (at = strstr(at, text)) != NULL) {
 		if (at == console.at || at[-1] == '\n')
@@ -183,7 +183,7 @@ static char *find_line(const char *text, size_t from)
 static void await_agent(void)
 {
 	hear();
-	while (!find_line("guest: waiting for commands", 0))
+	while (!find_line("guest: waiting for commands"))
 		listen_on("no agent listens");
 }
 

@@ -134,7 +134,7 @@ is "$(json '[(d[k]["counters"]["errors"], d[k]["counters"]["faults"]) for k in (
 
 # Those that race with the backend, and one of each other kind; all of them: 46-attacks.t.
 guest run rogue 'echo 8192 >/sys/module/xen_gntalloc/parameters/limit'
-dom0 xl sched-credit2 -d rogue -w 4096
+dom0 xl sched-credit -d rogue -w 4096
 for pair in "64 grant-foreign" "64 grant-race" "65 flip-split" "65 flip-packed" "66 control-revoked" "66 control-index" "67 reconnect"; do
 	guest run -t 600 rogue "hostile $pair 300" >"$T/out" 2>"$T/err"
 	verdicts <"$T/out"

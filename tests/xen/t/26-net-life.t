@@ -17,7 +17,10 @@ net_dom0
 before=$(holds) before_if=$(interfaces)
 dom0 '(rr serve 7000 </dev/null >/dev/null 2>&1 &)'
 vgrantd_start
-net_guest pv 2 --type pv --memory 128 --config "vgrant = [ 'net,queues=2' ]"
+# What the guest's kernel runs when xl wants it to boot again; it has no init for that.
+dom0 'printf "#!/bin/sh\nexec busybox reboot -f\n" >/root/reboot && chmod +x /root/reboot'
+net_guest pv 2 --type pv --memory 128 --file /root/reboot:/bin/reboot --config 'on_reboot = "restart"' \
+	--config "vgrant = [ 'net,queues=2' ]"
 ok "dom0 reaches the guest" dom0 net reach 10.9.0.2
 guest run pv '(rr beat 10.9.0.1 7000 3600 </dev/null >/tmp/beat 2>&1 &)'
 ok "a connection carries something" beats
@@ -62,6 +65,15 @@ like "$(detail pv)" "$state" "with the same address"
 
 nok "the connection was one" guest run pv 'grep -v "^beat " /tmp/beat'
 nok "the guest's kernel has nothing to say" guest run pv 'dmesg | grep -E "BUG|WARNING|Oops|still in use"'
+
+domid=$(dom0 xl domid pv) log=/var/log/xen/console/guest-pv.log
+dom0 rm -f $log
+ok "xl reboot" dom0 xl reboot pv
+ok "ends the domain" until_dom0 60 "! xl domname $domid"
+ok "its next one is connected" connected
+ok "and reached" dom0 net reach 10.9.0.2
+like "$(detail pv)" "$state" "at the same address"
+is "$(dom0 "ls /sys/class/net/xenbr0/brif | wc -l")" 1 "by the only interface that there is"
 dom0 'pkill -x rr'
 guest destroy pv
 until_dom0 30 '! vgrant list --brief | grep -q .'

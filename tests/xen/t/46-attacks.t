@@ -33,7 +33,7 @@ guest start rogue
 ok "load in another guest" await victim '^hammer: at [1-9]'
 ok "the rogue's disks wait" until_dom0 60 '[ $(vgrant list --brief rogue | grep -c waiting) = 4 ]'
 # They share a processor; the rogue gets most of it.
-dom0 xl sched-credit2 -d rogue -w 4096
+dom0 xl sched-credit -d rogue -w 4096
 guest run rogue 'echo 8192 >/sys/module/xen_gntalloc/parameters/limit'
 
 # hostile DISK WHAT...: the rogue's program; its checks become ours

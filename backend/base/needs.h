@@ -33,6 +33,17 @@ struct vg_sandbox_call {
 	{                        \
 		.nr = SYS_##name \
 	}
+/* What the C library makes of poll(3), select(3) and dup2(3): later architectures than x86 have the
+ * newer call of each alone. */
+#ifdef SYS_poll
+#define VG_CALLS_POLL	VG_CALL(poll), VG_CALL(ppoll)
+#define VG_CALLS_SELECT VG_CALL(select), VG_CALL(pselect6)
+#define VG_CALLS_DUP2	VG_CALL(dup2), VG_CALL(dup3)
+#else
+#define VG_CALLS_POLL	VG_CALL(ppoll)
+#define VG_CALLS_SELECT VG_CALL(pselect6)
+#define VG_CALLS_DUP2	VG_CALL(dup3)
+#endif
 #define VG_CALL_IF(name, a, v)                                                                   \
 	{                                                                                        \
 		.nr = SYS_##name, .filtered = true, .arg = (a), .mask = UINT32_MAX, .value = (v) \

@@ -247,10 +247,7 @@ static void console_describe(struct vg_dev *dev, char *buf, size_t len)
 
 /* Of a terminal: who is there, how large it is, and how it is. */
 static const struct vg_sandbox_call console_calls[] = {
-#ifdef SYS_poll
-	VG_CALL(poll),
-#endif
-	VG_CALL(ppoll), VG_CALL_IOCTL(TIOCGWINSZ), VG_CALL_IOCTL(TCGETS), VG_CALL_IOCTL(TCSETS),
+	VG_CALLS_POLL, VG_CALL_IOCTL(TIOCGWINSZ), VG_CALL_IOCTL(TCGETS), VG_CALL_IOCTL(TCSETS),
 	VG_CALLS_END,
 };
 static const struct vg_sandbox_needs console_needs = { .calls = console_calls };

@@ -1,5 +1,5 @@
 #!/bin/bash
-# On one boot: data by every path, both rings, root, CAN and its firewall, attacks, restarts, resets.
+# On one boot: data by every path, both rings, root, CAN and its firewall, network, pictures, keys, attacks, restarts, resets.
 # only: arm64
 # limit: 900
 # What `make check` runs of an architecture whose other tests it leaves to `make check-xen ARCH=...`: a
@@ -82,9 +82,17 @@ guest make car --type pv --kernel backports --memory 256 --vgrant yes --module c
 rm -f root.img && truncate -s 128M root.img && mkfs.ext4 -q -F root.img
 EOS
 
+# ---- one with all else ---------------------------------------------------------------
+
+for program in draw keys; do push "$IMAGE/products/$program" /rig/bin/$program; done
+dom0 'modprobe tun && modprobe bridge; ip link add xenbr0 type bridge; ip addr add 10.9.0.1/24 dev xenbr0; ip link set xenbr0 up
+	guest make seat --type pv --vgrant yes --module virtio_net --module virtio-gpu --module virtio_input --module evdev \
+		--file /rig/bin/draw:/rig/bin/draw --file /rig/bin/keys:/rig/bin/keys \
+		--config "vgrant = [ '"'net', 'gpu,mode=640x480', 'input,kind=keyboard', 'console'"' ]"'
+
 ok "vgrantd starts" vgrantd_start
 before=$(holds)
-for g in data car rogue; do ok "a guest is created: $g" guest start $g; done
+for g in data car rogue seat; do ok "a guest is created: $g" guest start $g; done
 
 ok "the rogue's disks wait" until_dom0 "$BOOT" '[ $(vgrant list --brief rogue | grep -c waiting) = 4 ]'
 ok "load, after all paths were tried" await data '^hammer: at [1-9]'
@@ -116,12 +124,32 @@ guest run car 'candump -L -n 1 can0 >/tmp/heard 2>/dev/null </dev/null & for i i
 dom0 cansend vcan0 321#55AA
 like "$(guest run car 'for i in $(seq 600); do [ -s /tmp/heard ] && break; usleep 100000; done; cat /tmp/heard')" ' 321#55AA' "a frame of dom0's reaches the guest"
 
+# ---- network, picture, keys, console -----------------------------------------------
+
+for kind in net gpu input console; do ok "connected: $kind" until_list "^seat .*$kind connected"; done
+guest run seat 'ip link set eth0 up; ip addr add 10.9.0.2/24 dev eth0'
+# reach N: with packets of N bytes
+reach() { dom0 "for i in \$(seq 30); do busybox ping -c 1 -W 2 10.9.0.2 >/dev/null && break; done; busybox ping -c 3 -W 5 -s $1 10.9.0.2"; }
+ok "dom0 reaches the guest" reach 56
+ok "with packets in many pieces, too" reach 20000
+port=$(dom0 'xenstore-read /local/domain/$(xl domid seat)/console/vnc-port')
+guest run seat 'draw 1 >/tmp/draw 2>&1 & for i in $(seq 100); do grep -q heads /tmp/draw && break; sleep 0.1; done'
+is "$(dom0 "view $port pattern 1")" 640x480 "a viewer sees what the guest draws, each pixel"
+guest run seat 'keys >/tmp/keys 2>&1 & for i in $(seq 100); do grep -q devices /tmp/keys && break; sleep 0.1; done'
+dom0 "view $port type a"
+ok "what a viewer types arrives" guest run seat 'for i in $(seq 150); do grep -q "keyboard: 1 30 0" /tmp/keys && exit; usleep 100000; done; exit 1'
+guest run seat 'for i in $(seq 100); do test -c /dev/hvc1 && break; usleep 100000; done; echo from the guest >/dev/hvc1'
+like "$(dom0 'timeout 20 head -n 1 $(xenstore-ls -f /local/domain/$(xl domid seat)/device/console | sed -n "s|.*/tty = .\(/dev/pts/[0-9]*\).*|\1|p")')" \
+	'^from the guest' "and dom0 reads its console"
+
 # ---- restarts --------------------------------------------------------------------
 
 dom0 'pkill -9 -P $(pgrep -ox vgrantd)'
-for device in 'data virtio/64 blk' 'data virtio/65 blk' 'car virtio/70 can'; do
+for device in 'data virtio/64 blk' 'data virtio/65 blk' 'car virtio/70 can' 'seat virtio/64 net' 'seat virtio/65 gpu'; do
 	ok "its worker is killed, another one takes over: $device" until_list "^$device connected"
 done
+ok "the guest is reached" reach 56
+is "$(dom0 "view $port pattern 1")" 640x480 "its picture is the same"
 ok "the load goes on" pulse data
 dom0 daemon kill
 ok "vgrantd is killed with all its workers, and started again" vgrantd_start
@@ -150,10 +178,10 @@ harvest data
 sums=$(dom0 "guest console data | sed -n 's/^hammer: done.*sum //p'" | tr -d '\r' | sort | tr '\n' ' ')
 is "$(dom0 'hammer --sum /root/packed.img 4; hammer --sum /root/split.img 4' | sort | tr '\n' ' ')" "$sums" "dom0 finds on the disks what was written"
 is "$(guest run car 'dmesg | grep -E "BUG|WARNING|Oops"')" "" "the other guest's kernel has nothing to say either"
-is "$(dom0 'xl destroy data 2>&1; xl destroy car 2>&1; xl destroy rogue 2>&1')" "" "xl destroy has nothing to complain about"
-until_dom0 60 '! vgrant list --brief | grep -q . && ! xl list | grep -qE "data|car|rogue|null"'
+is "$(dom0 'for g in data car rogue seat; do xl destroy $g 2>&1; done')" "" "xl destroy has nothing to complain about"
+until_dom0 60 '! vgrant list --brief | grep -q . && ! xl list | grep -qE "data|car|rogue|seat|null"'
 is "$(holds)" "$before" "dom0 holds no more than before"
 is "$(dom0 'dmesg | grep -E "still in use|BUG:|Oops|WARNING"')" "" "dom0's kernel has nothing to say"
 ok "vgrantd stops" vgrantd_stop
-dom0 ip link del vcan0
+dom0 "ip link del vcan0; ip link del xenbr0"
 done_testing

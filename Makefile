@@ -25,7 +25,7 @@ PKG_CONFIG ?= pkg-config
 NL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libnl-route-3.0 2>/dev/null || echo -isystem /usr/include/libnl3)
 XML_CFLAGS := $(shell $(PKG_CONFIG) --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
 PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0 xkbcommon
-CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
+CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -Ibackend-glue/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
 	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
@@ -112,7 +112,11 @@ $(B)/vgrant-libvirt: $(B)/backend/vgrant-libvirt.o $(LIB)
 $(B)/vgrant-display: $(B)/backend/vgrant-display.o $(LIB)
 	$(LINK) $^ $(VNCLIBS) $(XENLIBS) $(LDLIBS)
 
+# What the fake devices know of ioctl(2).
+FAKE_WRAP := -Wl,--wrap=ioctl
+
 # The same daemon on tests/fakes/xen in place of Xen's libraries, and a CAN bus of its own.
+$(B)/vgrantd-fake: LDFLAGS += $(FAKE_WRAP)
 $(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fakes/can/fake_can.o $(LIB) $(HELP)
 	$(LINK) $^ $(LDLIBS) -lpthread
 
@@ -150,7 +154,7 @@ $(B)/tests/unit/worker/test_display: LDLIBS += -lgnutls
 $(B)/tests/unit/daemon/test_daemon_gpu: LDLIBS += $(PNGLIBS)
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB) $(HELP)
-	$(LINK) $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) $(XMLLIBS) -lpthread
+	$(LINK) $(FAKE_WRAP) $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) $(XMLLIBS) -lpthread
 
 # A fuzzer that brings its own loop, Xen or xenstore has all functions of that, and the library's stays out.
 $(B)/tests/fuzz/%: KIND = -fsanitize=fuzzer

@@ -24,19 +24,18 @@
  * disabled makes that step fail.
  *
  * What stays reachable: the descriptors that are open.
- *  - The grant device. A worker that was taken over can map and copy whatever any guest has granted to
+ *  - The grant device. Where the kernel has IOCTL_GNTDEV_RESTRICT_DOMID, a driver edited by
+ *    backend-glue/linux, the handle is its guest's for good before this begins (ports/grant/grant.c), as
+ *    that of event channels is on every Linux (ports/grant/channels.c).
+ *    Where it has not, a worker that was taken over can map and copy whatever any guest has granted to
  *    this domain, if it guesses the references, which are small numbers; nothing else of a guest, for
- *    Xen lets a grant be used by the domain alone that it names (xen/common/grant_table.c). Linux
- *    has no way to bind a handle to one guest, as IOCTL_EVTCHN_RESTRICT_DOMID does for event channels
- *    (used: ports/grant/channels.c): drivers/xen/gntdev.c looks at no domain, and
- *    xentoolcore_restrict_all() puts /dev/null in its place (tools/libs/gnttab/gnttab_core.c). Domain
- *    and references lie side by side in memory that the kernel writes answers to, so that a filter
- *    cannot hold them, nor a page that is sealed. What could be built: another process sets mappings
- *    up (IOCTL_GNTDEV_MAP_GRANT_REF) and the worker has mmap(2) alone, which Linux 5.5 and later let
- *    another process than the opener have (commit d3eeb1d77c5d; before, PV refused); that is enough
- *    for rings and pools, but a copy or a mapping for each request would be one more round trip
- *    between processes. Who must have that wall gives each guest, or each group that trusts each other,
- *    a driver domain of its own: grants to one are nothing to another.
+ *    Xen lets a grant be used by the domain alone that it names (xen/common/grant_table.c). Linux' own
+ *    drivers/xen/gntdev.c looks at no domain, and xentoolcore_restrict_all() puts /dev/null in its
+ *    place (tools/libs/gnttab/gnttab_core.c). Domain and references lie side by side in memory that the
+ *    kernel writes answers to, so that a filter cannot hold them, nor a page that is sealed; another
+ *    process that sets mappings up would be one more round trip for each request. Who must have that
+ *    wall without the driver gives each guest, or each group that trusts each other, a driver domain of
+ *    its own: grants to one are nothing to another.
  *  - With --xen, the device of foreign memory, and the grant device as above. It is restricted to the
  *    guest of the first region (IOCTL_PRIVCMD_RESTRICT): until then a worker has heard its front-end,
  *    who could have anything of its domain anyway, and nothing of a guest.

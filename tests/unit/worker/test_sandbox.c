@@ -43,15 +43,19 @@
 
 /* After the types that it does not include. */
 #include <xen/sys/gntdev.h>
+#include <xengnttab.h>
 
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
 #include "backend/base/passing.h"
 #include "backend/displays/needs.h"
+#include "backend/memory/grants.h"
 #include "backend/ports/grant/grant.h"
 #include "backend/ports/vhost_user/vhost_user.h"
 #include "backend/virtio/device.h"
 #include "backend/worker/sandbox.h"
+#include "gntdev_restrict.h"
+#include "tests/fakes/xen/fake_xen.h"
 
 enum { NOBODY = 65534 };
 enum mode { OPEN, ROOT, PLAIN };
@@ -833,6 +837,9 @@ static const struct vg_sandbox_needs *const no_device[] = { &vg_grant_port_needs
 /* What a process keeps of its sandbox, which was forked in it; NULL: all. */
 static const struct vg_sandbox_call *narrowed;
 
+/* What a process opens with its privileges; NULL: nothing but its loop. */
+static void (*open_before)(void);
+
 static void enter(enum mode mode, const struct vg_sandbox_needs *const *needs)
 {
 	struct vg_sandbox sb = {
@@ -845,6 +852,8 @@ static void enter(enum mode mode, const struct vg_sandbox_needs *const *needs)
 	if (vg_loop_new_disabled(16, &loop) < 0)
 		_exit(101);
 	vg_loops_discard(record);
+	if (open_before)
+		open_before();
 	if (mode == OPEN) {
 		sb = (struct vg_sandbox){ 0 };
 		vg_pass_seal(); /* to be attacked */
@@ -1235,6 +1244,195 @@ static void a_worker_can_abort(void **state)
 	assert_int_equal(WTERMSIG(o.status), SIGABRT);
 }
 
+/* ---- grants of another guest --------------------------------------------------- */
+
+/* A guest that a worker serves, and one that it does not: a page of each, granted to this domain. */
+static struct fx_world *world;
+static struct whose {
+	unsigned domid;
+	uint32_t ref;
+} own, other;
+static struct vg_dev served;
+
+static void grant_a_page(struct whose *w)
+{
+	struct fx_domain *guest;
+	long pfn;
+
+	assert_int_equal(fx_domain_create(world, NULL, &w->domid), 0);
+	assert_int_equal(fx_domain_open(world, w->domid, &guest), 0);
+	pfn = fx_pages_alloc(guest, 1);
+	w->ref = (uint32_t)fx_grant(guest, 0, (unsigned long)pfn, 1, 0);
+	fx_domain_close(guest);
+}
+
+static void open_port(void)
+{
+	static const struct vg_budget budget = VG_BUDGET_ALL;
+	static const struct vg_grant_port_events events;
+	static struct vg_record_map record_map;
+	static struct vg_params params;
+	struct vg_grant_port *port;
+
+	if (vg_params_parse("rng", &params, &err) < 0 ||
+	    vg_dev_open(&served, vg_device_find("rng"), loop, vg_loop_new_disabled, &params, &err) <
+		    0 ||
+	    vg_grant_port_new(&served, own.domid, &budget, &record_map, &events, &port, &err) < 0) {
+		printf("# %s\n", err.text);
+		fflush(stdout);
+		_exit(105);
+	}
+}
+
+static xengnttab_handle *handle(void)
+{
+	return ((struct vg_grant_mem *)served.mem)->xgt;
+}
+
+static int map_of(struct whose *w)
+{
+	errno = 0;
+	return xengnttab_map_domain_grant_refs(handle(), 1, w->domid, &w->ref, PROT_READ) ? 0
+											  : -errno;
+}
+
+static int copy_of(const struct whose *w, bool from)
+{
+	static char buf[64];
+	xengnttab_grant_copy_segment_t s = { .len = sizeof(buf) };
+	union xengnttab_copy_ptr *there = from ? &s.source : &s.dest;
+
+	s.flags = from ? GNTCOPY_source_gref : GNTCOPY_dest_gref;
+	there->foreign.domid = (uint16_t)w->domid;
+	there->foreign.ref = w->ref;
+	(from ? &s.dest : &s.source)->virt = buf;
+	if (xengnttab_grant_copy(handle(), 1, &s) < 0)
+		return -errno;
+	return s.status == GNTST_okay ? 0 : -EFAULT;
+}
+
+static int g_map_own(void)
+{
+	return map_of(&own);
+}
+
+static int g_copy_own(void)
+{
+	int ret = copy_of(&own, true);
+
+	return ret < 0 ? ret : copy_of(&own, false);
+}
+
+static int g_map(void)
+{
+	return map_of(&other);
+}
+
+/* One of its own first, so that the call as a whole is not refused for its first. */
+static int g_map_among_own(void)
+{
+	uint32_t domids[] = { own.domid, other.domid }, refs[] = { own.ref, other.ref };
+
+	errno = 0;
+	return xengnttab_map_grant_refs(handle(), 2, domids, refs, PROT_READ) ? 0 : -errno;
+}
+
+static int g_copy_from(void)
+{
+	return copy_of(&other, true);
+}
+
+static int g_copy_to(void)
+{
+	return copy_of(&other, false);
+}
+
+/* From one guest's page to another's, of which one is its own. */
+static int g_copy_across(void)
+{
+	xengnttab_grant_copy_segment_t s = { .len = 64,
+					     .flags = GNTCOPY_source_gref | GNTCOPY_dest_gref };
+
+	s.source.foreign.domid = (uint16_t)other.domid;
+	s.source.foreign.ref = other.ref;
+	s.dest.foreign.domid = (uint16_t)own.domid;
+	s.dest.foreign.ref = own.ref;
+	if (xengnttab_grant_copy(handle(), 1, &s) < 0)
+		return -errno;
+	return s.status == GNTST_okay ? 0 : -EFAULT;
+}
+
+/* After which it would be the other guest's. */
+static int g_restrict_again(void)
+{
+	struct ioctl_gntdev_restrict_domid to = { .domid = other.domid };
+	int ret = ioctl(xengnttab_fd(handle()), IOCTL_GNTDEV_RESTRICT_DOMID, &to);
+
+	return ret < 0 ? -errno : g_map();
+}
+
+/* A kernel with the patch of backend-glue/linux, and one without. */
+static void grants_of_other_guests(bool stock)
+{
+	static const struct {
+		const char *name;
+		int (*run)(void);
+		bool own, not_ours; /* of its own guest; what no worker has, on any kernel */
+	} tries[] = {
+		{ "map its own guest's grant", g_map_own, true, false },
+		{ "copy from and to its own guest's grant", g_copy_own, true, false },
+		{ "map another guest's grant", g_map, false, false },
+		{ "map another guest's grant among its own", g_map_among_own, false, false },
+		{ "copy from another guest's grant", g_copy_from, false, false },
+		{ "copy to another guest's grant", g_copy_to, false, false },
+		{ "copy another guest's grant to its own", g_copy_across, false, false },
+		{ "restrict the handle to another guest", g_restrict_again, false, true },
+	};
+	const struct vg_sandbox_needs *const needs[] = { &vg_grant_port_needs,
+							 vg_device_find("rng")->needs, NULL };
+	enum mode mode = geteuid() == 0 ? ROOT : PLAIN;
+
+	assert_int_equal(fx_world_start(NULL, &world), 0);
+	fx_gntdev_stock(world, stock);
+	assert_int_equal(vg_grant_can_keep(), !stock);
+	grant_a_page(&own);
+	grant_a_page(&other);
+	open_before = open_port;
+	printf("# %s\n",
+	       stock ? "/dev/xen/gntdev as Linux has it" : "with IOCTL_GNTDEV_RESTRICT_DOMID");
+	for (unsigned i = 0; i < COUNT(tries); i++) {
+		struct outcome o = attack(mode, needs, tries[i].run);
+
+		tell(mode, tries[i].name, &o);
+		if (tries[i].not_ours) {
+			assert_true(WIFSIGNALED(o.status) && WTERMSIG(o.status) == SIGSYS);
+			continue;
+		}
+		assert_int_equal(o.status, 0);
+		assert_int_equal(o.result, tries[i].own || stock ? 0 : -EACCES);
+	}
+	open_before = NULL;
+	fx_world_stop(world);
+}
+
+static void other_guests_grants_are_out_of_reach(void **state)
+{
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	grants_of_other_guests(false);
+}
+
+static void without_the_patch_a_worker_works(void **state)
+{
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	grants_of_other_guests(true);
+}
+
 /* ---- threads ------------------------------------------------------------------- */
 
 enum { THREADS = 3 };
@@ -1416,6 +1614,8 @@ int main(void)
 		T(no_socket_of_any_family),
 		T(devices_have_what_they_need),
 		T(a_worker_can_abort),
+		T(other_guests_grants_are_out_of_reach),
+		T(without_the_patch_a_worker_works),
 		T(all_threads_are_held),
 		T(a_loop_that_is_open_is_refused),
 	};

@@ -131,6 +131,12 @@ $(B)/hostile: $(HOSTILE_SRC:%.c=$(B)/%.o)
 $(B)/view: $(B)/tests/xen/view/view.o $(B)/tests/driver/rfb.o
 	$(LINK) $^ $(PNGLIBS)
 
+# A front-end of vhost-user in dom0, for tests on real Xen.
+FRONT_SRC := tests/xen/front/front.c $(filter tests/driver/vgrant_%.c tests/driver/vring%.c,$(HOSTILE_SRC)) \
+	$(addprefix tests/driver/,vu_front.c vblk.c mem_flat.c xs_short.c xen_real.c)
+$(B)/front: $(FRONT_SRC:%.c=$(B)/%.o)
+	$(LINK) $^ -lxenforeignmemory -lxenevtchn -lxenstore -lpthread
+
 # Runs commands in their guests.
 $(B)/guest-run: $(B)/tests/xen/exchange/guest-run.o
 	$(LINK) $^ -lxenstore

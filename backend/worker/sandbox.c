@@ -299,6 +299,10 @@ static int filter_system_calls(const struct vg_sandbox_needs *const *needs, stru
 		passes |= (*n)->passes;
 	if (ret == 0)
 		ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
+	/* A system call of another architecture: by itself libseccomp ends the thread, and the others of
+	 * the process would live on, without it. */
+	if (ret == 0)
+		ret = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	if (ret == 0)
 		ret = allow(ctx, common);
 	if (ret == 0)

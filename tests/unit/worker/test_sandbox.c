@@ -22,7 +22,6 @@
 #include <linux/falloc.h>
 #include <linux/keyctl.h>
 #include <net/if.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -52,6 +51,7 @@
 #include "backend/memory/grants.h"
 #include "backend/ports/grant/grant.h"
 #include "backend/ports/vhost_user/vhost_user.h"
+#include "backend/virtio/context.h"
 #include "backend/virtio/device.h"
 #include "backend/worker/sandbox.h"
 #include "gntdev_restrict.h"
@@ -1437,12 +1437,6 @@ static void without_the_patch_a_worker_works(void **state)
 
 enum { THREADS = 3 };
 
-static void *serve(void *arg)
-{
-	vg_loop_run(arg);
-	return NULL;
-}
-
 static void open_file(struct vg_post *p)
 {
 	(void)p;
@@ -1458,7 +1452,7 @@ static void threaded(enum mode mode, int ready)
 	};
 	struct vg_post attack_post = { .run = open_file };
 	struct vg_loop *loops[THREADS];
-	pthread_t threads[THREADS];
+	struct vg_ctx ctx[THREADS] = { { .index = 0 } };
 	char c;
 
 	if (mode == PLAIN && geteuid() == 0 && setresuid(NOBODY, NOBODY, NOBODY) < 0)
@@ -1470,7 +1464,8 @@ static void threaded(enum mode mode, int ready)
 	if (vg_sandbox_isolate(&sb, no_device, &err) < 0)
 		_exit(102);
 	for (unsigned i = 1; i < THREADS; i++) {
-		if (pthread_create(&threads[i], NULL, serve, loops[i]) != 0)
+		ctx[i].loop = loops[i];
+		if (vg_ctx_start(&ctx[i]) < 0)
 			_exit(103);
 	}
 	if (vg_sandbox_restrict(&sb, no_device, &err) < 0)

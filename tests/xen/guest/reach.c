@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * reach - what a handle of /dev/xen/gntdev reaches of a domain, for tests in dom0
+ * reach - what a handle of /dev/xen/gntdev, or privcmd, reaches of a domain, for tests in dom0
  *
  *	reach PID DOMID...	with the open file of process PID, as code in that
  *				process would
  *	reach own DOMID...	with one that it opens itself
+ *	reach foreign PID|own DOMID...	likewise, of privcmd: foreign memory; and what
+ *				Xen says to this domain, by a hypercall
  *
  * Of each domain it takes the grant of its xenstore page, which the toolstack makes
  * for dom0 before a guest runs, and which it never ends. It is mapped read-only, read
@@ -26,10 +28,16 @@
 
 /* After the types that it does not include. */
 #include <xen/sys/gntdev.h>
+#include <xen/sys/privcmd.h>
 
 #include "backend-glue/include/gntdev_restrict.h"
 
-enum { XENSTORE = 1 /* GNTTAB_RESERVED_XENSTORE */, PAGE = 4096 };
+enum {
+	XENSTORE = 1, /* GNTTAB_RESERVED_XENSTORE */
+	PAGE = 4096,
+	FRAME = 0xc000,	  /* of a guest's memory, see tests/xen/front */
+	XEN_VERSION = 17, /* __HYPERVISOR_xen_version */
+};
 
 _Noreturn static void fail(const char *what)
 {
@@ -37,8 +45,8 @@ _Noreturn static void fail(const char *what)
 	exit(2);
 }
 
-/* The open file of process @pid. */
-static int take(int pid)
+/* The open file of process @pid whose name has @device. */
+static int take(int pid, const char *device)
 {
 	char path[64], name[400], target[64];
 	struct dirent *e;
@@ -54,7 +62,7 @@ static int take(int pid)
 		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
 		n = readlink(name, target, sizeof(target) - 1);
 		target[n < 0 ? 0 : n] = '\0';
-		if (!strstr(target, "/xen/gntdev"))
+		if (!strstr(target, device))
 			continue;
 		fd = (int)syscall(SYS_pidfd_getfd, pidfd, atoi(e->d_name), 0);
 		if (fd < 0)
@@ -62,7 +70,7 @@ static int take(int pid)
 		printf("reach: %s is %s\n", name, target);
 		return fd;
 	}
-	fprintf(stderr, "process %d has no grant device\n", pid);
+	fprintf(stderr, "process %d has no %s\n", pid, device);
 	exit(2);
 }
 
@@ -106,33 +114,71 @@ static int copy(int fd, uint16_t domid, uint16_t flags, uint16_t len)
 	return s.status == GNTST_okay ? 0 : EFAULT;
 }
 
+static int map_foreign(int fd, uint16_t domid)
+{
+	xen_pfn_t frame = FRAME;
+	int err = 0, e = 0;
+	struct privcmd_mmapbatch_v2 b = { .num = 1, .dom = domid, .arr = &frame, .err = &err };
+	void *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return errno;
+	b.addr = (uintptr_t)p;
+	if (ioctl(fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &b) < 0)
+		e = errno;
+	munmap(p, PAGE);
+	return e ? e : -err;
+}
+
+static int hypercall(int fd)
+{
+	privcmd_hypercall_t h = { .op = XEN_VERSION };
+
+	return ioctl(fd, IOCTL_PRIVCMD_HYPERCALL, &h) < 0 ? errno : 0;
+}
+
 static void tell(const char *domid, const char *what, int e)
 {
 	printf("domain %s: %s: %s\n", domid, what, e ? strerror(e) : "done");
 }
 
+static void grants(int fd, int n, char **domids)
+{
+	struct ioctl_gntdev_restrict_domid to = { .domid = (uint32_t)atoi(domids[n - 1]) };
+
+	for (int i = 0; i < n; i++) {
+		uint16_t domid = (uint16_t)atoi(domids[i]);
+
+		tell(domids[i], "map", map(fd, domid));
+		tell(domids[i], "copy from", copy(fd, domid, GNTCOPY_source_gref, 64));
+		tell(domids[i], "copy to", copy(fd, domid, GNTCOPY_dest_gref, 0));
+	}
+	tell(domids[n - 1], "restrict to", ioctl(fd, IOCTL_GNTDEV_RESTRICT_DOMID, &to) ? errno : 0);
+}
+
+static void foreign(int fd, int n, char **domids)
+{
+	for (int i = 0; i < n; i++)
+		tell(domids[i], "foreign map", map_foreign(fd, (uint16_t)atoi(domids[i])));
+	tell("0", "hypercall", hypercall(fd));
+}
+
 int main(int argc, char **argv)
 {
-	struct ioctl_gntdev_restrict_domid to;
+	int is_foreign = argc > 1 && strcmp(argv[1], "foreign") == 0;
+	const char *device = is_foreign ? "/dev/xen/privcmd" : "/dev/xen/gntdev";
 	int fd;
 
+	argc -= is_foreign;
+	argv += is_foreign;
 	if (argc < 3) {
-		fprintf(stderr, "usage: reach PID|own DOMID...\n");
+		fprintf(stderr, "usage: reach [foreign] PID|own DOMID...\n");
 		return 2;
 	}
-	fd = strcmp(argv[1], "own") == 0 ? open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC)
-					 : take(atoi(argv[1]));
+	fd = strcmp(argv[1], "own") == 0 ? open(device, O_RDWR | O_CLOEXEC)
+					 : take(atoi(argv[1]), device);
 	if (fd < 0)
-		fail("/dev/xen/gntdev");
-	for (int i = 2; i < argc; i++) {
-		uint16_t domid = (uint16_t)atoi(argv[i]);
-
-		tell(argv[i], "map", map(fd, domid));
-		tell(argv[i], "copy from", copy(fd, domid, GNTCOPY_source_gref, 64));
-		tell(argv[i], "copy to", copy(fd, domid, GNTCOPY_dest_gref, 0));
-	}
-	to.domid = (uint32_t)atoi(argv[argc - 1]);
-	tell(argv[argc - 1], "restrict to",
-	     ioctl(fd, IOCTL_GNTDEV_RESTRICT_DOMID, &to) ? errno : 0);
+		fail(device);
+	(is_foreign ? foreign : grants)(fd, argc - 2, argv + 2);
 	return 0;
 }

@@ -47,6 +47,9 @@
  *    that nobody can change (base/passing.h). Sockets reach whom they were bound or connected to
  *    outside; one that is needed later comes from the supervisor, which has the configuration
  *    (vg_dev_ask()).
+ *  - A disk's image, as far as it is long (RLIMIT_FSIZE), and its space, which the guest could fill
+ *    anyway. What no limit of the kernel's holds is an allocation behind the end that leaves the size as
+ *    it is: so fallocate(2) is allowed by its mode, and no ring has it (base/hand.h).
  *  - What the supervisor opens for whoever asks: what the configuration names, VG_LIMIT_ASKED times in
  *    the life of a worker.
  */
@@ -181,33 +184,36 @@ static int alone(struct vg_err *err)
 	return 0;
 }
 
-/* Who writes no file has no way to fill a file system. Logs in a file are still wanted. */
-static void limit_files(void)
+/*
+ * A file system is not filled by making files longer: what would write behind @longest has EFBIG. The
+ * kernel looks at that for regular files alone, whoever of the process writes, its io_uring's threads
+ * included. Only the soft limit of who writes any, so that the supervisor can raise it, whoever that
+ * runs as, when the user has made an image longer (vg_ipc_answer()); prlimit(2) and setrlimit(2) are
+ * on no worker's list. Logs are no files of a worker's (daemon/child_log.h).
+ */
+static void limit_files(uint64_t longest)
 {
-	static const struct rlimit none = { 0, 0 };
-	struct stat st;
+	struct rlimit rl = { 0, 0 };
 
-	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
-		return;
+	if (longest && getrlimit(RLIMIT_FSIZE, &rl) == 0 && longest < rl.rlim_cur)
+		rl.rlim_cur = longest;
 	signal(SIGXFSZ, SIG_IGN);
-	setrlimit(RLIMIT_FSIZE, &none);
+	setrlimit(RLIMIT_FSIZE, &rl);
 }
 
 int vg_sandbox_isolate(const struct vg_sandbox *sb, const struct vg_sandbox_needs *const *needs,
 		       struct vg_err *err)
 {
 	static const struct rlimit none = { 0, 0 };
-	bool network = false, files = false;
+	bool network = false;
 	int ret = alone(err);
 
-	for (; *needs; needs++) {
+	for (; *needs; needs++)
 		network |= (*needs)->network;
-		files |= (*needs)->files;
-	}
 	mallopt(M_ARENA_MAX, ARENAS);
 	setrlimit(RLIMIT_CORE, &none);
-	if (!files && sb->seccomp)
-		limit_files();
+	if (sb->seccomp)
+		limit_files(sb->file_bytes);
 	if (ret == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return vg_fail(err, -errno, "core dumps cannot be switched off: %s",
 			       strerror(errno));

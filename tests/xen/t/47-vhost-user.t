@@ -11,7 +11,7 @@ set -uo pipefail
 dom0_script <<'EOS'
 for name in one two; do
 	printf 'name = "%s"\ntype = "pvh"\nmemory = 256\nkernel = "/rig/kernels/stock/vmlinux"\n' $name >/root/$name.cfg
-	xl -f create -p /root/$name.cfg
+	xl create -p /root/$name.cfg >/dev/null
 done
 truncate -s 4M /root/front.img
 setsid vgrant-vhost-user --xen --user nobody --socket-path /run/front.sock -v blk,target=/root/front.img </dev/null >/root/front.log 2>&1 &

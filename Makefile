@@ -25,7 +25,7 @@ PKG_CONFIG ?= pkg-config
 NL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libnl-route-3.0 2>/dev/null || echo -isystem /usr/include/libnl3)
 XML_CFLAGS := $(shell $(PKG_CONFIG) --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
 PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0 xkbcommon
-CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -Ibackend-glue/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
+CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -Ibackend/linux/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
 	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror

@@ -69,7 +69,7 @@ void vg_grant_mem_close(struct vg_grant_mem *gm);
 /**
  * vg_grant_keep - from now on, for good, the handle reaches what @domid granted and nothing else
  *
- * Whoever runs in this process then. Only a kernel with a patch of ours can (backend-glue/linux).
+ * Whoever runs in this process then. Only a kernel with a patch of ours can (backend/linux).
  * Return: 0; -ENOTTY: this kernel cannot, and nothing has changed; or negative errno.
  */
 int vg_grant_keep(struct vg_grant_mem *gm, uint32_t domid);

@@ -25,7 +25,7 @@
  *
  * What stays reachable: the descriptors that are open.
  *  - The grant device. Where the kernel has IOCTL_GNTDEV_RESTRICT_DOMID, a driver edited by
- *    backend-glue/linux, the handle is its guest's for good before this begins (ports/grant/grant.c), as
+ *    backend/linux, the handle is its guest's for good before this begins (ports/grant/grant.c), as
  *    that of event channels is on every Linux (ports/grant/channels.c).
  *    Where it has not, a worker that was taken over can map and copy whatever any guest has granted to
  *    this domain, if it guesses the references, which are small numbers; nothing else of a guest, for

@@ -19,7 +19,7 @@
  *   for a segment without a reference or one that leaves its granted page.
  *   gntdev issues a hypercall for each 16 operations, and splits the local
  *   side at page boundaries, which is how FX_OP_COPY counts.
- * - A handle that was restricted, as the driver edited by backend-glue/linux
+ * - A handle that was restricted, as the driver edited by backend/linux
  *   can be, maps and copies of its domain only: else the call fails as a
  *   whole, EACCES. Programs are linked with --wrap=ioctl for that.
  *

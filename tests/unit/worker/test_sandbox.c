@@ -1555,7 +1555,7 @@ static int g_restrict_again(void)
 	return ret < 0 ? -errno : g_map();
 }
 
-/* A kernel with the patch of backend-glue/linux, and one without. */
+/* A kernel with the patch of backend/linux, and one without. */
 static void grants_of_other_guests(bool stock)
 {
 	static const struct {

@@ -30,7 +30,7 @@
 #include <xen/sys/gntdev.h>
 #include <xen/sys/privcmd.h>
 
-#include "backend-glue/include/gntdev_restrict.h"
+#include "backend/linux/include/gntdev_restrict.h"
 
 enum {
 	XENSTORE = 1, /* GNTTAB_RESERVED_XENSTORE */

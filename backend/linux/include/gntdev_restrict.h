@@ -2,7 +2,7 @@
 /*
  * gntdev_restrict.h - keep a handle of /dev/xen/gntdev to one domain
  *
- * No Linux has this request by itself: backend-glue/linux puts it into the driver.
+ * No Linux has this request by itself: backend/linux puts it into the driver.
  * It is the same for kernel and user space, and does for grants what
  * IOCTL_EVTCHN_RESTRICT_DOMID does for event channels.
  */

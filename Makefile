@@ -25,7 +25,7 @@ PKG_CONFIG ?= pkg-config
 NL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libnl-route-3.0 2>/dev/null || echo -isystem /usr/include/libnl3)
 XML_CFLAGS := $(shell $(PKG_CONFIG) --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
 PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0 xkbcommon
-CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
+CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -Ibackend/linux/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
 	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
@@ -112,7 +112,11 @@ $(B)/vgrant-libvirt: $(B)/backend/vgrant-libvirt.o $(LIB)
 $(B)/vgrant-display: $(B)/backend/vgrant-display.o $(LIB)
 	$(LINK) $^ $(VNCLIBS) $(XENLIBS) $(LDLIBS)
 
+# What the fake devices know of ioctl(2).
+FAKE_WRAP := -Wl,--wrap=ioctl
+
 # The same daemon on tests/fakes/xen in place of Xen's libraries, and a CAN bus of its own.
+$(B)/vgrantd-fake: LDFLAGS += $(FAKE_WRAP)
 $(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fakes/can/fake_can.o $(LIB) $(HELP)
 	$(LINK) $^ $(LDLIBS) -lpthread
 
@@ -126,6 +130,12 @@ $(B)/hostile: $(HOSTILE_SRC:%.c=$(B)/%.o)
 # A viewer of VNC, for tests on real Xen.
 $(B)/view: $(B)/tests/xen/view/view.o $(B)/tests/driver/rfb.o
 	$(LINK) $^ $(PNGLIBS)
+
+# A front-end of vhost-user in dom0, for tests on real Xen.
+FRONT_SRC := tests/xen/front/front.c $(filter tests/driver/vgrant_%.c tests/driver/vring%.c,$(HOSTILE_SRC)) \
+	$(addprefix tests/driver/,vu_front.c vblk.c mem_flat.c xs_short.c xen_real.c)
+$(B)/front: $(FRONT_SRC:%.c=$(B)/%.o)
+	$(LINK) $^ -lxenforeignmemory -lxenevtchn -lxenstore -lpthread
 
 # Runs commands in their guests.
 $(B)/guest-run: $(B)/tests/xen/exchange/guest-run.o
@@ -150,7 +160,7 @@ $(B)/tests/unit/worker/test_display: LDLIBS += -lgnutls
 $(B)/tests/unit/daemon/test_daemon_gpu: LDLIBS += $(PNGLIBS)
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB) $(HELP)
-	$(LINK) $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) $(XMLLIBS) -lpthread
+	$(LINK) $(FAKE_WRAP) $< $(HELP) $(LIB) $(HELP) -lcmocka $(LDLIBS) $(XMLLIBS) -lpthread
 
 # A fuzzer that brings its own loop, Xen or xenstore has all functions of that, and the library's stays out.
 $(B)/tests/fuzz/%: KIND = -fsanitize=fuzzer

@@ -36,11 +36,11 @@
 #define VG_LIMIT_IMAGE_BOUNCES	    8u
 #define VG_LIMIT_IMAGE_BOUNCE_BYTES (256u << 10)
 
-/* 1 GiB: a discard or write-zeroes request keeps one kernel thread busy meanwhile. */
+/* 1 GiB: a discard or write-zeroes request keeps its loop's thread for that (hand.h) busy meanwhile. */
 #define VG_LIMIT_DISCARD_SECTORS (1u << 21)
 
 /* Kernel threads of one loop that run what would block (io-wq): reads and writes of files that
- * cannot wait otherwise, fallocate; and the same for sockets and devices. Without a bound the kernel
+ * cannot wait otherwise; and the same for sockets and devices. Without a bound the kernel
  * starts four a processor for the first kind and any number for the second. */
 #define VG_LIMIT_IO_THREADS	    16u
 #define VG_LIMIT_IO_THREADS_UNBOUND 4u

@@ -17,6 +17,9 @@
  * empty stack writes an eventfd that the loop watches. The loop reads that first and takes the stack
  * then, so that whatever it does not find is followed by another write.
  *
+ * fallocate(2) is no operation of the ring either, but a thread's (hand.h), which a restricted loop
+ * has from its enabling on, and another one from the first on.
+ *
  * A command for a file (URING_CMD) means what the file takes it for: to a block device, to discard;
  * to a socket, since Linux 6.7, to set its options. The list of a ring's operations cannot tell
  * these apart, nor one descriptor from another. So no restricted loop has that operation. A loop
@@ -42,6 +45,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/base/hand.h"
 #include "backend/base/limits.h"
 
 enum { CQE_BATCH = 64, COMMANDS = 16 };
@@ -55,6 +59,14 @@ struct vg_tether {
 	int fd;
 	unsigned events; /* of the watch */
 	struct __kernel_timespec ts;
+};
+
+/* One fallocate(2) under way. */
+struct allocation {
+	struct vg_hand_job job;
+	struct vg_post post;
+	struct vg_io *io;
+	struct allocation *next, **pprev; /* of loop->allocations */
 };
 
 struct vg_loop {
@@ -80,6 +92,8 @@ struct vg_loop {
 	_Atomic(struct vg_post *) posted; /* the newest first */
 	struct vg_watch post_watch;
 	int post_fd;
+	struct vg_hand *hand; /* NULL: not needed yet, or never */
+	struct allocation *allocations;
 };
 
 static _Thread_local struct vg_loop *current;
@@ -103,7 +117,6 @@ static const struct {
 	{ VG_LOOP_WRITE, IORING_OP_WRITE },
 	{ VG_LOOP_WRITE, IORING_OP_WRITEV },
 	{ VG_LOOP_SYNC, IORING_OP_FSYNC },
-	{ VG_LOOP_FALLOCATE, IORING_OP_FALLOCATE },
 	{ VG_LOOP_ACCEPT, IORING_OP_ACCEPT },
 	{ VG_LOOP_CONNECT, IORING_OP_CONNECT },
 	{ VG_LOOP_SEND, IORING_OP_SEND },
@@ -133,6 +146,14 @@ static void tether_free(struct vg_tether *t)
 	free(t);
 }
 
+static void allocation_free(struct allocation *a)
+{
+	*a->pprev = a->next;
+	if (a->next)
+		a->next->pprev = a->pprev;
+	free(a);
+}
+
 void vg_loop_free(struct vg_loop *loop)
 {
 	struct vg_tether *next;
@@ -144,6 +165,11 @@ void vg_loop_free(struct vg_loop *loop)
 	if (loop->next)
 		loop->next->pprev = loop->pprev;
 	pthread_mutex_unlock(&loops_lock);
+	vg_hand_free(loop->hand);
+	for (struct allocation *a = loop->allocations, *after; a; a = after) {
+		after = a->next;
+		free(a);
+	}
 	if (loop->commands_fd >= 0)
 		io_uring_queue_exit(&loop->commands);
 	io_uring_queue_exit(&loop->ring);
@@ -233,13 +259,44 @@ void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd)
 	io_uring_sqe_set_data(sqe, io);
 }
 
+static void allocated(struct vg_post *p)
+{
+	struct allocation *a = container_of(p, struct allocation, post);
+	struct vg_io *io = a->io;
+	int res = a->job.res;
+
+	allocation_free(a);
+	io->done(io, res);
+}
+
+/* In the hand's thread. */
+static void hand_done(void *owner, struct vg_hand_job *job)
+{
+	vg_loop_post(owner, &container_of(job, struct allocation, job)->post);
+}
+
 void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
 		       uint64_t len)
 {
-	struct io_uring_sqe *sqe = get_sqe(loop);
+	struct allocation *a = calloc(1, sizeof(*a));
 
-	io_uring_prep_fallocate(sqe, fd, mode, (off_t)offset, (off_t)len);
-	io_uring_sqe_set_data(sqe, io);
+	if (!a)
+		abort(); /* some bytes for each request of a guest's queue */
+	a->job = (struct vg_hand_job){ .fd = fd, .mode = mode, .offset = offset, .len = len };
+	a->post.run = allocated;
+	a->io = io;
+	a->next = loop->allocations;
+	a->pprev = &loop->allocations;
+	if (a->next)
+		a->next->pprev = &a->next;
+	loop->allocations = a;
+	if (!loop->hand)
+		a->job.res = loop->state == RESTRICTED ? -EACCES
+						       : vg_hand_new(hand_done, loop, &loop->hand);
+	if (loop->hand)
+		vg_hand_give(loop->hand, &a->job);
+	else
+		vg_loop_post(loop, &a->post);
 }
 
 void vg_loop_accept(struct vg_loop *loop, struct vg_io *io, int fd, int flags)
@@ -335,8 +392,15 @@ static void commands_done(struct vg_watch *w, unsigned events)
 
 void vg_loop_cancel(struct vg_loop *loop, struct vg_io *io)
 {
-	struct io_uring_sqe *sqe = get_sqe(loop);
+	struct io_uring_sqe *sqe;
 
+	for (struct allocation *a = loop->allocations; a; a = a->next) {
+		if (a->io == io) {
+			atomic_store(&a->job.cancelled, true);
+			return;
+		}
+	}
+	sqe = get_sqe(loop);
 	io_uring_prep_cancel(sqe, io, 0);
 	io_uring_sqe_set_data(sqe, NULL);
 }
@@ -584,7 +648,9 @@ int vg_loops_enable(unsigned may)
 	for (struct vg_loop *l = loops; l && ret == 0; l = l->next) {
 		if (l->state != DISABLED)
 			continue;
-		if (discard_fd >= 0)
+		if (may & VG_LOOP_FALLOCATE && may != VG_LOOP_ANY)
+			ret = vg_hand_new(hand_done, l, &l->hand);
+		if (ret == 0 && discard_fd >= 0)
 			ret = make_commands(l, discard_fd, may != VG_LOOP_ANY);
 		if (ret == 0 && may != VG_LOOP_ANY)
 			ret = restrict_ring(l, may);

@@ -38,10 +38,10 @@ struct vg_tether; /* private: what the kernel holds of a watch or a timer */
 /* What a restricted loop may be asked for, beside watches, timers and vg_loop_cancel(): names the
  * functions below. A device says what it needs in its vg_sandbox_needs. */
 enum {
-	VG_LOOP_READ = 1u << 0,	 /* vg_loop_readv() */
-	VG_LOOP_WRITE = 1u << 1, /* vg_loop_writev() */
-	VG_LOOP_SYNC = 1u << 2,	 /* vg_loop_fdatasync() */
-	VG_LOOP_FALLOCATE = 1u << 3,
+	VG_LOOP_READ = 1u << 0,	     /* vg_loop_readv() */
+	VG_LOOP_WRITE = 1u << 1,     /* vg_loop_writev() */
+	VG_LOOP_SYNC = 1u << 2,	     /* vg_loop_fdatasync() */
+	VG_LOOP_FALLOCATE = 1u << 3, /* vg_loop_fallocate(), by a thread; and the system call */
 	VG_LOOP_ACCEPT = 1u << 4,
 	VG_LOOP_CONNECT = 1u << 5,
 	VG_LOOP_SEND = 1u << 6,
@@ -143,7 +143,7 @@ void vg_loop_readv_now(struct vg_loop *loop, struct vg_io *io, int fd, const str
 void vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 		    unsigned niov, uint64_t offset, int rw_flags);
 void vg_loop_fdatasync(struct vg_loop *loop, struct vg_io *io, int fd);
-/* @mode: FALLOC_FL_* of fallocate(2). */
+/* @mode: FALLOC_FL_* of fallocate(2). By a thread of the loop's, which vg_loops_enable() makes. */
 void vg_loop_fallocate(struct vg_loop *loop, struct vg_io *io, int fd, int mode, uint64_t offset,
 		       uint64_t len);
 /* Of a block device: BLKDISCARD, which vg_loop_cancel() does not reach. -EOPNOTSUPP before Linux

@@ -68,7 +68,6 @@ struct vg_sandbox_needs {
 	const struct vg_sandbox_call *calls; /* NULL: none but those of every worker */
 	unsigned loop;			     /* VG_LOOP_* of loop.h */
 	bool network;			     /* stays in the network namespace of before */
-	bool files;			     /* writes regular files */
 	bool passes;			     /* sends descriptors: vg_pass() of passing.h */
 };
 

@@ -176,7 +176,7 @@ static void asked(struct vg_child *c, const struct vg_ipc *m)
 		return;
 	}
 	complete(c, spec);
-	vg_ipc_answer(c->sock, spec, m);
+	vg_ipc_answer(c->sock, c->pid, spec, m);
 }
 
 static void handle(struct vg_child *c, const struct vg_ipc *m)

@@ -653,7 +653,7 @@ static void answer(struct program *p)
 	int ret = vg_ipc_recv(p->life, &m, NULL);
 
 	if (ret == 1 && m.type == VG_IPC_ASK && p->asked++ < VG_LIMIT_ASKED) {
-		vg_ipc_answer(p->life, p->spec, &m);
+		vg_ipc_answer(p->life, p->pid, p->spec, &m);
 	} else if (ret == 1) {
 		vg_warn("the device has asked for many descriptors and is started again");
 		hang_up(p);

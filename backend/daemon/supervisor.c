@@ -148,6 +148,18 @@ static void xenstore_ready(struct vg_watch *w, unsigned events)
 	vg_nodes_sync(&s->nodes);
 }
 
+/* Once, and not by each worker. Where the device cannot be opened, each says so. */
+static void tell_of_grants(void)
+{
+	int ret = vg_grant_can_keep();
+
+	if (ret > 0)
+		vg_info("grants: each worker is kept to those of its own guest");
+	else if (ret == 0)
+		vg_info("grants: this kernel cannot keep a worker to those of its own guest; what "
+			"that means, and how one gets that can, is in vgrantd(8), SECURITY");
+}
+
 static int open_xenstore(struct vg_super *s, struct vg_err *err)
 {
 	uint32_t domid;
@@ -176,6 +188,7 @@ static int open_xenstore(struct vg_super *s, struct vg_err *err)
 					(void *)(uintptr_t)s->settings->config_dirs);
 	}
 	s->requests.toolstack = &s->toolstack;
+	tell_of_grants();
 	return 0;
 }
 

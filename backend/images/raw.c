@@ -34,6 +34,10 @@
 #include "backend/base/limits.h"
 #include "backend/images/raw.h"
 
+/* Which fallocate(2) wants for a hole. Zeroes are written inside the image, where it makes no
+ * difference; without it RLIMIT_FSIZE has a say (worker/sandbox.c). */
+enum { PUNCH_MODE = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE };
+
 enum step {
 	PLAIN,
 	BOUNCE_READ, /* of a read, or of what surrounds a write */
@@ -292,8 +296,7 @@ static void go_bounced(struct raw_req *q)
 static void go_fallocate(struct raw_req *q, enum step step, int mode)
 {
 	q->step = step;
-	vg_loop_fallocate(loop_of(q), &q->io, raw_of(q)->fd, mode | FALLOC_FL_KEEP_SIZE,
-			  q->r->offset, q->r->len);
+	vg_loop_fallocate(loop_of(q), &q->io, raw_of(q)->fd, mode, q->r->offset, q->r->len);
 }
 
 static void go_zeroes(struct raw_req *q)
@@ -304,7 +307,7 @@ static void go_zeroes(struct raw_req *q)
 		go_bounced(q);
 	else if (q->step != ZERO_RANGE && q->step != PUNCH && q->r->flags & VG_IMAGE_UNMAP &&
 		 !raw->no_punch)
-		go_fallocate(q, PUNCH, FALLOC_FL_PUNCH_HOLE);
+		go_fallocate(q, PUNCH, PUNCH_MODE);
 	else if (q->step != ZERO_RANGE && !raw->no_zero_range)
 		go_fallocate(q, ZERO_RANGE, FALLOC_FL_ZERO_RANGE);
 	else {
@@ -345,7 +348,7 @@ static void go_discard(struct raw_req *q)
 		vg_loop_defer(loop_of(q),
 			      &q->again); /* refused there: done() is never from submit */
 	} else if (!raw->block_device) {
-		go_fallocate(q, FILE_DISCARD, FALLOC_FL_PUNCH_HOLE);
+		go_fallocate(q, FILE_DISCARD, PUNCH_MODE);
 	} else if (!raw->no_ring_discard) {
 		q->step = RING_DISCARD;
 		vg_loop_discard(loop_of(q), &q->io, raw->fd, q->r->offset, q->r->len);
@@ -468,8 +471,7 @@ static void raw_io_done(struct vg_io *io, int res)
 			go_sync(q);
 		else if (q->step == PUNCH || q->step == ZERO_RANGE)
 			go_fallocate(q, q->step,
-				     q->step == PUNCH ? FALLOC_FL_PUNCH_HOLE
-						      : FALLOC_FL_ZERO_RANGE);
+				     q->step == PUNCH ? PUNCH_MODE : FALLOC_FL_ZERO_RANGE);
 		else
 			go_on(q);
 		return;

@@ -14,12 +14,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "backend/base/log.h"
 #include "backend/memory/backing.h"
 #include "backend/memory/data.h"
 #include "backend/memory/chain.h"
+#include "gntdev_restrict.h"
 #include "virtio_grant.h"
 
 enum {
@@ -383,6 +385,29 @@ void vg_grant_mem_close(struct vg_grant_mem *gm)
 	free(gm->errors);
 	memset(gm, 0, sizeof(*gm));
 	errno = e;
+}
+
+static int keep(xengnttab_handle *xgt, uint32_t domid)
+{
+	const struct ioctl_gntdev_restrict_domid to = { .domid = domid };
+
+	return ioctl(xengnttab_fd(xgt), IOCTL_GNTDEV_RESTRICT_DOMID, &to) < 0 ? -errno : 0;
+}
+
+int vg_grant_keep(struct vg_grant_mem *gm, uint32_t domid)
+{
+	return keep(gm->xgt, domid);
+}
+
+/* That no domain has such a number is what a kernel says that has looked. */
+int vg_grant_can_keep(void)
+{
+	xengnttab_handle *xgt = xengnttab_open(&vg_xen_logger, 0);
+	int ret = xgt ? keep(xgt, UINT32_MAX) : errno ? -errno : -ENODEV;
+
+	if (xgt)
+		xengnttab_close(xgt);
+	return ret == -EINVAL ? 1 : ret == -ENOTTY ? 0 : ret;
 }
 
 int vg_grant_pool_add(struct vg_grant_mem *gm, uint32_t first_ref, uint32_t pages)

@@ -66,6 +66,21 @@ int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_m
 		      const struct vg_budget *budget);
 void vg_grant_mem_close(struct vg_grant_mem *gm);
 
+/**
+ * vg_grant_keep - from now on, for good, the handle reaches what @domid granted and nothing else
+ *
+ * Whoever runs in this process then. Only a kernel with a patch of ours can (backend/linux).
+ * Return: 0; -ENOTTY: this kernel cannot, and nothing has changed; or negative errno.
+ */
+int vg_grant_keep(struct vg_grant_mem *gm, uint32_t domid);
+
+/**
+ * vg_grant_can_keep - whether this kernel has what vg_grant_keep() wants
+ *
+ * Return: 1, 0, or negative errno: the grant device cannot be opened.
+ */
+int vg_grant_can_keep(void);
+
 /** vg_grant_map - map @pages consecutive references from @ref on. Return: memory, or NULL (errno). */
 void *vg_grant_map(struct vg_grant_mem *gm, uint32_t ref, uint32_t pages);
 void vg_grant_unmap(struct vg_grant_mem *gm, void *ptr, uint32_t pages);

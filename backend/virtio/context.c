@@ -2,6 +2,7 @@
 /* context.c - see context.h */
 #include "backend/virtio/context.h"
 
+#include <semaphore.h>
 #include <signal.h>
 
 #include "backend/base/container.h"
@@ -27,23 +28,36 @@ void vg_ctx_call(struct vg_ctx *ctx, struct vg_call *c)
 	vg_ctx_post(ctx, &c->post);
 }
 
+struct start {
+	struct vg_ctx *ctx;
+	sem_t running;
+};
+
 static void *turn(void *arg)
 {
-	struct vg_ctx *ctx = arg;
+	struct start *start = arg;
+	struct vg_ctx *ctx = start->ctx;
 
+	sem_post(&start->running);
 	vg_loop_run(ctx->loop);
 	return NULL;
 }
 
 int vg_ctx_start(struct vg_ctx *ctx)
 {
+	struct start start = { .ctx = ctx };
 	sigset_t all, before;
 	int ret;
 
 	/* Signals are the main thread's; those that a fault raises come to whom it happens anyway. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	ret = pthread_create(&ctx->thread, NULL, turn, ctx);
+	sem_init(&start.running, 0, 0);
+	ret = pthread_create(&ctx->thread, NULL, turn, &start);
+	/* What the C library does first in a thread, no sandbox allows. No signal comes. */
+	if (ret == 0)
+		sem_wait(&start.running);
+	sem_destroy(&start.running);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	ctx->has_thread = ret == 0;
 	return -ret;

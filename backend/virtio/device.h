@@ -312,6 +312,9 @@ struct vg_dev {
 	 * says less between open and probe. */
 	uint64_t host_bytes;
 
+	/* A regular file that it writes is so long, bytes: set by ops->open; 0: it writes none. */
+	uint64_t file_bytes;
+
 	/* set by ops->open or ops->probe */
 	uint16_t virtio_id;	  /* VIRTIO 1.3 section 5; the table's unless set */
 	uint64_t device_features; /* device-specific bits offered, 0 to 23 and 50 to 63 */

@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "backend/virtio/device.h"
@@ -240,13 +243,79 @@ static int give(const char *spec, const struct vg_ipc *m, struct vg_err *err)
 	return ops->lend(&params, m->asked.what, err);
 }
 
-int vg_ipc_answer(int sock, const char *spec, const struct vg_ipc *m)
+/* Who @pid is by now, which it does not change any more. Return: 0 or negative errno. */
+static int ids_of(pid_t pid, uid_t *uid, gid_t *gid)
+{
+	char path[64], line[128];
+	unsigned seen = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f))
+		seen += sscanf(line, "Uid: %u", uid) == 1 || sscanf(line, "Gid: %u", gid) == 1;
+	fclose(f);
+	return seen == 2 ? 0 : -EIO;
+}
+
+/* In a process of its own: no capability lets us set another user's limit but CAP_SYS_RESOURCE, which
+ * not everybody has who may become another user. Calls nothing that a thread of ours could hold. */
+static int raise_as(uid_t uid, gid_t gid, pid_t worker, uint64_t bytes)
+{
+	struct rlimit rl;
+
+	if ((geteuid() == 0 && setgroups(0, NULL) < 0) || setresgid(gid, gid, gid) < 0 ||
+	    setresuid(uid, uid, uid) < 0 || prlimit(worker, RLIMIT_FSIZE, NULL, &rl) < 0)
+		return errno;
+	if (rl.rlim_cur >= bytes || rl.rlim_cur == rl.rlim_max)
+		return 0; /* it may already; or it writes no file at all */
+	rl.rlim_cur = bytes < rl.rlim_max ? bytes : rl.rlim_max;
+	return prlimit(worker, RLIMIT_FSIZE, &rl, NULL) < 0 ? errno : 0;
+}
+
+/*
+ * Who is given a regular file may write files up to its length, as vg_sandbox_isolate() lets a worker at
+ * its start. The length is the user's: the worker could not change it.
+ * Return: 0 or negative errno with a sentence.
+ */
+static int let_write(pid_t worker, int fd, struct vg_err *err)
+{
+	struct stat st;
+	uid_t uid = 0;
+	gid_t gid = 0;
+	int ret, status;
+	pid_t pid;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	ret = ids_of(worker, &uid, &gid);
+	pid = ret < 0 ? ret : fork();
+	if (pid == 0)
+		_exit(raise_as(uid, gid, worker, (uint64_t)st.st_size));
+	if (ret == 0 && pid < 0)
+		ret = -errno;
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (pid > 0)
+		ret = WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+	return ret < 0 ? vg_fail(err, ret, "its limit of file sizes cannot be raised: %s",
+				 strerror(-ret))
+		       : 0;
+}
+
+int vg_ipc_answer(int sock, pid_t worker, const char *spec, const struct vg_ipc *m)
 {
 	struct vg_ipc answer = { .type = VG_IPC_GIVEN };
 	struct vg_err err = { "" };
 	int fd = give(spec, m, &err);
-	int ret;
+	int ret = fd < 0 ? 0 : let_write(worker, fd, &err);
 
+	if (ret < 0) {
+		close(fd);
+		fd = ret;
+	}
 	snprintf(answer.given.what, sizeof(answer.given.what), "%s", m->asked.what);
 	if (fd < 0) {
 		answer.error = fd;

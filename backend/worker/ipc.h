@@ -168,10 +168,12 @@ int vg_ipc_open_file(int sock, const char *name, bool write,
 
 /**
  * vg_ipc_answer - of the supervisor: answer an ASK
+ * @worker: who asks
  * @spec: the configuration of the device that asks, which decides
  *
- * Of files it opens regular ones and block devices alone. Return: of vg_ipc_send().
+ * Of files it opens regular ones and block devices alone. Of a regular one the worker may write as much
+ * as there is: its limit of file sizes is raised to that. Return: of vg_ipc_send().
  */
-int vg_ipc_answer(int sock, const char *spec, const struct vg_ipc *m);
+int vg_ipc_answer(int sock, pid_t worker, const char *spec, const struct vg_ipc *m);
 
 #endif /* VG_IPC_H */

@@ -24,19 +24,18 @@
  * disabled makes that step fail.
  *
  * What stays reachable: the descriptors that are open.
- *  - The grant device. A worker that was taken over can map and copy whatever any guest has granted to
+ *  - The grant device. Where the kernel has IOCTL_GNTDEV_RESTRICT_DOMID, a driver edited by
+ *    backend/linux, the handle is its guest's for good before this begins (ports/grant/grant.c), as
+ *    that of event channels is on every Linux (ports/grant/channels.c).
+ *    Where it has not, a worker that was taken over can map and copy whatever any guest has granted to
  *    this domain, if it guesses the references, which are small numbers; nothing else of a guest, for
- *    Xen lets a grant be used by the domain alone that it names (xen/common/grant_table.c). Linux
- *    has no way to bind a handle to one guest, as IOCTL_EVTCHN_RESTRICT_DOMID does for event channels
- *    (used: ports/grant/channels.c): drivers/xen/gntdev.c looks at no domain, and
- *    xentoolcore_restrict_all() puts /dev/null in its place (tools/libs/gnttab/gnttab_core.c). Domain
- *    and references lie side by side in memory that the kernel writes answers to, so that a filter
- *    cannot hold them, nor a page that is sealed. What could be built: another process sets mappings
- *    up (IOCTL_GNTDEV_MAP_GRANT_REF) and the worker has mmap(2) alone, which Linux 5.5 and later let
- *    another process than the opener have (commit d3eeb1d77c5d; before, PV refused); that is enough
- *    for rings and pools, but a copy or a mapping for each request would be one more round trip
- *    between processes. Who must have that wall gives each guest, or each group that trusts each other,
- *    a driver domain of its own: grants to one are nothing to another.
+ *    Xen lets a grant be used by the domain alone that it names (xen/common/grant_table.c). Linux' own
+ *    drivers/xen/gntdev.c looks at no domain, and xentoolcore_restrict_all() puts /dev/null in its
+ *    place (tools/libs/gnttab/gnttab_core.c). Domain and references lie side by side in memory that the
+ *    kernel writes answers to, so that a filter cannot hold them, nor a page that is sealed; another
+ *    process that sets mappings up would be one more round trip for each request. Who must have that
+ *    wall without the driver gives each guest, or each group that trusts each other, a driver domain of
+ *    its own: grants to one are nothing to another.
  *  - With --xen, the device of foreign memory, and the grant device as above. It is restricted to the
  *    guest of the first region (IOCTL_PRIVCMD_RESTRICT): until then a worker has heard its front-end,
  *    who could have anything of its domain anyway, and nothing of a guest.
@@ -48,6 +47,9 @@
  *    that nobody can change (base/passing.h). Sockets reach whom they were bound or connected to
  *    outside; one that is needed later comes from the supervisor, which has the configuration
  *    (vg_dev_ask()).
+ *  - A disk's image, as far as it is long (RLIMIT_FSIZE), and its space, which the guest could fill
+ *    anyway. What no limit of the kernel's holds is an allocation behind the end that leaves the size as
+ *    it is: so fallocate(2) is allowed by its mode, and no ring has it (base/hand.h).
  *  - What the supervisor opens for whoever asks: what the configuration names, VG_LIMIT_ASKED times in
  *    the life of a worker.
  */
@@ -182,33 +184,36 @@ static int alone(struct vg_err *err)
 	return 0;
 }
 
-/* Who writes no file has no way to fill a file system. Logs in a file are still wanted. */
-static void limit_files(void)
+/*
+ * A file system is not filled by making files longer: what would write behind @longest has EFBIG. The
+ * kernel looks at that for regular files alone, whoever of the process writes, its io_uring's threads
+ * included. Only the soft limit of who writes any, so that the supervisor can raise it, whoever that
+ * runs as, when the user has made an image longer (vg_ipc_answer()); prlimit(2) and setrlimit(2) are
+ * on no worker's list. Logs are no files of a worker's (daemon/child_log.h).
+ */
+static void limit_files(uint64_t longest)
 {
-	static const struct rlimit none = { 0, 0 };
-	struct stat st;
+	struct rlimit rl = { 0, 0 };
 
-	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
-		return;
+	if (longest && getrlimit(RLIMIT_FSIZE, &rl) == 0 && longest < rl.rlim_cur)
+		rl.rlim_cur = longest;
 	signal(SIGXFSZ, SIG_IGN);
-	setrlimit(RLIMIT_FSIZE, &none);
+	setrlimit(RLIMIT_FSIZE, &rl);
 }
 
 int vg_sandbox_isolate(const struct vg_sandbox *sb, const struct vg_sandbox_needs *const *needs,
 		       struct vg_err *err)
 {
 	static const struct rlimit none = { 0, 0 };
-	bool network = false, files = false;
+	bool network = false;
 	int ret = alone(err);
 
-	for (; *needs; needs++) {
+	for (; *needs; needs++)
 		network |= (*needs)->network;
-		files |= (*needs)->files;
-	}
 	mallopt(M_ARENA_MAX, ARENAS);
 	setrlimit(RLIMIT_CORE, &none);
-	if (!files && sb->seccomp)
-		limit_files();
+	if (sb->seccomp)
+		limit_files(sb->file_bytes);
 	if (ret == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return vg_fail(err, -errno, "core dumps cannot be switched off: %s",
 			       strerror(errno));
@@ -300,6 +305,10 @@ static int filter_system_calls(const struct vg_sandbox_needs *const *needs, stru
 		passes |= (*n)->passes;
 	if (ret == 0)
 		ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
+	/* A system call of another architecture: by itself libseccomp ends the thread, and the others of
+	 * the process would live on, without it. */
+	if (ret == 0)
+		ret = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	if (ret == 0)
 		ret = allow(ctx, common);
 	if (ret == 0)

@@ -12,6 +12,7 @@
 #define VG_SANDBOX_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "backend/base/log.h"
@@ -22,6 +23,9 @@ struct vg_sandbox {
 	gid_t gid;
 	bool namespaces; /* leave the host's network, IPC, mounts and names */
 	bool seccomp;	 /* allow only the system calls and ring operations that the worker needs */
+	/* A regular file that it writes may become so long, bytes; 0: it writes none. The device says so:
+	 * vg_dev.file_bytes. */
+	uint64_t file_bytes;
 };
 
 /**

@@ -93,6 +93,7 @@ int vg_worker_enter(struct vg_worker *w, const struct vg_sandbox *sb,
 		    const struct vg_sandbox_needs *const *port, struct vg_err *err)
 {
 	const struct vg_sandbox_needs *needs[4] = { NULL };
+	struct vg_sandbox of_it = *sb;
 	unsigned n = 0;
 	int ret;
 
@@ -101,11 +102,12 @@ int vg_worker_enter(struct vg_worker *w, const struct vg_sandbox *sb,
 		n++;
 	}
 	needs[n] = w->dev.ops->needs; /* NULL: the list ends here */
-	ret = vg_sandbox_isolate(sb, needs, err);
+	of_it.file_bytes = w->dev.file_bytes;
+	ret = vg_sandbox_isolate(&of_it, needs, err);
 	if (ret == 0)
 		ret = vg_dev_threads(&w->dev, err);
 	if (ret == 0)
-		ret = vg_sandbox_restrict(sb, needs, err);
+		ret = vg_sandbox_restrict(&of_it, needs, err);
 	if (ret == 0)
 		ret = vg_dev_probe(&w->dev, &w->params, err);
 	if (ret == 0 && w->dev.ops->tick)

@@ -34,10 +34,13 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/base/limits.h"
 #include "backend/devices/blk/int.h"
@@ -57,6 +60,9 @@ enum {
 	 * its presence in the header depends on the kernel's version. */
 	CONFIG_SIZE = 60,
 };
+
+/* What is asked of the supervisor: how long the image is now. */
+#define IMAGE "image"
 
 static const struct vg_param_def blk_params[] = {
 	{ "target", VG_PARAM_PATH, true, 0, 0, NULL, "path of a raw image or a block device" },
@@ -215,6 +221,8 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	ret = vg_image_open(&image, &blk->img, err);
 	if (ret < 0)
 		blk_close(dev);
+	else if (!image.read_only)
+		dev->file_bytes = blk->img->size;
 	return ret;
 }
 
@@ -310,17 +318,11 @@ static void blk_describe(struct vg_dev *dev, char *buf, size_t len)
 		 blk->img->looks_like ? blk->img->looks_like : "");
 }
 
-/*
- * An image that grew (truncate, lvextend): the driver is told and reads `capacity` again. Nobody
- * tells us; one lseek(2) a second is what it costs to find out, and the kernel has no notification
- * that fits both files and block devices and does not come with each write.
- */
-static void blk_tick(struct vg_dev *dev)
+static void tell_capacity(struct vg_dev *dev)
 {
 	struct blk *blk = dev->priv;
 
-	if (!vg_image_grown(blk->img))
-		return;
+	blk->untold = false;
 	blk->config.capacity = htole64(blk->img->size / SECTOR);
 	vg_info("the image has grown to %llu MiB", (unsigned long long)(blk->img->size >> 20));
 	if (dev->started)
@@ -328,13 +330,65 @@ static void blk_tick(struct vg_dev *dev)
 	vg_dev_config_changed(dev);
 }
 
-/* lseek: how large the image is now, see blk_tick(); BLKDISCARD: images/raw.c, before Linux 6.12 */
-static const struct vg_sandbox_call blk_calls[] = { VG_CALL(lseek), VG_CALL_IOCTL(BLKDISCARD),
-						    VG_CALLS_END };
+/*
+ * An image that grew (truncate, lvextend): the driver is told and reads `capacity` again. Nobody
+ * tells us; one lseek(2) a second is what it costs to find out, and the kernel has no notification
+ * that fits both files and block devices and does not come with each write.
+ * In its sandbox the worker may not write behind the end of before: the supervisor looks how long the
+ * image is, and lets it (vg_ipc_answer()). Where there is none, there is no limit.
+ */
+static void blk_tick(struct vg_dev *dev)
+{
+	struct blk *blk = dev->priv;
+	int ret;
+
+	blk->untold |= vg_image_grown(blk->img);
+	if (!blk->untold || blk->asked)
+		return;
+	ret = blk->img->read_only ? -ENOTCONN : vg_dev_ask(dev, IMAGE, false);
+	if (ret == -ENOTCONN)
+		tell_capacity(dev);
+	blk->asked = ret == 0;
+}
+
+/* In the supervisor. A descriptor that nothing can be read or written by; its file is what counts. */
+static int blk_lend(const struct vg_params *params, const char *what, struct vg_err *err)
+{
+	const char *path = vg_params_str(params, blk_params, "target");
+	int fd;
+
+	if (strcmp(what, IMAGE) != 0 || !path)
+		return vg_fail(err, -EPERM, "a blk device has no %s", what);
+	fd = open(path, O_PATH | O_CLOEXEC);
+	return fd < 0 ? vg_fail(err, -errno, "%s cannot be opened: %s", path, strerror(errno)) : fd;
+}
+
+static void blk_given(struct vg_dev *dev, const char *what, int fd, const char *why)
+{
+	struct blk *blk = dev->priv;
+
+	(void)what;
+	blk->asked = false;
+	if (fd < 0) {
+		vg_warn("the image has grown, and the guest is not told: %s", why);
+		blk->untold = false;
+		return;
+	}
+	close(fd);
+	tell_capacity(dev);
+}
+
+static const struct vg_sandbox_call blk_calls[] = {
+	VG_CALL(lseek),		   /* how large the image is now, see blk_tick() */
+	VG_CALL_IOCTL(BLKDISCARD), /* images/raw.c, before Linux 6.12 */
+	/* images/raw.c. None that takes space behind the end: see hand.h. */
+	VG_CALL_IF(fallocate, 1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
+	VG_CALL_IF(fallocate, 1, FALLOC_FL_ZERO_RANGE),
+	VG_CALLS_END,
+};
 static const struct vg_sandbox_needs blk_needs = {
 	.calls = blk_calls,
 	.loop = VG_LOOP_READ | VG_LOOP_WRITE | VG_LOOP_SYNC | VG_LOOP_FALLOCATE,
-	.files = true,
 };
 
 const struct vg_device_ops vg_blk = {
@@ -356,4 +410,6 @@ const struct vg_device_ops vg_blk = {
 	.reset = blk_reset,
 	.describe = blk_describe,
 	.tick = blk_tick,
+	.lend = blk_lend,
+	.given = blk_given,
 };

@@ -66,10 +66,12 @@ struct blk {
 	struct vg_image *img;
 	struct virtio_blk_config config; /* little-endian, as the guest reads it; but for wce */
 	char serial[VIRTIO_BLK_ID_BYTES];
-	atomic_bool write_through;		      /* set by the main context, read by all */
-	size_t map_from;			      /* bytes; see struct vg_mem */
-	bool wait_is_set;			      /* by the user */
-	int64_t wait_ns;			      /* 0: never wait */
+	atomic_bool write_through; /* set by the main context, read by all */
+	size_t map_from;	   /* bytes; see struct vg_mem */
+	bool wait_is_set;	   /* by the user */
+	int64_t wait_ns;	   /* 0: never wait */
+	bool untold,
+		asked; /* the image has grown: the guest is not told; the supervisor was asked */
 	struct vg_ratelimit io_errors[VG_MAX_QUEUES]; /* a queue's, over its resets */
 	struct blk_queue queue[VG_MAX_QUEUES];
 };

@@ -476,6 +476,26 @@ static void seen(struct vg_wait *w);
 static void left(struct vg_wait *w);
 static void try_again(struct vg_timer *t);
 
+static int open_mem(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_mem *pools,
+		    const struct vg_budget *budget, struct vg_err *err)
+{
+	int ret = vg_grant_mem_init(gm, domid, pools, budget);
+
+	if (ret < 0)
+		return vg_fail(err, ret,
+			       "the grant device cannot be opened: %s; is this a Xen domain with "
+			       "xen-gntdev loaded?",
+			       strerror(-ret));
+	/* From here on this handle reaches no other domain, where the kernel has that: the supervisor
+	 * says once whether it has. */
+	ret = vg_grant_keep(gm, domid);
+	if (ret == 0 || ret == -ENOTTY)
+		return 0;
+	vg_grant_mem_close(gm);
+	return vg_fail(err, ret, "the grant device cannot be kept to domain %u: %s", domid,
+		       strerror(-ret));
+}
+
 static int open_views(struct vg_grant_port *gp, uint32_t domid, const struct vg_budget *budget,
 		      struct vg_err *err)
 {
@@ -490,14 +510,10 @@ static int open_views(struct vg_grant_port *gp, uint32_t domid, const struct vg_
 		share.bounce_bytes = VG_LIMIT_BOUNCE_LEAST;
 	for (unsigned i = 0; i < dev->n_ctx; i++) {
 		struct view *v = &gp->view[i];
-		int ret = vg_grant_mem_init(&v->gm, domid, i ? main_mem(gp) : NULL, &share);
+		int ret = open_mem(&v->gm, domid, i ? main_mem(gp) : NULL, &share, err);
 
 		if (ret < 0)
-			return vg_fail(
-				err, ret,
-				"the grant device cannot be opened: %s; is this a Xen domain with "
-				"xen-gntdev loaded?",
-				strerror(-ret));
+			return ret;
 		v->gp = gp;
 		v->ctx = &dev->ctx[i];
 		v->show.run = show;

@@ -263,8 +263,8 @@ static int map_shared(struct vg_vu_mapping *m, int fd, struct vg_region *host, s
 }
 
 /* A front-end is of one guest, and says of which with its first region: before the first byte of that
- * guest is looked at, the handle for foreign memory is its own. Who takes the worker over later has no
- * other guest's memory, nor this domain's. */
+ * guest is looked at, the handle for foreign memory is its own, and that for grants where the kernel can.
+ * Who takes the worker over later has no other guest's memory, nor this domain's. */
 static int of_one_guest(struct vg_vu_xen *xen, uint32_t domid, struct vg_err *err)
 {
 	int ret;
@@ -281,6 +281,10 @@ static int of_one_guest(struct vg_vu_xen *xen, uint32_t domid, struct vg_err *er
 		if (ret < 0)
 			return vg_fail(err, ret, "foreign memory cannot be kept to domain %u: %s",
 				       domid, strerror(-ret));
+		ret = vg_grant_keep(&xen->grants, domid);
+		if (ret < 0 && ret != -ENOTTY)
+			return vg_fail(err, ret, "grants cannot be kept to domain %u: %s", domid,
+				       strerror(-ret));
 	}
 	xen->kept = true;
 	xen->guest = xen->grants.domid = domid;

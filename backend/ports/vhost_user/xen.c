@@ -3,8 +3,9 @@
  * xen.c - handles for memory of Xen guests, for a front-end that speaks XEN_MMAP
  *
  * Which guest it is, the front-end says with its regions. With the first one, the handle
- * for foreign memory is restricted to that guest (mem.c), which cannot be undone: the
- * next guest's front-end is another process' (socket_worker.c).
+ * for foreign memory is restricted to that guest (mem.c), as that for grants is where the
+ * kernel can, which cannot be undone: the next guest's front-end is another process'
+ * (socket_worker.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,11 +19,13 @@
 #include <xen/sys/privcmd.h>
 
 #include "backend/ports/vhost_user/vhost_user.h"
+#include "gntdev_restrict.h"
 
 static const struct vg_sandbox_call calls[] = {
 	VG_CALL_IOCTL(IOCTL_PRIVCMD_MMAPBATCH_V2), /* xenforeignmemory_map() */
 	VG_CALL_IOCTL(IOCTL_PRIVCMD_MMAPBATCH),
-	VG_CALL_IOCTL(IOCTL_PRIVCMD_RESTRICT), /* which takes away, and never gives */
+	VG_CALL_IOCTL(IOCTL_PRIVCMD_RESTRICT),	    /* which takes away, and never gives */
+	VG_CALL_IOCTL(IOCTL_GNTDEV_RESTRICT_DOMID), /* so does this */
 	VG_CALL_IOCTL(IOCTL_GNTDEV_MAP_GRANT_REF),
 	VG_CALL_IOCTL(IOCTL_GNTDEV_UNMAP_GRANT_REF),
 	VG_CALL_IOCTL(IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR),

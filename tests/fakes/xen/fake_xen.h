@@ -418,6 +418,9 @@ void fx_inject(struct fx_world *w, unsigned int domid, enum fx_op op, const stru
 /** fx_xs_delay() - make xenstored take this long for every request, microseconds */
 void fx_xs_delay(struct fx_world *w, unsigned int us);
 
+/** fx_gntdev_stock() - whether /dev/xen/gntdev is as Linux has it: no request that restricts it */
+void fx_gntdev_stock(struct fx_world *w, bool stock);
+
 /** fx_xs_conflict() - let the next @n commits of domain 0's transactions fail, EAGAIN */
 void fx_xs_conflict(struct fx_world *w, unsigned int n);
 

@@ -19,6 +19,9 @@
  *   for a segment without a reference or one that leaves its granted page.
  *   gntdev issues a hypercall for each 16 operations, and splits the local
  *   side at page boundaries, which is how FX_OP_COPY counts.
+ * - A handle that was restricted, as the driver edited by backend/linux
+ *   can be, maps and copies of its domain only: else the call fails as a
+ *   whole, EACCES. Programs are linked with --wrap=ioctl for that.
  *
  * A granted page is mapped from the world's file at the offset of the page,
  * so that both sides share it, at different addresses.
@@ -26,12 +29,16 @@
 #include "tests/fakes/xen/fx_internal.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <xengnttab.h>
+
+#include "gntdev_restrict.h"
 
 #define MAP_LIMIT  65536u /* gntdev's module parameter "limit" */
 #define COPY_BATCH 16u	  /* GNTDEV_COPY_BATCH */
@@ -140,6 +147,61 @@ int xengnttab_set_max_grants(xengnttab_handle *xgt, uint32_t nr_grants)
 	(void)xgt;
 	(void)nr_grants;
 	return 0;
+}
+
+/* ---- Linux: IOCTL_GNTDEV_RESTRICT_DOMID ------------------------------------ */
+
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+static uint32_t *only_domid(const xengnttab_handle *xgt)
+{
+	return &xgt->w->shm->handle[xgt->slot].restrict_domid;
+}
+
+/* may_use() - whether a handle reaches what @domid granted */
+static bool may_use(const xengnttab_handle *xgt, uint32_t domid)
+{
+	uint32_t only = __atomic_load_n(only_domid(xgt), __ATOMIC_RELAXED);
+
+	return only == FXI_NO_DOMAIN || only == domid;
+}
+
+static bool has_fd(const struct fxi_active *a, int fd)
+{
+	return a->restrict_cb == restrict_gnttab && ((const xengnttab_handle *)a)->fd == fd;
+}
+
+/* keep_to() - the request. Return: 0 or a positive errno. */
+static int keep_to(int fd, const struct ioctl_gntdev_restrict_domid *to)
+{
+	xengnttab_handle *xgt = (xengnttab_handle *)fxi_active_find(has_fd, fd);
+	uint32_t none = FXI_NO_DOMAIN;
+
+	if (!xgt || __atomic_load_n(&xgt->w->shm->gntdev_stock, __ATOMIC_RELAXED))
+		return ENOTTY;
+	if (to->domid >= DOMID_FIRST_RESERVED)
+		return EINVAL;
+	return __atomic_compare_exchange_n(only_domid(xgt), &none, to->domid, false,
+					   __ATOMIC_RELAXED, __ATOMIC_RELAXED)
+		       ? 0
+		       : EACCES;
+}
+
+/* All go to the kernel first, which knows nothing of a handle of ours: a sandbox has its say. */
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	void *arg;
+	int ret;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	ret = (int)syscall(SYS_ioctl, fd, request, arg);
+	if (ret == 0 || errno != ENOTTY || request != IOCTL_GNTDEV_RESTRICT_DOMID)
+		return ret;
+	errno = keep_to(fd, arg);
+	return errno ? -1 : 0;
 }
 
 /* ---- Xen: map and unmap --------------------------------------------------- */
@@ -312,6 +374,12 @@ static void *map_refs(xengnttab_handle *xgt, uint32_t count, const uint32_t *dom
 		errno = EINVAL;
 		return NULL;
 	}
+	for (i = 0; i < count; i++) {
+		if (!may_use(xgt, domids[one_dom ? 0 : i])) {
+			errno = EACCES;
+			return NULL;
+		}
+	}
 	a = malloc(sizeof(*a) + count * sizeof(a->track[0]));
 	if (!a)
 		return NULL;
@@ -475,6 +543,13 @@ static unsigned int copy_ops(const xengnttab_grant_copy_segment_t *seg)
 	return (off + seg->len + FX_PAGE_SIZE - 1) / FX_PAGE_SIZE;
 }
 
+/* may_copy() - whether a handle reaches both sides of a segment */
+static bool may_copy(const xengnttab_handle *xgt, const xengnttab_grant_copy_segment_t *seg)
+{
+	return (!(seg->flags & GNTCOPY_source_gref) || may_use(xgt, seg->source.foreign.domid)) &&
+	       (!(seg->flags & GNTCOPY_dest_gref) || may_use(xgt, seg->dest.foreign.domid));
+}
+
 static void copy_segment(struct fx_world *w, struct fxi_dom *self,
 			 xengnttab_grant_copy_segment_t *seg)
 {
@@ -513,6 +588,10 @@ int xengnttab_grant_copy(xengnttab_handle *xgt, uint32_t count,
 	for (i = 0; self && i < count; i++) {
 		xengnttab_grant_copy_segment_t *seg = &segs[i];
 
+		if (!may_copy(xgt, seg)) {
+			rc = EACCES;
+			break;
+		}
 		if (!(seg->flags & (GNTCOPY_source_gref | GNTCOPY_dest_gref)) ||
 		    ((seg->flags & GNTCOPY_source_gref) &&
 		     seg->source.foreign.offset + seg->len > FX_PAGE_SIZE) ||

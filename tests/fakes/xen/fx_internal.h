@@ -120,6 +120,7 @@ struct fx_shm {
 	uint32_t next_domid;
 	uint32_t xs_delay_us;
 	uint32_t xs_conflict;
+	bool gntdev_stock;
 	int32_t daemon;
 	uint32_t maps_used; /* entries of map[] ever used */
 	uint32_t map_free;  /* index + 1 of the first free one; 0: none */
@@ -251,6 +252,9 @@ void fxi_active_add(struct fxi_active *a);
 
 /** fxi_active_del() - deregister */
 void fxi_active_del(struct fxi_active *a);
+
+/** fxi_active_find() - the handle that @is says yes to; NULL: there is none */
+struct fxi_active *fxi_active_find(bool (*is)(const struct fxi_active *a, int fd), int fd);
 
 /* ---- fx_store.c, fx_xenstored.c, fx_xs.c ---------------------------------- */
 

@@ -37,6 +37,17 @@ void fxi_active_del(struct fxi_active *a)
 	pthread_mutex_unlock(&active_lock);
 }
 
+struct fxi_active *fxi_active_find(bool (*is)(const struct fxi_active *a, int fd), int fd)
+{
+	struct fxi_active *a;
+
+	pthread_mutex_lock(&active_lock);
+	for (a = active; a && !is(a, fd);)
+		a = a->next;
+	pthread_mutex_unlock(&active_lock);
+	return a;
+}
+
 int xentoolcore_restrict_all(domid_t domid)
 {
 	struct fxi_active *a;

@@ -235,6 +235,11 @@ void fx_xs_delay(struct fx_world *w, unsigned int us)
 	__atomic_store_n(&w->shm->xs_delay_us, us, __ATOMIC_RELAXED);
 }
 
+void fx_gntdev_stock(struct fx_world *w, bool stock)
+{
+	__atomic_store_n(&w->shm->gntdev_stock, stock, __ATOMIC_RELAXED);
+}
+
 void fx_xs_conflict(struct fx_world *w, unsigned int n)
 {
 	__atomic_store_n(&w->shm->xs_conflict, n, __ATOMIC_RELAXED);

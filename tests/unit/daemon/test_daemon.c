@@ -49,6 +49,28 @@ static void reads_and_writes(void **state)
 }
 
 /* Every ring that can be negotiated, direct grants and pool, at odd places in the page. */
+/* Its image is made longer: the driver is told, and writes behind the old end. The worker asks the
+ * supervisor, who alone can raise its limit. */
+static void image_grows(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	uint8_t data[4096], back[4096];
+
+	memset(data, 0x3c, sizeof(data));
+	assert_int_equal(drv_blk_write(&g->blk, RIG_SECTORS, data, sizeof(data)), -EIO);
+	assert_int_equal(truncate(g->image, (off_t)RIG_SECTORS * 512 + 8192), 0);
+	for (int i = 0; i < 1000 && !rig_logged(r, "the image has grown to"); i++)
+		usleep(10000);
+	assert_true(rig_logged(r, "the image has grown to"));
+	assert_int_equal(drv_blk_write(&g->blk, RIG_SECTORS, data, sizeof(data)), 0);
+	assert_int_equal(drv_blk_flush(&g->blk), 0);
+	assert_int_equal(drv_blk_read(&g->blk, RIG_SECTORS, back, sizeof(back)), 0);
+	assert_memory_equal(data, back, sizeof(data));
+	assert_int_equal(drv_blk_write(&g->blk, RIG_SECTORS + 16, data, 512), -EIO);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
 static void every_ring(void **state)
 {
 	struct rig *r = *state;
@@ -848,6 +870,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(reads_and_writes),
 		T(every_ring),
+		T(image_grows),
 		T(data_is_mapped),
 		T(at_depth),
 		T(hypercalls_per_request),

@@ -167,6 +167,7 @@ static void of_one_guest_for_good(void **state)
 	(void)state;
 	works(&region);
 	assert_int_equal(kept_to, domid);
+	assert_int_equal(vg_grant_keep(&xen.grants, domid), -EACCES); /* it is, for good */
 	other.domid = domid + 1;
 	assert_int_not_equal(share(&other), 0);
 	assert_int_not_equal(share(&grants), 0);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -39,6 +40,8 @@ static int layered_may_open(const struct vg_params *params, const char *name, bo
 /* And one thing that is no file, what the configuration says. */
 static int layered_lend(const struct vg_params *params, const char *what, struct vg_err *err)
 {
+	if (strcmp(what, "image") == 0)
+		return open(vg_params_str(params, NULL, "base"), O_PATH | O_CLOEXEC);
 	if (strcmp(what, "thing") != 0 || params->n == 0)
 		return vg_fail(err, -EPERM, "there is no %s", what);
 	return open(params->p[0].value, O_RDONLY | O_CLOEXEC);
@@ -192,7 +195,7 @@ static void asks(const char *spec, const char *name, bool write_it, int want)
 	assert_int_equal(vg_ipc_recv(pair[0], &m, NULL), 1);
 	assert_int_equal(m.type, VG_IPC_ASK);
 	assert_int_equal(vg_ipc_send(pair[0], &other, -1), 0);
-	assert_int_equal(vg_ipc_answer(pair[0], spec, &m), 0);
+	assert_int_equal(vg_ipc_answer(pair[0], pid, spec, &m), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 }
@@ -217,6 +220,58 @@ static void files_by_configuration(void **state)
 	asks(spec, "", false, -EPERM);
 }
 
+/* A worker may write its image up to the end that the supervisor sees, whatever the worker says. */
+static void a_longer_file_may_be_written(void **state)
+{
+	struct vg_ipc m = { .type = VG_IPC_ASK, .asked = { .what = "image" } }, in;
+	char spec[300], name[] = "/tmp/vgrant-longer-XXXXXX", c = 'x';
+	int fd = mkostemp(name, O_CLOEXEC), got, status;
+	struct rlimit rl;
+	pid_t pid;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	snprintf(spec, sizeof(spec), "layered,base=%s", name);
+	pid = fork();
+	if (pid == 0) {
+		const struct vg_sandbox sb = { .seccomp = true, .file_bytes = 4096 };
+		static const struct vg_sandbox_needs *const needs[] = { NULL };
+		struct pollfd p = { .fd = pair[1], .events = POLLIN };
+		struct vg_err err = { "" };
+
+		alarm(20);
+		if (vg_sandbox_isolate(&sb, needs, &err) < 0 || pwrite(fd, &c, 1, 4095) != 1)
+			_exit(1);
+		if (pwrite(fd, &c, 1, 4096) != -1 || errno != EFBIG)
+			_exit(2);
+		if (write(pair[1], &c, 1) != 1 || poll(&p, 1, 10000) != 1 ||
+		    vg_ipc_recv(pair[1], &in, &got) != 1 || in.type != VG_IPC_GIVEN || in.error ||
+		    write(got, &c, 1) != -1)
+			_exit(3);
+		if (pwrite(fd, &c, 1, 8191) != 1)
+			_exit(4);
+		_exit(pwrite(fd, &c, 1, 8192) == -1 && errno == EFBIG ? 0 : 5);
+	}
+	assert_int_equal(read(pair[0], &c, 1), 1);
+	assert_int_equal(ftruncate(fd, 8192), 0);
+	assert_int_equal(vg_ipc_answer(pair[0], pid, spec, &m), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	/* Nothing else is lent, and a limit that is higher stays. */
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &rl), 0);
+	assert_int_equal(vg_ipc_answer(pair[0], getpid(), spec, &m), 0);
+	assert_int_equal(vg_ipc_recv(pair[1], &in, &got), 1);
+	assert_int_equal(in.error, 0);
+	close(got);
+	snprintf(m.asked.what, sizeof(m.asked.what), "images");
+	assert_int_equal(vg_ipc_answer(pair[0], getpid(), spec, &m), 0);
+	assert_int_equal(vg_ipc_recv(pair[1], &in, &got), 1);
+	assert_int_equal(in.error, -EPERM);
+	unlink(name);
+	close(fd);
+}
+
 static void the_supervisor_is_gone(void **state)
 {
 	struct vg_err err;
@@ -236,6 +291,7 @@ int main(void)
 		T(descriptors),
 		T(texts_end),
 		T(files_by_configuration),
+		T(a_longer_file_may_be_written),
 		T(the_supervisor_is_gone),
 	};
 

@@ -22,7 +22,6 @@
 #include <linux/falloc.h>
 #include <linux/keyctl.h>
 #include <net/if.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -43,17 +42,22 @@
 
 /* After the types that it does not include. */
 #include <xen/sys/gntdev.h>
+#include <xengnttab.h>
 
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
 #include "backend/base/passing.h"
 #include "backend/displays/needs.h"
+#include "backend/memory/grants.h"
 #include "backend/ports/grant/grant.h"
 #include "backend/ports/vhost_user/vhost_user.h"
+#include "backend/virtio/context.h"
 #include "backend/virtio/device.h"
 #include "backend/worker/sandbox.h"
+#include "gntdev_restrict.h"
+#include "tests/fakes/xen/fake_xen.h"
 
-enum { NOBODY = 65534 };
+enum { NOBODY = 65534, RECORD_BYTES = 4096 };
 enum mode { OPEN, ROOT, PLAIN };
 
 static const char *const mode_names[] = { "no sandbox", "root's", "plain" };
@@ -813,7 +817,7 @@ static const struct attack {
 	{ "io_uring: open /etc/passwd", a_ring_open, true, NULL },
 	{ "io_uring: unlink", a_ring_unlink, true, NULL },
 	{ "io_uring: truncate the record", a_ring_ftruncate, false, NULL },
-	{ "io_uring: fallocate", a_ring_fallocate, true, "blk" },
+	{ "io_uring: fallocate", a_ring_fallocate, true, NULL },
 	{ "io_uring: command", a_ring_command, true, NULL },
 	{ "io_uring: option of a socket", a_ring_option, false, NULL },
 	{ "the ring for commands: option of a socket", c_option, false, NULL },
@@ -833,10 +837,17 @@ static const struct vg_sandbox_needs *const no_device[] = { &vg_grant_port_needs
 /* What a process keeps of its sandbox, which was forked in it; NULL: all. */
 static const struct vg_sandbox_call *narrowed;
 
+/* What a process opens with its privileges; NULL: nothing but its loop. */
+static void (*open_before)(void);
+
 static void enter(enum mode mode, const struct vg_sandbox_needs *const *needs)
 {
 	struct vg_sandbox sb = {
-		.uid = NOBODY, .gid = NOBODY, .namespaces = true, .seccomp = true
+		.uid = NOBODY,
+		.gid = NOBODY,
+		.namespaces = true,
+		.seccomp = true,
+		.file_bytes = RECORD_BYTES,
 	};
 
 	if (mode == PLAIN && (setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
@@ -845,6 +856,8 @@ static void enter(enum mode mode, const struct vg_sandbox_needs *const *needs)
 	if (vg_loop_new_disabled(16, &loop) < 0)
 		_exit(101);
 	vg_loops_discard(record);
+	if (open_before)
+		open_before();
 	if (mode == OPEN) {
 		sb = (struct vg_sandbox){ 0 };
 		vg_pass_seal(); /* to be attacked */
@@ -1135,6 +1148,185 @@ static void displays_are_held(void **state)
 	narrowed = NULL;
 }
 
+/* ---- a file that a worker writes: longer, or larger ------------------------------ */
+
+/* Beside the record, a file of a disk's file system, where space behind the end is had without a change
+ * of the size (ext4, XFS). */
+static int image = -1;
+
+static int image_write(int64_t at, uint8_t flags)
+{
+	static char buf[RECORD_BYTES];
+	struct io_uring_sqe op = { .opcode = IORING_OP_WRITE,
+				   .flags = flags,
+				   .fd = image,
+				   .off = (uint64_t)at,
+				   .addr = (uintptr_t)buf,
+				   .len = sizeof(buf) };
+	int ret = ring_do(&op);
+
+	return ret < 0 ? ret : ret == sizeof(buf) ? 0 : -EFBIG;
+}
+
+static int i_write(void)
+{
+	return image_write(0, 0);
+}
+
+static int i_write_behind(void)
+{
+	return image_write(RECORD_BYTES, 0);
+}
+
+static int i_write_across(void)
+{
+	return image_write(RECORD_BYTES / 2, 0);
+}
+
+static int i_write_far(void)
+{
+	return image_write((int64_t)1 << 40, 0);
+}
+
+static int i_write_by_a_thread(void)
+{
+	return image_write(RECORD_BYTES, IOSQE_ASYNC);
+}
+
+static int i_plain_write(void)
+{
+	char c = 'x';
+
+	return lseek(image, 0, SEEK_END) < 0 ? -errno : CALL(SYS_write, image, &c, 1);
+}
+
+static int i_truncate(void)
+{
+	return CALL(SYS_ftruncate, image, 2 * RECORD_BYTES);
+}
+
+static int i_fallocate(int mode, int64_t at)
+{
+	return CALL(SYS_fallocate, image, mode, at, (int64_t)1 << 20);
+}
+
+static int i_allocate(void)
+{
+	return i_fallocate(0, 0);
+}
+
+static int i_allocate_behind(void)
+{
+	return i_fallocate(FALLOC_FL_KEEP_SIZE, 0);
+}
+
+static int i_zero_behind(void)
+{
+	return i_fallocate(FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, RECORD_BYTES);
+}
+
+static int i_zero_across(void)
+{
+	return i_fallocate(FALLOC_FL_ZERO_RANGE, 0);
+}
+
+static int i_punch(void)
+{
+	return CALL(SYS_fallocate, image, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 512);
+}
+
+static int i_zero(void)
+{
+	return CALL(SYS_fallocate, image, FALLOC_FL_ZERO_RANGE, 512, 512);
+}
+
+static int i_insert(void)
+{
+	return i_fallocate(FALLOC_FL_INSERT_RANGE, 0);
+}
+
+static int i_ring_allocate(void)
+{
+	struct io_uring_sqe op = { .opcode = IORING_OP_FALLOCATE,
+				   .fd = image,
+				   .len = FALLOC_FL_KEEP_SIZE,
+				   .addr = 1 << 20 };
+
+	return ring_do(&op);
+}
+
+static int i_raise(void)
+{
+	struct rlimit rl = { RLIM_INFINITY, RLIM_INFINITY };
+	int ret = CALL(SYS_prlimit64, 0, RLIMIT_FSIZE, &rl, NULL);
+
+	return ret < 0 ? ret : i_write_behind();
+}
+
+static int64_t blocks_of(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, RECORD_BYTES);
+	return (int64_t)st.st_blocks;
+}
+
+static void image_stays_as_long_as_it_is(void **state)
+{
+	static const struct {
+		const char *name;
+		int (*run)(void);
+		bool its; /* what it is for */
+	} tries[] = {
+		{ "io_uring: write its image", i_write, true },
+		{ "punch a hole into it", i_punch, true },
+		{ "zero a part of it", i_zero, true },
+		{ "io_uring: write behind its end", i_write_behind, false },
+		{ "io_uring: write across its end", i_write_across, false },
+		{ "io_uring: write far behind its end", i_write_far, false },
+		{ "io_uring: write behind its end by a thread", i_write_by_a_thread, false },
+		{ "write(2) behind its end", i_plain_write, false },
+		{ "ftruncate(2) to twice its length", i_truncate, false },
+		{ "fallocate(2) of more", i_allocate, false },
+		{ "fallocate(2) of more that keeps the size", i_allocate_behind, false },
+		{ "zero what is behind its end, that keeps the size", i_zero_behind, false },
+		{ "zero over its end", i_zero_across, false },
+		{ "insert a range", i_insert, false },
+		{ "io_uring: fallocate that keeps the size", i_ring_allocate, false },
+		{ "raise the limit", i_raise, false },
+	};
+	const struct vg_sandbox_needs *const needs[] = { &vg_grant_port_needs,
+							 vg_device_find("blk")->needs, NULL };
+	char name[] = "/tmp/vgrant-image-XXXXXX";
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	image = mkostemp(name, O_CLOEXEC);
+	assert_true(image >= 0);
+	unlink(name);
+	for (enum mode mode = geteuid() == 0 ? ROOT : PLAIN; mode <= PLAIN; mode++) {
+		assert_int_equal(ftruncate(image, RECORD_BYTES), 0);
+		for (unsigned i = 0; i < COUNT(tries); i++) {
+			struct outcome o = attack(mode, needs, tries[i].run);
+
+			tell(mode, tries[i].name, &o);
+			if (tries[i].its) {
+				assert_int_equal(o.status, 0);
+				assert_true(o.result == 0 || o.result == -EOPNOTSUPP);
+				blocks_of(image);
+				continue;
+			}
+			assert_true(repelled(&o));
+			/* What was across may have been written up to the end: within one block. */
+			assert_in_range(blocks_of(image), 0, RECORD_BYTES / 512);
+		}
+	}
+	close(image);
+}
+
 static int make_socket(void)
 {
 	return CALL(SYS_socket, pass, SOCK_DGRAM, 0);
@@ -1158,14 +1350,15 @@ static void no_socket_of_any_family(void **state)
 /* What a device needs it has, and nobody else. */
 static int file_io(void)
 {
-	struct io_uring_sqe op = { .opcode = IORING_OP_FALLOCATE, .fd = record, .addr = 64 };
 	char c = 'x';
 	struct io_uring_sqe put = {
 		.opcode = IORING_OP_WRITE, .fd = record, .addr = (uintptr_t)&c, .len = 1
 	};
-	int ret = ring_do(&op);
+	int ret = ring_do(&put);
 
-	return ret < 0 ? ret : ring_do(&put);
+	return ret < 0 ? ret
+		       : CALL(SYS_fallocate, record, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+			      64);
 }
 
 /* Return: 1: the descriptor has come. */
@@ -1202,7 +1395,7 @@ static void devices_have_what_they_need(void **state)
 	for (enum mode mode = geteuid() == 0 ? ROOT : PLAIN; mode <= PLAIN; mode++) {
 		o = attack(mode, of_blk, file_io);
 		assert_int_equal(o.status, 0);
-		assert_int_equal(o.result, 1);
+		assert_int_equal(o.result, 0);
 		o = attack(mode, of_rng, file_io);
 		assert_int_equal(o.result, -EACCES);
 		o = attack(mode, of_rng, a_getrandom);
@@ -1235,15 +1428,198 @@ static void a_worker_can_abort(void **state)
 	assert_int_equal(WTERMSIG(o.status), SIGABRT);
 }
 
+/* ---- grants of another guest --------------------------------------------------- */
+
+/* A guest that a worker serves, and one that it does not: a page of each, granted to this domain. */
+static struct fx_world *world;
+static struct whose {
+	unsigned domid;
+	uint32_t ref;
+} own, other;
+static struct vg_dev served;
+
+static void grant_a_page(struct whose *w)
+{
+	struct fx_domain *guest;
+	long pfn;
+
+	assert_int_equal(fx_domain_create(world, NULL, &w->domid), 0);
+	assert_int_equal(fx_domain_open(world, w->domid, &guest), 0);
+	pfn = fx_pages_alloc(guest, 1);
+	w->ref = (uint32_t)fx_grant(guest, 0, (unsigned long)pfn, 1, 0);
+	fx_domain_close(guest);
+}
+
+static void open_port(void)
+{
+	static const struct vg_budget budget = VG_BUDGET_ALL;
+	static const struct vg_grant_port_events events;
+	static struct vg_record_map record_map;
+	static struct vg_params params;
+	struct vg_grant_port *port;
+
+	if (vg_params_parse("rng", &params, &err) < 0 ||
+	    vg_dev_open(&served, vg_device_find("rng"), loop, vg_loop_new_disabled, &params, &err) <
+		    0 ||
+	    vg_grant_port_new(&served, own.domid, &budget, &record_map, &events, &port, &err) < 0) {
+		printf("# %s\n", err.text);
+		fflush(stdout);
+		_exit(105);
+	}
+}
+
+static xengnttab_handle *handle(void)
+{
+	return ((struct vg_grant_mem *)served.mem)->xgt;
+}
+
+static int map_of(struct whose *w)
+{
+	errno = 0;
+	return xengnttab_map_domain_grant_refs(handle(), 1, w->domid, &w->ref, PROT_READ) ? 0
+											  : -errno;
+}
+
+static int copy_of(const struct whose *w, bool from)
+{
+	static char buf[64];
+	xengnttab_grant_copy_segment_t s = { .len = sizeof(buf) };
+	union xengnttab_copy_ptr *there = from ? &s.source : &s.dest;
+
+	s.flags = from ? GNTCOPY_source_gref : GNTCOPY_dest_gref;
+	there->foreign.domid = (uint16_t)w->domid;
+	there->foreign.ref = w->ref;
+	(from ? &s.dest : &s.source)->virt = buf;
+	if (xengnttab_grant_copy(handle(), 1, &s) < 0)
+		return -errno;
+	return s.status == GNTST_okay ? 0 : -EFAULT;
+}
+
+static int g_map_own(void)
+{
+	return map_of(&own);
+}
+
+static int g_copy_own(void)
+{
+	int ret = copy_of(&own, true);
+
+	return ret < 0 ? ret : copy_of(&own, false);
+}
+
+static int g_map(void)
+{
+	return map_of(&other);
+}
+
+/* One of its own first, so that the call as a whole is not refused for its first. */
+static int g_map_among_own(void)
+{
+	uint32_t domids[] = { own.domid, other.domid }, refs[] = { own.ref, other.ref };
+
+	errno = 0;
+	return xengnttab_map_grant_refs(handle(), 2, domids, refs, PROT_READ) ? 0 : -errno;
+}
+
+static int g_copy_from(void)
+{
+	return copy_of(&other, true);
+}
+
+static int g_copy_to(void)
+{
+	return copy_of(&other, false);
+}
+
+/* From one guest's page to another's, of which one is its own. */
+static int g_copy_across(void)
+{
+	xengnttab_grant_copy_segment_t s = { .len = 64,
+					     .flags = GNTCOPY_source_gref | GNTCOPY_dest_gref };
+
+	s.source.foreign.domid = (uint16_t)other.domid;
+	s.source.foreign.ref = other.ref;
+	s.dest.foreign.domid = (uint16_t)own.domid;
+	s.dest.foreign.ref = own.ref;
+	if (xengnttab_grant_copy(handle(), 1, &s) < 0)
+		return -errno;
+	return s.status == GNTST_okay ? 0 : -EFAULT;
+}
+
+/* After which it would be the other guest's. */
+static int g_restrict_again(void)
+{
+	struct ioctl_gntdev_restrict_domid to = { .domid = other.domid };
+	int ret = ioctl(xengnttab_fd(handle()), IOCTL_GNTDEV_RESTRICT_DOMID, &to);
+
+	return ret < 0 ? -errno : g_map();
+}
+
+/* A kernel with the patch of backend/linux, and one without. */
+static void grants_of_other_guests(bool stock)
+{
+	static const struct {
+		const char *name;
+		int (*run)(void);
+		bool own, not_ours; /* of its own guest; what no worker has, on any kernel */
+	} tries[] = {
+		{ "map its own guest's grant", g_map_own, true, false },
+		{ "copy from and to its own guest's grant", g_copy_own, true, false },
+		{ "map another guest's grant", g_map, false, false },
+		{ "map another guest's grant among its own", g_map_among_own, false, false },
+		{ "copy from another guest's grant", g_copy_from, false, false },
+		{ "copy to another guest's grant", g_copy_to, false, false },
+		{ "copy another guest's grant to its own", g_copy_across, false, false },
+		{ "restrict the handle to another guest", g_restrict_again, false, true },
+	};
+	const struct vg_sandbox_needs *const needs[] = { &vg_grant_port_needs,
+							 vg_device_find("rng")->needs, NULL };
+	enum mode mode = geteuid() == 0 ? ROOT : PLAIN;
+
+	assert_int_equal(fx_world_start(NULL, &world), 0);
+	fx_gntdev_stock(world, stock);
+	assert_int_equal(vg_grant_can_keep(), !stock);
+	grant_a_page(&own);
+	grant_a_page(&other);
+	open_before = open_port;
+	printf("# %s\n",
+	       stock ? "/dev/xen/gntdev as Linux has it" : "with IOCTL_GNTDEV_RESTRICT_DOMID");
+	for (unsigned i = 0; i < COUNT(tries); i++) {
+		struct outcome o = attack(mode, needs, tries[i].run);
+
+		tell(mode, tries[i].name, &o);
+		if (tries[i].not_ours) {
+			assert_true(WIFSIGNALED(o.status) && WTERMSIG(o.status) == SIGSYS);
+			continue;
+		}
+		assert_int_equal(o.status, 0);
+		assert_int_equal(o.result, tries[i].own || stock ? 0 : -EACCES);
+	}
+	open_before = NULL;
+	fx_world_stop(world);
+}
+
+static void other_guests_grants_are_out_of_reach(void **state)
+{
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	grants_of_other_guests(false);
+}
+
+static void without_the_patch_a_worker_works(void **state)
+{
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	grants_of_other_guests(true);
+}
+
 /* ---- threads ------------------------------------------------------------------- */
 
 enum { THREADS = 3 };
-
-static void *serve(void *arg)
-{
-	vg_loop_run(arg);
-	return NULL;
-}
 
 static void open_file(struct vg_post *p)
 {
@@ -1260,7 +1636,7 @@ static void threaded(enum mode mode, int ready)
 	};
 	struct vg_post attack_post = { .run = open_file };
 	struct vg_loop *loops[THREADS];
-	pthread_t threads[THREADS];
+	struct vg_ctx ctx[THREADS] = { { .index = 0 } };
 	char c;
 
 	if (mode == PLAIN && geteuid() == 0 && setresuid(NOBODY, NOBODY, NOBODY) < 0)
@@ -1272,7 +1648,8 @@ static void threaded(enum mode mode, int ready)
 	if (vg_sandbox_isolate(&sb, no_device, &err) < 0)
 		_exit(102);
 	for (unsigned i = 1; i < THREADS; i++) {
-		if (pthread_create(&threads[i], NULL, serve, loops[i]) != 0)
+		ctx[i].loop = loops[i];
+		if (vg_ctx_start(&ctx[i]) < 0)
 			_exit(103);
 	}
 	if (vg_sandbox_restrict(&sb, no_device, &err) < 0)
@@ -1413,9 +1790,12 @@ int main(void)
 		T(plain_is_held),
 		T(every_device_is_held),
 		T(displays_are_held),
+		T(image_stays_as_long_as_it_is),
 		T(no_socket_of_any_family),
 		T(devices_have_what_they_need),
 		T(a_worker_can_abort),
+		T(other_guests_grants_are_out_of_reach),
+		T(without_the_patch_a_worker_works),
 		T(all_threads_are_held),
 		T(a_loop_that_is_open_is_refused),
 	};

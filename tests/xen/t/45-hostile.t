@@ -20,6 +20,7 @@ quick calm --type pv --script "$T/calm.main" --config "vgrant = [ 'blk,target=/r
 guest make rogue --type pv --config "vgrant = [ $specs ]"
 
 ok "vgrantd starts" vgrantd_start
+like "$(vgrantd_log)" "grants: this kernel cannot keep a worker" "and says that Debian's kernel cannot restrict workers"
 before=$(holds)
 guest start calm
 guest start rogue

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A malicious guest attacks its live connections, row by row; another guest's load does not notice.
+# A malicious guest attacks its live connections, row by row; another guest's load does not notice. And a worker that was taken over.
 # limit: 900
 # long: storms and races last longer
 # Text in single quotes is expanded in dom0, and in guests.
@@ -26,7 +26,10 @@ guest make rogue --type pv --module xen-gntalloc --module xen-evtchn --file /rig
 	--config "vgrant = [ 'blk,target=/root/rogue1.img,queues=4,queue-size=4096', 'blk,target=/root/rogue2.img',
 		'blk,target=/root/rogue3.img', 'blk,target=/root/rogue4.img' ]"
 
+# Workers are kept to their guests: the kernel's own device is what other tests have.
+ok "a grant device that restricts is loaded" dom0 gntdev restricting
 ok "vgrantd starts" vgrantd_start
+like "$(vgrantd_log)" "grants: each worker is kept to those of its own guest" "and says that it restricts workers"
 before=$(holds)
 guest start victim
 guest start rogue
@@ -35,6 +38,19 @@ ok "the rogue's disks wait" until_dom0 60 '[ $(vgrant list --brief rogue | grep 
 # They share a processor; the rogue gets most of it.
 dom0 xl sched-credit -d rogue -w 4096
 guest run rogue 'echo 8192 >/sys/module/xen_gntalloc/parameters/limit'
+
+# Who has taken the rogue's worker over has its handle, and no other guest by it.
+rogue=$(dom0 xl domid rogue) victim=$(dom0 xl domid victim)
+reach=$(dom0 reach "$(json "d['rogue/virtio/$grants']['worker']['pid']")" "$rogue" "$victim")
+diag "$reach"
+is "$(grep -E '^domain .*: (map|copy|restrict)' <<<"$reach")" "domain $rogue: map: done
+domain $rogue: copy from: done
+domain $rogue: copy to: done
+domain $victim: map: Permission denied
+domain $victim: copy from: Permission denied
+domain $victim: copy to: Permission denied
+domain $victim: restrict to: Permission denied" "the rogue's worker reaches the rogue's grants and no other guest's"
+is "$(dom0 "reach own $rogue $victim" | grep -c ": done$")" 7 "a handle that nobody restricted reaches both guests', and can be"
 
 # hostile DISK WHAT...: the rogue's program; its checks become ours
 hostile() {

@@ -88,8 +88,8 @@ static const struct vg_param_def net_params[] = {
 	  "let the guest say which packets go to which queue, by a hash of their addresses and "
 	  "ports" },
 	{ "hash", VG_PARAM_BOOL, false, 0, 1, "0", "tell the guest that hash of each packet" },
-	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
-	  "largest queue size, a power of two" },
+	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, NULL,
+	  "largest queue size, a power of two; default: 256, or 1024 over vhost-user" },
 	{ "offloads", VG_PARAM_BOOL, false, 0, 1, "1",
 	  "leave checksums and segmentation of large packets to whoever sends them out" },
 	{ "rate", VG_PARAM_STRING, false, 0, 0, "0",

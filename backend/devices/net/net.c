@@ -567,11 +567,18 @@ static unsigned net_queue_group(const struct vg_dev *dev, unsigned q)
 
 /* ---- configuration and features ----------------------------------------- */
 
+/* QEMU keeps the control queue to itself over vhost-user, and announces in the guest's place: it then
+ * takes GUEST_ANNOUNCE without CTRL_VQ, which means nothing. */
+static bool announces(const struct vg_dev *dev)
+{
+	return vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
+	       vg_dev_has(dev, VIRTIO_NET_F_CTRL_VQ);
+}
+
 static void net_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len)
 {
 	const struct net *net = dev->priv;
-	bool announce =
-		net->s.valid && !net->s.announced && vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE);
+	bool announce = net->s.valid && !net->s.announced && announces(dev);
 	struct net_config c = {
 		.status =
 			htole16((uint16_t)((net->plugged && !net->gone ? VIRTIO_NET_S_LINK_UP : 0) |
@@ -589,7 +596,7 @@ static void net_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_
 	memcpy(buf, (const uint8_t *)&c + off, len);
 }
 
-/* 5.1.3.1: what needs what. */
+/* 5.1.3.1: what needs what; but see announces(). */
 static int net_features_ok(struct vg_dev *dev, uint64_t f)
 {
 	static const struct {
@@ -600,9 +607,8 @@ static int net_features_ok(struct vg_dev *dev, uint64_t f)
 		{ F(GUEST_ECN), F(GUEST_TSO4) | F(GUEST_TSO6) },
 		{ F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_USO), F(CSUM) },
 		{ F(HOST_ECN), F(HOST_TSO4) | F(HOST_TSO6) },
-		{ F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(GUEST_ANNOUNCE) | F(MQ) |
-			  F(CTRL_MAC_ADDR) | F(CTRL_GUEST_OFFLOADS) | F(NOTF_COAL) |
-			  F(VQ_NOTF_COAL) | F(RSS),
+		{ F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(MQ) | F(CTRL_MAC_ADDR) |
+			  F(CTRL_GUEST_OFFLOADS) | F(NOTF_COAL) | F(VQ_NOTF_COAL) | F(RSS),
 		  F(CTRL_VQ) },
 #undef F
 	};
@@ -693,7 +699,7 @@ static int net_start(struct vg_dev *dev)
 		net_coal_changed(net, q);
 	carrier(net, net->plugged);
 	/* It may have come from elsewhere, or the interface is a new one. */
-	if (vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
+	if (announces(dev))
 		vg_dev_config_changed(dev);
 	return 0;
 }

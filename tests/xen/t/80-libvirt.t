@@ -396,7 +396,7 @@ wait
 grep -q restarted /root/loop.log
 EOS
 push "$T/loop" /root/loop
-n=2 rounds=1 restarts=2
+n=2 rounds=1 restarts=1
 [[ ! ${LONG-} ]] || n=10 rounds=5 restarts=1000
 for i in $(seq $n); do
 	domain "lv-pv.$i" "$(printf '11111111-2222-3333-4444-5555555556%02d' "$i")" pv "<vgrant:rng/>" >"$T/one.xml"

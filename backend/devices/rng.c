@@ -58,7 +58,6 @@ static int rng_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	rng->max_bytes = (uint32_t)vg_params_uint(params, rng_params, "max-bytes");
 	dev->priv = rng;
 	dev->n_queues = 1;
-	dev->queue_size_max = 256;
 	return 0;
 }
 

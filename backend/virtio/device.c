@@ -111,6 +111,7 @@ int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_l
 	dev->virtio_id = ops->virtio_id;
 	dev->n_groups = 1;
 	dev->host_bytes = VG_LIMIT_HOST_BYTES;
+	dev->queue_size = VG_QUEUE_SIZE;
 	dev->fault_log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	ret = vg_params_check(params, ops->params, vg_common_params, err);
 	if (ret == 0 && ops->check)
@@ -654,7 +655,9 @@ uint32_t vg_dev_queue_max(const struct vg_dev *dev, unsigned q)
 {
 	if (q >= dev->n_queues)
 		return 0;
-	return dev->queue[q].max ? dev->queue[q].max : dev->queue_size_max;
+	if (dev->queue[q].max)
+		return dev->queue[q].max;
+	return dev->queue_size_max ? dev->queue_size_max : dev->queue_size;
 }
 
 int vg_dev_set_queue(struct vg_dev *dev, unsigned q, uint32_t size, uint64_t desc, uint64_t driver,

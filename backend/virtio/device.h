@@ -49,7 +49,8 @@
 struct vg_dev;
 struct vg_port;
 
-#define VG_MAX_QUEUES 65 /* of one device: 32 pairs and a control queue; see limits.h */
+#define VG_MAX_QUEUES 65  /* of one device: 32 pairs and a control queue; see limits.h */
+#define VG_QUEUE_SIZE 256 /* largest ring of which nobody says anything */
 
 #define VG_TERMINALS	 VG_LIMIT_CONSOLE_PORTS /* of one device */
 #define VG_TERMINAL_NAME 64			/* bytes of a terminal's name, NUL included */
@@ -311,6 +312,9 @@ struct vg_dev {
 	/* Memory of its own that a guest may make it keep; VG_LIMIT_HOST_BYTES, unless its opener
 	 * says less between open and probe. */
 	uint64_t host_bytes;
+	/* Largest ring where the device does not say; VG_QUEUE_SIZE, unless its opener says otherwise
+	 * between open and probe. A power of two. */
+	uint32_t queue_size;
 
 	/* A regular file that it writes is so long, bytes: set by ops->open; 0: it writes none. */
 	uint64_t file_bytes;
@@ -320,7 +324,7 @@ struct vg_dev {
 	uint64_t device_features; /* device-specific bits offered, 0 to 23 and 50 to 63 */
 	unsigned n_groups;	  /* of queues, 1 to VG_MAX_CONTEXTS; open's alone */
 	unsigned n_queues;
-	uint32_t queue_size_max; /* a power of two, at most VG_VQ_SIZE_MAX */
+	uint32_t queue_size_max; /* a power of two, at most VG_VQ_SIZE_MAX; 0: queue_size */
 	uint32_t config_size;	 /* bytes */
 	size_t saved_size;	 /* bytes of saved */
 

@@ -107,9 +107,10 @@ static inline void rig_open(struct vu_rig *r, const char *spec, const struct vg_
 		 strcmp(spec, "rng") ? r->image : "");
 	assert_int_equal(vg_loop_new(64, &r->loop), 0);
 	assert_int_equal(vg_params_parse(text, &params, &err), 0);
-	if (dh_open(&r->dev, vg_device_find(params.device), r->loop, &params, &err) < 0)
-		fail_msg("%s", err.text);
-	if (vg_vu_new(&r->dev, options ? options : &none, &events, &r->vu, &err) < 0)
+	/* In the order of a worker. */
+	if (vg_dev_open(&r->dev, vg_device_find(params.device), r->loop, NULL, &params, &err) < 0 ||
+	    vg_vu_new(&r->dev, options ? options : &none, &events, &r->vu, &err) < 0 ||
+	    vg_dev_threads(&r->dev, &err) < 0 || vg_dev_probe(&r->dev, &params, &err) < 0)
 		fail_msg("%s", err.text);
 }
 

@@ -87,8 +87,8 @@ static const struct vg_param_def blk_params[] = {
 	{ "threads", VG_PARAM_UINT, false, 1, VG_MAX_CONTEXTS, "1",
 	  "threads that share the request queues; at most one for each queue" },
 	{ "queues", VG_PARAM_UINT, false, 1, VG_MAX_QUEUES - 1, "1", "number of request queues" },
-	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
-	  "largest queue size, a power of two" },
+	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, NULL,
+	  "largest queue size, a power of two; default: 256, or 1024 over vhost-user" },
 	{ "serial", VG_PARAM_STRING, false, 0, 0, "",
 	  "what the guest sees as the disk's serial, at most 20 characters" },
 	{ 0 },
@@ -138,7 +138,8 @@ static uint32_t chain_max(uint32_t queue_size)
 static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
 	unsigned queues = (unsigned)vg_params_uint(params, blk_params, "queues");
-	uint32_t size = (uint32_t)vg_params_uint(params, blk_params, "queue-size");
+	uint32_t said = (uint32_t)vg_params_uint(params, blk_params, "queue-size");
+	uint32_t size = said ? said : dev->queue_size;
 	struct blk *blk = dev->priv;
 	int ret = vg_image_probe(blk->img, err);
 

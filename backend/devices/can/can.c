@@ -68,8 +68,8 @@ static const struct vg_param_def can_params[] = {
 	  "bit/s of the data phase of FD frames; 0: as the interface says, else 2000000" },
 	{ "rx-queue", VG_PARAM_UINT, false, 1, VG_LIMIT_CAN_RX_QUEUE, "1024",
 	  "frames that wait when the guest does not take them; the next are dropped" },
-	{ "queue-size", VG_PARAM_UINT, false, 2, 1024, "256",
-	  "largest queue size, a power of two" },
+	{ "queue-size", VG_PARAM_UINT, false, 2, 1024, NULL,
+	  "largest queue size, a power of two; default: 256, or 1024 over vhost-user" },
 	{ 0 },
 };
 

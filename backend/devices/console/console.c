@@ -170,7 +170,6 @@ static int console_open(struct vg_dev *dev, const struct vg_params *params, stru
 			       VG_FEATURE(VIRTIO_CONSOLE_F_MULTIPORT) |
 			       VG_FEATURE(VIRTIO_CONSOLE_F_EMERG_WRITE);
 	dev->n_queues = CONSOLE_QUEUES_FIRST + 2 * (c->n_ports - 1);
-	dev->queue_size_max = CONSOLE_QUEUE_MAX;
 	dev->config_size = sizeof(struct virtio_console_config);
 	dev->saved_size = 1 + c->n_ports;
 	return 0;

@@ -25,8 +25,7 @@ enum {
 	CONSOLE_CONTROL_RX = 2, /* to the driver */
 	CONSOLE_CONTROL_TX = 3,
 	CONSOLE_QUEUES_FIRST = 4, /* of a device with one port */
-	CONSOLE_QUEUE_MAX = 256,
-	CONSOLE_READ = 4096, /* bytes of a terminal that are read at once */
+	CONSOLE_READ = 4096,	  /* bytes of a terminal that are read at once */
 };
 
 /* What guest and device have told each other of a port: dev->saved. */

@@ -20,8 +20,6 @@
 #include "backend/devices/gpu/int.h"
 #include "backend/displays/listen.h"
 
-enum { QUEUE_MAX = 256 };
-
 static const struct vg_param_def gpu_params[] = {
 	{ "heads", VG_PARAM_UINT, false, 1, GPU_HEADS, "1", "monitors that can be plugged in" },
 	{ "mode", VG_PARAM_STRING, false, 0, 0, "1280x800",
@@ -101,7 +99,6 @@ static int gpu_open(struct vg_dev *dev, const struct vg_params *params, struct v
 		return ret;
 	}
 	dev->n_queues = GPU_QUEUES;
-	dev->queue_size_max = QUEUE_MAX;
 	dev->config_size = sizeof(struct virtio_gpu_config);
 	dev->saved_size = gpu_saved_size();
 	dev->device_features =

@@ -25,7 +25,6 @@
 #include "backend/devices/input/keymap.h"
 
 enum {
-	QUEUE_MAX = 256,
 	TURN = 64,	  /* status events in one turn of the loop */
 	HEARD_MAX = 1024, /* messages at once: no person has so much to say */
 	SAVED = 2,
@@ -270,7 +269,6 @@ static int input_open(struct vg_dev *dev, const struct vg_params *params, struct
 	}
 	dev->priv = in;
 	dev->n_queues = INPUT_QUEUES;
-	dev->queue_size_max = QUEUE_MAX;
 	dev->config_size = sizeof(struct virtio_input_config);
 	dev->saved_size = SAVED;
 	return 0;

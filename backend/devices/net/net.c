@@ -88,8 +88,8 @@ static const struct vg_param_def net_params[] = {
 	  "let the guest say which packets go to which queue, by a hash of their addresses and "
 	  "ports" },
 	{ "hash", VG_PARAM_BOOL, false, 0, 1, "0", "tell the guest that hash of each packet" },
-	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, "256",
-	  "largest queue size, a power of two" },
+	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, NULL,
+	  "largest queue size, a power of two; default: 256, or 1024 over vhost-user" },
 	{ "offloads", VG_PARAM_BOOL, false, 0, 1, "1",
 	  "leave checksums and segmentation of large packets to whoever sends them out" },
 	{ "rate", VG_PARAM_STRING, false, 0, 0, "0",
@@ -567,11 +567,18 @@ static unsigned net_queue_group(const struct vg_dev *dev, unsigned q)
 
 /* ---- configuration and features ----------------------------------------- */
 
+/* QEMU keeps the control queue to itself over vhost-user, and announces in the guest's place: it then
+ * takes GUEST_ANNOUNCE without CTRL_VQ, which means nothing. */
+static bool announces(const struct vg_dev *dev)
+{
+	return vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
+	       vg_dev_has(dev, VIRTIO_NET_F_CTRL_VQ);
+}
+
 static void net_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len)
 {
 	const struct net *net = dev->priv;
-	bool announce =
-		net->s.valid && !net->s.announced && vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE);
+	bool announce = net->s.valid && !net->s.announced && announces(dev);
 	struct net_config c = {
 		.status =
 			htole16((uint16_t)((net->plugged && !net->gone ? VIRTIO_NET_S_LINK_UP : 0) |
@@ -589,7 +596,7 @@ static void net_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_
 	memcpy(buf, (const uint8_t *)&c + off, len);
 }
 
-/* 5.1.3.1: what needs what. */
+/* 5.1.3.1: what needs what; but see announces(). */
 static int net_features_ok(struct vg_dev *dev, uint64_t f)
 {
 	static const struct {
@@ -600,9 +607,8 @@ static int net_features_ok(struct vg_dev *dev, uint64_t f)
 		{ F(GUEST_ECN), F(GUEST_TSO4) | F(GUEST_TSO6) },
 		{ F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_USO), F(CSUM) },
 		{ F(HOST_ECN), F(HOST_TSO4) | F(HOST_TSO6) },
-		{ F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(GUEST_ANNOUNCE) | F(MQ) |
-			  F(CTRL_MAC_ADDR) | F(CTRL_GUEST_OFFLOADS) | F(NOTF_COAL) |
-			  F(VQ_NOTF_COAL) | F(RSS),
+		{ F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(MQ) | F(CTRL_MAC_ADDR) |
+			  F(CTRL_GUEST_OFFLOADS) | F(NOTF_COAL) | F(VQ_NOTF_COAL) | F(RSS),
 		  F(CTRL_VQ) },
 #undef F
 	};
@@ -693,7 +699,7 @@ static int net_start(struct vg_dev *dev)
 		net_coal_changed(net, q);
 	carrier(net, net->plugged);
 	/* It may have come from elsewhere, or the interface is a new one. */
-	if (vg_dev_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
+	if (announces(dev))
 		vg_dev_config_changed(dev);
 	return 0;
 }

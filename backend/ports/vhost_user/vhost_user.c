@@ -39,6 +39,10 @@
 
 enum { NO_PF = -1, MESSAGES_PER_TURN = 64 };
 
+/* QEMU's VIRTQUEUE_MAX_SIZE, hw/virtio/virtio.h: larger rings it does not have. A front-end cannot
+ * ask what the device has, and QEMU 10.0.13 gave those of its disks and network cards this size. */
+enum { QUEUE_SIZE = 1024 };
+
 static void parted(struct vg_wait *w);
 
 /* ---- negotiation -------------------------------------------------------- */
@@ -790,6 +794,7 @@ int vg_vu_new(struct vg_dev *dev, const struct vg_vu_options *options,
 		return ret;
 	}
 	dev->port = &vu->port;
+	dev->queue_size = QUEUE_SIZE;
 	for (unsigned i = 0; i < dev->n_ctx; i++)
 		dev->ctx[i].mem = vg_vu_mem_seen(&vu->mem, i);
 	dev->mem = dev->ctx[0].mem;

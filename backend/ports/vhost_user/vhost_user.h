@@ -36,7 +36,7 @@ struct vg_vu_events {
 
 /**
  * vg_vu_new - make the port of @dev
- * @dev: open; its port and mem are set
+ * @dev: open, and not probed yet; its port, mem and queue_size are set
  *
  * Takes the in-flight memory that it may need, so that nothing has to be made in the sandbox.
  * Return: 0, or negative errno with a sentence.

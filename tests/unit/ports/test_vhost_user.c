@@ -95,6 +95,18 @@ static void without_protocol_features(void **state)
 	rig_works(&r);
 }
 
+/* The front-end says how large a ring is, and cannot ask what the device has. */
+static void a_ring_of_the_size_that_qemu_has(void **state)
+{
+	(void)state;
+	rig_close(&r);
+	rig_open(&r, "blk", NULL);
+	rig_connect(&r, RIG_GUEST, RIG_USER);
+	rig_start(&r, 1024);
+	rig_works(&r);
+	assert_int_equal(vuf_do_state(&r.f, VUF_SET_VRING_NUM, 0, 2048), -EREMOTEIO);
+}
+
 static void acknowledgements(void **state)
 {
 	(void)state;
@@ -970,6 +982,7 @@ int main(void)
 		T(a_disk_on_a_packed_ring),
 		T(several_queues),
 		T(without_protocol_features),
+		T(a_ring_of_the_size_that_qemu_has),
 		T(acknowledgements),
 		T(a_ring_stops_and_goes_on),
 		T(a_disabled_ring_is_left_alone),

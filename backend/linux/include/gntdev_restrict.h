@@ -31,6 +31,7 @@ struct ioctl_gntdev_restrict_domid {
  * theirs: whatever Linux adds there, it is another number, so that no kernel takes
  * it for something else.
  */
-#define IOCTL_GNTDEV_RESTRICT_DOMID _IOW('G', 0xd0, struct ioctl_gntdev_restrict_domid)
+#define IOCTL_GNTDEV_RESTRICT_DOMID \
+	_IOW('G', 0xd0, struct ioctl_gntdev_restrict_domid)
 
 #endif /* GNTDEV_RESTRICT_H */

@@ -59,6 +59,7 @@ struct vg_sandbox_needs {
 	bool network;			     /* stays in the network namespace of before */
 	bool files;			     /* writes regular files */
 	bool passes;			     /* sends descriptors: vg_pass() of passing.h */
+	bool code;			     /* makes machine code, and executes it */
 };
 
 #endif /* VG_NEEDS_H */

@@ -22,11 +22,12 @@ PKG_CONFIG ?= PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS:%-=%)/pkgconfig:/usr/share/pkgc
 endif
 PKG_CONFIG ?= pkg-config
 # The libraries whose headers lie in folders of their own.
+VIRGL_CFLAGS := $(shell $(PKG_CONFIG) --cflags virglrenderer 2>/dev/null || echo -I/usr/include/virgl)
 NL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libnl-route-3.0 2>/dev/null || echo -isystem /usr/include/libnl3)
 XML_CFLAGS := $(shell $(PKG_CONFIG) --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
 PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0 xkbcommon
 CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
-	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
+	    $(VIRGL_CFLAGS) -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
 # Control flow: what the compiler's target has.
@@ -53,6 +54,8 @@ XMLLIBS := -lxml2
 VIRTLIBS := -lvirt
 # Of the display's alone.
 VNCLIBS := -lvncserver -lgnutls
+# Of the renderer's alone.
+GLLIBS := $(shell $(PKG_CONFIG) --libs virglrenderer 2>/dev/null || echo -lvirglrenderer)
 # Of `vgrant screenshot`.
 PNGLIBS := -lpng
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
@@ -62,7 +65,8 @@ LINK = $(CC) $(ALL_CFLAGS) $(KIND) $(LDFLAGS) -o $@
 
 comma := ,
 
-PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c backend/vgrant-libvirt.c backend/vgrant-display.c
+PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c backend/vgrant-libvirt.c backend/vgrant-display.c \
+	backend/vgrant-renderer.c
 LIB_SRC := $(sort $(filter-out $(PROGRAMS),$(shell find backend xenstore -name '*.c')))
 FAKE_SRC := $(wildcard tests/fakes/xen/*.c)
 # One of the two ways to Xen; the other is for the program that runs in a guest.
@@ -76,7 +80,7 @@ HELP := $(B)/libtesthelp.a
 
 .PHONY: ldlibs all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
 	bench-xen fuzz install clean help
-all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vgrant-display ## build the programs (build/release/)
+all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer ## build the programs (build/release/)
 
 # What is missing on this machine is said once, in a sentence, before any compiler says it.
 # All variants but the release are for tests, which need more.
@@ -111,6 +115,10 @@ $(B)/vgrant-libvirt: $(B)/backend/vgrant-libvirt.o $(LIB)
 # What a guest's picture is shown by: a process for each GPU.
 $(B)/vgrant-display: $(B)/backend/vgrant-display.o $(LIB)
 	$(LINK) $^ $(VNCLIBS) $(XENLIBS) $(LDLIBS)
+
+# What a guest's programs draw by, where it may have that: a process for each GPU.
+$(B)/vgrant-renderer: $(B)/backend/vgrant-renderer.o $(LIB)
+	$(LINK) $^ $(GLLIBS) $(XENLIBS) $(LDLIBS)
 
 # The same daemon on tests/fakes/xen in place of Xen's libraries, and a CAN bus of its own.
 $(B)/vgrantd-fake: $(B)/backend/vgrantd.o $(B)/tests/fakes/can/fake_can.o $(LIB) $(HELP)
@@ -159,7 +167,7 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB) $(HELP)
 
 fuzz-programs: $(FUZZ)
 
-unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-libvirt $(B)/vgrant-display
+unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -428,7 +428,7 @@ static void check(void)
 		for (const struct gpu_resource *r = gpu->res.bucket[i]; r; r = r->next) {
 			n++;
 			ranges += r->backing.n;
-			bytes += r->pixels ? r->size : 0;
+			bytes += r->pixels || r->is_3d ? r->size : 0;
 			MUST(r->id && r->id % GPU_BUCKETS == i);
 		}
 	}

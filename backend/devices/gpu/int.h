@@ -38,6 +38,7 @@ enum {
 	GPU_BUCKETS = 64,
 	GPU_HEADS = VG_DISPLAY_HEADS,
 	GPU_UUID = 16,
+	GPU_TARGET_BUFFER = 0, /* of 3D: PIPE_BUFFER of Mesa's gallium, whose numbers are virgl's */
 };
 
 _Static_assert(VIRTIO_GPU_MAX_SCANOUTS == GPU_HEADS, "as the specification has it");
@@ -406,7 +407,10 @@ bool gpu_render_room(struct gpu *gpu, uint64_t len, uint64_t *at);
  */
 struct gpu_job *gpu_render_do(struct gpu *gpu, const struct vg_render_op *op);
 
-/** gpu_render_state - of it, for people: one word */
+/**
+ * gpu_render_state - of it, for people: virgl; none; lost; or reset: it was lost, and another waits for
+ * the driver to reset the device
+ */
 const char *gpu_render_state(const struct gpu *gpu);
 
 /* ---- virgl.c ------------------------------------------------------------ */

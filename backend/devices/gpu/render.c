@@ -333,9 +333,11 @@ void gpu_render_reset(struct gpu *gpu)
 
 const char *gpu_render_state(const struct gpu *gpu)
 {
-	if (gpu->render.lost)
-		return "lost";
-	return gpu->render.sock >= 0 ? "virgl" : "none";
+	const struct gpu_render *r = &gpu->render;
+
+	if (r->lost)
+		return r->next >= 0 || r->sock >= 0 ? "reset" : "lost";
+	return r->sock >= 0 ? "virgl" : "none";
 }
 
 void gpu_render_close(struct gpu *gpu)

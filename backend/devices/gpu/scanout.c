@@ -204,7 +204,8 @@ static bool fits(const struct gpu_resource *r, const struct gpu_picture *p)
 {
 	uint64_t end;
 
-	if (r->is_3d && (!gpu_format_known(r->format) || !vg_display_mode_ok(r->width, r->height)))
+	if (r->is_3d && (r->tex.target == GPU_TARGET_BUFFER || !gpu_format_known(r->format) ||
+			 !vg_display_mode_ok(r->width, r->height)))
 		return false;
 	if (!r->blob)
 		return gpu_within(&p->r, r->width, r->height);

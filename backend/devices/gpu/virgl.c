@@ -21,7 +21,6 @@
 #include "backend/devices/gpu/int.h"
 
 enum {
-	BUFFER = 0, /* target: PIPE_BUFFER of Mesa's gallium, whose numbers are virgl's */
 	BIND_CUSTOM = 1 << 17, /* VIRGL_BIND_CUSTOM, virgl_hw.h */
 	LEVELS = 16,	       /* of a side of VG_LIMIT_GPU_SIDE */
 	PIXEL_MAX = 16,	       /* bytes: of four floats; of a block of 4 x 4 that is compressed */
@@ -275,7 +274,7 @@ static uint64_t resource_bytes(const struct vg_render_op *op)
 	const uint64_t layers = op->make.array_size ? op->make.array_size : 1;
 	uint64_t bytes;
 
-	if (op->make.target == BUFFER)
+	if (op->make.target == GPU_TARGET_BUFFER)
 		return op->make.width;
 	bytes = (uint64_t)op->make.width * op->make.height; /* 28 bits */
 	if (bytes * op->make.depth * layers > VG_LIMIT_HOST_BYTES)
@@ -324,7 +323,7 @@ uint32_t gpu_resource_3d(struct gpu *gpu, struct gpu_cmd *cmd)
 	r->height = op.make.height;
 	r->tex.target = op.make.target;
 	r->tex.levels = op.make.last_level + 1;
-	r->tex.is_written = op.make.target == BUFFER && (op.make.bind & BIND_CUSTOM) &&
+	r->tex.is_written = op.make.target == GPU_TARGET_BUFFER && (op.make.bind & BIND_CUSTOM) &&
 			    op.make.width <= VG_RENDER_SLOT;
 	ret = forward(gpu, cmd, &op);
 	if (cmd->job) {
@@ -414,7 +413,7 @@ static uint64_t extent(const struct gpu_resource *r, const struct vg_render_op *
 	if (!b->width || !b->height || !b->depth || op->transfer.level >= r->tex.levels ||
 	    op->transfer.level >= LEVELS)
 		return 0;
-	if (r->tex.target == BUFFER)
+	if (r->tex.target == GPU_TARGET_BUFFER)
 		return b->height == 1 && b->depth == 1 ? b->width : 0;
 	if (b->width > VG_LIMIT_GPU_SIDE || b->height > VG_LIMIT_GPU_SIDE ||
 	    b->depth > VG_LIMIT_GPU_SIDE)
@@ -638,7 +637,8 @@ uint32_t gpu_cursor_read_back(struct gpu *gpu, uint32_t head, const struct gpu_r
 	struct gpu_job *job;
 
 	if (r->width != VG_DISPLAY_CURSOR || r->height != VG_DISPLAY_CURSOR ||
-	    r->tex.target == BUFFER || !gpu_format_known(r->format) || !gpu_render_is(gpu))
+	    r->tex.target == GPU_TARGET_BUFFER || !gpu_format_known(r->format) ||
+	    !gpu_render_is(gpu))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	/* A cursor that comes late, for once, is no reason to wait. */
 	if (!gpu_render_room(gpu, op.len, &op.at))

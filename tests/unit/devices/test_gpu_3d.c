@@ -425,7 +425,7 @@ static void another_comes(struct drv_buf *b)
 {
 	rr_start(&rr);
 	rr_join(&rr, &gr);
-	assert_state("lost");
+	assert_state("reset");
 	/* What was is freed in order. */
 	assert_int_equal(gr_unref(&gr, 5), GR_OK);
 	assert_int_equal(rr_context_end(&gr, 1), GR_OK);
@@ -571,7 +571,7 @@ static void test_resume(void **state)
 	tp_start_queue(&gr.tp, GR_CURSORQ, 64);
 	vg_dev_resumed(&gr.tp.dev);
 	assert_false(gr_broken(&gr));
-	assert_state("lost");
+	assert_state("reset");
 	assert_int_equal(gr.tp.long_maps, 1);
 	goes_on_in_2d();
 	assert_int_equal(gr_unref(&gr, 5), GR_OK);

@@ -27,7 +27,7 @@ NL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libnl-route-3.0 2>/dev/null || echo 
 XML_CFLAGS := $(shell $(PKG_CONFIG) --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
 PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0 xkbcommon
 CPPFLAGS += -D_GNU_SOURCE -I. -Ifrontend-glue/include -DVG_VERSION='"$(VERSION)"' $(NL_CFLAGS) $(XML_CFLAGS) \
-	    $(VIRGL_CFLAGS) -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
+	    -DVG_SYSCONFDIR='"$(SYSCONFDIR)"'
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
 # Control flow: what the compiler's target has.
@@ -67,7 +67,9 @@ comma := ,
 
 PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c backend/vgrant-libvirt.c backend/vgrant-display.c \
 	backend/vgrant-renderer.c
-LIB_SRC := $(sort $(filter-out $(PROGRAMS),$(shell find backend xenstore -name '*.c')))
+# What needs a library that vgrantd need not be built with.
+ENGINE_SRC := backend/renderers/engine.c
+LIB_SRC := $(sort $(filter-out $(PROGRAMS) $(ENGINE_SRC),$(shell find backend xenstore -name '*.c')))
 FAKE_SRC := $(wildcard tests/fakes/xen/*.c)
 # One of the two ways to Xen; the other is for the program that runs in a guest.
 DRV_SRC := $(filter-out tests/driver/xen_real.c,$(wildcard tests/driver/*.c))
@@ -93,6 +95,14 @@ $(B)/%.o: %.c Makefile | $(B)/libs-are-there
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+$(B)/draws-libs-are-there: tools/check-libs
+	@mkdir -p $(@D)
+	@DRAWS=yes CROSS=$(CROSS) tools/check-libs "$(CC)" $(CPPFLAGS) $(VIRGL_CFLAGS) $(CFLAGS) $(EXTRA_CFLAGS) $(LDFLAGS)
+	@touch $@
+
+$(ENGINE_SRC:%.c=$(B)/%.o): | $(B)/draws-libs-are-there
+$(ENGINE_SRC:%.c=$(B)/%.o): CPPFLAGS += $(VIRGL_CFLAGS)
+
 $(LIB): $(LIB_SRC:%.c=$(B)/%.o)
 	@rm -f $@
 	$(AR) rcs $@ $^
@@ -117,7 +127,7 @@ $(B)/vgrant-display: $(B)/backend/vgrant-display.o $(LIB)
 	$(LINK) $^ $(VNCLIBS) $(XENLIBS) $(LDLIBS)
 
 # What a guest's programs draw by, where it may have that: a process for each GPU.
-$(B)/vgrant-renderer: $(B)/backend/vgrant-renderer.o $(LIB)
+$(B)/vgrant-renderer: $(B)/backend/vgrant-renderer.o $(ENGINE_SRC:%.c=$(B)/%.o) $(LIB)
 	$(LINK) $^ $(GLLIBS) $(XENLIBS) $(LDLIBS)
 
 # The same daemon on tests/fakes/xen in place of Xen's libraries, and a CAN bus of its own.

@@ -228,8 +228,9 @@ static int hear(struct gpu *gpu)
 /* Commands that waited are looked at again. */
 static void go_on(struct gpu *gpu)
 {
-	gpu_go_on(gpu);
-	if (gpu->render.full)
+	if (vg_dev_vq(gpu->dev, GPU_CONTROLQ))
+		gpu_go_on(gpu);
+	if (gpu->render.full && vg_dev_vq(gpu->dev, GPU_CURSORQ))
 		vg_dev_kick_later(gpu->dev, GPU_CURSORQ);
 	gpu->render.full = false;
 }

@@ -641,7 +641,7 @@ uint32_t gpu_cursor_read_back(struct gpu *gpu, uint32_t head, const struct gpu_r
 	    !gpu_render_is(gpu))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	/* A cursor that comes late, for once, is no reason to wait. */
-	if (!gpu_render_room(gpu, op.len, &op.at))
+	if (gpu_render_full(gpu) || !gpu_render_room(gpu, op.len, &op.at))
 		return VIRTIO_GPU_RESP_OK_NODATA;
 	job = gpu_render_do(gpu, &op);
 	if (job) {

@@ -22,7 +22,6 @@ PKG_CONFIG ?= PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS:%-=%)/pkgconfig:/usr/share/pkgc
 endif
 PKG_CONFIG ?= pkg-config
 # The libraries whose headers lie in folders of their own.
-VIRGL_CFLAGS := $(shell $(PKG_CONFIG) --cflags virglrenderer 2>/dev/null || echo -I/usr/include/virgl)
 NL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libnl-route-3.0 2>/dev/null || echo -isystem /usr/include/libnl3)
 XML_CFLAGS := $(shell $(PKG_CONFIG) --cflags libxml-2.0 2>/dev/null || echo -I/usr/include/libxml2)
 PKG := liburing json-c libseccomp libcap-ng libnl-route-3.0 xkbcommon
@@ -97,11 +96,10 @@ $(B)/%.o: %.c Makefile | $(B)/libs-are-there
 
 $(B)/draws-libs-are-there: tools/check-libs
 	@mkdir -p $(@D)
-	@DRAWS=yes CROSS=$(CROSS) tools/check-libs "$(CC)" $(CPPFLAGS) $(VIRGL_CFLAGS) $(CFLAGS) $(EXTRA_CFLAGS) $(LDFLAGS)
+	@DRAWS=yes CROSS=$(CROSS) tools/check-libs "$(CC)" $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS) $(LDFLAGS)
 	@touch $@
 
 $(ENGINE_SRC:%.c=$(B)/%.o): | $(B)/draws-libs-are-there
-$(ENGINE_SRC:%.c=$(B)/%.o): CPPFLAGS += $(VIRGL_CFLAGS)
 
 $(LIB): $(LIB_SRC:%.c=$(B)/%.o)
 	@rm -f $@

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <virglrenderer.h>
+#include <virgl/virglrenderer.h>
 
 #include "backend/base/container.h"
 

@@ -212,7 +212,7 @@ void gpu_release_all(struct gpu *gpu)
 void gpu_answered(struct gpu *gpu, struct gpu_pending *p, uint32_t type, union gpu_answer *a,
 		  uint32_t len, uint32_t heads)
 {
-	struct gpu_cmd cmd = { .chain = p->chain, .type = type, .answer_len = sizeof(a->hdr) };
+	struct gpu_cmd cmd = { .chain = p->chain, .type = type, .answer_len = sizeof(p->req) };
 
 	cmd.req.hdr = p->req;
 	if (a) {

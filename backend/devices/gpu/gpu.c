@@ -276,9 +276,8 @@ static void gpu_describe(struct vg_dev *dev, char *buf, size_t len)
 		 (unsigned long long)gpu->res.host_bytes >> 10, (unsigned long long)gpu->n.flushes,
 		 (unsigned long long)gpu->n.late);
 	if (gpu->render.wanted)
-		at = snprintf(text + strlen(text), sizeof(text) - strlen(text),
-			      " 3d=%s streams=%llu", gpu_render_state(gpu),
-			      (unsigned long long)gpu->n.streams);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), " 3d=%s streams=%llu",
+			 gpu_render_state(gpu), (unsigned long long)gpu->n.streams);
 	snprintf(buf, len, "%s", text);
 }
 

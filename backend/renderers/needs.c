@@ -10,13 +10,21 @@
 #include "backend/renderers/needs.h"
 
 #include <fcntl.h>
-#include <sys/prctl.h>
+#include <unistd.h>
 
 static const struct vg_sandbox_call renderer_calls[] = {
 	VG_CALL(poll),	    /* its one wait point */
 	VG_CALL(setitimer), /* its alarm */
 	VG_CALL_FCNTL(F_GET_SEALS),
-	/* Mesa's and LLVM's */
+	/* Mesa's and LLVM's; this of stderr: where it stands, not to put it elsewhere */
+	{ .nr = SYS_lseek,
+	  .filtered = true,
+	  .arg = 1,
+	  .mask = UINT64_MAX,
+	  .value = 0,
+	  .also = true,
+	  .also_arg = 2,
+	  .also_value = SEEK_CUR },
 	VG_CALL(getrandom),
 	VG_CALL(sysinfo),
 	VG_CALL(uname),

@@ -57,7 +57,7 @@ static inline struct vg_ipc rr_start_with(struct rr *rr, char **env)
 		m.setup.sandbox.uid = m.setup.sandbox.gid = 65534;
 #endif
 	snprintf(m.setup.who, sizeof(m.setup.who), "guest web (7) gpu, its renderer");
-	snprintf(m.setup.spec, sizeof(m.setup.spec), "gpu,3d=virgl");
+	snprintf(m.setup.spec, sizeof(m.setup.spec), "gpu,render=virgl");
 	assert_int_equal(vg_ipc_send(rr->super, &m, -1), 0);
 	p = (struct pollfd){ .fd = rr->super, .events = POLLIN };
 	assert_int_equal(poll(&p, 1, RR_PATIENCE_MS), 1);
@@ -215,11 +215,21 @@ struct rr_stream {
 
 enum {
 	RR_CREATE_OBJECT = 1,
+	RR_BIND_OBJECT = 2,
+	RR_SET_VIEWPORT = 4,
+	RR_SET_VERTICES = 6,
+	RR_DRAW = 8,
+	RR_BIND_SHADER = 31,
+	RR_BLEND = 1, /* objects */
+	RR_RASTERIZER = 2,
+	RR_DSA = 3,
+	RR_SHADER = 4,
+	RR_ELEMENTS = 5,
 	RR_SET_FRAMEBUFFER = 5,
 	RR_CLEAR = 7,
 	RR_SET_SUB = 28,
 	RR_CREATE_SUB = 29,
-	RR_SURFACE = 8, /* object */
+	RR_SURFACE = 8,
 	RR_TARGET_BUFFER = 0,
 	RR_TARGET_2D = 2,
 	RR_BIND_RENDER = 1 << 1,
@@ -283,6 +293,75 @@ static inline void rr_clear(struct rr_stream *s, float red, float green, float b
 	rr_put(s, 0);
 	rr_put(s, 0);
 	rr_put(s, 0);
+}
+
+/** rr_object - one of @n words, bound */
+static inline void rr_object(struct rr_stream *s, uint32_t object, uint32_t handle,
+			     const uint32_t *words, uint32_t n)
+{
+	rr_begin(s, RR_CREATE_OBJECT, object, n + 1);
+	rr_put(s, handle);
+	for (uint32_t i = 0; i < n; i++)
+		rr_put(s, words[i]);
+	rr_begin(s, RR_BIND_OBJECT, object, 1);
+	rr_put(s, handle);
+}
+
+/** rr_shader - @text of TGSI, bound. @stage: 0: of vertices; 1: of fragments */
+static inline void rr_shader(struct rr_stream *s, uint32_t handle, uint32_t stage, const char *text)
+{
+	uint32_t len = (uint32_t)strlen(text) + 1, words = (len + 3) / 4;
+
+	rr_begin(s, RR_CREATE_OBJECT, RR_SHADER, 5 + words);
+	rr_put(s, handle);
+	rr_put(s, stage);
+	rr_put(s, len);
+	rr_put(s, 300); /* tokens, at most */
+	rr_put(s, 0);
+	for (uint32_t i = 0; i < words; i++) {
+		char four[4] = "";
+		uint32_t w;
+
+		memcpy(four, text + i * 4, len - i * 4 < 4 ? len - i * 4 : 4);
+		memcpy(&w, four, 4);
+		rr_put(s, le32toh(w));
+	}
+	rr_begin(s, RR_BIND_SHADER, 0, 2);
+	rr_put(s, handle);
+	rr_put(s, stage);
+}
+
+/** rr_triangle - three vertices of four floats, in resource @id, by what the shaders make of them */
+static inline void rr_triangle(struct rr_stream *s, uint32_t id, uint32_t w, uint32_t h)
+{
+	const uint32_t blend[10] = { 0, 0, 0xfu << 27 }; /* all colours are written */
+	const uint32_t dsa[4] = { 0 }, elements[4] = { 0, 0, 0, 31 /* R32G32B32A32_FLOAT */ };
+	uint32_t rasterizer[8] = { 1u << 1 | 1u << 29 };
+	const float one = 1;
+
+	memcpy(&rasterizer[4], &one, 4); /* a line's width */
+	rr_object(s, RR_BLEND, 21, blend, 10);
+	rr_object(s, RR_DSA, 22, dsa, 4);
+	rr_object(s, RR_RASTERIZER, 23, rasterizer, 8);
+	rr_object(s, RR_ELEMENTS, 24, elements, 4);
+	rr_begin(s, RR_SET_VERTICES, 0, 3);
+	rr_put(s, 16);
+	rr_put(s, 0);
+	rr_put(s, id);
+	rr_begin(s, RR_SET_VIEWPORT, 0, 7);
+	rr_put(s, 0);
+	rr_float(s, (float)w / 2);
+	rr_float(s, (float)h / 2);
+	rr_float(s, 0.5f);
+	rr_float(s, (float)w / 2);
+	rr_float(s, (float)h / 2);
+	rr_float(s, 0.5f);
+	rr_begin(s, RR_DRAW, 0, 12);
+	rr_put(s, 0);
+	rr_put(s, 3);
+	rr_put(s, 4); /* triangles */
+	for (unsigned i = 3; i < 12; i++)
+		rr_put(s, i == 4 ? 1 : i == 10 ? 2 : 0); /* one instance; indices up to 2 */
 }
 
 /** rr_send - @len bytes as a stream, of which the command says @claim. Return: where its answer comes */

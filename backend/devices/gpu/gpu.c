@@ -10,7 +10,7 @@
  * offered blobs, has no others: what it draws is copied once, by a flush, from its pages into the
  * frame memory.
  *
- * With 3d=virgl, a guest's programs draw by streams of commands that a renderer carries out, a process
+ * With render=virgl, a guest's programs draw by streams of commands that a renderer carries out, a process
  * of its own, too (render.c, virgl.c, renderers/).
  */
 #include <endian.h>
@@ -34,7 +34,7 @@ static const struct vg_param_def gpu_params[] = {
 	  "a viewer that is made larger or smaller changes its monitor's mode" },
 	{ "blob", VG_PARAM_BOOL, false, 0, 1, "1",
 	  "offer blobs: pictures that are copied once, out of the guest's memory" },
-	{ "3d", VG_PARAM_STRING, false, 0, 0, "off",
+	{ "render", VG_PARAM_STRING, false, 0, 0, "off",
 	  "virgl: the guest's programs draw in three dimensions, by a process of this machine that "
 	  "parses what they say; or off" },
 	VG_DISPLAY_PARAMS,
@@ -72,18 +72,18 @@ static int read_modes(const struct vg_params *params, struct gpu_mode modes[GPU_
 
 static bool gpu_draws(const struct vg_params *params)
 {
-	return strcmp(vg_params_str(params, gpu_params, "3d"), "virgl") == 0;
+	return strcmp(vg_params_str(params, gpu_params, "render"), "virgl") == 0;
 }
 
 static int gpu_check(const struct vg_params *params, struct vg_err *err)
 {
-	const char *three = vg_params_str(params, gpu_params, "3d");
+	const char *render = vg_params_str(params, gpu_params, "render");
 	const char *tls = vg_params_str(params, gpu_params, "vnc-tls");
 	struct gpu_mode modes[GPU_HEADS];
 	int ret = read_modes(params, modes, err);
 
-	if (ret == 0 && strcmp(three, "off") != 0 && !gpu_draws(params))
-		ret = vg_fail(err, -EINVAL, "3d=%.60s: it is virgl or off", three);
+	if (ret == 0 && strcmp(render, "off") != 0 && !gpu_draws(params))
+		ret = vg_fail(err, -EINVAL, "render=%.60s: it is virgl or off", render);
 	if (ret == 0)
 		ret = vg_listen_check(vg_params_str(params, gpu_params, "vnc"), err);
 	return ret < 0 || !tls ? ret : vg_listen_check_tls(tls, err);

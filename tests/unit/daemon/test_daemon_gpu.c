@@ -368,7 +368,7 @@ static uint32_t new_context(struct rig_guest *g, uint32_t id)
 static void renderer_dies(void **state)
 {
 	struct rig *r = *state;
-	struct rig_guest *g = guest_with_screen(r, "gpu,vnc=off,3d=virgl");
+	struct rig_guest *g = guest_with_screen(r, "gpu,vnc=off,render=virgl");
 	pid_t renderer, worker;
 
 	await_listed(r, "3d=virgl");
@@ -400,7 +400,7 @@ static void renderer_dies(void **state)
 static void no_renderer(void **state)
 {
 	struct rig *r = *state;
-	struct rig_guest *g = guest_with_screen(r, "gpu,vnc=off,3d=virgl");
+	struct rig_guest *g = guest_with_screen(r, "gpu,vnc=off,render=virgl");
 
 	await_listed(r, "3d=none");
 	await_listed(r, "its renderer: there is no EGL that draws without a screen");

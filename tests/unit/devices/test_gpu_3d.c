@@ -84,7 +84,7 @@ static void test_capsets(void **state)
 	uint32_t bits;
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	assert_true(vg_dev_has(&gr.tp.dev, VIRTIO_GPU_F_VIRGL));
 	assert_true(vg_dev_has(&gr.tp.dev, VIRTIO_GPU_F_CONTEXT_INIT));
 	assert_int_equal(le32toh(gr_config(&gr).num_capsets), 2);
@@ -115,7 +115,7 @@ static void test_without(void **state)
 	struct virtio_gpu_resp_capset_info info;
 
 	(void)state;
-	gr_up(&gr, TP_COPY, "gpu,3d=virgl", split);
+	gr_up(&gr, TP_COPY, "gpu,render=virgl", split);
 	assert_false(vg_dev_has(&gr.tp.dev, VIRTIO_GPU_F_VIRGL));
 	assert_int_equal(gr_config(&gr).num_capsets, 0);
 	assert_int_equal(capset_info(0, &info), VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
@@ -148,8 +148,8 @@ static void test_configuration(void **state)
 	struct tp tp;
 
 	(void)state;
-	assert_int_equal(tp_try_open(&tp, TP_COPY, "gpu,3d=venus", &err), -EINVAL);
-	assert_non_null(strstr(err.text, "3d=venus: it is virgl or off"));
+	assert_int_equal(tp_try_open(&tp, TP_COPY, "gpu,render=venus", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "render=venus: it is virgl or off"));
 }
 
 /* ---- drawing ---------------------------------------------------------------------- */
@@ -189,7 +189,7 @@ static void test_clear(void **state)
 	struct drv_buf b;
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
 	canvas(5, &b);
 	paint(5, 1, 1, 0.2f, 0);
@@ -203,6 +203,45 @@ static void test_clear(void **state)
 	end();
 }
 
+/* A triangle over all, whose colour a shader gives: machine code is made, in the sandbox, and run. */
+static void test_shaders(void **state)
+{
+	static const float corners[3][4] = { { -1, -1, 0, 1 }, { 3, -1, 0, 1 }, { -1, 3, 0, 1 } };
+	struct rr_stream s = { .n = 0 };
+	struct drv_buf b, v;
+
+	(void)state;
+	begin("gpu,render=virgl");
+	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
+	canvas(5, &b);
+	v = gr_buf(&gr, 4096, 0);
+	memcpy(v.virt, corners, sizeof(corners));
+	assert_int_equal(rr_resource(&gr, 6, RR_TARGET_BUFFER, 64, RR_BIND_VERTEX, sizeof(corners),
+				     1),
+			 GR_OK);
+	assert_int_equal(gr_attach(&gr, 6, &v), GR_OK);
+	assert_int_equal(rr_attach(&gr, 1, 6), GR_OK);
+	assert_int_equal(rr_transfer(&gr, RR_TO, 1, 6, 0, 0, sizeof(corners), 1, 0, 0), GR_OK);
+	rr_sub(&s);
+	rr_target(&s, 1, 5, BGRA);
+	rr_clear(&s, 1, 0, 0);
+	rr_shader(&s, 11, 0,
+		  "VERT\nDCL IN[0]\nDCL OUT[0], POSITION\n  0: MOV OUT[0], IN[0]\n  1: END\n");
+	rr_shader(&s, 12, 1,
+		  "FRAG\nDCL OUT[0], COLOR\nIMM[0] FLT32 { 0.0, 0.8, 0.4, 1.0 }\n"
+		  "  0: MOV OUT[0], IMM[0]\n  1: END\n");
+	rr_triangle(&s, 6, W, H);
+	assert_int_equal(rr_submit(&gr, 1, &s), GR_OK);
+	assert_int_equal(rr_transfer(&gr, RR_FROM, 1, 5, 0, 0, W, H, W * 4, 0), GR_OK);
+	for (size_t i = 0; i < (size_t)W * H; i++)
+		assert_int_equal(pixel_at(&b, i), 0xff00cc66);
+	gr_unref(&gr, 6);
+	gr_unref(&gr, 5);
+	gr_free(&gr, &v);
+	gr_free(&gr, &b);
+	end();
+}
+
 /* What is beside a box stays as it is, in the resource and in guest memory. */
 static void test_transfers(void **state)
 {
@@ -210,7 +249,7 @@ static void test_transfers(void **state)
 	uint32_t *p;
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	assert_int_equal(rr_context(&gr, 1, VIRTIO_GPU_CAPSET_VIRGL2), GR_OK);
 	canvas(5, &b);
 	paint(5, 1, 0, 0, 0);
@@ -258,7 +297,7 @@ static void test_buffer(void **state)
 	uint8_t want[1000];
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
 	b = gr_buf(&gr, 4096, 3);
 	memcpy(want, b.virt, sizeof(want));
@@ -285,7 +324,7 @@ static void test_scanout(void **state)
 	struct drv_buf b;
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	gr_look(&gr);
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
 	canvas(5, &b);
@@ -331,7 +370,7 @@ static void test_cursor(void **state)
 	struct rr_stream s = { .n = 0 };
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	gr_look(&gr);
 	gr_deaf(&gr);
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
@@ -361,7 +400,7 @@ static void test_query(void **state)
 	volatile uint32_t *is;
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
 	canvas(5, &b);
 	q = gr_buf(&gr, 4096, 0);
@@ -447,7 +486,7 @@ static void test_killed(void **state)
 	int status;
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	gr_look(&gr);
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
 	canvas(5, &b);
@@ -461,6 +500,26 @@ static void test_killed(void **state)
 	gr_unlook(&gr);
 }
 
+/* Its alarm ends it, wherever it is: nobody has to take notice. */
+static void test_alarm(void **state)
+{
+	struct drv_buf b;
+	int status;
+
+	(void)state;
+	begin("gpu,render=virgl");
+	gr_look(&gr);
+	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
+	canvas(5, &b);
+	kill(rr.pid, SIGALRM);
+	status = rr_reap(&rr);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM);
+	await_state("lost");
+	goes_on_in_2d();
+	another_comes(&b);
+	end();
+}
+
 /* One that does not answer is given up, and what waits for it is answered. */
 static void test_hung(void **state)
 {
@@ -470,7 +529,7 @@ static void test_hung(void **state)
 	struct rr_stream s = { .n = 0 };
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	gr_look(&gr);
 	gpu = gr.tp.dev.priv;
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
@@ -497,7 +556,7 @@ static void test_many(void **state)
 	struct drv_buf b;
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
 	canvas(5, &b);
 	for (unsigned round = 0; round < 20; round++) {
@@ -521,7 +580,7 @@ static void test_reset(void **state)
 	struct drv_buf b;
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	for (unsigned round = 0; round < 3; round++) {
 		const struct virtio_gpu_transfer_host_3d c =
 			rr_transfer_cmd(RR_FROM, 1, 5, 0, 0, W, H, W * 4, 0);
@@ -550,7 +609,7 @@ static void test_resume(void **state)
 	void *saved;
 
 	(void)state;
-	begin("gpu,3d=virgl");
+	begin("gpu,render=virgl");
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
 	canvas(5, &b);
 	size = gr.tp.dev.saved_size;
@@ -562,7 +621,7 @@ static void test_resume(void **state)
 	end();
 
 	rr_start(&rr);
-	gr_open(&gr, TP_COPY, "gpu,3d=virgl");
+	gr_open(&gr, TP_COPY, "gpu,render=virgl");
 	memcpy(gr.tp.memory, memory, TP_MEMORY);
 	gr_look(&gr);
 	rr_join(&rr, &gr);
@@ -602,7 +661,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_capsets), cmocka_unit_test(test_without),
 		cmocka_unit_test(test_off),	cmocka_unit_test(test_configuration),
-		cmocka_unit_test(test_clear),	cmocka_unit_test(test_transfers),
+		cmocka_unit_test(test_clear),	cmocka_unit_test(test_shaders),
+		cmocka_unit_test(test_alarm),	cmocka_unit_test(test_transfers),
 		cmocka_unit_test(test_buffer),	cmocka_unit_test(test_scanout),
 		cmocka_unit_test(test_cursor),	cmocka_unit_test(test_query),
 		cmocka_unit_test(test_killed),	cmocka_unit_test(test_hung),

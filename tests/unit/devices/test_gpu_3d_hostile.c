@@ -38,7 +38,7 @@ static void start_driver(void)
 static void up(void)
 {
 	rr_start(&rr);
-	gr_open(&gr, TP_COPY, "gpu,3d=virgl");
+	gr_open(&gr, TP_COPY, "gpu,render=virgl");
 	gr_look(&gr);
 	rr_join(&rr, &gr);
 	start_driver();
@@ -480,7 +480,7 @@ static void test_renderer_talks_nonsense(void **state)
 		struct gr_sent *sent;
 		int sock;
 
-		gr_open(&gr, TP_COPY, "gpu,3d=virgl");
+		gr_open(&gr, TP_COPY, "gpu,render=virgl");
 		gr_look(&gr);
 		sock = pretend();
 		tp_start(&gr.tp, split, 64);
@@ -517,7 +517,7 @@ static void test_capsets_that_lie(void **state)
 	for (unsigned i = 0; i < COUNT(lies); i++) {
 		int pair[2];
 
-		gr_open(&gr, TP_COPY, "gpu,3d=virgl");
+		gr_open(&gr, TP_COPY, "gpu,render=virgl");
 		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 		gr.tp.dev.ops->renderer(&gr.tp.dev, pair[0], &lies[i]);
 		tp_start(&gr.tp, split, 64);

@@ -743,7 +743,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	fuzz_begin(data, len);
 	how = u8();
 	three = how & 8;
-	MUST(vg_params_parse(three ? "gpu,heads=3,render=virgl" : "gpu,heads=3", &params, &err) == 0);
+	MUST(vg_params_parse(three ? "gpu,heads=3,render=virgl" : "gpu,heads=3", &params, &err) ==
+	     0);
 	MUST(dh_open(&dev, vg_device_find("gpu"), NULL, &params, &err) == 0);
 	dev.host_bytes = 1 << 20;
 	dev.port = &port;

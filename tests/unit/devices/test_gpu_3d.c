@@ -527,6 +527,7 @@ static void test_hung(void **state)
 	struct gr_sent *sent;
 	struct drv_buf b;
 	struct rr_stream s = { .n = 0 };
+	int64_t patience;
 
 	(void)state;
 	begin("gpu,render=virgl");
@@ -534,12 +535,14 @@ static void test_hung(void **state)
 	gpu = gr.tp.dev.priv;
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
 	canvas(5, &b);
-	assert_true(gpu->render.patience_ns > VG_RENDER_PATIENCE_S * NS_PER_S);
+	patience = gpu->render.patience_ns;
+	assert_true(patience > VG_RENDER_PATIENCE_S * NS_PER_S);
 	gpu->render.patience_ns = NS_PER_S / 10;
 	kill(rr.pid, SIGSTOP);
 	rr_sub(&s);
 	sent = rr_send(&gr, 1, s.word, s.n * 4, s.n * 4);
 	assert_int_equal(rr_wait(&gr, sent), VIRTIO_GPU_RESP_ERR_UNSPEC);
+	gpu->render.patience_ns = patience;
 	assert_state("lost");
 	goes_on_in_2d();
 	/* Once it goes on it finds nobody there, and ends. */

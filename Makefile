@@ -53,6 +53,8 @@ XMLLIBS := -lxml2
 VIRTLIBS := -lvirt
 # Of the display's alone.
 VNCLIBS := -lvncserver -lgnutls
+# Of the renderer's alone.
+GLLIBS := $(shell $(PKG_CONFIG) --libs virglrenderer 2>/dev/null || echo -lvirglrenderer)
 # Of `vgrant screenshot`.
 PNGLIBS := -lpng
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
@@ -62,8 +64,11 @@ LINK = $(CC) $(ALL_CFLAGS) $(KIND) $(LDFLAGS) -o $@
 
 comma := ,
 
-PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c backend/vgrant-libvirt.c backend/vgrant-display.c
-LIB_SRC := $(sort $(filter-out $(PROGRAMS),$(shell find backend xenstore -name '*.c')))
+PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c backend/vgrant-libvirt.c backend/vgrant-display.c \
+	backend/vgrant-renderer.c
+# What needs a library that vgrantd need not be built with.
+ENGINE_SRC := backend/renderers/engine.c
+LIB_SRC := $(sort $(filter-out $(PROGRAMS) $(ENGINE_SRC),$(shell find backend xenstore -name '*.c')))
 FAKE_SRC := $(wildcard tests/fakes/xen/*.c)
 # One of the two ways to Xen; the other is for the program that runs in a guest.
 DRV_SRC := $(filter-out tests/driver/xen_real.c,$(wildcard tests/driver/*.c))
@@ -76,7 +81,7 @@ HELP := $(B)/libtesthelp.a
 
 .PHONY: ldlibs all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
 	bench-xen fuzz install clean help
-all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vgrant-display ## build the programs (build/release/)
+all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer ## build the programs (build/release/)
 
 # What is missing on this machine is said once, in a sentence, before any compiler says it.
 # All variants but the release are for tests, which need more.
@@ -88,6 +93,13 @@ $(B)/libs-are-there: tools/check-libs
 $(B)/%.o: %.c Makefile | $(B)/libs-are-there
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/draws-libs-are-there: tools/check-libs
+	@mkdir -p $(@D)
+	@DRAWS=yes CROSS=$(CROSS) tools/check-libs "$(CC)" $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS) $(LDFLAGS)
+	@touch $@
+
+$(ENGINE_SRC:%.c=$(B)/%.o): | $(B)/draws-libs-are-there
 
 $(LIB): $(LIB_SRC:%.c=$(B)/%.o)
 	@rm -f $@
@@ -111,6 +123,10 @@ $(B)/vgrant-libvirt: $(B)/backend/vgrant-libvirt.o $(LIB)
 # What a guest's picture is shown by: a process for each GPU.
 $(B)/vgrant-display: $(B)/backend/vgrant-display.o $(LIB)
 	$(LINK) $^ $(VNCLIBS) $(XENLIBS) $(LDLIBS)
+
+# What a guest's programs draw by, where it may have that: a process for each GPU.
+$(B)/vgrant-renderer: $(B)/backend/vgrant-renderer.o $(ENGINE_SRC:%.c=$(B)/%.o) $(LIB)
+	$(LINK) $^ $(GLLIBS) $(XENLIBS) $(LDLIBS)
 
 # What the fake devices know of ioctl(2).
 FAKE_WRAP := -Wl,--wrap=ioctl
@@ -169,7 +185,7 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB) $(HELP)
 
 fuzz-programs: $(FUZZ)
 
-unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-libvirt $(B)/vgrant-display
+unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -76,6 +76,20 @@
 #define VG_LIMIT_GPU_BYTES (64u << 20)
 #define VG_LIMIT_GPU_SIDE  16384u
 
+/* Bytes of what a GPU says that it can do in three dimensions; virglrenderer's are 1.4 to 2 KiB. */
+#define VG_LIMIT_GPU_CAPSET 4096u
+
+/* Bytes of one stream of commands (SUBMIT_3D). Mesa's are 256 KiB at most (VIRGL_MAX_CMDBUF_DWORDS);
+ * QEMU's most is 4 MiB. */
+#define VG_LIMIT_GPU_STREAM (4u << 20)
+
+/* Contexts of 3D: one for each program that draws. */
+#define VG_LIMIT_GPU_CONTEXTS 64u
+
+/* Operations that a GPU's renderer has been told and has not answered; further commands stay in the
+ * ring. */
+#define VG_LIMIT_GPU_OPERATIONS 256u
+
 /* Events that wait until a guest makes buffers for them available, of a keyboard or pointer. A frame
  * is two to eight; a person makes a hundred frames a second. */
 #define VG_LIMIT_INPUT_EVENTS 512u

@@ -69,6 +69,7 @@ struct vg_sandbox_needs {
 	unsigned loop;			     /* VG_LOOP_* of loop.h */
 	bool network;			     /* stays in the network namespace of before */
 	bool passes;			     /* sends descriptors: vg_pass() of passing.h */
+	bool code;			     /* makes machine code, and executes it */
 };
 
 #endif /* VG_NEEDS_H */

@@ -639,6 +639,14 @@ void vg_child_describe(struct vg_child *c)
 	c->described = c->sock < 0 || vg_ipc_send(c->sock, &m, -1) < 0;
 }
 
+static void add_words(char *to, size_t size, const char *words)
+{
+	size_t at = strlen(to);
+
+	if (words[0])
+		snprintf(to + at, size - at, "%s%s", at ? " " : "", words);
+}
+
 void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 {
 	struct vg_control_queue queues[VG_MAX_QUEUES];
@@ -655,12 +663,14 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 		.uptime_ns = vg_now_ns() - c->since_ns,
 	};
 	char terminals[VG_TERMINALS * (VG_TERMINAL_NAME + 40)];
-	char detail[sizeof(c->detail) + sizeof(c->beside) + sizeof(terminals) + 2];
+	char detail[sizeof(c->detail) + sizeof(c->beside) + sizeof(terminals) + 4];
 
 	vg_terminals_text(&c->terminals, terminals, sizeof(terminals));
-	snprintf(detail, sizeof(detail), "%s%s%s%s%s", c->detail,
-		 c->detail[0] && c->beside[0] ? " " : "", c->beside,
-		 (c->detail[0] || c->beside[0]) && terminals[0] ? " " : "", terminals);
+	detail[0] = '\0';
+	add_words(detail, sizeof(detail), c->detail);
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		add_words(detail, sizeof(detail), c->beside[i]);
+	add_words(detail, sizeof(detail), terminals);
 	d.detail = detail[0] ? detail : NULL;
 	c->ops->place(c, &d);
 	if (c->record_fd >= 0 && vg_record_peek(c->record_fd, &view) == 0) {
@@ -763,11 +773,11 @@ void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg
 }
 
 void vg_child_init_helper(struct vg_child *c, const struct vg_child_ops *ops,
-			  struct vg_child *parent, const char *name)
+			  struct vg_child *parent, enum vg_seat seat, const char *name)
 {
 	init(c, ops, parent->all, parent->spec);
 	c->parent = parent;
-	parent->helper = c;
+	parent->helper[seat] = c;
 	snprintf(c->who, sizeof(c->who), "%.120s, its %s", parent->who, name);
 }
 
@@ -779,8 +789,10 @@ void vg_child_fini(struct vg_child *c)
 			c->next->pprev = c->pprev;
 		c->all->n--;
 	}
-	if (c->parent)
-		c->parent->helper = NULL;
+	for (unsigned i = 0; c->parent && i < VG_SEATS; i++) {
+		if (c->parent->helper[i] == c)
+			c->parent->helper[i] = NULL;
+	}
 	set_answered(c, -ENODEV, "the device is gone");
 	vg_tracers_end(&c->tracers);
 	vg_terminals_free(&c->terminals);

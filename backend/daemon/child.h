@@ -66,27 +66,33 @@ struct vg_child_ops {
 	int (*detach)(struct vg_child *c, struct vg_err *err);
 };
 
+/* Other processes of a device's, beside its worker: at most one of each. */
+enum vg_seat { VG_SEAT_DISPLAY, VG_SEAT_RENDERER, VG_SEATS };
+
+#define VG_CHILD_BESIDE 200 /* bytes of what one has to say */
+
 struct vg_child {
 	const struct vg_child_ops *ops;
 	struct vg_children *all;
 	struct vg_child *parent; /* the worker that this one helps; NULL: it is a device's worker */
-	struct vg_child *helper; /* its other process, whose parent it is; NULL: none */
-	struct vg_child *next, **pprev; /* of all->first; not of one with a parent */
-	char who[160];			/* for the log */
-	char spec[VG_PARAMS_LEN];	/* "blk,target=..." */
-	const char *program;		/* that lies beside this one (beside.h); NULL: this one */
-	char beside[200]; /* what its other process has to say, behind its detail; "": nothing */
-	char device[32];  /* its name: first word of spec */
-	pid_t pid;	  /* 0: none */
-	struct vg_process *process; /* NULL: none */
-	int sock;		    /* -1: none */
-	struct vg_watch watch;	    /* of sock */
-	struct vg_deferred more;    /* it has said something, or more than one turn should hear */
-	int record_fd;		    /* -1: none yet; the owner's to make, when it is OPENED */
-	struct vg_err error;	    /* for lists: why it does not work; "": it does */
-	char detail[1024];	    /* of the device's describe() */
-	bool described;		    /* since the list that is being made was asked for */
-	unsigned asked;		    /* times that the worker has asked for a descriptor */
+	struct vg_child *helper[VG_SEATS]; /* its other processes, whose parent it is; NULL: none */
+	struct vg_child *next, **pprev;	   /* of all->first; not of one with a parent */
+	char who[160];			   /* for the log */
+	char spec[VG_PARAMS_LEN];	   /* "blk,target=..." */
+	const char *program; /* that lies beside this one (beside.h); NULL: this one */
+	char beside[VG_SEATS]
+		   [VG_CHILD_BESIDE]; /* what they have to say, behind its detail; "": nothing */
+	char device[32];	      /* its name: first word of spec */
+	pid_t pid;		      /* 0: none */
+	struct vg_process *process;   /* NULL: none */
+	int sock;		      /* -1: none */
+	struct vg_watch watch;	      /* of sock */
+	struct vg_deferred more;      /* it has said something, or more than one turn should hear */
+	int record_fd;		      /* -1: none yet; the owner's to make, when it is OPENED */
+	struct vg_err error;	      /* for lists: why it does not work; "": it does */
+	char detail[1024];	      /* of the device's describe() */
+	bool described;		      /* since the list that is being made was asked for */
+	unsigned asked;		      /* times that the worker has asked for a descriptor */
 	unsigned restarts;
 	unsigned delay_ms; /* before the next restart */
 	int64_t since_ns;  /* the device is here */
@@ -121,10 +127,11 @@ void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg
 
 /**
  * vg_child_init_helper - another process of @parent's device (group.h): in no list, and no device
+ * @seat: which is free
  * @name: of what it does, for the log
  */
 void vg_child_init_helper(struct vg_child *c, const struct vg_child_ops *ops,
-			  struct vg_child *parent, const char *name);
+			  struct vg_child *parent, enum vg_seat seat, const char *name);
 
 /**
  * vg_child_fini - end the process, without waiting; answer what waits; forget

@@ -14,12 +14,15 @@
 
 const struct vg_group_policy vg_group_policies[] = {
 	/* Clients stay connected, and are shown the picture again; the device needs none to run. */
-	{ "display", "--display", "vgrant-display", false, VG_GROUP_ALONE, VG_GROUP_ALONE },
-	/* A guest's contexts and resources live in the one and are named by the other. */
-	{ "renderer", "--renderer", NULL, true, VG_GROUP_BOTH, VG_GROUP_BOTH },
+	{ "display", "--display", "vgrant-display", VG_SEAT_DISPLAY, false, VG_GROUP_ALONE,
+	  VG_GROUP_ALONE },
+	/* What a guest has there is lost with the one: the device goes on in two dimensions. What was
+	 * made for a worker that died is of no use to the next. */
+	{ "renderer", "--renderer", "vgrant-renderer", VG_SEAT_RENDERER, true, VG_GROUP_ALONE,
+	  VG_GROUP_BOTH },
 	/* Others' daemon: it keeps its state, and the gateway connects to it again. */
-	{ "daemon", "--daemon", NULL, true, VG_GROUP_ALONE, VG_GROUP_ALONE },
-	{ NULL, NULL, NULL, false, VG_GROUP_ALONE, VG_GROUP_ALONE },
+	{ "daemon", "--daemon", NULL, VG_SEAT_DISPLAY, true, VG_GROUP_ALONE, VG_GROUP_ALONE },
+	{ NULL, NULL, NULL, VG_SEAT_DISPLAY, false, VG_GROUP_ALONE, VG_GROUP_ALONE },
 };
 
 const struct vg_group_policy *vg_group_policy(const char *name)
@@ -36,10 +39,20 @@ static struct vg_group *of_helper(const struct vg_child *c)
 	return container_of(c, struct vg_group, helper);
 }
 
+static char *beside(const struct vg_group *g)
+{
+	return g->worker->beside[g->policy->seat];
+}
+
+static bool is_renderer(const struct vg_group *g)
+{
+	return g->policy->seat == VG_SEAT_RENDERER;
+}
+
 /* Give each a socket to the other, once both are open. */
 static void join(struct vg_group *g)
 {
-	const struct vg_ipc m = { .type = VG_IPC_PEER };
+	const struct vg_ipc m = { .type = VG_IPC_PEER, .peer = { is_renderer(g), g->capsets } };
 	int pair[2];
 
 	if (!g->helper_open || !g->worker_open)
@@ -74,12 +87,13 @@ static void begin_anew(struct vg_group *g)
 /* The device works without, or waits: lists say why. Said in the log once, not each time. */
 static void trouble(struct vg_group *g, const char *text)
 {
-	char line[sizeof(g->worker->beside)];
+	char line[VG_CHILD_BESIDE];
 
 	snprintf(line, sizeof(line), "its %s: %.150s", g->policy->name, text);
-	if (strcmp(line, g->worker->beside) != 0)
+	if (strcmp(line, beside(g)) != 0)
 		vg_child_say(g->worker, VG_LOG_ERR, line);
-	memcpy(g->worker->beside, line, sizeof(line));
+	memcpy(beside(g), line, sizeof(line));
+	g->failed = true;
 }
 
 static void timer_expired(struct vg_timer *t)
@@ -100,12 +114,13 @@ void vg_group_start(struct vg_group *g)
 	if (vg_child_start(&g->helper, g->policy->role, g->domid, -1, &err) < 0) {
 		trouble(g, err.text);
 		start_later(g);
+		g->ops->changed(g);
 	}
 }
 
 bool vg_group_may_start(const struct vg_group *g)
 {
-	return !g->anew && (g->helper_open || !g->policy->first);
+	return !g->anew && (g->helper_open || g->failed || !g->policy->first);
 }
 
 void vg_group_worker_opened(struct vg_group *g)
@@ -136,10 +151,10 @@ static void place(const struct vg_child *c, struct vg_control_device *d)
 static void shown(struct vg_group *g, const struct vg_ipc *m)
 {
 	if (m->shown.where[0])
-		snprintf(g->worker->beside, sizeof(g->worker->beside), "vnc=%s viewers=%u",
-			 m->shown.where, m->shown.viewers);
+		snprintf(beside(g), VG_CHILD_BESIDE, "vnc=%s viewers=%u", m->shown.where,
+			 m->shown.viewers);
 	else
-		snprintf(g->worker->beside, sizeof(g->worker->beside), "vnc=off");
+		snprintf(beside(g), VG_CHILD_BESIDE, "vnc=off");
 	if (g->ops->shown)
 		g->ops->shown(g, m);
 }
@@ -150,11 +165,14 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 
 	if (m->type == VG_IPC_OPENED) {
 		g->helper_open = true;
-		g->worker->beside[0] = '\0';
+		g->failed = false;
+		beside(g)[0] = '\0';
+		g->capsets = m->peer.capsets;
 		join(g);
 		g->ops->changed(g);
 	} else if (m->type == VG_IPC_FAILED) {
 		trouble(g, m->text);
+		g->ops->changed(g);
 	} else if (m->type == VG_IPC_SHOWN) {
 		shown(g, m);
 	}
@@ -163,13 +181,17 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 static void reaped(struct vg_child *c, int status)
 {
 	struct vg_group *g = of_helper(c);
-	char text[200];
+	bool opened = g->helper_open;
+	char text[200] = "";
 
 	g->helper_open = false;
 	if (c->all->stopping)
 		return;
-	if (!g->anew)
+	if (!g->anew && !g->failed)
 		vg_child_explain(c, status, text, sizeof(text));
+	/* Nobody waits for one that dies before it is open. */
+	if (!opened && text[0])
+		trouble(g, text);
 	if (g->policy->helper_died == VG_GROUP_BOTH && !g->anew && g->worker->pid) {
 		g->anew = true;
 		g->ops->end_worker(g);
@@ -194,7 +216,7 @@ void vg_group_init(struct vg_group *g, const struct vg_group_ops *ops,
 {
 	*g = (struct vg_group){ .ops = ops, .policy = policy, .worker = worker, .domid = domid };
 	g->timer.expired = timer_expired;
-	vg_child_init_helper(&g->helper, &child_ops, worker, policy->name);
+	vg_child_init_helper(&g->helper, &child_ops, worker, policy->seat, policy->name);
 	g->helper.program = policy->program;
 }
 

@@ -29,7 +29,8 @@ struct vg_group_policy {
 	const char *name;    /* of the kind, for people; NULL ends the table */
 	const char *role;    /* option of the helper's process */
 	const char *program; /* that it is, beside vgrantd; NULL: vgrantd itself */
-	bool first;	     /* the worker is started when the helper is open, and not before */
+	enum vg_seat seat;   /* beside the worker: one of each */
+	bool first;	     /* the worker is started when the helper is open, or cannot be */
 	enum vg_group_act helper_died, worker_died;
 };
 
@@ -57,7 +58,9 @@ struct vg_group {
 	struct vg_child helper;
 	struct vg_timer timer; /* before the helper is started again */
 	bool helper_open, worker_open;
-	bool anew; /* both are to be gone before either is started */
+	bool failed; /* there is none, for now: the worker does not wait for it */
+	struct vg_render_capsets capsets; /* of a renderer */
+	bool anew;			  /* both are to be gone before either is started */
 };
 
 /**

@@ -187,7 +187,20 @@ static void announce(struct vg_node *n)
 
 static struct vg_node *of_group(const struct vg_group *g)
 {
-	return container_of(g, struct vg_node, group);
+	return container_of(g, struct vg_node_group, g)->node;
+}
+
+static bool is_grouped(const struct vg_node_group *ng)
+{
+	return ng->g.policy;
+}
+
+/* Its display is there. */
+static bool has_display(const struct vg_node *n)
+{
+	const struct vg_node_group *ng = &n->group[VG_SEAT_DISPLAY];
+
+	return is_grouped(ng) && ng->g.helper_open;
 }
 
 static bool listens(const struct vg_node *n)
@@ -209,7 +222,7 @@ static void join_input(struct vg_node *input, struct vg_node *shown)
 		    "no socket for it: keys and pointers do not reach the guest");
 		return;
 	}
-	vg_child_tell(&shown->group.helper, &to_display, pair[0]);
+	vg_child_tell(&shown->group[VG_SEAT_DISPLAY].g.helper, &to_display, pair[0]);
 	vg_child_tell(&input->c, &to_input, pair[1]);
 	close(pair[0]);
 	close(pair[1]);
@@ -221,9 +234,9 @@ static void join_inputs(struct vg_node *n)
 	for (struct vg_node *m = n->all->first; m; m = m->next) {
 		if (m->pair.guest != n->pair.guest)
 			continue;
-		if (listens(n) && m->grouped && m->group.helper_open)
+		if (listens(n) && has_display(m))
 			join_input(n, m);
-		else if (n->grouped && n->group.helper_open && listens(m))
+		else if (has_display(n) && listens(m))
 			join_input(m, n);
 	}
 }
@@ -232,7 +245,7 @@ static void group_changed(struct vg_group *g)
 {
 	struct vg_node *n = of_group(g);
 
-	if (g->helper_open)
+	if (g->helper_open && g->policy->seat == VG_SEAT_DISPLAY)
 		join_inputs(n);
 
 	/* Not from within it: what follows may free @n. */
@@ -275,11 +288,17 @@ static const struct vg_group_ops group_ops = {
 	.shown = shown,
 };
 
+static void leave_group(struct vg_node_group *ng)
+{
+	if (is_grouped(ng))
+		vg_group_fini(&ng->g);
+	ng->g.policy = NULL;
+}
+
 static void ungroup(struct vg_node *n)
 {
-	if (n->grouped)
-		vg_group_fini(&n->group);
-	n->grouped = false;
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		leave_group(&n->group[i]);
 }
 
 /* Where `xl console -t pv -n` looks for it, with the device's number, as for a second console of libxl's. */
@@ -301,23 +320,38 @@ static void show_terminal(struct vg_node *n, bool is)
 		    "xenstored does not take its terminal: `xl console` does not find it");
 }
 
-/* The process that its device needs beside its worker. Return: whether the worker may start now. */
-static bool with_helper(struct vg_node *n)
+/* Return: whether the worker may start, as far as @ng is concerned. @policy: NULL: it needs nobody. */
+static bool with_helper(struct vg_node *n, struct vg_node_group *ng,
+			const struct vg_group_policy *policy)
 {
-	const struct vg_device_ops *ops = vg_device_find(n->c.device);
-	const struct vg_group_policy *policy =
-		ops && ops->helper ? vg_group_policy(ops->helper) : NULL;
-
-	if (n->grouped && n->group.policy != policy)
-		ungroup(n);
+	if (ng->g.policy != policy)
+		leave_group(ng);
 	if (!policy)
 		return true;
-	if (!n->grouped) {
-		vg_group_init(&n->group, &group_ops, policy, &n->c, n->pair.guest);
-		n->grouped = true;
+	if (!is_grouped(ng)) {
+		ng->node = n;
+		vg_group_init(&ng->g, &group_ops, policy, &n->c, n->pair.guest);
 	}
-	vg_group_start(&n->group);
-	return vg_group_may_start(&n->group);
+	vg_group_start(&ng->g);
+	return vg_group_may_start(&ng->g);
+}
+
+/* The processes that its device needs beside its worker. Return: whether the worker may start now. */
+static bool with_helpers(struct vg_node *n)
+{
+	const struct vg_device_ops *ops = vg_device_find(n->c.device);
+	const struct vg_group_policy *policy[VG_SEATS] = { NULL };
+	struct vg_params params;
+	bool may = true;
+
+	if (ops && ops->helper)
+		policy[VG_SEAT_DISPLAY] = vg_group_policy(ops->helper);
+	if (ops && ops->draws && vg_params_parse(n->c.spec, &params, NULL) == 0 &&
+	    ops->draws(&params))
+		policy[VG_SEAT_RENDERER] = vg_group_policy("renderer");
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		may &= with_helper(n, &n->group[i], policy[i]);
+	return may;
 }
 
 /* ---- the worker --------------------------------------------------------- */
@@ -406,8 +440,10 @@ static bool take_new_spec(struct vg_node *n)
 		return false;
 	vg_child_set_spec(&n->c, spec);
 	name_it(n);
-	if (n->grouped)
-		vg_child_end(&n->group.helper); /* another begins, with that */
+	for (unsigned i = 0; i < VG_SEATS; i++) {
+		if (is_grouped(&n->group[i]))
+			vg_child_end(&n->group[i].g.helper); /* another begins, with that */
+	}
 	return true;
 }
 
@@ -422,7 +458,7 @@ static void start_worker(struct vg_node *n)
 		     "too many devices: raise [limits] in vgrantd.conf, or remove some");
 		return;
 	}
-	if (!with_helper(n))
+	if (!with_helpers(n))
 		return;
 	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1, &err);
 	if (ret == -EINPROGRESS) {
@@ -530,8 +566,10 @@ static void opened(struct vg_node *n, const struct vg_ipc *m)
 		show_error(n, "");
 	vg_child_tell(&n->c, &record, fd);
 	show_terminal(n, true);
-	if (n->grouped)
-		vg_group_worker_opened(&n->group);
+	for (unsigned i = 0; i < VG_SEATS; i++) {
+		if (is_grouped(&n->group[i]))
+			vg_group_worker_opened(&n->group[i].g);
+	}
 	if (listens(n))
 		join_inputs(n);
 }
@@ -614,8 +652,10 @@ static void reaped(struct vg_child *c, int status)
 
 	if (c->all->stopping)
 		return;
-	if (n->grouped)
-		vg_group_worker_gone(&n->group);
+	for (unsigned i = 0; i < VG_SEATS; i++) {
+		if (is_grouped(&n->group[i]))
+			vg_group_worker_gone(&n->group[i].g);
+	}
 	if (was == VG_NODE_FAILED && n->retrying) {
 		vg_node_retry(n);
 		return;

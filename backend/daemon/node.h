@@ -40,10 +40,15 @@ struct vg_node_window {
 	int64_t since_ns;
 };
 
+/* With one process. */
+struct vg_node_group {
+	struct vg_group g; /* policy NULL: there is none */
+	struct vg_node *node;
+};
+
 struct vg_node {
 	struct vg_child c;
-	struct vg_group group; /* with the other process, where the device has one */
-	bool grouped;
+	struct vg_node_group group[VG_SEATS]; /* with other processes, where the device has them */
 	struct vg_nodes *all;
 	struct vg_node *next; /* of all->first */
 	struct vg_xs_pair pair;

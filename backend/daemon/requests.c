@@ -536,13 +536,13 @@ static void on_look(void *ctx, struct vg_control_req *req, const struct vg_contr
 	if (c && fd < 0)
 		vg_control_fail(req, vg_fail(&err, -EINVAL, "no socket came with the request"),
 				&err);
-	else if (c && (!c->helper || c->helper->sock < 0))
+	else if (c && (!c->helper[VG_SEAT_DISPLAY] || c->helper[VG_SEAT_DISPLAY]->sock < 0))
 		vg_control_fail(req,
 				vg_fail(&err, -ENODEV, "device %u of %s has no display", t->id,
 					t->guest),
 				&err);
 	else if (c) {
-		vg_child_tell(c->helper, &m, fd);
+		vg_child_tell(c->helper[VG_SEAT_DISPLAY], &m, fd);
 		vg_control_ok(req);
 	}
 	if (fd >= 0)

@@ -144,3 +144,23 @@ bool vg_backing_read(const struct vg_backing *b, size_t off, void *to, size_t le
 	}
 	return true;
 }
+
+bool vg_backing_write(const struct vg_backing *b, size_t off, const void *from, size_t len)
+{
+	const uint8_t *at = from;
+
+	if (b->dir != VG_TO_GUEST || off > b->len || len > b->len - off)
+		return false;
+	while (len) {
+		size_t n = 0;
+		uint8_t *p = (uint8_t *)(uintptr_t)vg_backing_at(b, off, &n);
+
+		if (n > len)
+			n = len;
+		memcpy(p, at, n);
+		at += n;
+		off += n;
+		len -= n;
+	}
+	return true;
+}

@@ -62,6 +62,9 @@ const uint8_t *vg_backing_at(const struct vg_backing *b, size_t off, size_t *len
 /** vg_backing_read - copy [@off, @off + @len) to @to. Return: false: it is not there, in whole. */
 bool vg_backing_read(const struct vg_backing *b, size_t off, void *to, size_t len);
 
+/** vg_backing_write - the other way, where it was mapped to be written. Return: the same. */
+bool vg_backing_write(const struct vg_backing *b, size_t off, const void *from, size_t len);
+
 /* ---- for ports ---------------------------------------------------------- */
 
 /** vg_backing_add - for ops->map_long: the next @len bytes lie at @ptr. Return: 0 or -ENOMEM. */

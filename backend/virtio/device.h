@@ -48,6 +48,7 @@
 
 struct vg_dev;
 struct vg_port;
+struct vg_render_capsets;
 
 #define VG_MAX_QUEUES 65  /* of one device: 32 pairs and a control queue; see limits.h */
 #define VG_QUEUE_SIZE 256 /* largest ring of which nobody says anything */
@@ -213,6 +214,14 @@ struct vg_device_ops {
 	void (*capture)(struct vg_dev *dev, int fd);
 	/* The other process that its devices have, a row of daemon/group.c; NULL: none. */
 	const char *helper;
+	/**
+	 * draws - does a device of this configuration need a renderer, too (renderers/renderer.h)?
+	 *
+	 * NULL: none does. renderer() tells of one, which can @caps: @sock, the device's from now on;
+	 * again of each that is started in the place of another.
+	 */
+	bool (*draws)(const struct vg_params *params);
+	void (*renderer)(struct vg_dev *dev, int sock, const struct vg_render_capsets *caps);
 	/* It takes keys and pointers from the display of the guest's other device: peer() again. */
 	bool listens;
 	/* It has a share of long_pages and host_bytes (struct vg_budget). */

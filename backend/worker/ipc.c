@@ -87,6 +87,7 @@ static void terminate(struct vg_ipc *m)
 		m->shown.where[sizeof(m->shown.where) - 1] = '\0';
 		break;
 	case VG_IPC_OPENED:
+	case VG_IPC_PEER:
 	case VG_IPC_CONNECT:
 		break;
 	default:

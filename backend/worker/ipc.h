@@ -38,6 +38,7 @@
 #include "backend/base/log.h"
 #include "backend/base/params.h"
 #include "backend/ports/record.h"
+#include "backend/renderers/renderer.h"
 #include "backend/worker/sandbox.h"
 
 enum vg_ipc_type {
@@ -54,11 +55,12 @@ enum vg_ipc_type {
 
 	VG_IPC_CAPTURE, /* packets go to the descriptor that comes with it, see capture.h */
 
-	VG_IPC_PEER = 32, /* with a socket to the device's other process (daemon/group.h) */
-	VG_IPC_INPUT,	  /* with a socket to a device that takes keys and pointers */
-	VG_IPC_LOOK,	  /* look, with a socket to who looks */
-	VG_IPC_TERMINAL,  /* terminal, with the device's side of it */
-	VG_IPC_MEMORY,	  /* with memory that outlives the worker */
+	VG_IPC_PEER =
+		32,   /* peer, with a socket to another process of the device's (daemon/group.h) */
+	VG_IPC_INPUT, /* with a socket to a device that takes keys and pointers */
+	VG_IPC_LOOK,  /* look, with a socket to who looks */
+	VG_IPC_TERMINAL, /* terminal, with the device's side of it */
+	VG_IPC_MEMORY,	 /* with memory that outlives the worker */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -74,7 +76,7 @@ enum vg_ipc_type {
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is
  * not understood. To be raised with every change of struct vg_ipc. */
-#define VG_IPC_VERSION 6u
+#define VG_IPC_VERSION 7u
 
 #define VG_IPC_FDS 4u /* descriptors that one packet brings, at most */
 
@@ -117,6 +119,10 @@ struct vg_ipc {
 		struct { /* TERMINAL */
 			uint32_t index;
 		} terminal;
+		struct {		/* PEER; OPENED of a renderer: the second alone */
+			uint32_t draws; /* bool: it is a renderer */
+			struct vg_render_capsets capsets;
+		} peer;
 		struct {	       /* SHOWN */
 			uint32_t port; /* 0: none of TCP */
 			uint32_t viewers;

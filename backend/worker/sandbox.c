@@ -246,13 +246,14 @@ static int allow(scmp_filter_ctx ctx, const struct vg_sandbox_call *calls)
 	return ret;
 }
 
-/* malloc, thread stacks, records, guests' memory: nothing that can be executed, and, where there is a
+/* malloc, thread stacks, records, guests' memory: nothing that can be executed (but by who makes @code), and, where there is a
  * header of messages that must stay as it is (passing.h), nothing below @floor, which it ends at. */
-static int allow_memory(scmp_filter_ctx ctx, uintptr_t floor)
+static int allow_memory(scmp_filter_ctx ctx, uintptr_t floor, bool code)
 {
 	const struct scmp_arg_cmp above = SCMP_CMP(0, SCMP_CMP_GE, floor, 0),
 				  anywhere = SCMP_CMP(0, SCMP_CMP_EQ, 0, 0),
-				  no_code = SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+				  no_code =
+					  SCMP_CMP(2, SCMP_CMP_MASKED_EQ, code ? 0 : PROT_EXEC, 0),
 				  not_fixed = SCMP_CMP(3, SCMP_CMP_MASKED_EQ,
 						       MAP_FIXED | MAP_FIXED_NOREPLACE, 0),
 				  not_moved_to = SCMP_CMP(3, SCMP_CMP_MASKED_EQ, MREMAP_FIXED, 0);
@@ -299,10 +300,12 @@ static int filter_system_calls(const struct vg_sandbox_needs *const *needs, stru
 	};
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int ret = ctx ? 0 : -ENOMEM;
-	bool passes = false;
+	bool passes = false, code = false;
 
-	for (const struct vg_sandbox_needs *const *n = needs; *n; n++)
+	for (const struct vg_sandbox_needs *const *n = needs; *n; n++) {
 		passes |= (*n)->passes;
+		code |= (*n)->code;
+	}
 	if (ret == 0)
 		ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
 	/* A system call of another architecture: by itself libseccomp ends the thread, and the others of
@@ -316,7 +319,7 @@ static int filter_system_calls(const struct vg_sandbox_needs *const *needs, stru
 	if (ret == 0 && passes)
 		ret = allow_passing(ctx);
 	if (ret == 0)
-		ret = allow_memory(ctx, vg_pass_floor());
+		ret = allow_memory(ctx, vg_pass_floor(), code);
 	for (; ret == 0 && *needs; needs++)
 		ret = allow(ctx, (*needs)->calls);
 	if (ret == 0)

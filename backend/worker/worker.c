@@ -190,10 +190,17 @@ void vg_worker_given(struct vg_worker *w, const struct vg_ipc *m, int fd)
 		close(ret);
 }
 
-static void peer(struct vg_worker *w, int sock)
+static void peer(struct vg_worker *w, const struct vg_ipc *m, int sock)
 {
-	if (sock >= 0)
-		w->dev.ops->peer(&w->dev, sock);
+	const struct vg_device_ops *ops = w->dev.ops;
+
+	sock = sock < 0 ? -1 : fcntl(sock, F_DUPFD_CLOEXEC, 0);
+	if (sock >= 0 && m->peer.draws && ops->renderer)
+		ops->renderer(&w->dev, sock, &m->peer.capsets);
+	else if (sock >= 0 && !m->peer.draws && ops->peer)
+		ops->peer(&w->dev, sock);
+	else if (sock >= 0)
+		close(sock);
 }
 
 void vg_worker_terminal(struct vg_worker *w, const struct vg_ipc *m, int fd)
@@ -229,8 +236,7 @@ static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 			vg_trace_add(&w->dev.trace, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 		break;
 	case VG_IPC_PEER:
-		if (fd >= 0 && w->dev.ops->peer)
-			peer(w, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+		peer(w, m, fd);
 		break;
 	case VG_IPC_TERMINAL:
 	case VG_IPC_MEMORY:

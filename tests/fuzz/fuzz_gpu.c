@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fuzz_gpu.c - libFuzzer target: a hostile driver, and a hostile display, against the GPU
+ * fuzz_gpu.c - libFuzzer target: a hostile driver, display and renderer against the GPU
  *
  * The input is a little program. A header chooses how memory is reached, and the features; then each
  * step is a command, right, nearly right (with some of its bytes changed), or any bytes, with room for
  * an answer or not, on either queue; a message of the display's, or another display; a table of memory
  * that changes; time; a setting; a reset, of a queue or all. Rings keep the rules: breaking those is
- * fuzz_ring's matter.
+ * fuzz_ring's matter. With 3D (a bit of the header) there is a renderer, too, which answers, writes to
+ * the window, errs, talks nonsense, or goes, and another comes.
  *
  * What must hold: no crash, no sanitizer report; the counts of what is held are those of what is
  * there, within the limits; each command is answered, at the latest when the display was waited for;
- * answers with fences come in the order of the commands; what was saved makes the same device again;
+ * answers with fences come in the order of the commands; what a renderer is told makes sense, and no two
+ * operations under way have the same part of the window; what was saved makes the same device again;
  * after a reset nothing is mapped, and nothing held.
  */
 #include <endian.h>
@@ -69,6 +71,11 @@ static struct drv_vring vr[GPU_QUEUES];
 static struct slot slots[GPU_QUEUES][SLOTS];
 static uint64_t fences, passed; /* given, and come back */
 static int display = -1;
+static bool three;	  /* 3D is configured */
+static int renderer = -1; /* its end of the socket */
+static struct vg_render_op
+	told[VG_LIMIT_GPU_OPERATIONS * 2]; /* and not answered, the oldest first */
+static unsigned n_told;
 
 static void notify(struct vg_port *p, unsigned q)
 {
@@ -137,6 +144,8 @@ static void start(uint64_t features)
 	uint32_t status = VG_STATUS_ACKNOWLEDGE | VG_STATUS_DRIVER;
 
 	reset();
+	if (!(features & VG_FEATURE(VIRTIO_GPU_F_VIRGL)))
+		features &= ~VG_FEATURE(VIRTIO_GPU_F_CONTEXT_INIT); /* it would not be taken */
 	dh_status(&dev, status);
 	vg_dev_set_features(&dev, (vg_dev_offered(&dev) & features) | VG_FEATURE(VG_F_VERSION_1));
 	MUST(dh_status(&dev, status | VG_STATUS_FEATURES_OK) & VG_STATUS_FEATURES_OK);
@@ -213,6 +222,85 @@ static size_t entries(uint8_t *to, unsigned n)
 		memcpy(to + i * sizeof(e), &e, sizeof(e));
 	}
 	return n * sizeof(struct virtio_gpu_mem_entry);
+}
+
+static struct virtio_gpu_box box(void)
+{
+	return (struct virtio_gpu_box){ small(), small(), chance(8) ? small() : 0,
+					small(), small(), chance(8) ? small() : 1 };
+}
+
+/* The same of 3D. */
+static size_t command_3d(uint8_t *to)
+{
+	union gpu_request r = { .hdr = { .ctx_id = below(4) } };
+	size_t len = sizeof(r.hdr), more = 0;
+
+	switch (below(10)) {
+	case 0:
+		r.capset_info.hdr.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO;
+		r.capset_info.capset_index = below(4);
+		len = sizeof(r.capset_info);
+		break;
+	case 1:
+		r.capset.hdr.type = VIRTIO_GPU_CMD_GET_CAPSET;
+		r.capset.capset_id = below(4);
+		r.capset.capset_version = below(4);
+		len = sizeof(r.capset);
+		break;
+	case 2:
+		r.ctx_create.hdr.type = VIRTIO_GPU_CMD_CTX_CREATE;
+		r.ctx_create.nlen = small();
+		r.ctx_create.context_init = below(4);
+		len = sizeof(r.ctx_create);
+		break;
+	case 3:
+		r.hdr.type = VIRTIO_GPU_CMD_CTX_DESTROY;
+		break;
+	case 4:
+		r.ctx_resource.hdr.type = chance(3) ? VIRTIO_GPU_CMD_CTX_DETACH_RESOURCE
+						    : VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE;
+		r.ctx_resource.resource_id = id();
+		len = sizeof(r.ctx_resource);
+		break;
+	case 5:
+	case 6:
+		r.create_3d.hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D;
+		r.create_3d.resource_id = id();
+		r.create_3d.target = chance(3) ? below(10) : 0;
+		r.create_3d.format = format();
+		r.create_3d.bind = chance(2) ? 1u << 17 : u32();
+		r.create_3d.width = small();
+		r.create_3d.height = r.create_3d.target ? small() : 1;
+		r.create_3d.depth = chance(8) ? small() : 1;
+		r.create_3d.array_size = chance(8) ? small() : 1;
+		r.create_3d.last_level = chance(4) ? u8() : 0;
+		len = sizeof(r.create_3d);
+		break;
+	case 7:
+	case 8:
+		r.transfer_3d.hdr.type = chance(2) ? VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D
+						   : VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D;
+		r.transfer_3d.box = box();
+		r.transfer_3d.offset = chance(8) ? u64() : small();
+		r.transfer_3d.resource_id = id();
+		r.transfer_3d.level = chance(8) ? u8() : 0;
+		r.transfer_3d.stride = chance(4) ? small() : 0;
+		r.transfer_3d.layer_stride = chance(8) ? small() : 0;
+		len = sizeof(r.transfer_3d);
+		break;
+	case 9:
+		r.submit.hdr.type = VIRTIO_GPU_CMD_SUBMIT_3D;
+		more = below(64) * 4;
+		r.submit.size = chance(8) ? u32() : (uint32_t)more;
+		len = sizeof(r.submit);
+		memset(to + len, 0x55, more);
+		break;
+	}
+	if (chance(2))
+		r.hdr.flags = VIRTIO_GPU_FLAG_FENCE;
+	memcpy(to, &r, len);
+	return len + more;
 }
 
 /* Return: bytes of a command that is right, but for its numbers. */
@@ -344,7 +432,10 @@ static void submit(unsigned q)
 		return;
 	s = &slots[q][i];
 	to = (uint8_t *)fm_arena.virt + (q * SLOTS + i) * (size_t)SLOT;
-	len = q == GPU_CONTROLQ ? command(to) : cursor(to);
+	if (q == GPU_CURSORQ)
+		len = cursor(to);
+	else
+		len = three && chance(2) ? command_3d(to) : command(to);
 	for (unsigned k = below(8); k > 5; k--)
 		to[u16() % len] = u8();
 	if (chance(20))
@@ -415,6 +506,86 @@ static void drain(void)
 	}
 }
 
+/* ---- the renderer ------------------------------------------------------------------- */
+
+static void renderer_goes(void)
+{
+	if (renderer >= 0)
+		close(renderer);
+	renderer = -1;
+	n_told = 0;
+}
+
+static void renderer_comes(void)
+{
+	static const struct vg_render_capsets caps = { 2, { { 1, 1, 308 }, { 2, 2, 1376 } } };
+	struct vg_render_capsets any = { u8(), { { u8(), u8(), u16() }, { 0 } } };
+	int pair[2];
+
+	renderer_goes();
+	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+	renderer = pair[1];
+	dev.ops->renderer(&dev, pair[0], chance(16) ? &any : &caps);
+}
+
+/* Do @a and @b have anything of the window in common? */
+static bool overlap(const struct vg_render_op *a, const struct vg_render_op *b)
+{
+	return a->len && b->len && a->at < b->at + b->len && b->at < a->at + a->len;
+}
+
+static void renderer_hears(void)
+{
+	struct vg_render_op op;
+	int fd;
+
+	while (renderer >= 0 && vg_render_recv(renderer, &op, &fd) == 1) {
+		MUST((fd >= 0) == (op.type == VG_RENDER_HELLO));
+		if (fd >= 0)
+			close(fd);
+		MUST(vg_render_ok(&op));
+		if (op.type == VG_RENDER_HELLO)
+			continue;
+		MUST(n_told < sizeof(told) / sizeof(told[0]));
+		for (unsigned i = 0; i < n_told; i++)
+			MUST(!overlap(&told[i], &op));
+		told[n_told++] = op;
+	}
+}
+
+static void renderer_answers(bool right)
+{
+	const struct gpu *gpu = dev.priv;
+	struct vg_render_done d = { 0 };
+
+	renderer_hears();
+	if (renderer < 0 || !n_told)
+		return;
+	d.seq = right || !chance(30) ? told[0].seq : u32();
+	d.error = right || !chance(4) ? 0 : u8();
+	if (!right && told[0].len && told[0].len < 4096)
+		memset(gpu->render.window + told[0].at, u8(), told[0].len);
+	if (!right && chance(4))
+		memset(gpu->render.window + VG_RENDER_WINDOW, u8(), VG_RENDER_SLOT * 8);
+	n_told--;
+	memmove(told, told + 1, n_told * sizeof(told[0]));
+	send(renderer, &d, !right && chance(60) ? u8() % sizeof(d) : sizeof(d),
+	     MSG_DONTWAIT | MSG_NOSIGNAL);
+	fl_ready_all(POLLIN);
+}
+
+static void renderer_step(void)
+{
+	if (chance(20))
+		renderer_comes();
+	else if (chance(30))
+		renderer_goes();
+	else
+		renderer_answers(false);
+	fl_ready_all(POLLIN);
+	fl_deferred();
+}
+
 /* ---- a run ------------------------------------------------------------------------------ */
 
 /* What is counted is what is there. */
@@ -428,13 +599,18 @@ static void check(void)
 		for (const struct gpu_resource *r = gpu->res.bucket[i]; r; r = r->next) {
 			n++;
 			ranges += r->backing.n;
-			bytes += r->pixels ? r->size : 0;
+			bytes += r->pixels || r->is_3d ? r->size : 0;
 			MUST(r->id && r->id % GPU_BUCKETS == i);
 		}
 	}
 	MUST(n == gpu->res.n && ranges == gpu->res.ranges && bytes == gpu->res.host_bytes);
 	MUST(n <= VG_LIMIT_GPU_RESOURCES && ranges <= VG_LIMIT_GPU_RANGES &&
 	     bytes <= dev.host_bytes);
+	n = 0;
+	for (const struct gpu_job *j = gpu->render.jobs; j; j = j->next)
+		n++;
+	/* One command more may tell it several things. */
+	MUST(n == gpu->render.n_jobs && n <= VG_LIMIT_GPU_OPERATIONS + 8);
 	for (unsigned i = 0; i < GPU_HEADS; i++)
 		MUST(!gpu->head[i].shown.resource ||
 		     (i < gpu->n_heads &&
@@ -474,8 +650,15 @@ static void resume(void)
 
 static void step(void)
 {
-	const uint32_t clear = u8();
+	uint32_t clear;
 
+	if (three && chance(3)) {
+		renderer_step();
+		take();
+		check();
+		return;
+	}
+	clear = u8();
 	switch (below(16)) {
 	default:
 		submit(GPU_CONTROLQ);
@@ -527,6 +710,8 @@ static void settle(void)
 	for (unsigned i = 0; i < 200; i++) {
 		kick(GPU_CONTROLQ);
 		kick(GPU_CURSORQ);
+		for (unsigned k = 0; k < 8; k++)
+			renderer_answers(true);
 		fl_deferred();
 		fl_timers();
 		take();
@@ -557,12 +742,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	ready = true;
 	fuzz_begin(data, len);
 	how = u8();
-	MUST(vg_params_parse("gpu,heads=3", &params, &err) == 0);
+	three = how & 8;
+	MUST(vg_params_parse(three ? "gpu,heads=3,render=virgl" : "gpu,heads=3", &params, &err) ==
+	     0);
 	MUST(dh_open(&dev, vg_device_find("gpu"), NULL, &params, &err) == 0);
 	dev.host_bytes = 1 << 20;
 	dev.port = &port;
 	dev.mem = dev.ctx[0].mem = fm_begin(how & 1, 1 << 20);
 	fences = passed = 0;
+	if (three)
+		renderer_comes();
 	start(how & 2 ? ~0ull : u64());
 	if (how & 4)
 		another();
@@ -571,6 +760,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	settle();
 	reset();
 	hang_up();
+	renderer_goes();
 	fl_ready_all(POLLIN);
 	dh_close(&dev);
 	fm_end();

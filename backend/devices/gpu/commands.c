@@ -3,7 +3,8 @@
  * commands.c - what each command does, VIRTIO 1.3 sections 5.7.6.8 to 5.7.6.10
  *
  * One function for each, which decides on our copy of the command, in the host's byte order by
- * le32toh() where it is read. Commands of 3D are not offered (F_VIRGL), and unknown then.
+ * le32toh() where it is read. Those of 3D are in virgl.c, and unknown where that was not negotiated
+ * (F_VIRGL).
  *
  * A command that a predecessor had taken when it died (chain->resubmitted) may have been carried out
  * by it: what creates something then begins anew, what ends something finds it gone. Both are in order.
@@ -55,14 +56,6 @@ static uint32_t edid(struct gpu *gpu, struct gpu_cmd *cmd)
 	cmd->answer.edid.size = htole32(GPU_EDID_BYTES);
 	cmd->answer_len = sizeof(cmd->answer.edid);
 	return VIRTIO_GPU_RESP_OK_EDID;
-}
-
-/* There are none: no index, and no id, is one. */
-static uint32_t no_capset(struct gpu *gpu, struct gpu_cmd *cmd)
-{
-	(void)gpu;
-	(void)cmd;
-	return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 }
 
 /* ---- resources ---------------------------------------------------------- */
@@ -187,6 +180,8 @@ static uint32_t transfer(struct gpu *gpu, struct gpu_cmd *cmd)
 
 	if (!r)
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	if (r->is_3d)
+		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	/* A blob is the guest's own memory: there is nothing to transfer. */
 	if (r->blob)
 		return VIRTIO_GPU_RESP_OK_NODATA;
@@ -282,6 +277,8 @@ static uint32_t flush(struct gpu *gpu, struct gpu_cmd *cmd)
 		return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
 	if (!r->blob && !gpu_within(&rect, r->width, r->height))
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+	if (r->is_3d)
+		return gpu_read_back(gpu, cmd, r, &rect);
 	cmd->heads = gpu_flush(gpu, r->id, &rect);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -308,14 +305,22 @@ static const struct command {
 	C(TRANSFER_TO_HOST_2D, ALWAYS, transfer, transfer),
 	C(RESOURCE_ATTACH_BACKING, ALWAYS, attach, attach),
 	C(RESOURCE_DETACH_BACKING, ALWAYS, detach, detach),
-	C(GET_CAPSET_INFO, ALWAYS, capset_info, no_capset),
-	C(GET_CAPSET, ALWAYS, capset, no_capset),
+	C(GET_CAPSET_INFO, ALWAYS, capset_info, gpu_capset_info),
+	C(GET_CAPSET, ALWAYS, capset, gpu_capset),
 	C(GET_EDID, VIRTIO_GPU_F_EDID, edid, edid),
 	C(RESOURCE_ASSIGN_UUID, VIRTIO_GPU_F_RESOURCE_UUID, assign_uuid, assign_uuid),
 	C(RESOURCE_CREATE_BLOB, VIRTIO_GPU_F_RESOURCE_BLOB, create_blob, create_blob),
 	C(SET_SCANOUT_BLOB, VIRTIO_GPU_F_RESOURCE_BLOB, scanout_blob, set_scanout_blob),
 	C(RESOURCE_MAP_BLOB, VIRTIO_GPU_F_RESOURCE_BLOB, map_blob, map_blob),
 	C(RESOURCE_UNMAP_BLOB, VIRTIO_GPU_F_RESOURCE_BLOB, unref, map_blob),
+	C(CTX_CREATE, VIRTIO_GPU_F_VIRGL, ctx_create, gpu_ctx_create),
+	C(CTX_DESTROY, VIRTIO_GPU_F_VIRGL, hdr, gpu_ctx_destroy),
+	C(CTX_ATTACH_RESOURCE, VIRTIO_GPU_F_VIRGL, ctx_resource, gpu_ctx_attach),
+	C(CTX_DETACH_RESOURCE, VIRTIO_GPU_F_VIRGL, ctx_resource, gpu_ctx_detach),
+	C(RESOURCE_CREATE_3D, VIRTIO_GPU_F_VIRGL, create_3d, gpu_resource_3d),
+	C(TRANSFER_TO_HOST_3D, VIRTIO_GPU_F_VIRGL, transfer_3d, gpu_transfer_to),
+	C(TRANSFER_FROM_HOST_3D, VIRTIO_GPU_F_VIRGL, transfer_3d, gpu_transfer_from),
+	C(SUBMIT_3D, VIRTIO_GPU_F_VIRGL, submit, gpu_submit),
 #undef C
 };
 
@@ -324,6 +329,10 @@ void gpu_command(struct gpu *gpu, struct gpu_cmd *cmd)
 	uint32_t type = le32toh(cmd->req.hdr.type);
 
 	cmd->type = VIRTIO_GPU_RESP_ERR_UNSPEC;
+	/* Whatever it is, it may have something to tell the renderer. */
+	cmd->later = gpu_render_full(gpu);
+	if (cmd->later)
+		return;
 	for (unsigned i = 0; i < COUNT(commands); i++) {
 		const struct command *c = &commands[i];
 
@@ -351,6 +360,9 @@ void gpu_cursor_command(struct gpu *gpu, struct gpu_cmd *cmd)
 		return;
 	cmd->type = VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
 	if (head >= gpu->n_heads)
+		return;
+	cmd->later = gpu_render_full(gpu);
+	if (cmd->later)
 		return;
 	cursor = &gpu->head[head].cursor;
 	cursor->x = le32toh(c->pos.x);

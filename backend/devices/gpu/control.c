@@ -12,6 +12,9 @@
  * commands are carried out, and those without a fence answered; their fences wait in a list. A
  * display that does not read is waited for no longer than VG_DISPLAY_PATIENCE_MS.
  *
+ * What a renderer must do (VIRTIO 1.3 section 5.7.6.8, "3d") is told to it and answered when it is
+ * done; fences wait in the same list, in the same order.
+ *
  * A worker that dies: what it had taken and not answered its successor is given again. All commands
  * but these may be carried out twice: what creates something replaces what is there (see
  * commands.c).
@@ -120,7 +123,7 @@ static void run_patience(struct gpu *gpu)
 /* Push what is done, up to the first that is not. */
 static void release(struct gpu *gpu)
 {
-	while (gpu->pending && !gpu->pending->heads) {
+	while (gpu->pending && !gpu->pending->heads && !gpu->pending->job) {
 		struct gpu_pending *p = gpu->pending;
 
 		gpu->pending = p->next;
@@ -132,12 +135,20 @@ static void release(struct gpu *gpu)
 	run_patience(gpu);
 }
 
-/* Return: whether @cmd waits for others, or for a display; else it is to be pushed now. */
+/* It waits from now on for what was drawn to be read. */
+static void wait_for_display(struct gpu *gpu, struct gpu_pending *p, uint32_t heads)
+{
+	p->heads = heads;
+	p->serial = gpu->link.serial;
+	p->until_ns = vg_loop_now(gpu->dev->loop) + VG_DISPLAY_PATIENCE_MS * (NS_PER_S / 1000);
+}
+
+/* Return: whether @cmd waits for others, for a display or the renderer; else it is to be pushed now. */
 static bool must_wait(struct gpu *gpu, const struct gpu_cmd *cmd, uint32_t written)
 {
 	struct gpu_pending *p;
 
-	if (!is_fenced(cmd) || (!gpu->pending && !cmd->heads))
+	if (!cmd->job && (!is_fenced(cmd) || (!gpu->pending && !cmd->heads)))
 		return false;
 	p = malloc(sizeof(*p));
 	if (!p)
@@ -145,11 +156,14 @@ static bool must_wait(struct gpu *gpu, const struct gpu_cmd *cmd, uint32_t writt
 	*p = (struct gpu_pending){
 		.chain = cmd->chain,
 		.written = written,
-		.heads = cmd->heads,
-		.serial = gpu->link.serial,
-		.until_ns =
-			vg_loop_now(gpu->dev->loop) + VG_DISPLAY_PATIENCE_MS * (NS_PER_S / 1000),
+		.job = cmd->job,
+		.req = cmd->req.hdr,
+		.until_ns = INT64_MAX,
 	};
+	if (cmd->job)
+		cmd->job->pending = p;
+	else
+		wait_for_display(gpu, p, cmd->heads);
 	*gpu->pending_tail = p;
 	gpu->pending_tail = &p->next;
 	if (gpu->pending == p)
@@ -157,8 +171,7 @@ static bool must_wait(struct gpu *gpu, const struct gpu_cmd *cmd, uint32_t writt
 	return true;
 }
 
-/* Some of what waited does not any more. */
-static void go_on(struct gpu *gpu)
+void gpu_go_on(struct gpu *gpu)
 {
 	release(gpu);
 	vg_dev_flush(gpu->dev, GPU_CONTROLQ);
@@ -173,7 +186,7 @@ void gpu_read(struct gpu *gpu, uint32_t head, uint32_t serial)
 			p->heads &= ~(1u << head);
 	}
 	if (gpu->pending && !gpu->pending->heads)
-		go_on(gpu);
+		gpu_go_on(gpu);
 }
 
 void gpu_patience_over(struct vg_timer *t)
@@ -185,7 +198,7 @@ void gpu_patience_over(struct vg_timer *t)
 		gpu->n.late += p->heads != 0;
 		p->heads = 0;
 	}
-	go_on(gpu);
+	gpu_go_on(gpu);
 }
 
 void gpu_release_all(struct gpu *gpu)
@@ -194,6 +207,33 @@ void gpu_release_all(struct gpu *gpu)
 		p->heads = 0;
 	release(gpu);
 	vg_dev_flush(gpu->dev, GPU_CONTROLQ);
+}
+
+void gpu_answered(struct gpu *gpu, struct gpu_pending *p, uint32_t type, union gpu_answer *a,
+		  uint32_t len, uint32_t heads)
+{
+	struct gpu_cmd cmd = { .chain = p->chain, .type = type, .answer_len = sizeof(p->req) };
+
+	cmd.req.hdr = p->req;
+	if (a) {
+		memcpy(&cmd.answer, a, len);
+		cmd.answer_len = len;
+	}
+	p->job = NULL;
+	p->written = answer(gpu, &cmd, GPU_CONTROLQ);
+	if (heads && is_fenced(&cmd))
+		wait_for_display(gpu, p, heads);
+}
+
+void gpu_abandon_all(struct gpu *gpu)
+{
+	for (struct gpu_pending *p = gpu->pending; p; p = p->next) {
+		if (!p->job)
+			continue;
+		p->job->pending = NULL;
+		gpu_answered(gpu, p, VIRTIO_GPU_RESP_ERR_UNSPEC, NULL, 0, 0);
+	}
+	gpu_release_all(gpu);
 }
 
 /* ---- the queues --------------------------------------------------------- */
@@ -213,9 +253,18 @@ static bool control_one(struct gpu *gpu, struct vg_chain *chain)
 		gpu_command(gpu, &cmd);
 	else
 		cmd.type = VIRTIO_GPU_RESP_ERR_UNSPEC;
-	written = answer(gpu, &cmd, GPU_CONTROLQ);
-	if (!must_wait(gpu, &cmd, written))
-		vg_vq_push(vg_dev_vq(gpu->dev, GPU_CONTROLQ), chain, written);
+	if (cmd.later) {
+		vg_vq_unpop(vg_dev_vq(gpu->dev, GPU_CONTROLQ), chain);
+		return false;
+	}
+	written = cmd.job ? 0 : answer(gpu, &cmd, GPU_CONTROLQ);
+	if (must_wait(gpu, &cmd, written))
+		return true;
+	if (cmd.job) {
+		cmd.type = VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+		written = answer(gpu, &cmd, GPU_CONTROLQ);
+	}
+	vg_vq_push(vg_dev_vq(gpu->dev, GPU_CONTROLQ), chain, written);
 	return true;
 }
 
@@ -229,6 +278,10 @@ static bool cursor_one(struct gpu *gpu, struct vg_chain *chain)
 		gpu_cursor_command(gpu, &cmd);
 	else
 		cmd.type = VIRTIO_GPU_RESP_ERR_UNSPEC;
+	if (cmd.later) {
+		vg_vq_unpop(vg_dev_vq(gpu->dev, GPU_CURSORQ), chain);
+		return false;
+	}
 	if (chain->in_len >= sizeof(cmd.answer.hdr))
 		written = answer(gpu, &cmd, GPU_CURSORQ);
 	else

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * gpu.c - graphics adapter, VIRTIO 1.3 section 5.7: two dimensions, several heads
+ * gpu.c - graphics adapter, VIRTIO 1.3 section 5.7: several heads, two dimensions, or three
  *
  * The driver makes pictures (resource.c), and says which of them a head shows and what of it has
  * changed (scanout.c); a process of its own shows that to people (link.c, displays/). Commands are
@@ -9,6 +9,9 @@
  * A guest's pictures lie in its own memory, which payloads of commands name. The driver of Linux,
  * offered blobs, has no others: what it draws is copied once, by a flush, from its pages into the
  * frame memory.
+ *
+ * With render=virgl, a guest's programs draw by streams of commands that a renderer carries out, a process
+ * of its own, too (render.c, virgl.c, renderers/).
  */
 #include <endian.h>
 #include <errno.h>
@@ -29,6 +32,9 @@ static const struct vg_param_def gpu_params[] = {
 	  "a viewer that is made larger or smaller changes its monitor's mode" },
 	{ "blob", VG_PARAM_BOOL, false, 0, 1, "1",
 	  "offer blobs: pictures that are copied once, out of the guest's memory" },
+	{ "render", VG_PARAM_STRING, false, 0, 0, "off",
+	  "virgl: the guest's programs draw in three dimensions, by a process of this machine that "
+	  "parses what they say; or off" },
 	VG_DISPLAY_PARAMS,
 	{ 0 },
 };
@@ -40,6 +46,7 @@ static void gpu_close(struct vg_dev *dev)
 	struct gpu *gpu = dev->priv;
 
 	vg_loop_timer_stop(&gpu->patience);
+	gpu_render_close(gpu);
 	gpu_link_close(gpu);
 	free(gpu);
 	dev->priv = NULL;
@@ -61,12 +68,20 @@ static int read_modes(const struct vg_params *params, struct gpu_mode modes[GPU_
 	return 0;
 }
 
+static bool gpu_draws(const struct vg_params *params)
+{
+	return strcmp(vg_params_str(params, gpu_params, "render"), "virgl") == 0;
+}
+
 static int gpu_check(const struct vg_params *params, struct vg_err *err)
 {
+	const char *render = vg_params_str(params, gpu_params, "render");
 	const char *tls = vg_params_str(params, gpu_params, "vnc-tls");
 	struct gpu_mode modes[GPU_HEADS];
 	int ret = read_modes(params, modes, err);
 
+	if (ret == 0 && strcmp(render, "off") != 0 && !gpu_draws(params))
+		ret = vg_fail(err, -EINVAL, "render=%.60s: it is virgl or off", render);
 	if (ret == 0)
 		ret = vg_listen_check(vg_params_str(params, gpu_params, "vnc"), err);
 	return ret < 0 || !tls ? ret : vg_listen_check_tls(tls, err);
@@ -86,6 +101,8 @@ static int gpu_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	gpu->pending_tail = &gpu->pending;
 	gpu->patience.expired = gpu_patience_over;
 	gpu->link.memfd = gpu->link.sock = -1;
+	gpu->render.memfd = gpu->render.sock = gpu->render.next = -1;
+	gpu->render.wanted = gpu_draws(params);
 	dev->priv = gpu;
 	ret = read_modes(params, modes, err);
 	for (unsigned i = 0; ret == 0 && i < gpu->n_heads; i++)
@@ -94,6 +111,8 @@ static int gpu_open(struct vg_dev *dev, const struct vg_params *params, struct v
 		ret = vg_fail(err, -EIO, "the kernel gives no random numbers");
 	if (ret == 0)
 		ret = gpu_link_open(gpu, err);
+	if (ret == 0)
+		ret = gpu_render_open(gpu, err);
 	if (ret < 0) {
 		gpu_close(dev);
 		return ret;
@@ -111,6 +130,9 @@ static int gpu_open(struct vg_dev *dev, const struct vg_params *params, struct v
 static int gpu_features_ok(struct vg_dev *dev, uint64_t f)
 {
 	(void)dev;
+	/* 5.7.3: the one needs the other. */
+	if (f & VG_FEATURE(VIRTIO_GPU_F_CONTEXT_INIT) && !(f & VG_FEATURE(VIRTIO_GPU_F_VIRGL)))
+		return -EINVAL;
 	return f & VG_FEATURE(VG_F_VERSION_1) ? 0 : -EINVAL;
 }
 
@@ -122,6 +144,7 @@ static void gpu_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_
 	const struct virtio_gpu_config c = {
 		.events_read = htole32(gpu->events),
 		.num_scanouts = htole32(gpu->n_heads),
+		.num_capsets = htole32(gpu->render.capsets.n),
 	};
 
 	memcpy(buf, (const uint8_t *)&c + off, len);
@@ -154,7 +177,7 @@ static void gpu_queue_ready(struct vg_dev *dev, unsigned q)
 static void gpu_stop_queue(struct vg_dev *dev, unsigned q)
 {
 	if (q == GPU_CONTROLQ)
-		gpu_release_all(dev->priv);
+		gpu_abandon_all(dev->priv);
 	vg_dev_queue_stopped(dev, q);
 }
 
@@ -163,7 +186,9 @@ static void gpu_reset(struct vg_dev *dev)
 {
 	struct gpu *gpu = dev->priv;
 
+	gpu->render.lost = true; /* all of it goes at once, and not one by one */
 	gpu_unref_all(gpu);
+	gpu_render_reset(gpu);
 	for (uint32_t i = 0; i < gpu->n_heads; i++) {
 		gpu_show_nothing(gpu, i);
 		if (gpu->head[i].cursor.resource) {
@@ -184,6 +209,11 @@ static int gpu_resume_op(struct vg_dev *dev)
 static void gpu_peer(struct vg_dev *dev, int sock)
 {
 	gpu_link_peer(dev->priv, sock);
+}
+
+static void gpu_renderer(struct vg_dev *dev, int sock, const struct vg_render_capsets *caps)
+{
+	gpu_render_peer(dev->priv, sock, caps);
 }
 
 static void gpu_tick(struct vg_dev *dev)
@@ -242,6 +272,9 @@ static void gpu_describe(struct vg_dev *dev, char *buf, size_t len)
 		 gpu->link.sock >= 0 ? "yes" : "no", gpu->res.n, mapped(gpu) >> 10,
 		 (unsigned long long)gpu->res.host_bytes >> 10, (unsigned long long)gpu->n.flushes,
 		 (unsigned long long)gpu->n.late);
+	if (gpu->render.wanted)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), " 3d=%s streams=%llu",
+			 gpu_render_state(gpu), (unsigned long long)gpu->n.streams);
 	snprintf(buf, len, "%s", text);
 }
 
@@ -266,6 +299,8 @@ const struct vg_device_ops vg_gpu = {
 	.resume = gpu_resume_op,
 	.set = gpu_set,
 	.peer = gpu_peer,
+	.draws = gpu_draws,
+	.renderer = gpu_renderer,
 	.describe = gpu_describe,
 	.tick = gpu_tick,
 	.helper = "display",

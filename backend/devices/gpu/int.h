@@ -9,6 +9,8 @@
  *	resource.c	pictures, and the memory behind them
  *	scanout.c	which picture a head shows: into the frame memory
  *	link.c		the display (backend/displays/display.h)
+ *	render.c	the renderer (backend/renderers/renderer.h): operations under way, the window
+ *	virgl.c		what the commands of 3D mean
  *	saved.c		what a successor must know
  *	edid.c, format.c
  */
@@ -27,6 +29,7 @@
 #include "backend/devices/gpu/format.h"
 #include "backend/displays/display.h"
 #include "backend/memory/backing.h"
+#include "backend/renderers/renderer.h"
 
 enum {
 	GPU_CONTROLQ = 0,
@@ -35,6 +38,7 @@ enum {
 	GPU_BUCKETS = 64,
 	GPU_HEADS = VG_DISPLAY_HEADS,
 	GPU_UUID = 16,
+	GPU_TARGET_BUFFER = 0, /* of 3D: PIPE_BUFFER of Mesa's gallium, whose numbers are virgl's */
 };
 
 _Static_assert(VIRTIO_GPU_MAX_SCANOUTS == GPU_HEADS, "as the specification has it");
@@ -45,13 +49,25 @@ struct gpu_rect {
 
 /* ---- resources ---------------------------------------------------------- */
 
-/* A picture, or a blob of which pictures are made. */
+/* What a renderer has of a resource of 3D, and what bounds transfers of it. */
+struct gpu_texture {
+	uint32_t target, levels;
+	bool is_written; /* by the library itself */
+	bool has_slot;	 /* where it does that, and whence it goes to the guest */
+	uint32_t slot;
+	uint8_t seed[VG_RENDER_SLOT]; /* what slot and guest memory had when they were alike */
+};
+
+/* A picture, or a blob of which pictures are made; or what the renderer has, of any shape. */
 struct gpu_resource {
 	struct gpu_resource *next; /* of its bucket */
 	uint32_t id;		   /* not 0 */
+	uint64_t born;		   /* no other has had that number since the worker began */
 	bool blob;
-	uint32_t format, width, height; /* of a picture */
-	uint64_t size;			/* bytes: of its pixels, or of the blob */
+	bool is_3d;			/* it is the renderer's, and has no pixels here */
+	uint32_t format, width, height; /* of a picture; of 3D, too */
+	uint64_t size;			/* bytes: of its pixels, or of the blob; of 3D at most */
+	struct gpu_texture tex;		/* of 3D */
 	uint8_t *pixels;		/* of a picture: our copy, a row after the other */
 	struct vg_backing backing; /* of a blob, its bytes; of a picture, where they come from */
 	bool has_uuid;
@@ -62,7 +78,8 @@ struct gpu_resources {
 	struct gpu_resource *bucket[GPU_BUCKETS];
 	unsigned n;
 	unsigned ranges;     /* of all backings */
-	uint64_t host_bytes; /* of all pixels */
+	uint64_t host_bytes; /* of all pixels, and of 3D */
+	uint64_t births;
 };
 
 /* ---- heads -------------------------------------------------------------- */
@@ -99,12 +116,57 @@ struct gpu_link {
 	struct vg_ratelimit log;
 };
 
+/* ---- the renderer --------------------------------------------------------- */
+
+struct gpu;
+struct gpu_pending;
+
+/* An operation that the renderer has been told, or is about to be, and has not answered. */
+struct gpu_job {
+	struct gpu_job *next;
+	struct vg_render_op op;
+	struct gpu_pending *pending; /* whose command it is; NULL: nobody waits for it */
+	/* It is done, or failed; what it has of the window is there for as long. NULL: nothing to do. */
+	void (*done)(struct gpu *gpu, struct gpu_job *job, bool ok);
+	/* for done */
+	uint64_t born;	      /* of its resource */
+	uint64_t offset;      /* in guest memory */
+	struct gpu_rect rect; /* of a picture */
+	uint32_t head;
+};
+
+struct gpu_render {
+	bool wanted; /* by the configuration */
+	bool lost;   /* what the driver made there is gone; until it resets the device */
+	bool used;   /* the renderer has something of the driver's */
+	bool full;   /* commands wait for it */
+	int sock;    /* -1: there is none */
+	int next;    /* another, for the next reset; -1: none */
+	struct vg_render_capsets capsets, next_capsets;
+	int memfd; /* the window */
+	uint8_t *window;
+	struct vg_watch watch;
+	struct gpu_job *jobs, **tail;
+	struct gpu_job *unsent; /* the first of them that the socket has not taken */
+	unsigned n_jobs, n_windowed;
+	uint64_t from, to; /* what of the window is in use; it wraps */
+	uint32_t seq;
+	struct vg_timer watchdog;
+	int64_t patience_ns;			 /* of an operation */
+	uint32_t context[VG_LIMIT_GPU_CONTEXTS]; /* ids; 0: free */
+	bool slot[VG_RENDER_SLOTS];		 /* in use */
+	struct vg_ratelimit log;
+};
+
 /* ---- queues ------------------------------------------------------------- */
 
-/* A chain that is answered, but not pushed: older fences have not been passed. */
+/* A chain that is answered, but not pushed: older fences have not been passed; or one that is not,
+ * since the renderer is at it. */
 struct gpu_pending {
 	struct gpu_pending *next;
 	struct vg_chain *chain;
+	struct gpu_job *job;		/* NULL: it is answered */
+	struct virtio_gpu_ctrl_hdr req; /* for the answer */
 	uint32_t written;
 	uint32_t heads;	 /* bits: that have not been read up to serial */
 	uint32_t serial; /* of the damage */
@@ -128,6 +190,11 @@ union gpu_request {
 	struct virtio_gpu_set_scanout_blob scanout_blob;
 	struct virtio_gpu_resource_map_blob map_blob;
 	struct virtio_gpu_update_cursor cursor;
+	struct virtio_gpu_ctx_create ctx_create;
+	struct virtio_gpu_ctx_resource ctx_resource;
+	struct virtio_gpu_resource_create_3d create_3d;
+	struct virtio_gpu_transfer_host_3d transfer_3d;
+	struct virtio_gpu_cmd_submit submit;
 };
 
 union gpu_answer {
@@ -135,6 +202,8 @@ union gpu_answer {
 	struct virtio_gpu_resp_display_info display_info;
 	struct virtio_gpu_resp_edid edid;
 	struct virtio_gpu_resp_resource_uuid uuid;
+	struct virtio_gpu_resp_capset_info capset_info;
+	uint8_t capset[sizeof(struct virtio_gpu_resp_capset) + VG_LIMIT_GPU_CAPSET];
 };
 
 /* A command under way: our copy of it, and what is said to it. */
@@ -146,10 +215,12 @@ struct gpu_cmd {
 	uint32_t type;	     /* of the answer */
 	uint32_t answer_len; /* bytes of it, header included */
 	uint32_t heads;	     /* bits: that were drawn to, which the display has been told */
+	struct gpu_job *job; /* it is answered when that is done; NULL: now */
+	bool later;	     /* there is no room for it: it stays in the ring */
 };
 
 struct gpu_counters {
-	uint64_t flushes, transfers, cursors;
+	uint64_t flushes, transfers, cursors, streams;
 	uint64_t late; /* flushes that were answered though no display had read them */
 };
 
@@ -162,6 +233,7 @@ struct gpu {
 	uint32_t events;	/* VIRTIO_GPU_EVENT_* that the driver has not cleared */
 	struct gpu_resources res;
 	struct gpu_link link;
+	struct gpu_render render;
 	bool dirty; /* something of dev->saved is not what it was */
 	struct gpu_pending *pending, **pending_tail;
 	struct vg_timer patience; /* runs while the first of them waits for a display */
@@ -193,8 +265,22 @@ void gpu_cursor_take(struct gpu *gpu);
 /** gpu_read - the display has read head @head up to @serial */
 void gpu_read(struct gpu *gpu, uint32_t head, uint32_t serial);
 
-/** gpu_release_all - push all that waits, read or not */
+/** gpu_release_all - push all that waits for a display */
 void gpu_release_all(struct gpu *gpu);
+
+/** gpu_abandon_all - push all that waits for anything; what the renderer is at has failed */
+void gpu_abandon_all(struct gpu *gpu);
+
+/**
+ * gpu_answered - the renderer has answered the command that @p is
+ * @answer: @len bytes, header included, of which gpu_answered() fills the header in
+ * @heads: bits, as in struct gpu_cmd
+ */
+void gpu_answered(struct gpu *gpu, struct gpu_pending *p, uint32_t type, union gpu_answer *answer,
+		  uint32_t len, uint32_t heads);
+
+/** gpu_go_on - push what is done, and take more */
+void gpu_go_on(struct gpu *gpu);
 
 void gpu_patience_over(struct vg_timer *t);
 
@@ -225,6 +311,9 @@ uint32_t gpu_attach(struct gpu *gpu, struct gpu_resource *r, struct vg_seg *segs
 uint32_t gpu_transfer(struct gpu *gpu, struct gpu_resource *r, const struct gpu_rect *rect,
 		      uint64_t offset);
 
+/** gpu_create_3d - the worker's side of one. Return: as above, and *@out. */
+uint32_t gpu_create_3d(struct gpu *gpu, uint32_t id, uint64_t size, struct gpu_resource **out);
+
 /** gpu_detach - unmap; what is not mapped is left alone */
 void gpu_detach(struct gpu *gpu, struct gpu_resource *r);
 
@@ -252,6 +341,19 @@ void gpu_show_nothing(struct gpu *gpu, uint32_t head);
  */
 uint32_t gpu_flush(struct gpu *gpu, uint32_t id, const struct gpu_rect *rect);
 
+/** gpu_is_shown - does any head show resource @id? */
+bool gpu_is_shown(const struct gpu *gpu, uint32_t id);
+
+/** gpu_flush_3d - the same of a resource of 3D, whose @rect is at @pixels, a row after the other */
+uint32_t gpu_flush_3d(struct gpu *gpu, uint32_t id, const struct gpu_rect *rect,
+		      const uint8_t *pixels);
+
+/** gpu_cursor_pixels - the image of head @head's cursor, of 64 x 64, is at @pixels */
+void gpu_cursor_pixels(struct gpu *gpu, uint32_t head, uint32_t format, const uint8_t *pixels);
+
+/** gpu_cursor_tell - the display is told of head->cursor; @image: of its picture, too */
+void gpu_cursor_tell(struct gpu *gpu, uint32_t head, bool image);
+
 /** gpu_cursor_show - head->cursor is another one. @image: its picture, too. Return: as gpu_show(). */
 uint32_t gpu_cursor_show(struct gpu *gpu, uint32_t head, bool image);
 
@@ -272,6 +374,68 @@ bool gpu_link_say(struct gpu *gpu, const struct vg_display_msg *m);
 
 /** gpu_link_catch_up - show heads that the display was not told all of; its socket may have room now */
 void gpu_link_catch_up(struct gpu *gpu);
+
+/* ---- render.c ----------------------------------------------------------- */
+
+/** gpu_render_open - make the window. Return: 0, or negative errno with a sentence. */
+int gpu_render_open(struct gpu *gpu, struct vg_err *err);
+void gpu_render_close(struct gpu *gpu);
+
+/** gpu_render_peer - a renderer is there, which can @caps: @sock is ours */
+void gpu_render_peer(struct gpu *gpu, int sock, const struct vg_render_capsets *caps);
+
+/** gpu_render_reset - the driver has nothing there any more; another renderer takes over */
+void gpu_render_reset(struct gpu *gpu);
+
+/** gpu_render_lose - what the driver has there is gone: @why; it may be gone already */
+void gpu_render_lose(struct gpu *gpu, const char *why);
+
+/** gpu_render_full - whether commands must wait: they are told when that is over */
+bool gpu_render_full(struct gpu *gpu);
+
+/** gpu_render_is - is there one, which has what the driver made? */
+bool gpu_render_is(const struct gpu *gpu);
+
+/** gpu_render_room - @len bytes of the window, @at bytes from its begin. Return: false: later */
+bool gpu_render_room(struct gpu *gpu, uint64_t len, uint64_t *at);
+
+/**
+ * gpu_render_do - tell the renderer @op, whose seq is set here
+ *
+ * op->at and op->len are of gpu_render_room(), just before. Return: the job, to which the caller may
+ * add; NULL: there is no memory, or no renderer.
+ */
+struct gpu_job *gpu_render_do(struct gpu *gpu, const struct vg_render_op *op);
+
+/**
+ * gpu_render_state - of it, for people: virgl; none; lost; or reset: it was lost, and another waits for
+ * the driver to reset the device
+ */
+const char *gpu_render_state(const struct gpu *gpu);
+
+/* ---- virgl.c ------------------------------------------------------------ */
+
+/* Each as those of commands.c: returns an answer, or sets cmd->job or cmd->later. */
+uint32_t gpu_capset_info(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_capset(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_ctx_create(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_ctx_destroy(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_ctx_attach(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_ctx_detach(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_resource_3d(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_transfer_to(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_transfer_from(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_submit(struct gpu *gpu, struct gpu_cmd *cmd);
+uint32_t gpu_read_back(struct gpu *gpu, struct gpu_cmd *cmd, const struct gpu_resource *r,
+		       const struct gpu_rect *rect);
+
+/** gpu_cursor_read_back - the same for the cursor of head @head. Return: as gpu_show(). */
+uint32_t gpu_cursor_read_back(struct gpu *gpu, uint32_t head, const struct gpu_resource *r);
+
+/** gpu_3d_attached, gpu_3d_gone - memory of @r is there; @r goes, or that */
+void gpu_3d_attached(struct gpu *gpu, struct gpu_resource *r);
+void gpu_3d_detached(struct gpu *gpu, struct gpu_resource *r);
+void gpu_3d_gone(struct gpu *gpu, struct gpu_resource *r);
 
 /* ---- saved.c ------------------------------------------------------------ */
 

@@ -7,6 +7,9 @@
  * when the driver attaches them, and unmapped when it detaches them, frees the resource, or resets
  * the device: before that is answered (PROTOCOL.md section 6).
  *
+ * A resource of 3D (RESOURCE_CREATE_3D) is the renderer's; here is what its memory is, which
+ * transfers (virgl.c) go to and come from.
+ *
  * What a guest can make us hold is bounded before it is allocated: how many resources there are,
  * the bytes of each and of all, the ranges of memory; and how many pages are mapped, by the view of
  * memory. More is refused with ERR_OUT_OF_MEMORY, and the guest goes on with what it has.
@@ -65,17 +68,20 @@ uint32_t gpu_attach(struct gpu *gpu, struct gpu_resource *r, struct vg_seg *segs
 		return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 	if (n > VG_LIMIT_GPU_RANGES - gpu->res.ranges)
 		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
-	ret = vg_backing_map(&r->backing, gpu->dev->mem, segs, n, VG_FROM_GUEST);
+	ret = vg_backing_map(&r->backing, gpu->dev->mem, segs, n,
+			     r->is_3d ? VG_TO_GUEST : VG_FROM_GUEST);
 	if (ret < 0)
 		return ret == -EFAULT ? VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER
 				      : VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 	gpu->res.ranges += n;
 	gpu->dirty = true;
+	gpu_3d_attached(gpu, r);
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 void gpu_detach(struct gpu *gpu, struct gpu_resource *r)
 {
+	gpu_3d_detached(gpu, r);
 	gpu->res.ranges -= r->backing.n;
 	vg_backing_unmap(&r->backing);
 	gpu->dirty = true;
@@ -94,6 +100,7 @@ static struct gpu_resource *make(struct gpu *gpu, uint32_t id, uint64_t size)
 	if (r) {
 		r->id = id;
 		r->size = size;
+		r->born = ++gpu->res.births;
 	}
 	return r;
 }
@@ -133,6 +140,21 @@ uint32_t gpu_create_2d(struct gpu *gpu, uint32_t id, uint32_t format, uint32_t w
 	return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
+uint32_t gpu_create_3d(struct gpu *gpu, uint32_t id, uint64_t size, struct gpu_resource **out)
+{
+	struct gpu_resource *r = NULL;
+
+	if (size <= gpu->dev->host_bytes - gpu->res.host_bytes)
+		r = make(gpu, id, size);
+	if (!r)
+		return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	r->is_3d = true;
+	gpu->res.host_bytes += size;
+	add(gpu, r);
+	*out = r;
+	return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
 uint32_t gpu_create_blob(struct gpu *gpu, uint32_t id, uint64_t size, struct vg_seg *segs,
 			 unsigned n)
 {
@@ -165,8 +187,9 @@ static void destroy(struct gpu *gpu, struct gpu_resource **p)
 	}
 	*p = r->next;
 	gpu_detach(gpu, r);
+	gpu_3d_gone(gpu, r);
 	gpu->res.n--;
-	if (r->pixels)
+	if (r->pixels || r->is_3d)
 		gpu->res.host_bytes -= r->size;
 	free(r->pixels);
 	free(r);

@@ -8,6 +8,9 @@
  * driver has drawn there and not transferred yet is seen a little early. A picture whose memory was
  * detached is black until its next transfer.
  *
+ * What the renderer had is lost: resources of 3D are there, for a driver that frees them, and nothing
+ * can be done with them until it resets the device (render.c).
+ *
  * All is written with each change that a driver sees: some 10 microseconds. A worker may die while it
  * is at work in here, or have been taken over by its guest: numbers are checked when they are read,
  * as if the driver had sent them.
@@ -18,13 +21,14 @@
 
 #include "backend/devices/gpu/int.h"
 
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 struct saved_resource {
-	uint32_t id, format, width, height; /* format 0: a blob */
+	uint32_t id, format, width, height; /* format 0: a blob; or of 3D */
 	uint64_t size;
 	uint32_t ranges;
 	uint32_t has_uuid;
+	uint32_t is_3d;
 	uint8_t uuid[GPU_UUID];
 };
 
@@ -60,6 +64,7 @@ static void put(struct saved *s, const struct gpu_resource *r)
 		.size = r->size,
 		.ranges = r->backing.n,
 		.has_uuid = r->has_uuid,
+		.is_3d = r->is_3d,
 	};
 	memcpy(to->uuid, r->uuid, sizeof(to->uuid));
 	for (unsigned i = 0; i < r->backing.n; i++) {
@@ -95,7 +100,7 @@ static int take(struct gpu *gpu, const struct saved_resource *from,
 {
 	struct vg_seg *segs = malloc((from->ranges ? from->ranges : 1) * sizeof(*segs));
 	uint32_t ret = VIRTIO_GPU_RESP_OK_NODATA;
-	struct gpu_resource *r;
+	struct gpu_resource *r = NULL;
 
 	if (!segs)
 		return -ENOMEM;
@@ -104,6 +109,8 @@ static int take(struct gpu *gpu, const struct saved_resource *from,
 					   ranges[i].len };
 	if (!from->id || gpu_find(gpu, from->id))
 		ret = VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+	else if (from->is_3d)
+		ret = gpu_create_3d(gpu, from->id, from->size, &r);
 	else if (from->format)
 		ret = gpu_create_2d(gpu, from->id, from->format, from->width, from->height);
 	else if (from->ranges)
@@ -117,7 +124,11 @@ static int take(struct gpu *gpu, const struct saved_resource *from,
 	if (r) {
 		r->has_uuid = from->has_uuid;
 		memcpy(r->uuid, from->uuid, sizeof(r->uuid));
-		if (!r->blob && r->backing.len)
+		if (r->is_3d) {
+			r->format = from->format;
+			r->width = from->width;
+			r->height = from->height;
+		} else if (!r->blob && r->backing.len)
 			vg_backing_read(&r->backing, 0, r->pixels,
 					r->backing.len < r->size ? r->backing.len : r->size);
 	}
@@ -139,6 +150,7 @@ int gpu_resume(struct gpu *gpu)
 	const struct saved *s = (const struct saved *)(const void *)gpu->dev->saved;
 	uint32_t at = 0;
 
+	gpu->render.lost = vg_dev_has(gpu->dev, VIRTIO_GPU_F_VIRGL);
 	if (!s->version)
 		return 0;
 	if (s->version != VERSION || s->n_resources > VG_LIMIT_GPU_RESOURCES ||

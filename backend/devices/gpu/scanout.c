@@ -80,16 +80,34 @@ static bool tell_damage(struct gpu *gpu, uint32_t head, const struct gpu_rect *r
 	return told;
 }
 
-/* Copy @area, of the picture that is shown, which lies in what is shown of it. */
+/* What was read of a resource of 3D. */
+struct gpu_copy {
+	const struct gpu_rect *rect;
+	const uint8_t *pixels;
+};
+
+static void take_row_3d(uint32_t format, const struct gpu_copy *c, uint32_t x, uint32_t y,
+			uint32_t n, uint32_t *to)
+{
+	size_t at = (size_t)(y - c->rect->y) * c->rect->width + (x - c->rect->x);
+
+	gpu_convert(format, to, c->pixels + at * GPU_PIXEL, n);
+}
+
+/* Copy @area, of the picture that is shown, which lies in what is shown of it; of 3D, it is in @copy. */
 static void draw(struct gpu *gpu, uint32_t head, const struct gpu_resource *r,
-		 const struct gpu_rect *area)
+		 const struct gpu_rect *area, const struct gpu_copy *copy)
 {
 	const struct gpu_picture *p = &gpu->head[head].shown;
 	uint32_t *to = vg_display_pixels(gpu->link.frame, head);
 
 	to += (size_t)(area->y - p->r.y) * p->r.width + (area->x - p->r.x);
-	for (uint32_t y = 0; y < area->height; y++, to += p->r.width)
-		take_row(r, p, area->x, area->y + y, area->width, to);
+	for (uint32_t y = 0; y < area->height; y++, to += p->r.width) {
+		if (copy)
+			take_row_3d(r->format, copy, area->x, area->y + y, area->width, to);
+		else
+			take_row(r, p, area->x, area->y + y, area->width, to);
+	}
 }
 
 /* What @a and @b have in common. Return: false: nothing. */
@@ -115,11 +133,15 @@ static struct gpu_rect in_picture(const struct gpu_picture *p, const struct gpu_
 	return (struct gpu_rect){ area->x - p->r.x, area->y - p->r.y, area->width, area->height };
 }
 
-uint32_t gpu_flush(struct gpu *gpu, uint32_t id, const struct gpu_rect *rect)
+static uint32_t flush(struct gpu *gpu, uint32_t id, const struct gpu_rect *rect,
+		      const struct gpu_copy *copy)
 {
 	const struct gpu_resource *r = gpu_find(gpu, id);
 	uint32_t told = 0;
 
+	/* What was not read of the renderer's is not here. */
+	if (r && r->is_3d && !copy)
+		return 0;
 	gpu->n.flushes++;
 	gpu->link.serial++;
 	for (uint32_t i = 0; r && i < gpu->n_heads; i++) {
@@ -128,12 +150,34 @@ uint32_t gpu_flush(struct gpu *gpu, uint32_t id, const struct gpu_rect *rect)
 
 		if (h->shown.resource != id || !intersect(rect, &h->shown.r, &area))
 			continue;
-		draw(gpu, i, r, &area);
+		draw(gpu, i, r, &area, copy);
 		at = in_picture(&h->shown, &area);
 		if (tell_damage(gpu, i, &at, gpu->link.serial))
 			told |= 1u << i;
 	}
 	return told;
+}
+
+uint32_t gpu_flush(struct gpu *gpu, uint32_t id, const struct gpu_rect *rect)
+{
+	return flush(gpu, id, rect, NULL);
+}
+
+uint32_t gpu_flush_3d(struct gpu *gpu, uint32_t id, const struct gpu_rect *rect,
+		      const uint8_t *pixels)
+{
+	const struct gpu_copy copy = { rect, pixels };
+
+	return flush(gpu, id, rect, &copy);
+}
+
+bool gpu_is_shown(const struct gpu *gpu, uint32_t id)
+{
+	for (unsigned i = 0; i < gpu->n_heads; i++) {
+		if (gpu->head[i].shown.resource == id)
+			return true;
+	}
+	return false;
 }
 
 /* Memory of a picture that was larger goes back to the system; the next begins black. */
@@ -160,6 +204,9 @@ static bool fits(const struct gpu_resource *r, const struct gpu_picture *p)
 {
 	uint64_t end;
 
+	if (r->is_3d && (r->tex.target == GPU_TARGET_BUFFER || !gpu_format_known(r->format) ||
+			 !vg_display_mode_ok(r->width, r->height)))
+		return false;
 	if (!r->blob)
 		return gpu_within(&p->r, r->width, r->height);
 	if (!gpu_format_known(p->format) || !p->r.width || !p->r.height ||
@@ -216,22 +263,18 @@ static bool take_cursor(struct gpu *gpu, uint32_t head, const struct gpu_resourc
 	return true;
 }
 
-uint32_t gpu_cursor_show(struct gpu *gpu, uint32_t head, bool image)
+void gpu_cursor_pixels(struct gpu *gpu, uint32_t head, uint32_t format, const uint8_t *pixels)
+{
+	gpu_convert(format, vg_display_cursor(gpu->link.frame, head), pixels,
+		    (size_t)VG_DISPLAY_CURSOR * VG_DISPLAY_CURSOR);
+}
+
+void gpu_cursor_tell(struct gpu *gpu, uint32_t head, bool image)
 {
 	struct gpu_head *h = &gpu->head[head];
-	struct gpu_cursor *c = &h->cursor;
-	const struct gpu_resource *r = c->resource ? gpu_find(gpu, c->resource) : NULL;
+	const struct gpu_cursor *c = &h->cursor;
 	struct vg_display_msg m = { .type = VG_DISPLAY_CURSOR_IS, .head = head };
-	uint32_t ret = VIRTIO_GPU_RESP_OK_NODATA;
 
-	if (image && c->resource) {
-		if (!r)
-			ret = VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-		else if (!take_cursor(gpu, head, r))
-			ret = VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-		if (ret != VIRTIO_GPU_RESP_OK_NODATA)
-			c->resource = 0;
-	}
 	m.cursor.visible = c->resource != 0;
 	m.cursor.changed = image;
 	/* A cursor may stand partly outside, to the left: its numbers are those of two's complement. */
@@ -242,6 +285,26 @@ uint32_t gpu_cursor_show(struct gpu *gpu, uint32_t head, bool image)
 	gpu->n.cursors++;
 	if (!gpu_link_say(gpu, &m))
 		h->owed = true;
+}
+
+uint32_t gpu_cursor_show(struct gpu *gpu, uint32_t head, bool image)
+{
+	struct gpu_head *h = &gpu->head[head];
+	struct gpu_cursor *c = &h->cursor;
+	const struct gpu_resource *r = c->resource ? gpu_find(gpu, c->resource) : NULL;
+	uint32_t ret = VIRTIO_GPU_RESP_OK_NODATA;
+
+	if (image && c->resource) {
+		if (!r)
+			ret = VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+		else if (r->is_3d)
+			ret = gpu_cursor_read_back(gpu, head, r);
+		else if (!take_cursor(gpu, head, r))
+			ret = VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+		if (ret != VIRTIO_GPU_RESP_OK_NODATA)
+			c->resource = 0;
+	}
+	gpu_cursor_tell(gpu, head, image);
 	return ret;
 }
 

@@ -50,8 +50,8 @@ static void draw(struct rig_guest *g, unsigned seed)
 	assert_int_equal(ask(g, &flush, sizeof(flush)), VIRTIO_GPU_RESP_OK_NODATA);
 }
 
-/* A driver with a picture on the head. */
-static void bring_up(struct rig_guest *g)
+/* A driver with a picture on the head, connected. */
+static void start_driver(struct rig_guest *g)
 {
 	struct {
 		struct virtio_gpu_resource_create_blob blob;
@@ -66,7 +66,6 @@ static void bring_up(struct rig_guest *g)
 		.strides = { W * 4 }
 	};
 
-	assert_int_equal(drv_dev_connect(g->dev), 0);
 	assert_int_equal(drv_dev_start(g->dev, ~(1ull << VIRTIO_F_RING_PACKED), 2, 64), 0);
 	assert_int_equal(drv_alloc(&g->dev->gmem.mem, BYTES, 4096, false, &frame), 0);
 	assert_int_equal(drv_alloc(&g->dev->gmem.mem, 4096, 4096, true, &cmds), 0);
@@ -74,6 +73,12 @@ static void bring_up(struct rig_guest *g)
 	assert_int_equal(ask(g, &c, sizeof(c.blob) + sizeof(c.entry)), VIRTIO_GPU_RESP_OK_NODATA);
 	assert_int_equal(ask(g, &s, sizeof(s)), VIRTIO_GPU_RESP_OK_NODATA);
 	draw(g, 1);
+}
+
+static void bring_up(struct rig_guest *g)
+{
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	start_driver(g);
 }
 
 static uint32_t port_of(struct rig *r, struct rig_guest *g)
@@ -335,11 +340,97 @@ static void a_screenshot(void **state)
 	let_go(g);
 }
 
+/* Until `vgrant list` says @what of the guest's device. */
+static void await_listed(struct rig *r, const char *what)
+{
+	char said[8000] = "";
+
+	for (int i = 0; i < PATIENCE && !strstr(said, what); i++) {
+		assert_int_equal(vgrant(r, "list --json", said, sizeof(said)), 0);
+		usleep(10000);
+	}
+	if (!strstr(said, what))
+		fail_msg("%s: no %s", said, what);
+}
+
+static uint32_t new_context(struct rig_guest *g, uint32_t id)
+{
+	const struct virtio_gpu_ctx_create c = {
+		.hdr = { .type = VIRTIO_GPU_CMD_CTX_CREATE, .ctx_id = id },
+		.nlen = 4,
+		.debug_name = "test",
+	};
+
+	return ask(g, &c, sizeof(c));
+}
+
+/* The renderer is killed: the guest draws in two dimensions, and in three when its driver begins anew. */
+static void renderer_dies(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = guest_with_screen(r, "gpu,vnc=off,render=virgl");
+	pid_t renderer, worker;
+
+	await_listed(r, "3d=virgl");
+	assert_int_equal(new_context(g, 1), VIRTIO_GPU_RESP_OK_NODATA);
+	renderer = process_of(r, "--renderer");
+	worker = process_of(r, "--worker");
+	assert_int_not_equal(renderer, 0);
+	kill(renderer, SIGKILL);
+	await_listed(r, "3d=lost");
+	assert_int_equal(new_context(g, 2), VIRTIO_GPU_RESP_ERR_UNSPEC);
+	draw(g, 2);
+	await_listed(r, "3d=reset");
+	assert_int_not_equal(process_of(r, "--renderer"), renderer);
+	assert_int_equal(process_of(r, "--worker"), worker);
+	assert_int_equal(drv_dev_reset(g->dev), 0);
+	let_go(g);
+	start_driver(g);
+	await_listed(r, "3d=virgl");
+	assert_int_equal(new_context(g, 1), VIRTIO_GPU_RESP_OK_NODATA);
+	/* The worker is killed: what was drawn is lost with it. */
+	kill(process_of(r, "--worker"), SIGKILL);
+	draw(g, 3);
+	await_listed(r, "3d=reset");
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	let_go(g);
+}
+
+/* A machine without an EGL: the guest starts all the same, and lists say why it does not draw in 3D. */
+static void no_renderer(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = guest_with_screen(r, "gpu,vnc=off,render=virgl");
+
+	await_listed(r, "3d=none");
+	await_listed(r, "its renderer: there is no EGL that draws without a screen");
+	assert_int_equal(new_context(g, 1), VIRTIO_GPU_RESP_ERR_UNSPEC);
+	draw(g, 2);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	let_go(g);
+}
+
+static int begin_without_egl(void **state)
+{
+	int ret;
+
+	setenv("__EGL_VENDOR_LIBRARY_FILENAMES", "/nowhere.json", 1);
+	ret = rig_begin(state);
+	unsetenv("__EGL_VENDOR_LIBRARY_FILENAMES");
+	return ret;
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, rig_begin, rig_end)
 	const struct CMUnitTest tests[] = {
-		T(a_screen), T(worker_dies), T(display_dies), T(no_display), T(a_screenshot),
+		T(a_screen),
+		T(worker_dies),
+		T(display_dies),
+		T(no_display),
+		T(a_screenshot),
+		T(renderer_dies),
+		cmocka_unit_test_setup_teardown(no_renderer, begin_without_egl, rig_end),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -36,6 +36,8 @@ static int second_process(const char *role)
 	int fd = -1, peer = -1;
 	char text[64];
 
+	if (strcmp(role, "--dies") == 0)
+		return 1;
 	for (;;) {
 		struct pollfd p[] = { { .fd = VG_CHILD_SOCK, .events = POLLIN },
 				      { .fd = peer, .events = POLLIN } };
@@ -345,7 +347,7 @@ static void display(void **state)
 	owner_fini(&o);
 }
 
-/* A renderer: the worker waits for it, and neither outlives the other. */
+/* A renderer: the worker waits for it, and lives on without; no renderer outlives its worker. */
 static void renderer(void **state)
 {
 	pid_t worker, helper;
@@ -355,14 +357,54 @@ static void renderer(void **state)
 	owner_init(&o, "renderer");
 	assert_int_equal(o.worker.pid, 0);
 	both_talk(&o, 1);
-	for (unsigned round = 0; round < 2; round++) {
-		worker = o.worker.pid;
-		helper = o.group.helper.pid;
-		kill(round ? worker : helper, SIGKILL);
-		both_talk(&o, 2 + round);
-		assert_true(o.worker.pid != worker);
-		assert_true(o.group.helper.pid != helper);
-	}
+	worker = o.worker.pid;
+	helper = o.group.helper.pid;
+	kill(helper, SIGKILL);
+	both_talk(&o, 2);
+	assert_int_equal(o.worker.pid, worker);
+	assert_true(o.group.helper.pid != helper);
+	helper = o.group.helper.pid;
+	kill(worker, SIGKILL);
+	both_talk(&o, 3);
+	assert_true(o.worker.pid != worker);
+	assert_true(o.group.helper.pid != helper);
+	owner_fini(&o);
+}
+
+/* Where there can be no renderer the worker does not wait for it: lists say why. */
+static void no_renderer(void **state)
+{
+	struct owner o;
+
+	(void)state;
+	owner_init(&o, NULL);
+	o.grouped = true;
+	o.policy = *vg_group_policy("renderer");
+	o.policy.program = "no-such-program";
+	vg_group_init(&o.group, &group_ops, &o.policy, &o.worker, 7);
+	vg_group_start(&o.group);
+	UNTIL(o.opened);
+	assert_non_null(strstr(o.worker.beside[VG_SEAT_RENDERER],
+			       "its renderer: no-such-program is not installed beside vgrantd"));
+	owner_fini(&o);
+}
+
+/* Nor for one that dies before it is open. */
+static void renderer_dies_at_once(void **state)
+{
+	struct owner o;
+
+	(void)state;
+	owner_init(&o, NULL);
+	o.grouped = true;
+	o.policy = *vg_group_policy("renderer");
+	o.policy.program = NULL;
+	o.policy.role = "--dies";
+	vg_group_init(&o.group, &group_ops, &o.policy, &o.worker, 7);
+	vg_group_start(&o.group);
+	assert_int_equal(o.worker.pid, 0);
+	UNTIL(o.opened);
+	assert_non_null(strstr(o.worker.beside[VG_SEAT_RENDERER], "its renderer: its worker"));
 	owner_fini(&o);
 }
 
@@ -483,6 +525,8 @@ int main(int argc, char **argv)
 		T(stubborn),
 		T(display),
 		T(renderer),
+		T(no_renderer),
+		T(renderer_dies_at_once),
 		T(daemon_of_others),
 		cmocka_unit_test(shares),
 		cmocka_unit_test(control_groups),

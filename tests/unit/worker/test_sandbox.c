@@ -51,6 +51,7 @@
 #include "backend/memory/grants.h"
 #include "backend/ports/grant/grant.h"
 #include "backend/ports/vhost_user/vhost_user.h"
+#include "backend/renderers/needs.h"
 #include "backend/virtio/context.h"
 #include "backend/virtio/device.h"
 #include "backend/worker/sandbox.h"
@@ -766,8 +767,8 @@ static const struct attack {
 	{ "process_vm_readv(2) of another worker", a_vm_read, true, NULL },
 	{ "ftruncate(2) of the record", a_ftruncate, true, NULL },
 	{ "fallocate(2) of the record", a_fallocate, true, NULL },
-	{ "mmap(2), writable and executable", a_mmap_exec, true, NULL },
-	{ "mprotect(2), executable", a_mprotect_exec, true, NULL },
+	{ "mmap(2), writable and executable", a_mmap_exec, true, "renderer" },
+	{ "mprotect(2), executable", a_mprotect_exec, true, "renderer" },
 	{ "execve(2)", a_execve, false, NULL },
 	{ "io_uring_setup(2)", a_uring_setup, true, NULL },
 	{ "io_uring_register(2)", a_uring_register, true, NULL },
@@ -808,7 +809,7 @@ static const struct attack {
 	{ "sendmmsg(2) with an address", a_sendmmsg, true, NULL },
 	{ "fcntl(2) F_SETFL", a_setfl, true, "vhost-user" },
 	{ "setsockopt(2)", a_setsockopt, true, NULL },
-	{ "getrandom(2)", a_getrandom, true, "rng display viewer TLS" },
+	{ "getrandom(2)", a_getrandom, true, "rng display viewer TLS renderer" },
 	{ "ioctl(2) TIOCSTI on a terminal", a_tiocsti, false, NULL },
 	{ "ioctl(2) FIONREAD", a_fionread, true, NULL },
 	{ "ioctl(2) of grants: others' event channels", a_unmap_notify, true, NULL },
@@ -1146,6 +1147,18 @@ static void displays_are_held(void **state)
 	narrowed = vg_tls_calls;
 	repels(geteuid() == 0 ? ROOT : PLAIN, needs, "TLS", "sockets");
 	narrowed = NULL;
+}
+
+/* What draws for a guest may make machine code, and that code may no more than it. */
+static void renderers_are_held(void **state)
+{
+	static const struct vg_sandbox_needs *const needs[] = { &vg_renderer_needs, NULL };
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	repels(geteuid() == 0 ? ROOT : PLAIN, needs, "renderer", "sockets");
 }
 
 /* ---- a file that a worker writes: longer, or larger ------------------------------ */
@@ -1790,6 +1803,7 @@ int main(void)
 		T(plain_is_held),
 		T(every_device_is_held),
 		T(displays_are_held),
+		T(renderers_are_held),
 		T(image_stays_as_long_as_it_is),
 		T(no_socket_of_any_family),
 		T(devices_have_what_they_need),

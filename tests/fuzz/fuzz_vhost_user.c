@@ -54,6 +54,11 @@ xengnttab_handle *xengnttab_open(struct xentoollog_logger *l, unsigned f)
 	(void)f;
 	return NULL;
 }
+int xengnttab_fd(xengnttab_handle *x)
+{
+	(void)x;
+	return -1;
+}
 int xengnttab_close(xengnttab_handle *x)
 {
 	(void)x;

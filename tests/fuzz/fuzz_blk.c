@@ -69,8 +69,10 @@ static void submitted(const struct fl_op *op)
 	if (op->kind == FL_WRITE && !mode_changed)
 		MUST(!!(op->flags & RWF_DSYNC) == write_through());
 	MUST(op->kind != FL_DISCARD);
+	/* The sandbox has no other modes (blk.c). */
 	if (op->kind == FL_FALLOCATE)
-		MUST(op->flags & FALLOC_FL_KEEP_SIZE);
+		MUST(op->flags == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) ||
+		     op->flags == FALLOC_FL_ZERO_RANGE);
 }
 
 /** one - do the @i-th operation: @how 0 all of it, else a part, or an error */

@@ -2,7 +2,7 @@
 /*
  * check.c - `vgrant check FILE...`: what vgrantd will make of a guest's configuration
  *
- * Needs no daemon, no Xen and no rights. A mistake is what would keep a device or
+ * Needs no daemon, no Xen and no rights; in a dom0, root is told more. A mistake is what would keep a device or
  * the guest from working, wherever it is started; a warning is what may be right
  * on another machine, or in the user's mind. A file may be an xl configuration, or
  * the XML of a libvirt domain.
@@ -20,6 +20,7 @@
 #include "backend/virtio/device.h"
 #include "backend/daemon/settings.h"
 #include "backend/images/image.h"
+#include "backend/toolstack/hypervisor.h"
 #include "backend/toolstack/libvirt/domxml.h"
 #include "backend/toolstack/xlconf.h"
 #include "tools/vgrant.h"
@@ -30,6 +31,7 @@ struct findings {
 	FILE *out;
 	const struct vg_domxml *xml; /* NULL: it is an xl configuration */
 	bool here; /* the guest is to be started here and now: what is missing is a mistake */
+	struct vg_hypervisor hv;  /* of this machine */
 	struct vg_xl_place place; /* of what is being looked at; line 0: not known */
 	unsigned mistakes, warnings;
 };
@@ -205,6 +207,49 @@ static const struct vg_xl_device *adopter_of(const struct vg_xlconf *conf, unsig
 	return NULL;
 }
 
+/*
+ * libxl_arm.c puts each such device into the guest's device tree, with registers that an IOREQ
+ * server is to answer for. Where there is none, reading them is an abort for the guest's kernel.
+ */
+static void check_ioreq(struct findings *f, const char *what, const char *spec)
+{
+	if (!f->hv.arm || f->hv.ioreq == VG_YES)
+		return;
+	warning(f,
+		"%s entry '%.120s': %s has no IOREQ server, so that nobody answers for the device "
+		"that xl puts into the guest's device tree, and the guest's kernel dies when it "
+		"loads virtio_mmio: take the entry out, vgrant = [ ... ] does without it",
+		what, spec,
+		f->hv.ioreq == VG_NO ? "this machine's Xen"
+				     : "Xen for Arm, unless built with CONFIG_IOREQ_SERVER,");
+}
+
+/* Xen, xsm/silo.c: of two domains that share a page, one must be the control domain. */
+static void check_silo(struct findings *f, const struct vg_xlconf *conf,
+		       const struct vg_xl_device *d)
+{
+	const char *backend = d->backend;
+
+	if (!backend && d->virtio >= 0)
+		backend = conf->virtios[d->virtio].backend;
+	if (!backend || !backend[0] || strcmp(backend, "0") == 0 ||
+	    strcmp(backend, "Domain-0") == 0)
+		return;
+	if (f->hv.silo == VG_YES)
+		(f->here ? mistake : warning)(
+			f,
+			"vgrant entry '%.120s': this machine's Xen runs with XSM's SILO, which "
+			"lets guests share memory with dom0 only: for backend=%.40s add xsm=dummy "
+			"to Xen's command line",
+			d->spec, backend);
+	else if (f->hv.silo == VG_UNKNOWN && f->hv.arm)
+		warning(f,
+			"vgrant entry '%.120s': Xen for Arm runs with XSM's SILO where it was "
+			"built so (Debian's is), and then guests share memory with dom0 only: for "
+			"backend=%.40s Xen's command line needs xsm=dummy",
+			d->spec, backend);
+}
+
 static void check_virtio(struct findings *f, const struct vg_xlconf *conf, unsigned i)
 {
 	const struct vg_xl_virtio *v = &conf->virtios[i];
@@ -256,9 +301,12 @@ static void check_devices(struct findings *f, struct vg_xlconf *conf)
 		mistake(f, "it has %u entries too many: a guest may have %d", conf->dropped,
 			VG_XL_DEVICES_MAX);
 	vg_xlconf_match(conf, virtio_id_of);
+	vg_hypervisor_ask(&f->hv);
 	for (unsigned i = 0; i < conf->n_devices; i++) {
 		f->place = conf->devices[i].place;
 		check_device(f, conf, &conf->devices[i]);
+		f->place = conf->devices[i].place;
+		check_silo(f, conf, &conf->devices[i]);
 	}
 	f->place = (struct vg_xl_place){ 0, 0 };
 	check_shared(f, conf);
@@ -281,8 +329,15 @@ static void check_conf(struct findings *f, struct vg_xlconf *conf)
 		f->place = (struct vg_xl_place){ 0, 0 };
 	}
 	check_devices(f, conf);
-	for (unsigned i = 0; i < conf->n_virtios; i++)
+	for (unsigned i = 0; i < conf->n_virtios; i++) {
+		f->place = conf->virtios[i].place;
 		check_virtio(f, conf, i);
+		check_ioreq(f, "virtio", conf->virtios[i].spec);
+	}
+	f->place = conf->virtio_disk_place;
+	if (conf->virtio_disk)
+		check_ioreq(f, "disk", conf->virtio_disk);
+	f->place = (struct vg_xl_place){ 0, 0 };
 	check_place(f, f->file);
 }
 

@@ -10,6 +10,14 @@
 
 #include <stdint.h>
 
+/*
+ * VIRTIO's own fields are little-endian and read as such, but records, vhost-user's messages and the
+ * protocols between our processes are in this machine's order, and no Xen runs on another.
+ */
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "vgrant is for little-endian machines: Xen runs on no other, and nobody has tried it there"
+#endif
+
 /* Descriptors of a ring on the grant port. A ring costs the host its mapping (16 bytes a
  * descriptor, of maptrack frames one in 256) and a request record each. */
 #define VG_LIMIT_QUEUE_SIZE 32768u

@@ -10,8 +10,6 @@
 #include "backend/memory/grants.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -323,23 +321,6 @@ static const struct vg_mem_ops grant_mem_ops = {
 	.map_data = grant_map_data,
 	.map_long = grant_map_long,
 };
-
-/* What fails is told by whoever asked, and not as often as a guest likes. */
-__attribute__((format(printf, 5, 0))) static void quiet(struct xentoollog_logger *logger,
-							xentoollog_level level, int errnoval,
-							const char *context, const char *format,
-							va_list al)
-{
-	char text[160];
-
-	(void)logger;
-	(void)level;
-	(void)errnoval;
-	vsnprintf(text, sizeof(text), format, al);
-	vg_debug("%s: %s", context ? context : "libxen", text);
-}
-
-struct xentoollog_logger vg_xen_logger = { .vmessage = quiet };
 
 int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_mem *pools,
 		      const struct vg_budget *budget)

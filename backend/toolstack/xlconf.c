@@ -310,11 +310,29 @@ static void read_virtio(struct vg_xl_virtio *v)
 			v->spec);
 }
 
+/* ---- disk = [ ... ] ----------------------------------------------------- */
+
+/* The first entry of `disk` that is one of VirtIO's, by the words of xl-disk-configuration(5). */
+static const char *find_virtio_disk(XLU_Config *cfg, unsigned *at)
+{
+	static const char word[] = "specification=virtio";
+	const char *spec;
+
+	for (*at = 0; (spec = list_item(cfg, "disk", *at)) != NULL; (*at)++) {
+		const char *p = strstr(spec, word);
+
+		if (p && (p[sizeof(word) - 1] == ',' || !p[sizeof(word) - 1]))
+			return spec;
+	}
+	return NULL;
+}
+
 /* ---- all of it ---------------------------------------------------------- */
 
 static int read_lists(struct vg_xlconf *conf, XLU_Config *cfg)
 {
-	unsigned n = list_len(cfg, "vgrant", &conf->dropped);
+	unsigned n = list_len(cfg, "vgrant", &conf->dropped), at;
+	const char *disk;
 
 	conf->devices = calloc(n ? n : 1, sizeof(*conf->devices));
 	if (!conf->devices)
@@ -327,6 +345,9 @@ static int read_lists(struct vg_xlconf *conf, XLU_Config *cfg)
 			return -ENOMEM;
 		vg_xlconf_read_device(conf, dev);
 	}
+	disk = find_virtio_disk(cfg, &at);
+	if (disk && !(conf->virtio_disk = strdup(disk)))
+		return -ENOMEM;
 	n = list_len(cfg, "virtio", &conf->dropped);
 	conf->virtios = calloc(n ? n : 1, sizeof(*conf->virtios));
 	if (!conf->virtios)
@@ -347,20 +368,31 @@ static int read_lists(struct vg_xlconf *conf, XLU_Config *cfg)
 	return 0;
 }
 
+/* Are the @strings of a list its @n entries, and those that were dropped? */
+static bool is_whole(const struct vg_xlconf *conf, unsigned strings, unsigned n)
+{
+	return strings == n || (n == VG_XL_DEVICES_MAX && strings == n + conf->dropped);
+}
+
 /* For people: where the entries stand, and whether a second list has replaced them. */
-static void find_places(struct vg_xlconf *conf, const char *text)
+static void find_places(struct vg_xlconf *conf, XLU_Config *cfg, const char *text)
 {
 	struct vg_xl_place items[VG_XL_DEVICES_MAX] = { { 0, 0 } };
 	struct vg_xl_list list = { .max = VG_XL_DEVICES_MAX, .items = items };
+	unsigned at;
 
 	vg_xl_find(text, "vgrant", &list);
 	conf->vgrant = list.first;
 	conf->vgrant_again = list.again;
 	/* Something in the list is no string: who is where is not known. */
-	if (list.n != conf->n_devices + (conf->n_devices == VG_XL_DEVICES_MAX ? conf->dropped : 0))
-		return;
-	for (unsigned i = 0; i < conf->n_devices; i++)
+	for (unsigned i = 0; is_whole(conf, list.n, conf->n_devices) && i < conf->n_devices; i++)
 		conf->devices[i].place = items[i];
+	vg_xl_find(text, "virtio", &list);
+	for (unsigned i = 0; is_whole(conf, list.n, conf->n_virtios) && i < conf->n_virtios; i++)
+		conf->virtios[i].place = items[i];
+	vg_xl_find(text, "disk", &list);
+	if (find_virtio_disk(cfg, &at) && at < list.n && at < VG_XL_DEVICES_MAX)
+		conf->virtio_disk_place = items[at];
 }
 
 static int read_text(const char *path, const char *text, size_t len, struct vg_xlconf **out,
@@ -382,7 +414,7 @@ static int read_text(const char *path, const char *text, size_t len, struct vg_x
 		if (conf->path && conf->name)
 			ret = read_lists(conf, cfg);
 		if (ret == 0)
-			find_places(conf, text);
+			find_places(conf, cfg, text);
 	}
 	xlu_cfg_destroy(cfg);
 	if (ret < 0) {
@@ -419,6 +451,7 @@ void vg_xlconf_free(struct vg_xlconf *conf)
 	}
 	free(conf->devices);
 	free(conf->virtios);
+	free(conf->virtio_disk);
 	free(conf->path);
 	free(conf->name);
 	free(conf);

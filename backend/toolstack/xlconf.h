@@ -46,12 +46,13 @@ struct vg_xl_device {
 
 /* One entry of `virtio`: node number = index, as xl counts them when it creates the guest. */
 struct vg_xl_virtio {
-	char *spec;	    /* as written; never NULL */
-	uint16_t virtio_id; /* type=virtio,device<hex>; 0: it names none */
-	char *backend;	    /* domain name or number; "": not written, which xl takes for 0 */
-	char transport[16]; /* "mmio"; "": not written */
-	int grant_usage;    /* 0 or 1; -1: not written, which xl takes for (backend is not 0) */
-	struct vg_err err;  /* text is empty when all is well */
+	char *spec;		  /* as written; never NULL */
+	struct vg_xl_place place; /* of its first character */
+	uint16_t virtio_id;	  /* type=virtio,device<hex>; 0: it names none */
+	char *backend;		  /* domain name or number; "": not written, which xl takes for 0 */
+	char transport[16];	  /* "mmio"; "": not written */
+	int grant_usage;   /* 0 or 1; -1: not written, which xl takes for (backend is not 0) */
+	struct vg_err err; /* text is empty when all is well */
 };
 
 struct vg_xlconf {
@@ -61,6 +62,8 @@ struct vg_xlconf {
 	unsigned n_devices;
 	struct vg_xl_virtio *virtios;
 	unsigned n_virtios;
+	char *virtio_disk; /* the first entry of `disk` with specification=virtio, or NULL */
+	struct vg_xl_place virtio_disk_place;
 	unsigned dropped; /* entries beyond VG_XL_DEVICES_MAX */
 	struct vg_xl_place vgrant,
 		vgrant_again; /* of `vgrant =`, and of one that replaces it; line 0: none */

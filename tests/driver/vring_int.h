@@ -22,19 +22,21 @@ struct drv_chain {
 #define DRV_LOAD32(p)		  le32toh(__atomic_load_n((const uint32_t *)(p), __ATOMIC_RELAXED))
 #define DRV_LOAD16_ACQUIRE(p)	  le16toh(__atomic_load_n((const uint16_t *)(p), __ATOMIC_ACQUIRE))
 #define DRV_STORE16(p, v)	  __atomic_store_n((uint16_t *)(p), htole16(v), __ATOMIC_RELAXED)
+#define DRV_STORE32(p, v)	  __atomic_store_n((uint32_t *)(p), htole32(v), __ATOMIC_RELAXED)
+#define DRV_STORE64(p, v)	  __atomic_store_n((uint64_t *)(p), htole64(v), __ATOMIC_RELAXED)
 #define DRV_STORE16_RELEASE(p, v) __atomic_store_n((uint16_t *)(p), htole16(v), __ATOMIC_RELEASE)
 
 /* Between "I have published" and "do you want to hear of it": VIRTIO 1.3, 2.7.13.4.1. */
+#ifdef __SANITIZE_THREAD__ /* which does not know fences */
 static inline void drv_full_barrier(void)
 {
-#ifdef __SANITIZE_THREAD__ /* which does not know fences */
 	static uint32_t line;
 
 	__atomic_fetch_add(&line, 0, __ATOMIC_SEQ_CST);
-#else
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-#endif
 }
+#else
+#define drv_full_barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
 
 /** drv_free_table() - free a chain's indirect table; 0 or -EBUSY */
 int drv_free_table(struct drv_vring *vr, struct drv_chain *c);

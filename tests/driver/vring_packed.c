@@ -44,9 +44,9 @@ static void put(struct drv_vring *vr, const struct drv_seg *seg, uint16_t flags,
 {
 	struct vring_packed_desc *d = &vr->pdesc[vr->avail_idx];
 
-	d->addr = htole64(seg->addr);
-	d->len = htole32(seg->len);
-	d->id = htole16(id);
+	DRV_STORE64(&d->addr, seg->addr);
+	DRV_STORE32(&d->len, seg->len);
+	DRV_STORE16(&d->id, id);
 	flags |= vr->avail_wrap ? AVAIL_BIT : USED_BIT;
 	if (!vr->have_pending) {
 		vr->have_pending = true;

@@ -31,10 +31,10 @@ int drv_split_init(struct drv_vring *vr)
 
 static void fill(struct vring_desc *d, const struct drv_seg *seg, uint16_t flags, uint16_t next)
 {
-	d->addr = htole64(seg->addr);
-	d->len = htole32(seg->len);
-	d->flags = htole16(flags);
-	d->next = htole16(next);
+	DRV_STORE64(&d->addr, seg->addr);
+	DRV_STORE32(&d->len, seg->len);
+	DRV_STORE16(&d->flags, flags);
+	DRV_STORE16(&d->next, next);
 }
 
 int drv_split_add(struct drv_vring *vr, const struct drv_seg *seg, unsigned int n_out,

@@ -26,7 +26,7 @@
 #include "tests/rigs/kernel/table.h"
 
 unsigned int fake_cpu;
-unsigned long jiffies = 1000000;
+unsigned long jiffies = 1000000, fake_page_size = 4096;
 bool fake_irqs_off;
 int fake_module, system_state = SYSTEM_RUNNING;
 struct task_struct *fake_task;
@@ -46,9 +46,16 @@ void fake_may_sleep(void)
 	assert_false(fake_irqs_off);
 }
 
+static char said[256]; /* the last that the module said */
+
 void fake_say(const struct device *dev, const char *text, ...)
 {
-	(void)dev, (void)text;
+	va_list ap;
+
+	(void)dev;
+	va_start(ap, text);
+	vsnprintf(said, sizeof(said), text, ap);
+	va_end(ap);
 }
 
 char *fake_printf(const char *format, ...)
@@ -836,10 +843,22 @@ static void test_module_stays(void **state)
 	assert_int_equal(fake_module, 0);
 }
 
+/* A kernel for Arm may be one of 16 KiB or 64 KiB. */
+static void larger_pages_are_refused(void **state)
+{
+	(void)state;
+	fake_page_size = 65536;
+	assert_int_equal(fake_init(), -EOPNOTSUPP);
+	fake_page_size = 4096;
+	assert_non_null(strstr(
+		said, "this kernel's pages have 64 KiB, and the driver needs such of 4 KiB"));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(larger_pages_are_refused),
 		T(test_connects),
 		T(test_limits_before_queues),
 		T(test_operations_are_put_back),

@@ -5,10 +5,11 @@
  * Theory of operation
  * -------------------
  * The files next to this header implement the public functions of
- * libxengnttab, libxenevtchn, libxenstore and libxentoolcore. A program that
- * is linked with them instead of -lxen* believes that it runs on a Xen host,
- * and needs neither Xen nor root. This header is the other half: what the
- * hypervisor, the toolstack and a guest's kernel would do, called by tests.
+ * libxengnttab, libxenevtchn, libxenstore and libxentoolcore, and those of
+ * libxenhypfs and libxencall that vgrant calls. A program that is linked with
+ * them instead of -lxen* believes that it runs on a Xen host, and needs neither
+ * Xen nor root. This header is the other half: what the hypervisor, the
+ * toolstack and a guest's kernel would do, called by tests.
  *
  * A *world* is one fake host: a directory, named by the environment variable
  * FAKE_XEN_DIR, that holds

@@ -21,7 +21,8 @@
 #define MODULE_AUTHOR(t)
 #define MODULE_LICENSE(t)
 #define MODULE_ALIAS(t)
-#define PAGE_SIZE		     4096ul
+extern unsigned long fake_page_size; /* of the kernel that runs */
+#define PAGE_SIZE		     fake_page_size
 #define SZ_1K			     1024ul
 #define pm_sleep_ptr(p)		     (p)
 #define dev_info(dev, ...)	     fake_say(dev, __VA_ARGS__)

@@ -333,6 +333,12 @@ static void assert_out(const char *part)
 		fail_msg("\"%s\" has no \"%s\"", out, part);
 }
 
+static void assert_not_out(const char *part)
+{
+	if (strstr(out, part))
+		fail_msg("vgrant says \"%s\":\n%s", part, out);
+}
+
 /* ---- tests -------------------------------------------------------------- */
 
 static void without_a_daemon_it_says_what_to_do(void **state)
@@ -784,6 +790,97 @@ static void check_passes_what_is_right(void **state)
 }
 
 /* An image of another format: a warning, which format=raw silences. */
+/* What `vgrant check` says of @text on a Xen that was built and started so; NULL: that Xen does not tell. */
+static void check_on_xen(const char *config, const char *command_line, const char *text)
+{
+	char real[sizeof(vgrant)], name[64];
+
+	snprintf(real, sizeof(real), "%s", vgrant);
+	snprintf(vgrant + strlen(vgrant), sizeof(vgrant) - strlen(vgrant), "-fake");
+	setenv("FAKE_XEN_DIR", dir, 1);
+	if (config)
+		put("config", config);
+	if (command_line)
+		put("commandline", command_line);
+	assert_int_equal(check(text), 0);
+	unsetenv("FAKE_XEN_DIR");
+	snprintf(name, sizeof(name), "%s/config", dir);
+	unlink(name);
+	snprintf(name, sizeof(name), "%s/commandline", dir);
+	unlink(name);
+	snprintf(vgrant, sizeof(vgrant), "%s", real);
+}
+
+#define ARM_DEBIAN                                                                  \
+	"CONFIG_ARM_64=y\nCONFIG_ARM=y\n# CONFIG_EXPERT is not set\nCONFIG_XSM=y\n" \
+	"CONFIG_XSM_FLASK=y\nCONFIG_XSM_SILO=y\nCONFIG_XSM_SILO_DEFAULT=y\n"
+
+static void check_knows_a_xen_without_ioreq_servers(void **state)
+{
+	static const char virtio[] =
+		"name='x'\nvgrant = [ 'rng' ]\n"
+		"virtio = [ \"type=virtio,device4,transport=mmio,grant_usage=1\" ]\n";
+	static const char disk[] = "name='x'\nvgrant = [ 'rng' ]\ndisk = [ '/dev/a,raw,xvda',\n"
+				   " 'vdev=xvdb,specification=virtio,target=/dev/b' ]\n";
+
+	(void)state;
+	check_on_xen(ARM_DEBIAN, "xsm=dummy", virtio);
+	assert_out("x.cfg:3:13: warning: virtio entry "
+		   "'type=virtio,device4,transport=mmio,grant_usage=1': "
+		   "this machine's Xen has no IOREQ server");
+	check_on_xen(ARM_DEBIAN, "", disk);
+	assert_out("x.cfg:4:3: warning: disk entry 'vdev=xvdb,specification=virtio,target=/dev/b': "
+		   "this machine's Xen has no IOREQ server");
+	check_on_xen(ARM_DEBIAN "CONFIG_IOREQ_SERVER=y\n", "", virtio);
+	assert_not_out("IOREQ");
+	/* On x86 xl makes no device tree. */
+	check_on_xen("CONFIG_X86=y\n", "", virtio);
+	assert_not_out("IOREQ");
+}
+
+static void check_knows_silo(void **state)
+{
+	static const char text[] = "name='x'\nvgrant = [ 'rng',\n 'rng,backend=storage' ]\n";
+	static const char warns[] =
+		"x.cfg:3:3: warning: vgrant entry 'rng,backend=storage': this machine's "
+		"Xen runs with XSM's SILO";
+
+	(void)state;
+	check_on_xen(ARM_DEBIAN, "console=dtuart", text);
+	assert_out(warns);
+	check_on_xen(ARM_DEBIAN, "xsm=dummy xsm=silo", text);
+	assert_out(warns);
+	check_on_xen(ARM_DEBIAN, "console=dtuart xsm=dummy", text);
+	assert_not_out("SILO");
+	check_on_xen(ARM_DEBIAN, "xsm=flask", text);
+	assert_not_out("SILO");
+	check_on_xen("CONFIG_X86=y\nCONFIG_XSM=y\nCONFIG_XSM_SILO=y\n", "", text);
+	assert_not_out("SILO");
+	check_on_xen("CONFIG_X86=y\nCONFIG_XSM=y\nCONFIG_XSM_SILO=y\n", "xsm=silo", text);
+	assert_out(warns);
+	check_on_xen(ARM_DEBIAN, "",
+		     "name='x'\nvgrant = [ 'rng,backend=0', 'rng,backend=Domain-0' ]\n");
+	assert_not_out("SILO");
+	/* A node of xl's counts where the entry names no backend. */
+	check_on_xen(ARM_DEBIAN, "",
+		     "name='x'\nvgrant = [ 'rng' ]\nvirtio = [ 'type=virtio,device4,"
+		     "transport=mmio,backend=storage' ]\n");
+	assert_out("for backend=storage add xsm=dummy");
+}
+
+static void check_says_what_it_cannot_know(void **state)
+{
+	(void)state;
+	check_on_xen(ARM_DEBIAN, NULL, "name='x'\nvgrant = [ 'rng,backend=storage' ]\n");
+	assert_out("where it was built so (Debian's is)");
+	check_on_xen(NULL, NULL, "name='x'\nvgrant = [ 'rng,backend=storage' ]\n");
+#if defined(__aarch64__)
+	assert_out("where it was built so (Debian's is)");
+#else
+	assert_not_out("SILO");
+#endif
+}
+
 static void check_looks_at_images(void **state)
 {
 	char image[PATH_MAX], text[PATH_MAX + 128];
@@ -850,6 +947,9 @@ int main(void)
 		cmocka_unit_test(check_reads_libvirts_xml),
 		cmocka_unit_test(convert_goes_both_ways),
 		cmocka_unit_test(check_passes_what_is_right),
+		cmocka_unit_test(check_knows_a_xen_without_ioreq_servers),
+		cmocka_unit_test(check_knows_silo),
+		cmocka_unit_test(check_says_what_it_cannot_know),
 		cmocka_unit_test(check_looks_at_images),
 		cmocka_unit_test(hook_needs_the_daemon),
 		SERVED(hook_refuses_what_cannot_work),

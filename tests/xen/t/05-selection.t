@@ -101,6 +101,16 @@ is "$(json '[[(q["packed"], q["running"]) for q in d["data/virtio/%d" % i]["queu
 is "$(json "(lambda x: [x[\"maps\"] > 20, x[\"copied_bytes\"] > 4000])(d[\"data/virtio/65\"][\"xen\"])")" "[True, True]" \
 	"large requests were mapped, others copied"
 
+# ---- what this Xen cannot do ------------------------------------------------------
+
+dom0_script <<'EOS'
+printf '%s\n' 'name = "check"' "vgrant = [ 'rng', 'rng,backend=storage' ]" \
+	'virtio = [ "type=virtio,device4,transport=mmio,grant_usage=1" ]' >/tmp/check.cfg
+EOS
+checked=$(dom0 vgrant check /tmp/check.cfg)
+like "$checked" "check.cfg:3:13: warning: .*this machine's Xen has no IOREQ server" "vgrant check knows that Debian's Xen has no IOREQ server"
+like "$checked" "check.cfg:2:20: warning: .*this machine's Xen runs with XSM's SILO" "and that SILO is on"
+
 # ---- CAN ------------------------------------------------------------------------
 
 like "$(guest run car 'cat /on-a-disk; grep " / " /proc/mounts | tail -n 1; uname -r')" 'yes.*/dev/vda / ext4.*7\.' \

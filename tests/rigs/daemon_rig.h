@@ -192,6 +192,14 @@ static inline bool rig_logged(struct rig *r, const char *text)
 	return yes;
 }
 
+/** rig_logs() - the same, in time: what a worker says reaches the log by a pipe and the daemon */
+static inline bool rig_logs(struct rig *r, const char *text)
+{
+	for (int i = 0; i < 1000 && !rig_logged(r, text); i++)
+		usleep(10000);
+	return rig_logged(r, text);
+}
+
 /** rig_workers() - the daemon's children; Return: how many, at most @max */
 static inline unsigned int rig_workers(struct rig *r, pid_t *pids, unsigned int max)
 {

@@ -62,7 +62,7 @@ static void image_grows(void **state)
 	assert_int_equal(truncate(g->image, (off_t)RIG_SECTORS * 512 + 8192), 0);
 	for (int i = 0; i < 1000 && !rig_logged(r, "the image has grown to"); i++)
 		usleep(10000);
-	assert_true(rig_logged(r, "the image has grown to"));
+	assert_true(rig_logs(r, "the image has grown to"));
 	assert_int_equal(drv_blk_write(&g->blk, RIG_SECTORS, data, sizeof(data)), 0);
 	assert_int_equal(drv_blk_flush(&g->blk), 0);
 	assert_int_equal(drv_blk_read(&g->blk, RIG_SECTORS, back, sizeof(back)), 0);
@@ -696,7 +696,7 @@ static void refused(struct rig *r, const char *spec, const char *why)
 	assert_non_null(text);
 	if (!strstr(text, why))
 		fail_msg("'%s' says '%s', not '%s'", spec, text, why);
-	assert_true(rig_logged(r, text));
+	assert_true(rig_logs(r, text));
 	free(text);
 	assert_int_equal(fx_domain_destroy(r->w, g->id, 10000), 0);
 	rig_guest_gone(g);
@@ -861,7 +861,7 @@ static void no_xen(void **state)
 		usleep(10000);
 	assert_true(i < 500);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status));
-	assert_true(rig_logged(&alone, "xenstore"));
+	assert_true(rig_logs(&alone, "xenstore"));
 }
 
 int main(void)

@@ -454,7 +454,7 @@ static void interface_again(void **state)
 	for (int i = 0; i < 1000 && (rig_workers(r, &pid, 1) != 1 || pid == old); i++)
 		usleep(10000);
 	assert_true(pid != old);
-	assert_true(rig_logged(r, "asked for many descriptors"));
+	assert_true(rig_logs(r, "asked for many descriptors"));
 	close(a);
 	a = trace(r, g);
 	await_trace(g, a);

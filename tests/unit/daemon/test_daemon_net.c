@@ -208,7 +208,7 @@ static void interface_removed(void **state)
 		usleep(10000);
 	assert_true(becomes(vif, "carrier", "1"));
 	assert_true(becomes(vif, "master/uevent", "DEVTYPE=bridge"));
-	assert_true(rig_logged(r, "was removed by somebody"));
+	assert_true(rig_logs(r, "was removed by somebody"));
 	frame(g);
 	assert_true(becomes(vif, "statistics/rx_packets", "1"));
 }
@@ -227,7 +227,7 @@ static void bridge_removed(void **state)
 	assert_int_equal(system("ip link del passing"), 0);
 	for (int i = 0; i < PATIENCE && !rig_logged(r, "goes nowhere until it is back"); i++)
 		usleep(10000);
-	assert_true(rig_logged(r, "goes nowhere until it is back"));
+	assert_true(rig_logs(r, "goes nowhere until it is back"));
 	assert_int_equal(system("ip link add passing type bridge && ip link set passing up"), 0);
 	assert_true(becomes(vif, "master/uevent", "DEVTYPE=bridge"));
 	assert_true(becomes(vif, "carrier", "1"));
@@ -251,7 +251,7 @@ static void tap_removed(void **state)
 	assert_int_equal(system("ip link del mine"), 0);
 	for (int i = 0; i < PATIENCE && !rig_logged(r, "there is no interface mine"); i++)
 		usleep(10000);
-	assert_true(rig_logged(r, "there is no interface mine"));
+	assert_true(rig_logs(r, "there is no interface mine"));
 	assert_int_equal(system(make), 0);
 	assert_true(becomes("mine", "carrier", "1"));
 	frame(g);
@@ -766,7 +766,7 @@ static void script_hangs(void **state)
 	assert_non_null(strstr(rig_ask(r, "{\"cmd\":\"list\"}"), "\"restarting\""));
 	/* Who stops vgrantd need not wait as long as who runs it. */
 	assert_int_equal(rig_daemon_stop(r, SIGTERM), 0);
-	assert_true(rig_logged(r, "remove did not end within 5 s and was killed: cannot go"));
+	assert_true(rig_logs(r, "remove did not end within 5 s and was killed: cannot go"));
 	assert_false(noted(r, vif));
 }
 
@@ -885,7 +885,7 @@ static void macvtap_lower_removed(void **state)
 	assert_true(becomes(vif, "carrier", "1"));
 	assert_int_equal(system("ip link del low2"), 0);
 	assert_true(lists(r, "there is no interface low2 to make a macvtap on"));
-	assert_true(rig_logged(r, "was removed by somebody"));
+	assert_true(rig_logs(r, "was removed by somebody"));
 	assert_int_equal(system(make), 0);
 	assert_true(becomes(vif, "carrier", "1"));
 	frame(g);
@@ -920,7 +920,7 @@ static void bad_bridge(void **state)
 	rig_nodes(r, 0, "net,bridge=nosuch");
 	for (int i = 0; i < PATIENCE && !rig_logged(r, "there is no bridge nosuch"); i++)
 		usleep(10000);
-	assert_true(rig_logged(r, "there is no bridge nosuch"));
+	assert_true(rig_logs(r, "there is no bridge nosuch"));
 }
 
 int main(void)

@@ -242,7 +242,7 @@ static void no_process(void **state)
 	stays(r, g, 4, 2000);
 	assert_int_equal(prlimit(r->daemon, RLIMIT_NOFILE, &was, NULL), 0);
 	rig_reads(g, 8);
-	assert_true(rig_logged(r, "its worker cannot be started"));
+	assert_true(rig_logs(r, "its worker cannot be started"));
 	assert_int_equal(drv_dev_backend_state(g->dev), 4);
 	assert_int_equal(drv_dev_close(g->dev), 0);
 }
@@ -431,7 +431,7 @@ static void orphan(void **state)
 		usleep(10000);
 	assert_int_equal(rig_workers(r, left, 4), 0);
 	assert_true(rig_nothing_left(r, 0));
-	assert_true(rig_logged(r, "does not let go in time"));
+	assert_true(rig_logs(r, "does not let go in time"));
 }
 
 /* A frontend connects with keys that are no use, again and again. */
@@ -558,7 +558,7 @@ static void smaller_than_it_was(void **state)
 	g->dev->last_event.hdr.status = 0;
 	assert_int_equal(drv_dev_wait_event(g->dev), 0);
 	assert_true(g->dev->last_event.hdr.status & VIRTIO_CONFIG_S_NEEDS_RESET);
-	assert_true(rig_logged(r, "cannot be taken up"));
+	assert_true(rig_logs(r, "cannot be taken up"));
 	assert_int_equal(drv_dev_reset(g->dev), 0);
 	rig_up(g, ~0ull, 0);
 	rig_reads(g, 4);

@@ -558,7 +558,7 @@ static void reloaded_with_a_mistake(void **state)
 	serve(r, "b = rng\nwrong\n");
 	for (unsigned i = 0; i < WAIT_MS / 10 && !rig_logged(r, "stays as it was"); i++)
 		usleep(10000);
-	assert_true(rig_logged(r, "vgrantd.conf:3"));
+	assert_true(rig_logs(r, "vgrantd.conf:3"));
 	works(&f);
 	assert_null(device(r, "b"));
 	comes_to(r, "a", "connected", NULL);

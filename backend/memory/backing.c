@@ -125,42 +125,28 @@ const uint8_t *vg_backing_at(const struct vg_backing *b, size_t off, size_t *len
 	return p->ptr + (off - p->off);
 }
 
-bool vg_backing_read(const struct vg_backing *b, size_t off, void *to, size_t len)
+/* One of @to and @from is NULL: that side is the backing. Return: whether it has all of these bytes. */
+static bool copy(const struct vg_backing *b, size_t off, uint8_t *to, const uint8_t *from,
+		 size_t len)
 {
-	uint8_t *at = to;
-
 	if (off > b->len || len > b->len - off)
 		return false;
-	while (len) {
-		size_t n = 0;
-		const uint8_t *p = vg_backing_at(b, off, &n);
+	for (size_t at = 0, n = 0; at < len; at += n) {
+		uint8_t *p = (uint8_t *)(uintptr_t)vg_backing_at(b, off + at, &n);
 
-		if (n > len)
-			n = len;
-		memcpy(at, p, n);
-		at += n;
-		off += n;
-		len -= n;
+		if (n > len - at)
+			n = len - at;
+		memcpy(to ? to + at : p, to ? p : from + at, n);
 	}
 	return true;
 }
 
+bool vg_backing_read(const struct vg_backing *b, size_t off, void *to, size_t len)
+{
+	return copy(b, off, to, NULL, len);
+}
+
 bool vg_backing_write(const struct vg_backing *b, size_t off, const void *from, size_t len)
 {
-	const uint8_t *at = from;
-
-	if (b->dir != VG_TO_GUEST || off > b->len || len > b->len - off)
-		return false;
-	while (len) {
-		size_t n = 0;
-		uint8_t *p = (uint8_t *)(uintptr_t)vg_backing_at(b, off, &n);
-
-		if (n > len)
-			n = len;
-		memcpy(p, at, n);
-		at += n;
-		off += n;
-		len -= n;
-	}
-	return true;
+	return b->dir == VG_TO_GUEST && copy(b, off, NULL, from, len);
 }

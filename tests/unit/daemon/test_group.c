@@ -371,18 +371,26 @@ static void renderer(void **state)
 	owner_fini(&o);
 }
 
+/* A group whose renderer is to be @program, or ourselves as @role; it is started. */
+static void with_renderer(struct owner *o, const char *program, const char *role)
+{
+	owner_init(o, NULL);
+	o->grouped = true;
+	o->policy = *vg_group_policy("renderer");
+	o->policy.program = program;
+	if (role)
+		o->policy.role = role;
+	vg_group_init(&o->group, &group_ops, &o->policy, &o->worker, 7);
+	vg_group_start(&o->group);
+}
+
 /* Where there can be no renderer the worker does not wait for it: lists say why. */
 static void no_renderer(void **state)
 {
 	struct owner o;
 
 	(void)state;
-	owner_init(&o, NULL);
-	o.grouped = true;
-	o.policy = *vg_group_policy("renderer");
-	o.policy.program = "no-such-program";
-	vg_group_init(&o.group, &group_ops, &o.policy, &o.worker, 7);
-	vg_group_start(&o.group);
+	with_renderer(&o, "no-such-program", NULL);
 	UNTIL(o.opened);
 	assert_non_null(strstr(o.worker.beside[VG_SEAT_RENDERER],
 			       "its renderer: no-such-program is not installed beside vgrantd"));
@@ -395,13 +403,7 @@ static void renderer_dies_at_once(void **state)
 	struct owner o;
 
 	(void)state;
-	owner_init(&o, NULL);
-	o.grouped = true;
-	o.policy = *vg_group_policy("renderer");
-	o.policy.program = NULL;
-	o.policy.role = "--dies";
-	vg_group_init(&o.group, &group_ops, &o.policy, &o.worker, 7);
-	vg_group_start(&o.group);
+	with_renderer(&o, NULL, "--dies");
 	assert_int_equal(o.worker.pid, 0);
 	UNTIL(o.opened);
 	assert_non_null(strstr(o.worker.beside[VG_SEAT_RENDERER], "its renderer: its worker"));

@@ -480,19 +480,18 @@ static void another_comes(struct drv_buf *b)
 	assert_int_equal(pixel_at(b, 0), 0xff00ff00);
 }
 
-static void test_killed(void **state)
+static void goes_by(int signal)
 {
 	struct drv_buf b;
 	int status;
 
-	(void)state;
 	begin("gpu,render=virgl");
 	gr_look(&gr);
 	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
 	canvas(5, &b);
-	kill(rr.pid, SIGKILL);
+	kill(rr.pid, signal);
 	status = rr_reap(&rr);
-	assert_true(WIFSIGNALED(status));
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signal);
 	await_state("lost");
 	goes_on_in_2d();
 	another_comes(&b);
@@ -500,24 +499,17 @@ static void test_killed(void **state)
 	gr_unlook(&gr);
 }
 
+static void test_killed(void **state)
+{
+	(void)state;
+	goes_by(SIGKILL);
+}
+
 /* Its alarm ends it, wherever it is: nobody has to take notice. */
 static void test_alarm(void **state)
 {
-	struct drv_buf b;
-	int status;
-
 	(void)state;
-	begin("gpu,render=virgl");
-	gr_look(&gr);
-	assert_int_equal(rr_context(&gr, 1, 0), GR_OK);
-	canvas(5, &b);
-	kill(rr.pid, SIGALRM);
-	status = rr_reap(&rr);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM);
-	await_state("lost");
-	goes_on_in_2d();
-	another_comes(&b);
-	end();
+	goes_by(SIGALRM);
 }
 
 /* One that does not answer is given up, and what waits for it is answered. */

@@ -15,6 +15,22 @@ union control {
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
 
+void vg_display_area_add(struct vg_display_area *a, const struct vg_display_area *b)
+{
+	uint32_t right, bottom;
+
+	if (!a->width) {
+		*a = *b;
+		return;
+	}
+	right = a->x + a->width > b->x + b->width ? a->x + a->width : b->x + b->width;
+	bottom = a->y + a->height > b->y + b->height ? a->y + a->height : b->y + b->height;
+	a->x = a->x < b->x ? a->x : b->x;
+	a->y = a->y < b->y ? a->y : b->y;
+	a->width = right - a->x;
+	a->height = bottom - a->y;
+}
+
 int vg_display_send(int sock, const struct vg_display_msg *m, int fd)
 {
 	struct vg_display_msg out = *m;

@@ -88,6 +88,14 @@ struct vg_display_msg {
 	};
 };
 
+/* A part of a picture; width 0: nothing. */
+struct vg_display_area {
+	uint32_t x, y, width, height;
+};
+
+/** vg_display_area_add - @a has what both have, and what lies between; @b is not empty */
+void vg_display_area_add(struct vg_display_area *a, const struct vg_display_area *b);
+
 /** vg_display_send - one message, without waiting. @fd: goes with it, or -1. Return: 0, -EAGAIN, ... */
 int vg_display_send(int sock, const struct vg_display_msg *m, int fd);
 

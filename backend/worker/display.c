@@ -50,10 +50,6 @@ enum {
 	SINKS_MAX = 16,	 /* keyboards and pointers of one guest */
 };
 
-struct area {
-	uint32_t x, y, width, height; /* width 0: nothing */
-};
-
 struct display;
 
 /* Who listens to keys and pointers. */
@@ -69,9 +65,9 @@ struct viewer {
 	int sock;
 	struct vg_watch watch;
 	uint32_t head;
-	bool reading;	    /* it was told of damage and has not said READ */
-	bool stale;	    /* it must be told of size and cursor again: its socket was full */
-	struct area damage; /* since */
+	bool reading; /* it was told of damage and has not said READ */
+	bool stale;   /* it must be told of size and cursor again: its socket was full */
+	struct vg_display_area damage; /* since */
 };
 
 struct head {
@@ -112,22 +108,6 @@ static const struct vg_param_def display_params[] = {
 };
 
 /* ---- what is shown --------------------------------------------------------- */
-
-static void add_area(struct area *a, const struct area *b)
-{
-	uint32_t right, bottom;
-
-	if (!a->width) {
-		*a = *b;
-		return;
-	}
-	right = a->x + a->width > b->x + b->width ? a->x + a->width : b->x + b->width;
-	bottom = a->y + a->height > b->y + b->height ? a->y + a->height : b->y + b->height;
-	a->x = a->x < b->x ? a->x : b->x;
-	a->y = a->y < b->y ? a->y : b->y;
-	a->width = right - a->x;
-	a->height = bottom - a->y;
-}
 
 /* It has been read up to @serial, which some viewer may have made up. */
 static void tell_read(struct head *h, uint32_t serial)
@@ -184,7 +164,7 @@ static void show_all(struct viewer *v)
 	cursor.cursor.changed = true;
 	v->stale = vg_display_send(v->sock, &mode, -1) < 0 ||
 		   (cursor.type && vg_display_send(v->sock, &cursor, -1) < 0);
-	v->damage = (struct area){ 0, 0, h->width, h->height };
+	v->damage = (struct vg_display_area){ 0, 0, h->width, h->height };
 	show_damage(v);
 }
 
@@ -449,7 +429,8 @@ static bool is_within(const struct vg_display_msg *m, const struct head *h)
 static void damage(struct display *d, const struct vg_display_msg *m)
 {
 	struct head *h = &d->head[m->head];
-	const struct area a = { m->damage.x, m->damage.y, m->damage.width, m->damage.height };
+	const struct vg_display_area a = { m->damage.x, m->damage.y, m->damage.width,
+					   m->damage.height };
 	bool seen = false;
 
 	h->serial = m->damage.serial;
@@ -458,7 +439,7 @@ static void damage(struct display *d, const struct vg_display_msg *m)
 		if (v->head != m->head)
 			continue;
 		seen = true;
-		add_area(&v->damage, &a);
+		vg_display_area_add(&v->damage, &a);
 		show_damage(v);
 	}
 	if (!seen && !h->unseen.tether)

@@ -49,6 +49,7 @@
 struct vg_dev;
 struct vg_port;
 struct vg_render_capsets;
+struct vg_screen;
 
 #define VG_MAX_QUEUES 65  /* of one device: 32 pairs and a control queue; see limits.h */
 #define VG_QUEUE_SIZE 256 /* largest ring of which nobody says anything */
@@ -190,6 +191,9 @@ struct vg_device_ops {
 	/* The device's other process (daemon/group.h) is there, or another one in its place: @sock, the
 	 * device's now, leads to it. NULL: it has none. */
 	void (*peer)(struct vg_dev *dev, int sock);
+	/* Whoever runs the guest shows the device's picture, too: @s (displays/screen.h), in the place of
+	 * another; NULL: not any more, and @s is gone. Main context. NULL op: it has no picture. */
+	void (*screen)(struct vg_dev *dev, struct vg_screen *s);
 	/**
 	 * terminals - in the supervisor: the pseudo-terminals of a device of this configuration
 	 * @names: gets what each is called, for people; a name has no blanks

@@ -26,35 +26,21 @@ static struct gpu_rect rect_of(const struct virtio_gpu_rect *r)
 
 static uint32_t display_info(struct gpu *gpu, struct gpu_cmd *cmd)
 {
-	struct virtio_gpu_resp_display_info *info = &cmd->answer.display_info;
-	uint32_t x = 0;
-
-	/* Side by side. */
-	for (unsigned i = 0; i < gpu->n_heads; i++) {
-		const struct gpu_mode *m = &gpu->head[i].mode;
-
-		info->pmodes[i].enabled = htole32(m->width != 0);
-		info->pmodes[i].r.x = htole32(x);
-		info->pmodes[i].r.width = htole32(m->width);
-		info->pmodes[i].r.height = htole32(m->height);
-		x += m->width;
-	}
-	cmd->answer_len = sizeof(*info);
+	cmd->answer_len = gpu_display_info(gpu, &cmd->answer);
+	if (gpu_screen_may_ask(gpu))
+		cmd->ask = VG_SCREEN_MONITORS;
 	return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
 }
 
 static uint32_t edid(struct gpu *gpu, struct gpu_cmd *cmd)
 {
-	static const struct gpu_mode unplugged = { 1024, 768, 60 };
 	uint32_t head = le32toh(cmd->req.edid.scanout);
-	const struct gpu_mode *m;
 
 	if (head >= gpu->n_heads)
 		return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
-	m = gpu->head[head].mode.width ? &gpu->head[head].mode : &unplugged;
-	gpu_edid(cmd->answer.edid.edid, m, head + 1);
-	cmd->answer.edid.size = htole32(GPU_EDID_BYTES);
-	cmd->answer_len = sizeof(cmd->answer.edid);
+	cmd->answer_len = gpu_edid_of(gpu, head, &cmd->answer);
+	if (gpu_screen_may_ask(gpu))
+		cmd->ask = VG_SCREEN_EDID;
 	return VIRTIO_GPU_RESP_OK_EDID;
 }
 

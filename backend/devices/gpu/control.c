@@ -15,6 +15,9 @@
  * What a renderer must do (VIRTIO 1.3 section 5.7.6.8, "3d") is told to it and answered when it is
  * done; fences wait in the same list, in the same order.
  *
+ * What monitors there are a front-end knows that shows the picture (screen.c): commands that ask for that
+ * wait in the list, too.
+ *
  * A worker that dies: what it had taken and not answered its successor is given again. All commands
  * but these may be carried out twice: what creates something replaces what is there (see
  * commands.c).
@@ -123,7 +126,8 @@ static void run_patience(struct gpu *gpu)
 /* Push what is done, up to the first that is not. */
 static void release(struct gpu *gpu)
 {
-	while (gpu->pending && !gpu->pending->heads && !gpu->pending->job) {
+	while (gpu->pending && !gpu->pending->heads && !gpu->pending->job &&
+	       !gpu->pending->ask.asked) {
 		struct gpu_pending *p = gpu->pending;
 
 		gpu->pending = p->next;
@@ -143,17 +147,19 @@ static void wait_for_display(struct gpu *gpu, struct gpu_pending *p, uint32_t he
 	p->until_ns = vg_loop_now(gpu->dev->loop) + VG_DISPLAY_PATIENCE_MS * (NS_PER_S / 1000);
 }
 
-/* Return: whether @cmd waits for others, for a display or the renderer; else it is to be pushed now. */
+/* Return: whether @cmd waits for others, for a display, the renderer or a screen; else it is to be pushed
+ * now. */
 static bool must_wait(struct gpu *gpu, const struct gpu_cmd *cmd, uint32_t written)
 {
 	struct gpu_pending *p;
 
-	if (!cmd->job && (!is_fenced(cmd) || (!gpu->pending && !cmd->heads)))
+	if (!cmd->job && !cmd->ask && (!is_fenced(cmd) || (!gpu->pending && !cmd->heads)))
 		return false;
 	p = malloc(sizeof(*p));
 	if (!p)
 		return false; /* a fence that comes early is a frame that tears */
 	*p = (struct gpu_pending){
+		.gpu = gpu,
 		.chain = cmd->chain,
 		.written = written,
 		.job = cmd->job,
@@ -162,6 +168,8 @@ static bool must_wait(struct gpu *gpu, const struct gpu_cmd *cmd, uint32_t writt
 	};
 	if (cmd->job)
 		cmd->job->pending = p;
+	else if (cmd->ask)
+		gpu_screen_ask(gpu, cmd, p);
 	else
 		wait_for_display(gpu, p, cmd->heads);
 	*gpu->pending_tail = p;
@@ -228,6 +236,8 @@ void gpu_answered(struct gpu *gpu, struct gpu_pending *p, uint32_t type, union g
 void gpu_abandon_all(struct gpu *gpu)
 {
 	for (struct gpu_pending *p = gpu->pending; p; p = p->next) {
+		if (p->ask.asked)
+			gpu_screen_give_up(gpu, p);
 		if (!p->job)
 			continue;
 		p->job->pending = NULL;
@@ -257,13 +267,13 @@ static bool control_one(struct gpu *gpu, struct vg_chain *chain)
 		vg_vq_unpop(vg_dev_vq(gpu->dev, GPU_CONTROLQ), chain);
 		return false;
 	}
-	written = cmd.job ? 0 : answer(gpu, &cmd, GPU_CONTROLQ);
+	written = cmd.job || cmd.ask ? 0 : answer(gpu, &cmd, GPU_CONTROLQ);
 	if (must_wait(gpu, &cmd, written))
 		return true;
-	if (cmd.job) {
+	if (cmd.job)
 		cmd.type = VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+	if (cmd.job || cmd.ask)
 		written = answer(gpu, &cmd, GPU_CONTROLQ);
-	}
 	vg_vq_push(vg_dev_vq(gpu->dev, GPU_CONTROLQ), chain, written);
 	return true;
 }

@@ -3,8 +3,8 @@
  * gpu.c - graphics adapter, VIRTIO 1.3 section 5.7: several heads, two dimensions, or three
  *
  * The driver makes pictures (resource.c), and says which of them a head shows and what of it has
- * changed (scanout.c); a process of its own shows that to people (link.c, displays/). Commands are
- * carried out one by one (control.c, commands.c). All of it happens in one context.
+ * changed (scanout.c); a process of its own shows that to people (link.c, displays/), or the front-end
+ * that runs the guest does (screen.c). Commands are carried out one by one (control.c, commands.c). All of it happens in one context.
  *
  * A guest's pictures lie in its own memory, which payloads of commands name. The driver of Linux,
  * offered blobs, has no others: what it draws is copied once, by a flush, from its pages into the
@@ -150,12 +150,18 @@ static void gpu_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_
 	memcpy(buf, (const uint8_t *)&c + off, len);
 }
 
-/* 5.7.4: events_clear, whose bits are cleared in events_read; it reads as 0. */
+/* 5.7.4: events_clear, whose bits are cleared in events_read; it reads as 0. QEMU hands on all of the
+ * configuration, whatever of it a driver wrote (hw/display/vhost-user-gpu.c). */
 static int gpu_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len)
 {
 	struct gpu *gpu = dev->priv;
 	uint32_t clear;
 
+	if (off == 0 && len == sizeof(struct virtio_gpu_config)) {
+		off = offsetof(struct virtio_gpu_config, events_clear);
+		len = sizeof(clear);
+		buf = (const uint8_t *)buf + off;
+	}
 	if (off != offsetof(struct virtio_gpu_config, events_clear) || len != sizeof(clear))
 		return -EPERM;
 	memcpy(&clear, buf, sizeof(clear));
@@ -209,6 +215,11 @@ static int gpu_resume_op(struct vg_dev *dev)
 static void gpu_peer(struct vg_dev *dev, int sock)
 {
 	gpu_link_peer(dev->priv, sock);
+}
+
+static void gpu_screen_op(struct vg_dev *dev, struct vg_screen *s)
+{
+	gpu_screen(dev->priv, s);
 }
 
 static void gpu_renderer(struct vg_dev *dev, int sock, const struct vg_render_capsets *caps)
@@ -269,9 +280,11 @@ static void gpu_describe(struct vg_dev *dev, char *buf, size_t len)
 	}
 	snprintf(text + at, sizeof(text) - (size_t)at,
 		 " display=%s resources=%u mapped=%lluKiB copies=%lluKiB flushes=%llu late=%llu",
-		 gpu->link.sock >= 0 ? "yes" : "no", gpu->res.n, mapped(gpu) >> 10,
-		 (unsigned long long)gpu->res.host_bytes >> 10, (unsigned long long)gpu->n.flushes,
-		 (unsigned long long)gpu->n.late);
+		 gpu->link.screen      ? "front-end"
+		 : gpu->link.sock >= 0 ? "yes"
+				       : "no",
+		 gpu->res.n, mapped(gpu) >> 10, (unsigned long long)gpu->res.host_bytes >> 10,
+		 (unsigned long long)gpu->n.flushes, (unsigned long long)gpu->n.late);
 	if (gpu->render.wanted)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), " 3d=%s streams=%llu",
 			 gpu_render_state(gpu), (unsigned long long)gpu->n.streams);
@@ -299,6 +312,7 @@ const struct vg_device_ops vg_gpu = {
 	.resume = gpu_resume_op,
 	.set = gpu_set,
 	.peer = gpu_peer,
+	.screen = gpu_screen_op,
 	.draws = gpu_draws,
 	.renderer = gpu_renderer,
 	.describe = gpu_describe,

@@ -9,6 +9,7 @@
  *	resource.c	pictures, and the memory behind them
  *	scanout.c	which picture a head shows: into the frame memory
  *	link.c		the display (backend/displays/display.h)
+ *	screen.c	a front-end that shows the picture itself (backend/displays/screen.h)
  *	render.c	the renderer (backend/renderers/renderer.h): operations under way, the window
  *	virgl.c		what the commands of 3D mean
  *	saved.c		what a successor must know
@@ -28,6 +29,7 @@
 #include "backend/devices/gpu/edid.h"
 #include "backend/devices/gpu/format.h"
 #include "backend/displays/display.h"
+#include "backend/displays/screen.h"
 #include "backend/memory/backing.h"
 #include "backend/renderers/renderer.h"
 
@@ -101,7 +103,7 @@ struct gpu_head {
 	struct gpu_mode mode; /* of its monitor */
 	struct gpu_picture shown;
 	struct gpu_cursor cursor;
-	bool owed; /* the display was not told all: all again */
+	bool owed; /* the display process was not told all: all again */
 };
 
 /* ---- the display -------------------------------------------------------- */
@@ -110,9 +112,10 @@ struct gpu_link {
 	int memfd;	/* the frame memory */
 	uint8_t *frame; /* it, mapped */
 	size_t size;
-	int sock; /* -1: there is no display */
+	int sock; /* -1: there is no display process */
 	struct vg_watch watch;
-	uint32_t serial; /* of the last damage */
+	struct vg_screen *screen; /* NULL: the front-end does not show it */
+	uint32_t serial;	  /* of the last damage */
 	struct vg_ratelimit log;
 };
 
@@ -161,10 +164,12 @@ struct gpu_render {
 /* ---- queues ------------------------------------------------------------- */
 
 /* A chain that is answered, but not pushed: older fences have not been passed; or one that is not,
- * since the renderer is at it. */
+ * since the renderer is at it, or a screen was asked. */
 struct gpu_pending {
 	struct gpu_pending *next;
+	struct gpu *gpu;
 	struct vg_chain *chain;
+	struct vg_screen_ask ask;
 	struct gpu_job *job;		/* NULL: it is answered */
 	struct virtio_gpu_ctrl_hdr req; /* for the answer */
 	uint32_t written;
@@ -217,6 +222,9 @@ struct gpu_cmd {
 	uint32_t heads;	     /* bits: that were drawn to, which the display has been told */
 	struct gpu_job *job; /* it is answered when that is done; NULL: now */
 	bool later;	     /* there is no room for it: it stays in the ring */
+	/* It is answered when the screen has been asked that; the answer is the device's own, for a
+	 * screen that does not know. */
+	enum vg_screen_question ask;
 };
 
 struct gpu_counters {
@@ -253,6 +261,12 @@ int gpu_modes_parse(const char *text, struct gpu_mode modes[GPU_HEADS], struct v
 
 /** gpu_modes_set - other monitors, of which the driver is told. Return: 0, -EINVAL with a sentence. */
 int gpu_modes_set(struct gpu *gpu, const char *text, struct vg_err *err);
+
+/** gpu_display_info - fill in the answer to GET_DISPLAY_INFO. Return: bytes of it */
+uint32_t gpu_display_info(const struct gpu *gpu, union gpu_answer *a);
+
+/** gpu_edid_of - fill in the answer to GET_EDID of head @head. Return: bytes of it */
+uint32_t gpu_edid_of(const struct gpu *gpu, uint32_t head, union gpu_answer *a);
 
 /** gpu_mode_wish - a viewer would like head @head to be of that size */
 void gpu_mode_wish(struct gpu *gpu, uint32_t head, uint32_t width, uint32_t height);
@@ -360,6 +374,20 @@ uint32_t gpu_cursor_show(struct gpu *gpu, uint32_t head, bool image);
 /** gpu_show_again - all of head @head, to a display that knows nothing of it */
 void gpu_show_again(struct gpu *gpu, uint32_t head);
 
+/* ---- screen.c ----------------------------------------------------------- */
+
+/** gpu_screen - the front-end shows the picture: @s, in the place of another; NULL: not any more */
+void gpu_screen(struct gpu *gpu, struct vg_screen *s);
+
+/** gpu_screen_may_ask - whether there is a screen that can be asked something */
+bool gpu_screen_may_ask(const struct gpu *gpu);
+
+/** gpu_screen_ask - ask it, as gpu_screen_may_ask(), for @cmd, which waits as @p */
+void gpu_screen_ask(struct gpu *gpu, const struct gpu_cmd *cmd, struct gpu_pending *p);
+
+/** gpu_screen_give_up - answer @p, for which a screen was asked, without it */
+void gpu_screen_give_up(struct gpu *gpu, struct gpu_pending *p);
+
 /* ---- link.c ------------------------------------------------------------- */
 
 /** gpu_link_open - make the frame memory. Return: 0, or negative errno with a sentence. */
@@ -369,7 +397,11 @@ void gpu_link_close(struct gpu *gpu);
 /** gpu_link_peer - a display is there: @sock is ours */
 void gpu_link_peer(struct gpu *gpu, int sock);
 
-/** gpu_link_say - tell the display, if there is one. Return: whether it was told. */
+/**
+ * gpu_link_say - tell the display process, if there is one, and the screen
+ *
+ * A display that was not told is told all again (head->owed). Return: whether any was told.
+ */
 bool gpu_link_say(struct gpu *gpu, const struct vg_display_msg *m);
 
 /** gpu_link_catch_up - show heads that the display was not told all of; its socket may have room now */

@@ -64,9 +64,26 @@ void gpu_link_close(struct gpu *gpu)
 		close(l->memfd);
 }
 
+/* Damage of what it does not know yet would be of no use to it. */
+static bool say_display(struct gpu *gpu, const struct vg_display_msg *m)
+{
+	struct gpu_head *h = &gpu->head[m->head];
+	bool told = !(m->type == VG_DISPLAY_DAMAGE && h->owed) && gpu->link.sock >= 0 &&
+		    vg_display_send(gpu->link.sock, m, -1) == 0;
+
+	if (!told)
+		h->owed = true;
+	return told;
+}
+
 bool gpu_link_say(struct gpu *gpu, const struct vg_display_msg *m)
 {
-	return gpu->link.sock >= 0 && vg_display_send(gpu->link.sock, m, -1) == 0;
+	bool told = say_display(gpu, m);
+	struct vg_screen *s = gpu->link.screen;
+
+	if (s)
+		s->ops->show(s, m);
+	return told || s;
 }
 
 /* HELLO, with the frame memory. */
@@ -82,7 +99,7 @@ static int greet(struct gpu *gpu)
 
 void gpu_link_catch_up(struct gpu *gpu)
 {
-	for (uint32_t i = 0; i < gpu->n_heads; i++) {
+	for (uint32_t i = 0; gpu->link.sock >= 0 && i < gpu->n_heads; i++) {
 		if (gpu->head[i].owed)
 			gpu_show_again(gpu, i);
 	}

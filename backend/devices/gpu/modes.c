@@ -5,9 +5,12 @@
  *	mode=1920x1080			each head has such a monitor
  *	mode=1920x1080+1280x720@50+off	the first three; the others have what the last one has
  *
+ * Where a front-end shows the picture itself (screen.c), the monitors are its own, and events as well.
+ *
  * A monitor that is changed while the guest runs is told as an event, VIRTIO 1.3 section 5.7.6.2:
  * the driver reads EDIDs and display information again, as if a cable had been plugged.
  */
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -73,6 +76,34 @@ int gpu_modes_parse(const char *text, struct gpu_mode modes[GPU_HEADS], struct v
 	return n;
 }
 
+uint32_t gpu_display_info(const struct gpu *gpu, union gpu_answer *a)
+{
+	struct virtio_gpu_resp_display_info *info = &a->display_info;
+	uint32_t x = 0;
+
+	/* Side by side. */
+	for (unsigned i = 0; i < gpu->n_heads; i++) {
+		const struct gpu_mode *m = &gpu->head[i].mode;
+
+		info->pmodes[i].enabled = htole32(m->width != 0);
+		info->pmodes[i].r.x = htole32(x);
+		info->pmodes[i].r.width = htole32(m->width);
+		info->pmodes[i].r.height = htole32(m->height);
+		x += m->width;
+	}
+	return sizeof(*info);
+}
+
+uint32_t gpu_edid_of(const struct gpu *gpu, uint32_t head, union gpu_answer *a)
+{
+	static const struct gpu_mode unplugged = { 1024, 768, DEFAULT_HZ };
+	const struct gpu_mode *m = &gpu->head[head].mode;
+
+	gpu_edid(a->edid.edid, m->width ? m : &unplugged, head + 1);
+	a->edid.size = htole32(GPU_EDID_BYTES);
+	return sizeof(a->edid);
+}
+
 static void tell(struct gpu *gpu)
 {
 	gpu->events |= VIRTIO_GPU_EVENT_DISPLAY;
@@ -90,6 +121,10 @@ int gpu_modes_set(struct gpu *gpu, const char *text, struct vg_err *err)
 	if ((unsigned)n > gpu->n_heads)
 		return vg_fail(err, -EINVAL, "mode=%.60s names %d heads, and the device has %u",
 			       text, n, gpu->n_heads);
+	if (gpu->link.screen)
+		return vg_fail(err, -EBUSY,
+			       "the front-end shows the picture, and the monitors are its own: set "
+			       "their sizes there");
 	for (unsigned i = 0; i < gpu->n_heads; i++)
 		gpu->head[i].mode = modes[i];
 	tell(gpu);
@@ -101,7 +136,7 @@ void gpu_mode_wish(struct gpu *gpu, uint32_t head, uint32_t width, uint32_t heig
 	struct gpu_head *h = &gpu->head[head];
 	struct gpu_mode m = { .hz = h->mode.hz };
 
-	if (!gpu->resize || !h->mode.width || width > GPU_EDID_SIDE_MAX ||
+	if (!gpu->resize || gpu->link.screen || !h->mode.width || width > GPU_EDID_SIDE_MAX ||
 	    height > GPU_EDID_SIDE_MAX)
 		return;
 	m.width = (uint16_t)width;

@@ -54,15 +54,14 @@ static void take_row(const struct gpu_resource *r, const struct gpu_picture *p, 
 
 static void tell_mode(struct gpu *gpu, uint32_t head)
 {
-	struct gpu_head *h = &gpu->head[head];
+	const struct gpu_head *h = &gpu->head[head];
 	const struct vg_display_msg m = {
 		.type = VG_DISPLAY_MODE,
 		.head = head,
 		.mode = { is_shown(h) ? h->shown.r.width : 0, is_shown(h) ? h->shown.r.height : 0 },
 	};
 
-	if (!gpu_link_say(gpu, &m))
-		h->owed = true;
+	gpu_link_say(gpu, &m);
 }
 
 /* @r is of the head's own picture. Return: whether the display was told. */
@@ -73,11 +72,8 @@ static bool tell_damage(struct gpu *gpu, uint32_t head, const struct gpu_rect *r
 		.head = head,
 		.damage = { r->x, r->y, r->width, r->height, serial },
 	};
-	bool told = !gpu->head[head].owed && gpu_link_say(gpu, &m);
 
-	if (!told)
-		gpu->head[head].owed = true;
-	return told;
+	return gpu_link_say(gpu, &m);
 }
 
 /* What was read of a resource of 3D. */
@@ -271,8 +267,7 @@ void gpu_cursor_pixels(struct gpu *gpu, uint32_t head, uint32_t format, const ui
 
 void gpu_cursor_tell(struct gpu *gpu, uint32_t head, bool image)
 {
-	struct gpu_head *h = &gpu->head[head];
-	const struct gpu_cursor *c = &h->cursor;
+	const struct gpu_cursor *c = &gpu->head[head].cursor;
 	struct vg_display_msg m = { .type = VG_DISPLAY_CURSOR_IS, .head = head };
 
 	m.cursor.visible = c->resource != 0;
@@ -283,8 +278,7 @@ void gpu_cursor_tell(struct gpu *gpu, uint32_t head, bool image)
 	m.cursor.hot_x = c->hot_x < VG_DISPLAY_CURSOR ? c->hot_x : 0;
 	m.cursor.hot_y = c->hot_y < VG_DISPLAY_CURSOR ? c->hot_y : 0;
 	gpu->n.cursors++;
-	if (!gpu_link_say(gpu, &m))
-		h->owed = true;
+	gpu_link_say(gpu, &m);
 }
 
 uint32_t gpu_cursor_show(struct gpu *gpu, uint32_t head, bool image)

@@ -6,6 +6,7 @@
  *	vhost_user/ring.c	rings: when they run, kicks and calls
  *	vhost_user/inflight.c	the in-flight record that the front-end keeps
  *	vhost_user/back.c	the channel on which the back-end speaks first
+ *	vhost_user/screen.c	a picture that the front-end shows itself
  */
 #ifndef VG_VHOST_USER_INT_H
 #define VG_VHOST_USER_INT_H
@@ -95,6 +96,8 @@ struct vg_vu {
 	struct vg_vu_inflight_map inflight;
 	uint8_t *parked; /* dev->saved of before a stop: see ring start; NULL before the first */
 
+	struct vg_vu_screen *screen; /* NULL: the front-end does not show the picture */
+
 	struct vg_vu_ring ring[VG_MAX_QUEUES];
 };
 
@@ -160,6 +163,19 @@ void vg_vu_back_set(struct vg_vu *vu, int fd);
 void vg_vu_back_call(struct vg_vu *vu, unsigned q);
 /** vg_vu_back_config_changed - BACKEND_CONFIG_CHANGE_MSG */
 void vg_vu_back_config_changed(struct vg_vu *vu);
+
+/* ---- vhost_user/screen.c ------------------------------------------------ */
+
+/**
+ * vg_vu_screen_new - the front-end shows the picture of its device, which has one (ops->screen)
+ * @sock: a stream socket, the port's from now on; in the place of another
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int vg_vu_screen_new(struct vg_vu *vu, int sock);
+
+/** vg_vu_screen_drop - it does not any more; idempotent */
+void vg_vu_screen_drop(struct vg_vu *vu);
 
 /* ---- vhost_user/inflight.c ---------------------------------------------- */
 

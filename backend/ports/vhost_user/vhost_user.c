@@ -428,14 +428,29 @@ static int set_config(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
 
 /* ---- the rest ----------------------------------------------------------- */
 
-static int set_backend_req_fd(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
+static bool comes_with_socket(const struct vg_vu_msg *m)
 {
 	struct stat st;
 
-	if (fstat(m->fds[0], &st) < 0 || !S_ISSOCK(st.st_mode))
+	return fstat(m->fds[0], &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static int set_backend_req_fd(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
+{
+	if (!comes_with_socket(m))
 		return vg_fail(err, -EINVAL, "the back-end's channel is no socket");
 	vg_vu_back_set(vu, vg_vu_take_fd(m, 0));
 	return 0;
+}
+
+/* Of docs/interop/vhost-user-gpu.rst; QEMU negotiates nothing for it. */
+static int gpu_set_socket(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
+{
+	if (!vu->dev->ops->screen)
+		return vg_fail(err, -EOPNOTSUPP, "this device has no picture");
+	if (!comes_with_socket(m))
+		return vg_fail(err, -EINVAL, "where its picture is shown is no socket");
+	return vg_vu_screen_new(vu, vg_vu_take_fd(m, 0));
 }
 
 static int get_inflight_fd(struct vg_vu *vu, struct vg_vu_msg *m, struct vg_err *err)
@@ -559,6 +574,7 @@ static const struct handler {
 	[VG_VU_SET_CONFIG] = { set_config, VG_VU_PF_CONFIG, NULL },
 	[VG_VU_GET_INFLIGHT_FD] = { get_inflight_fd, VG_VU_PF_INFLIGHT_SHMFD, NULL },
 	[VG_VU_SET_INFLIGHT_FD] = { set_inflight_fd, VG_VU_PF_INFLIGHT_SHMFD, NULL },
+	[VG_VU_GPU_SET_SOCKET] = { gpu_set_socket, NO_PF, NULL },
 	[VG_VU_RESET_DEVICE] = { reset_device, VG_VU_PF_RESET_DEVICE, stop_all },
 	[VG_VU_VRING_KICK] = { vring_kick, VG_VU_PF_INBAND, NULL },
 	[VG_VU_GET_MAX_MEM_SLOTS] = { get_max_mem_slots, VG_VU_PF_CONFIGURE_MEM_SLOTS, NULL },
@@ -818,6 +834,7 @@ void vg_vu_free(struct vg_vu *vu)
 		if (r->err >= 0)
 			close(r->err);
 	}
+	vg_vu_screen_drop(vu);
 	if (vu->sock >= 0) {
 		vg_vu_back_set(vu, -1);
 		vg_vu_reader_fini(&vu->reader);
@@ -884,6 +901,7 @@ static void parted(struct vg_wait *w)
 {
 	struct vg_vu *vu = container_of(w, struct vg_vu, parted);
 
+	vg_vu_screen_drop(vu);
 	vg_vu_back_set(vu, -1);
 	vg_vu_inflight_drop(vu);
 	vg_vu_mem_clear(&vu->mem);

@@ -95,6 +95,7 @@ static inline void rig_open(struct vu_rig *r, const char *spec, const struct vg_
 	struct vg_params params;
 	struct vg_err err = { "" };
 	char text[256];
+	bool disk;
 	int fd;
 
 	memset(r, 0, sizeof(*r));
@@ -103,8 +104,8 @@ static inline void rig_open(struct vu_rig *r, const char *spec, const struct vg_
 	assert_true(fd >= 0);
 	assert_return_code(ftruncate(fd, 4 << 20), errno);
 	close(fd);
-	snprintf(text, sizeof(text), "%s%s%s", spec, strcmp(spec, "rng") ? ",target=" : "",
-		 strcmp(spec, "rng") ? r->image : "");
+	disk = strncmp(spec, "blk", 3) == 0;
+	snprintf(text, sizeof(text), "%s%s%s", spec, disk ? ",target=" : "", disk ? r->image : "");
 	assert_int_equal(vg_loop_new(64, &r->loop), 0);
 	assert_int_equal(vg_params_parse(text, &params, &err), 0);
 	/* In the order of a worker. */

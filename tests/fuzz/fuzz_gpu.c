@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fuzz_gpu.c - libFuzzer target: a hostile driver, display and renderer against the GPU
+ * fuzz_gpu.c - libFuzzer target: a hostile driver, display, front-end and renderer against the GPU
  *
  * The input is a little program. A header chooses how memory is reached, and the features; then each
  * step is a command, right, nearly right (with some of its bytes changed), or any bytes, with room for
  * an answer or not, on either queue; a message of the display's, or another display; a table of memory
  * that changes; time; a setting; a reset, of a queue or all. Rings keep the rules: breaking those is
- * fuzz_ring's matter. With 3D (a bit of the header) there is a renderer, too, which answers, writes to
+ * fuzz_ring's matter. With another bit there is a front-end that shows the picture itself, by QEMU's GPU
+ * socket, and does with it what the display does with its own. With 3D (a bit of the header) there is a renderer, too, which answers, writes to
  * the window, errs, talks nonsense, or goes, and another comes.
  *
  * What must hold: no crash, no sanitizer report; the counts of what is held are those of what is
  * there, within the limits; each command is answered, at the latest when the display was waited for;
- * answers with fences come in the order of the commands; what a renderer is told makes sense, and no two
+ * answers with fences come in the order of the commands; what a front-end is shown lies in the picture of
+ * which it was told before, as QEMU takes for granted; what a renderer is told makes sense, and no two
  * operations under way have the same part of the window; what was saved makes the same device again;
  * after a reset nothing is mapped, and nothing held.
  */
@@ -21,6 +23,7 @@
 
 #include "backend/base/container.h"
 #include "backend/devices/gpu/int.h"
+#include "backend/ports/vhost_user/int.h"
 #include "backend/virtio/device.h"
 #include "tests/driver/devhelp.h"
 #include "tests/fuzz/fuzz_loop.h"
@@ -71,7 +74,8 @@ static struct drv_vring vr[GPU_QUEUES];
 static struct slot slots[GPU_QUEUES][SLOTS];
 static uint64_t fences, passed; /* given, and come back */
 static int display = -1;
-static bool three;	  /* 3D is configured */
+static bool three; /* 3D is configured */
+static bool shown_by_front;
 static int renderer = -1; /* its end of the socket */
 static struct vg_render_op
 	told[VG_LIMIT_GPU_OPERATIONS * 2]; /* and not answered, the oldest first */
@@ -506,6 +510,151 @@ static void drain(void)
 	}
 }
 
+/* ---- the front-end ------------------------------------------------------------------ */
+
+enum { FRONT_MAX = 1 << 17, QUESTIONS = 64 }; /* bytes of a message to it; an UPDATE has the most */
+
+static struct vg_vu vu; /* of which the screen uses the device alone */
+static int front = -1;	/* its end of the GPU socket */
+static struct {
+	uint32_t hdr[3];
+	uint8_t payload[FRONT_MAX];
+	size_t got;
+	uint32_t width[GPU_HEADS], height[GPU_HEADS];
+	uint32_t asked[QUESTIONS]; /* and not answered, the oldest first */
+	unsigned n;
+} told_front;
+
+static void front_goes(void)
+{
+	if (front >= 0)
+		close(front);
+	front = -1;
+	memset(&told_front, 0, sizeof(told_front));
+}
+
+static void front_comes(void)
+{
+	int pair[2];
+
+	front_goes();
+	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+	front = pair[1];
+	MUST(vg_vu_screen_new(&vu, pair[0]) == 0);
+}
+
+/* One message, which is of its form. */
+static void front_hears(void)
+{
+	uint32_t m[5] = { 0 }, size = told_front.hdr[2];
+
+	memcpy(m, told_front.payload, size < sizeof(m) ? size : sizeof(m));
+	switch (told_front.hdr[0]) {
+	case 1: /* GET_PROTOCOL_FEATURES, GET_DISPLAY_INFO, GET_EDID */
+	case 3:
+	case 11:
+		MUST(told_front.n < QUESTIONS && size == (told_front.hdr[0] == 11 ? 4 : 0));
+		told_front.asked[told_front.n++] = told_front.hdr[0];
+		break;
+	case 2: /* SET_PROTOCOL_FEATURES */
+		MUST(size == 8 && told_front.payload[0] < 2);
+		break;
+	case 4: /* CURSOR_POS, CURSOR_POS_HIDE, CURSOR_UPDATE */
+	case 5:
+	case 6:
+		MUST(size == (told_front.hdr[0] == 6 ? 20 + VG_DISPLAY_CURSOR_BYTES : 12));
+		MUST(m[0] < 3);
+		break;
+	case 7: /* SCANOUT */
+		MUST(size == 12 && m[0] < 3 && vg_display_mode_ok(m[1], m[2]));
+		told_front.width[m[0]] = m[1];
+		told_front.height[m[0]] = m[2];
+		break;
+	case 8: /* UPDATE */
+		MUST(m[0] < 3 && m[3] && m[4] && size == 20 + m[3] * m[4] * 4);
+		MUST((uint64_t)m[1] + m[3] <= told_front.width[m[0]] &&
+		     (uint64_t)m[2] + m[4] <= told_front.height[m[0]]);
+		break;
+	default:
+		MUST(false);
+	}
+}
+
+static void front_reads(void)
+{
+	while (front >= 0) {
+		size_t header = sizeof(told_front.hdr), got = told_front.got;
+		size_t whole = got < header ? header : header + told_front.hdr[2];
+		uint8_t *to = got < header ? (uint8_t *)told_front.hdr + got
+					   : told_front.payload + (got - header);
+		ssize_t n;
+
+		MUST(whole <= header + FRONT_MAX);
+		if (got >= header && got == whole) {
+			front_hears();
+			told_front.got = 0;
+			continue;
+		}
+		n = recv(front, to, whole - got, MSG_DONTWAIT);
+		if (n == 0)
+			front_goes();
+		if (n <= 0)
+			return;
+		told_front.got += (size_t)n;
+	}
+}
+
+/* An answer, right, nearly right, or to another question. */
+static void front_answers(void)
+{
+	struct {
+		uint32_t hdr[3];
+		uint8_t payload[sizeof(struct virtio_gpu_resp_edid)];
+	} m = { .hdr = { told_front.n ? told_front.asked[0] : 3, 4, 8 } };
+	uint32_t type = 0;
+
+	if (front < 0)
+		return;
+	if (told_front.n) {
+		told_front.n--;
+		memmove(told_front.asked, told_front.asked + 1, sizeof(m.hdr[0]) * told_front.n);
+	}
+	fuzz_bytes(m.payload + sizeof(struct virtio_gpu_ctrl_hdr), 32);
+	m.payload[0] = u8();
+	if (m.hdr[0] == 3) {
+		m.hdr[2] = sizeof(struct virtio_gpu_resp_display_info);
+		type = VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
+	} else if (m.hdr[0] == 11) {
+		const uint32_t size = 128u * (1 + below(9));
+
+		m.hdr[2] = sizeof(struct virtio_gpu_resp_edid);
+		type = VIRTIO_GPU_RESP_OK_EDID;
+		memcpy(m.payload + offsetof(struct virtio_gpu_resp_edid, size), &size, 4);
+	}
+	if (type)
+		memcpy(m.payload, &type, sizeof(type));
+	if (chance(16))
+		((uint8_t *)&m)[below(48)] = u8();
+	send(front, &m,
+	     chance(16) ? below(sizeof(m)) : sizeof(m.hdr) + m.hdr[2] % sizeof(m.payload),
+	     MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void front_step(void)
+{
+	unsigned what = below(8);
+
+	if (what == 0 && chance(4))
+		front_comes();
+	else if (what == 0 && chance(4))
+		front_goes();
+	else if (what < 3)
+		front_reads();
+	else if (what < 6)
+		front_answers();
+	fl_ready_all(POLLIN | POLLOUT);
+}
+
 /* ---- the renderer ------------------------------------------------------------------- */
 
 static void renderer_goes(void)
@@ -658,6 +807,12 @@ static void step(void)
 		check();
 		return;
 	}
+	if (shown_by_front && chance(3)) {
+		front_step();
+		take();
+		check();
+		return;
+	}
 	clear = u8();
 	switch (below(16)) {
 	default:
@@ -752,12 +907,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	fences = passed = 0;
 	if (three)
 		renderer_comes();
+	shown_by_front = how & 16;
+	vu = (struct vg_vu){ .dev = &dev, .log = VG_RATELIMIT_INIT };
+	if (shown_by_front)
+		front_comes();
 	start(how & 2 ? ~0ull : u64());
 	if (how & 4)
 		another();
 	while (fuzz_more())
 		step();
 	settle();
+	vg_vu_screen_drop(&vu);
+	front_goes();
 	reset();
 	hang_up();
 	renderer_goes();

@@ -612,6 +612,7 @@ static void front_answers(void)
 		uint8_t payload[sizeof(struct virtio_gpu_resp_edid)];
 	} m = { .hdr = { told_front.n ? told_front.asked[0] : 3, 4, 8 } };
 	uint32_t type = 0;
+	size_t len;
 
 	if (front < 0)
 		return;
@@ -635,9 +636,8 @@ static void front_answers(void)
 		memcpy(m.payload, &type, sizeof(type));
 	if (chance(16))
 		((uint8_t *)&m)[below(48)] = u8();
-	send(front, &m,
-	     chance(16) ? below(sizeof(m)) : sizeof(m.hdr) + m.hdr[2] % sizeof(m.payload),
-	     MSG_DONTWAIT | MSG_NOSIGNAL);
+	len = sizeof(m.hdr) + (m.hdr[2] < sizeof(m.payload) ? m.hdr[2] : sizeof(m.payload));
+	send(front, &m, chance(16) ? u16() % len : len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void front_step(void)

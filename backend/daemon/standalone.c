@@ -22,6 +22,7 @@
  */
 #include "backend/daemon/standalone.h"
 
+#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -346,6 +347,14 @@ static int parse(struct program *p, int argc, char **argv, struct vg_err *err)
 	return ret;
 }
 
+/* As libvirt starts the gpu of a guest: root's uid, from which all else was taken. There is nobody whom
+ * such a process could become, nor a namespace that it could leave. */
+static bool is_powerless(void)
+{
+	return capng_get_caps_process() == 0 &&
+	       capng_have_capabilities(CAPNG_SELECT_CAPS) == CAPNG_NONE;
+}
+
 static int choose_sandbox(struct program *p, struct vg_err *err)
 {
 	static const char *const names[] = { "vgrant", "nobody" };
@@ -354,6 +363,13 @@ static int choose_sandbox(struct program *p, struct vg_err *err)
 	p->worker.sandbox.namespaces = p->worker.sandbox.seccomp = !p->no_sandbox;
 	if (p->no_sandbox || geteuid() != 0)
 		return 0;
+	if (is_powerless()) {
+		p->worker.sandbox.namespaces = false;
+		return p->user ? vg_fail(err, -EPERM,
+					 "--user %s: nobody can be taken on without capabilities",
+					 p->user)
+			       : 0;
+	}
 	if (p->user)
 		pw = getpwnam(p->user);
 	for (unsigned i = 0; !p->user && !pw && i < 2; i++)

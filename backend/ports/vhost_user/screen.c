@@ -409,23 +409,43 @@ static void introduce(struct vg_vu_screen *s, uint64_t features)
 	tell_soon(s);
 }
 
+static struct question pop(struct vg_vu_screen *s)
+{
+	struct question q = *question(s, 0);
+
+	s->first = (s->first + 1) % QUESTIONS;
+	s->n--;
+	return q;
+}
+
+/* QEMU says nothing of the EDID of a head that it has not, for which a driver asks all the same. */
+static void skip_unanswered(struct vg_vu_screen *s, uint32_t request)
+{
+	while (s->n && question(s, 0)->sent && question(s, 0)->request == VG_VUG_GET_EDID &&
+	       request != VG_VUG_GET_EDID) {
+		struct question q = pop(s);
+
+		answer(&q, NULL);
+	}
+}
+
 /* A message was read. Return: whether it is an answer. */
 static bool hear(struct vg_vu_screen *s)
 {
 	const struct vg_vu_msg *m = &s->reader.msg;
-	struct question q = *question(s, 0);
 	struct vg_screen_answer a;
 	struct vg_err err = { "nothing was asked" };
+	struct question q;
 
-	if (!s->n || !q.sent || vg_vug_check(m, q.request, &err) < 0) {
+	skip_unanswered(s, m->hdr.request);
+	if (!s->n || !question(s, 0)->sent || vg_vug_check(m, question(s, 0)->request, &err) < 0) {
 		vg_log_limited(&s->vu->log, VG_LOG_WARN,
 			       "the front-end's screen talks nonsense, and is not shown anything "
 			       "any more: %s",
 			       err.text);
 		return false;
 	}
-	s->first = (s->first + 1) % QUESTIONS;
-	s->n--;
+	q = pop(s);
 	if (q.request == VG_VUG_GET_PROTOCOL_FEATURES) {
 		introduce(s, m->u64);
 		return true;

@@ -54,9 +54,10 @@ struct sr {
 	int sock;
 	void (*turn)(void *ctx); /* of the back-end's loop, until nothing happens */
 	void *ctx;
-	uint64_t features;			    /* that it has */
-	uint64_t agreed;			    /* SET_PROTOCOL_FEATURES */
-	bool silent;				    /* answers nothing */
+	uint64_t features; /* that it has */
+	uint64_t agreed;   /* SET_PROTOCOL_FEATURES */
+	bool silent;	   /* answers nothing */
+	bool no_edid;	   /* as QEMU, asked for that of a head that it has not */
 	uint32_t width[SR_HEADS], height[SR_HEADS]; /* of its monitors */
 	uint32_t hdr[3];
 	uint8_t *payload;
@@ -111,6 +112,8 @@ static inline void sr_answer(struct sr *s, uint32_t request)
 
 	if (s->silent) {
 		s->asked = request;
+	} else if (s->no_edid && request == SR_GET_EDID) {
+		return;
 	} else if (request == SR_GET_PROTOCOL_FEATURES) {
 		sr_say(s, request, SR_REPLY, &s->features, sizeof(s->features));
 	} else if (request == SR_GET_DISPLAY_INFO) {

@@ -458,6 +458,25 @@ static void test_without_edid(void **state)
 	down();
 }
 
+/* A guest asks for the EDID of a head that the front-end has not: what is asked next is answered right. */
+static void test_unknown_head(void **state)
+{
+	struct gr_sent *e, *i;
+
+	(void)state;
+	up("gpu,heads=2,mode=1920x1080");
+	sr.no_edid = true;
+	e = ask_edid(1);
+	i = ask_info();
+	gr_go(&gr);
+	assert_true(sr_look(&sr));
+	gr_go(&gr);
+	assert_info(i, 1024, 600);
+	assert_own_edid(e, 1920, 1080);
+	assert_non_null(vu.screen);
+	down();
+}
+
 /* Nobody else says what monitors there are. */
 static void test_whose_monitors(void **state)
 {
@@ -836,6 +855,7 @@ int main(void)
 		cmocka_unit_test(test_cursors),
 		cmocka_unit_test(test_monitors),
 		cmocka_unit_test(test_without_edid),
+		cmocka_unit_test(test_unknown_head),
 		cmocka_unit_test(test_whose_monitors),
 		cmocka_unit_test(test_configuration_of_qemu),
 		cmocka_unit_test(test_does_not_answer),

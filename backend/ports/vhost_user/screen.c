@@ -116,7 +116,7 @@ static void another_size(struct head *h, uint32_t width, uint32_t height)
 	h->width = width;
 	h->height = height;
 	h->owes_size = true;
-	h->owes_read = h->telling.width || h->damage.width;
+	h->owes_read |= h->telling.width || h->damage.width;
 	h->telling.width = h->damage.width = 0;
 }
 

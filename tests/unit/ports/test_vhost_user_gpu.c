@@ -17,7 +17,9 @@
 
 enum { W = 200, H = 120, BYTES = W * H * 4 };
 
-static const uint64_t split = TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED);
+/* In order, an answer that waits would hold up those behind it. */
+static const uint64_t features =
+	TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED) & ~VG_FEATURE(VG_F_IN_ORDER);
 
 static struct gr gr;
 static struct vg_vu vu;
@@ -37,7 +39,7 @@ static void attach_screen(void)
 
 static void up(const char *spec)
 {
-	gr_up(&gr, TP_COPY, spec, split);
+	gr_up(&gr, TP_COPY, spec, features);
 	memset(&vu, 0, sizeof(vu));
 	vu.dev = &gr.tp.dev;
 	vu.log = (struct vg_ratelimit)VG_RATELIMIT_INIT;

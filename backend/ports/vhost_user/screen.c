@@ -352,13 +352,15 @@ static bool put_picture(struct vg_vu_screen *s, uint32_t i)
 	return true;
 }
 
-static void read_what_is_gone(struct vg_vu_screen *s, uint32_t i)
+static void read_what_is_gone(struct vg_vu_screen *s)
 {
-	struct head *h = &s->head[i];
+	for (uint32_t i = 0; i < s->screen.heads; i++) {
+		struct head *h = &s->head[i];
 
-	if (h->owes_read)
-		s->screen.read(&s->screen, i, h->serial);
-	h->owes_read = false;
+		if (h->owes_read)
+			s->screen.read(&s->screen, i, h->serial);
+		h->owes_read = false;
+	}
 }
 
 /* Make the next message. Return: false: there is nothing to tell. */
@@ -369,7 +371,6 @@ static bool put_next(struct vg_vu_screen *s)
 	for (uint32_t n = 0; n < s->screen.heads; n++) {
 		uint32_t i = s->next++ % s->screen.heads;
 
-		read_what_is_gone(s, i);
 		if (put_size(s, i) || put_cursor(s, i) || put_picture(s, i))
 			return true;
 	}
@@ -381,6 +382,7 @@ static bool tell(struct vg_vu_screen *s)
 {
 	size_t told = 0;
 
+	read_what_is_gone(s);
 	while (s->at < s->len || put_next(s)) {
 		ssize_t n =
 			send(s->sock, s->out + s->at, s->len - s->at, MSG_DONTWAIT | MSG_NOSIGNAL);

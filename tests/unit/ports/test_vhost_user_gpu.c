@@ -293,6 +293,25 @@ static void test_a_fence(void **state)
 	down();
 }
 
+/* What was drawn, and is gone before it is told: nobody waits for it. */
+static void test_a_fence_of_what_is_gone(void **state)
+{
+	const struct virtio_gpu_set_scanout c = {
+		GR_HDR(SET_SCANOUT), { 0, 0, htole32(W / 2), htole32(H / 2) }, 0, htole32(1)
+	};
+	struct gr_sent *s;
+
+	(void)state;
+	up("gpu,blob=0");
+	show(0, 1);
+	assert_true(sr_look(&sr));
+	s = fenced_flush(1);
+	gr_send(&gr, &c, sizeof(c));
+	gr_go(&gr);
+	assert_true(s->done);
+	down();
+}
+
 static unsigned late(void)
 {
 	char text[512];
@@ -852,6 +871,7 @@ int main(void)
 		cmocka_unit_test(test_another_screen),
 		cmocka_unit_test(test_beside_a_display),
 		cmocka_unit_test(test_a_fence),
+		cmocka_unit_test(test_a_fence_of_what_is_gone),
 		cmocka_unit_test(test_does_not_read),
 		cmocka_unit_test(test_drawn_from_above),
 		cmocka_unit_test(test_cursors),

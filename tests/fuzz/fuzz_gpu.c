@@ -7,8 +7,8 @@
  * an answer or not, on either queue; a message of the display's, or another display; a table of memory
  * that changes; time; a setting; a reset, of a queue or all. Rings keep the rules: breaking those is
  * fuzz_ring's matter. With another bit there is a front-end that shows the picture itself, by QEMU's GPU
- * socket, and does with it what the display does with its own. With 3D (a bit of the header) there is a renderer, too, which answers, writes to
- * the window, errs, talks nonsense, or goes, and another comes.
+ * socket, and does with it what the display does with its own. With 3D (a bit of the header) there is a
+ * renderer, too, which answers, writes to the window, errs, talks nonsense, or goes, and another comes.
  *
  * What must hold: no crash, no sanitizer report; the counts of what is held are those of what is
  * there, within the limits; each command is answered, at the latest when the display was waited for;

@@ -4,7 +4,8 @@
  *
  * The driver makes pictures (resource.c), and says which of them a head shows and what of it has
  * changed (scanout.c); a process of its own shows that to people (link.c, displays/), or the front-end
- * that runs the guest does (screen.c). Commands are carried out one by one (control.c, commands.c). All of it happens in one context.
+ * that runs the guest does (screen.c). Commands are carried out one by one (control.c, commands.c).
+ * All of it happens in one context.
  *
  * A guest's pictures lie in its own memory, which payloads of commands name. The driver of Linux,
  * offered blobs, has no others: what it draws is copied once, by a flush, from its pages into the

@@ -823,6 +823,7 @@ void vg_vu_free(struct vg_vu *vu)
 	if (!vu)
 		return;
 	/* One that became quiet has a front-end still. */
+	vg_vu_screen_drop(vu);
 	for (unsigned q = 0; q < VG_MAX_QUEUES; q++) {
 		struct vg_vu_ring *r = &vu->ring[q];
 
@@ -834,7 +835,6 @@ void vg_vu_free(struct vg_vu *vu)
 		if (r->err >= 0)
 			close(r->err);
 	}
-	vg_vu_screen_drop(vu);
 	if (vu->sock >= 0) {
 		vg_vu_back_set(vu, -1);
 		vg_vu_reader_fini(&vu->reader);

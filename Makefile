@@ -168,6 +168,8 @@ $(B)/vgrant-fake: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB) $(HELP)
 
 # What the loop is asked for can be counted, and made to fail.
 $(B)/tests/unit/devices/test_blk: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_loop_,readv writev fdatasync fallocate discard)
+# Of a GPU, and who shows it, the test moves the clock.
+$(B)/tests/unit/ports/test_vhost_user_gpu: LDFLAGS += -Wl,--wrap=vg_loop_now
 # And the device of event channels.
 $(B)/tests/unit/ports/test_channels: LDFLAGS += -Wl,--wrap=read $(addprefix -Wl$(comma)--wrap=xenevtchn_,open close restrict \
 	fd bind_interdomain unbind unmask notify)

@@ -5,7 +5,8 @@
  *	driver (gpu_rig.h) - device - screen.c - socket - the front-end's end (screen_rig.h)
  *
  * The device lies on the port of the tests, and the real port's screen beside it; how a front-end hands
- * its socket over is tried with the real port, at the end.
+ * its socket over is tried with the real port, at the end. The loop's clock stands still until a test
+ * moves it: however slow this machine is, nobody waits in vain.
  */
 #include "tests/rigs/gpu_rig.h"
 #include "tests/rigs/screen_rig.h"
@@ -25,6 +26,25 @@ static struct gr gr;
 static struct vg_vu vu;
 static struct sr sr;
 static struct drv_buf buf;
+
+static int64_t clock_ns = 1;
+
+int64_t __wrap_vg_loop_now(struct vg_loop *loop); /* for screen.c, and the device */
+
+int64_t __wrap_vg_loop_now(struct vg_loop *loop)
+{
+	(void)loop;
+	return clock_ns;
+}
+
+/* Until @s is answered, for which nobody waits any more. */
+static void out_of_patience(struct gr_sent *s)
+{
+	while (!s->done) {
+		gr_go(&gr);
+		clock_ns += NS_PER_S;
+	}
+}
 
 static void turn(void *ctx)
 {
@@ -339,8 +359,7 @@ static void test_does_not_read(void **state)
 	}
 	/* A fence is not waited for without end. */
 	s = fenced_flush(1);
-	while (!s->done)
-		gr_go(&gr);
+	out_of_patience(s);
 	assert_int_equal(late(), 1);
 	assert_true(sr_look(&sr));
 	assert_shown(0, 0, 0, W, H);
@@ -498,6 +517,32 @@ static void test_unknown_head(void **state)
 	down();
 }
 
+/* Of any size: the guest is the front-end's own. What no EDID of ours can tell is not taken into one. */
+static void test_absurd_monitors(void **state)
+{
+	struct gr_sent *e, *i;
+
+	(void)state;
+	up("gpu,heads=2,mode=1920x1080");
+	sr.features = 0;
+	sr.width[0] = UINT32_MAX;
+	sr.height[0] = UINT32_MAX;
+	sr.width[1] = (1 << 16) + 640;
+	sr.height[1] = 480;
+	i = ask_info();
+	gr_go(&gr);
+	assert_true(sr_look(&sr));
+	gr_go(&gr);
+	assert_info(i, UINT32_MAX, UINT32_MAX);
+	assert_int_equal(le32toh(info_of(i).pmodes[1].r.width), (1 << 16) + 640);
+	e = ask_edid(1);
+	gr_go(&gr);
+	assert_true(sr_look(&sr));
+	gr_go(&gr);
+	assert_own_edid(e, 1920, 1080);
+	down();
+}
+
 /* Nobody else says what monitors there are. */
 static void test_whose_monitors(void **state)
 {
@@ -557,8 +602,7 @@ static void test_does_not_answer(void **state)
 	assert_int_equal(gr_flush(&gr, 1, 0, 0, W, H), GR_OK);
 	assert_true(sr_look(&sr));
 	assert_shown(0, 0, 0, W, H);
-	while (!i->done)
-		gr_go(&gr);
+	out_of_patience(i);
 	assert_info(i, 1280, 720);
 	/* More questions than it may leave unanswered are not asked. */
 	for (unsigned n = 0; n < 31; n++)
@@ -567,6 +611,34 @@ static void test_does_not_answer(void **state)
 	e = ask_edid(0);
 	gr_go(&gr);
 	assert_own_edid(e, 1280, 720);
+	down();
+}
+
+/* An answer comes in as many pieces as it has bytes; before the last one nothing is answered. */
+static void test_byte_by_byte(void **state)
+{
+	struct {
+		uint32_t hdr[3];
+		struct virtio_gpu_resp_edid edid;
+	} __attribute__((packed)) m = { { SR_GET_EDID, SR_REPLY, sizeof(m.edid) }, sr_edid(0) };
+	struct gr_sent *e;
+
+	(void)state;
+	up("gpu");
+	assert_true(sr_look(&sr));
+	sr.silent = true;
+	e = ask_edid(0);
+	gr_go(&gr);
+	assert_true(sr_look(&sr));
+	for (size_t at = 0; at < sizeof(m); at++) {
+		assert_false(e->done);
+		assert_int_equal(send(sr.sock, (uint8_t *)&m + at, 1, MSG_NOSIGNAL), 1);
+		tp_settle(&gr.tp);
+	}
+	gr_go(&gr);
+	assert_int_equal(gr_type(e), VIRTIO_GPU_RESP_OK_EDID);
+	assert_memory_equal(e->in + offsetof(struct virtio_gpu_resp_edid, edid), m.edid.edid,
+			    sizeof(m.edid.edid));
 	down();
 }
 
@@ -583,8 +655,7 @@ static void test_answers_late(void **state)
 	gr_go(&gr);
 	assert_true(sr_look(&sr));
 	assert_int_equal(sr.asked, SR_GET_DISPLAY_INFO);
-	while (!i->done)
-		gr_go(&gr);
+	out_of_patience(i);
 	assert_info(i, 1280, 720);
 	i = ask_info();
 	gr_go(&gr);
@@ -828,6 +899,45 @@ static void test_set_socket(void **state)
 	rig_close(&rig);
 }
 
+/* It begins, and is another in the place of what was there. */
+static void assert_another(void)
+{
+	struct sr s;
+
+	assert_int_equal(set_socket(&s), 0);
+	assert_true(sr_look(&s));
+	assert_int_equal(s.seen[SR_SET_PROTOCOL_FEATURES], 1);
+	sr_close(&s);
+}
+
+/* Sockets that are no streams, with an answer in them: nobody waits for them, nor is one left open. */
+static void test_sockets_of_other_kinds(void **state)
+{
+	static const int kinds[] = { SOCK_DGRAM, SOCK_SEQPACKET };
+	const uint32_t message[5] = { SR_GET_PROTOCOL_FEATURES, SR_REPLY, 8, 3, 0 };
+	unsigned before;
+	int pair[2];
+
+	(void)state;
+	rig_open(&rig, "gpu", NULL);
+	rig_connect(&rig, RIG_GUEST, RIG_USER);
+	assert_int_equal(vuf_negotiate(&rig.f), 0);
+	before = rig_fds();
+	for (unsigned i = 0; i < 2; i++) {
+		assert_return_code(socketpair(AF_UNIX, kinds[i] | SOCK_CLOEXEC, 0, pair), errno);
+		assert_int_equal(vuf_do(&rig.f, 33, NULL, 0, pair[1]), 0);
+		close(pair[1]);
+		rig_settle(&rig);
+		send(pair[0], message, sizeof(message), MSG_NOSIGNAL);
+		rig_settle(&rig);
+		assert_another();
+		close(pair[0]);
+		rig_settle(&rig);
+		assert_int_equal(rig_fds(), before);
+	}
+	rig_close(&rig);
+}
+
 static void test_sockets_for_others(void **state)
 {
 	int fds[2];
@@ -854,11 +964,7 @@ static void test_sockets_for_others(void **state)
 	assert_int_equal(vuf_do(&rig.f, 33, NULL, 0, fds[0]), 0);
 	close(fds[0]);
 	rig_settle(&rig);
-	/* Another in its place. */
-	assert_int_equal(set_socket(&s), 0);
-	assert_true(sr_look(&s));
-	assert_int_equal(s.seen[SR_SET_PROTOCOL_FEATURES], 1);
-	sr_close(&s);
+	assert_another();
 	rig_close(&rig);
 }
 
@@ -878,15 +984,18 @@ int main(void)
 		cmocka_unit_test(test_monitors),
 		cmocka_unit_test(test_without_edid),
 		cmocka_unit_test(test_unknown_head),
+		cmocka_unit_test(test_absurd_monitors),
 		cmocka_unit_test(test_whose_monitors),
 		cmocka_unit_test(test_configuration_of_qemu),
 		cmocka_unit_test(test_does_not_answer),
+		cmocka_unit_test(test_byte_by_byte),
 		cmocka_unit_test(test_answers_late),
 		cmocka_unit_test(test_ends_with_questions),
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_unasked),
 		cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_set_socket),
+		cmocka_unit_test(test_sockets_of_other_kinds),
 		cmocka_unit_test(test_sockets_for_others),
 	};
 

@@ -307,7 +307,8 @@ ok "virsh undefine" virsh undefine lv-pvh
 # A guest of the QEMU driver is confined, where AppArmor runs, by a profile that libvirt makes; this
 # kernel enforces it. What goes to our sockets with that profile is a program, for a QEMU would boot for
 # minutes on an emulated CPU. Linux 6.12 asks AppArmor when a path is opened, and other kernels do when
-# a socket is connected to: the rule is the same.
+# a socket is connected to: the rule is the same. And with that profile libvirt starts the program of a
+# <video>, as root without capabilities, with one end of a pair of sockets.
 cat >"$T/apparmor" <<'EOS'
 set -e
 uuid=libvirt-11111111-2222-3333-4444-555555555503
@@ -330,16 +331,35 @@ for (@ARGV) {
 	socket my $s, PF_UNIX, SOCK_STREAM, 0 or die "socket: $!";
 	print "$_ ", (connect($s, pack_sockaddr_un($path)) ? "connected" : $!), "\n";
 }
+# What it has to say goes to a pipe: of a file it would be asked whether it may.
+my $gpu = '/usr/bin/vgrant-vhost-user-gpu';
+socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, 0 or die "socketpair: $!";
+pipe my $said, my $says or die "pipe: $!";
+if (!fork) {
+	fcntl $theirs, F_SETFD, 0;
+	open STDERR, '>&', $says;
+	exec { $gpu } $gpu, '--fd', fileno $theirs or print STDERR "$!\n";
+	exit 1;
+}
+close $_ for $theirs, $says;
+$SIG{PIPE} = 'IGNORE';
+syswrite $ours, pack 'L3', 1, 1, 0; # GET_FEATURES
+print 'gpu ', (sysread($ours, my $answer, 20) // 0) == 20 ? "answers\n" : <$said>;
+close $ours;
+wait;
 EOP
+confined() { setpriv --inh-caps=-all --bounding-set=-all perl /root/confined "$@"; }
 profile() { /usr/lib/libvirt/virt-aa-helper "$1" -u $uuid </root/qemu-uuid.xml 2>/root/aa.log || { cat /root/aa.log; exit 1; }; }
+install -m 755 "$(command -v vgrant-vhost-user)" /usr/bin/vgrant-vhost-user-gpu
 profile -c
-perl /root/confined $uuid web web-net
+confined $uuid web web-net
 mkdir -p /etc/apparmor.d/abstractions/libvirt-qemu.d
 cp /root/libvirt-qemu /etc/apparmor.d/abstractions/libvirt-qemu.d/vgrant
 profile -r
-echo "with our rule:"
-perl /root/confined $uuid web web-net
+echo "with our rules:"
+confined $uuid web web-net
 profile -D
+rm /usr/bin/vgrant-vhost-user-gpu
 rm /etc/vgrant/vgrantd.conf
 pkill -HUP -x vgrantd
 EOS
@@ -348,9 +368,11 @@ push "$REPO/configs/apparmor/libvirt-qemu" /root/libvirt-qemu
 push "$REPO/configs/libvirt/qemu.xml" /root/qemu.xml
 is "$(dom0 'bash /root/apparmor 2>&1')" "web Permission denied
 web-net connected
-with our rule:
+gpu Permission denied
+with our rules:
 web connected
-web-net connected" "AppArmor lets a guest of QEMU's reach a disk's socket where our rule is"
+web-net connected
+gpu answers" "AppArmor lets a guest of QEMU's reach a disk's socket, and have a screen, where our rules are"
 
 # Guests come and go while libvirtd does: what a libvirtd that ended has left half built, xl takes away.
 cat >"$T/loop" <<'EOS'

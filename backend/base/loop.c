@@ -34,6 +34,7 @@
 #include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -47,8 +48,11 @@
 #include "backend/base/container.h"
 #include "backend/base/hand.h"
 #include "backend/base/limits.h"
+#include "backend/base/ticks.h"
 
 enum { CQE_BATCH = 64, COMMANDS = 16 };
+/* While memory is looked at: how often others are let run, and how long that takes if they do. */
+enum { SPIN_YIELD_NS = 50000, SPIN_GAP_NS = 100000 };
 
 struct vg_tether {
 	struct vg_io io;
@@ -76,6 +80,7 @@ struct vg_loop {
 	struct vg_watch commands_watch;
 	struct vg_deferred *deferred, **deferred_tail;
 	unsigned turn; /* of run_deferred(); marks what was deferred since it began */
+	struct vg_poller *pollers;
 	struct vg_tether *tethers;
 	/* Reaped and not yet handled. In the loop, not on the stack: a done() may itself turn the
 	 * loop (a device that drains), and must then see what came in the same batch. */
@@ -756,6 +761,94 @@ static void handle_cqe(struct vg_io *io, int res, unsigned flags)
 		watch_ended(container_of(io, struct vg_tether, io));
 }
 
+void vg_loop_poll(struct vg_loop *loop, struct vg_poller *p, int64_t ns)
+{
+	vg_loop_unpoll(p);
+	p->until = vg_span_ns() + ns;
+	p->next = loop->pollers;
+	p->pprev = &loop->pollers;
+	if (p->next)
+		p->next->pprev = &p->next;
+	loop->pollers = p;
+}
+
+void vg_loop_unpoll(struct vg_poller *p)
+{
+	if (!p->pprev)
+		return;
+	*p->pprev = p->next;
+	if (p->next)
+		p->next->pprev = p->pprev;
+	p->pprev = NULL;
+}
+
+/* Whether the kernel has something, or would have if it were asked: a glance at shared memory. */
+static bool completed(const struct vg_loop *loop)
+{
+	return io_uring_cq_ready(&loop->ring) ||
+	       __atomic_load_n(loop->ring.sq.kflags, __ATOMIC_RELAXED) &
+		       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+/* Look once at all that is looked at. Return: whether there was something. */
+static bool look(struct vg_loop *loop, int64_t now, bool preempted)
+{
+	struct vg_poller *next;
+
+	for (struct vg_poller *p = loop->pollers; p; p = next) {
+		next = p->next;
+		if (p->look(p)) {
+			vg_loop_unpoll(p);
+			return true;
+		}
+		if (preempted || now >= p->until) {
+			vg_loop_unpoll(p);
+			p->over(p, preempted);
+			return false; /* it may have ended the next one */
+		}
+	}
+	return false;
+}
+
+/*
+ * Let others have the processor. Return: whether somebody took it: where nobody waits, the call comes
+ * back in no time.
+ */
+static bool yield(int64_t now, int64_t *back)
+{
+	sched_yield();
+	*back = vg_span_ns();
+	return *back - now > SPIN_GAP_NS;
+}
+
+/* Look, as long as there are pollers and nothing else to do; or @once. Return: whether one of them has
+ * found something. */
+static bool spin(struct vg_loop *loop, bool once)
+{
+	int64_t now, turn;
+	bool found = false;
+
+	if (!loop->pollers)
+		return false;
+	turn = vg_span_ns();
+	while (!found && loop->pollers && !loop->deferred && !io_uring_sq_ready(&loop->ring) &&
+	       !completed(loop)) {
+		bool preempted = false;
+
+		now = vg_span_ns();
+		if (now - turn > SPIN_YIELD_NS) {
+			preempted = yield(now, &turn);
+			if (completed(loop))
+				break;
+		}
+		found = look(loop, now, preempted);
+		if (once)
+			break;
+		vg_relax();
+	}
+	return found;
+}
+
 /* Take what the kernel has completed, when nothing reaped is left to handle. */
 static int reap(struct vg_loop *loop, bool wait)
 {
@@ -787,7 +880,9 @@ int vg_loop_turn(struct vg_loop *loop, bool wait)
 	current = loop;
 	loop->now = 0;
 	run_deferred(loop);
-	ret = reap(loop, wait && !loop->deferred);
+	if (loop->ready_next == loop->ready_n && spin(loop, !wait))
+		wait = false;
+	ret = reap(loop, wait && !loop->deferred && !loop->pollers);
 	loop->now = 0; /* it may have waited */
 	if (ret < 0) {
 		current = outer;

@@ -70,6 +70,20 @@ struct vg_deferred {
 	unsigned turn; /* in which it was deferred */
 };
 
+/*
+ * Memory that is looked at while the loop has nothing to do, before it waits. Embed it, set look and
+ * over. Both are called in a turn, and may do what a completion may.
+ */
+struct vg_poller {
+	struct vg_poller *next, **pprev; /* private; pprev is NULL: does not run */
+	/* Whether there was something; then it has been dealt with, and this poller runs no more. */
+	bool (*look)(struct vg_poller *p);
+	/* Nothing came in time, and this poller runs no more: ask to be told. @preempted: the processor
+	 * was taken from this thread meanwhile. */
+	void (*over)(struct vg_poller *p, bool preempted);
+	int64_t until; /* vg_span_ns() */
+};
+
 /* A function to call in a loop's thread, posted by any thread. Embed it, set run. */
 struct vg_post {
 	struct vg_post *next; /* private */
@@ -197,6 +211,17 @@ void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d);
 
 /** vg_loop_undefer - do not call @d->run after all */
 void vg_loop_undefer(struct vg_loop *loop, struct vg_deferred *d);
+
+/**
+ * vg_loop_poll - look at what @p does until it finds something, for @ns at most
+ *
+ * Meanwhile the loop does not wait, and handles whatever else comes. Whoever else wants the
+ * processor gets it (sched_yield(2)).
+ */
+void vg_loop_poll(struct vg_loop *loop, struct vg_poller *p, int64_t ns);
+
+/** vg_loop_unpoll - neither look() nor over() after this; one that does not run: nothing */
+void vg_loop_unpoll(struct vg_poller *p);
 
 /**
  * vg_loop_post - call @p->run once in the thread of @loop; the one call that crosses threads

@@ -40,13 +40,20 @@
 struct vg_image;
 struct vg_image_channel;
 
+/* Whether what is read and written goes by way of the host's page cache. */
+enum vg_image_cache {
+	VG_CACHE_FITTING, /* a file's does, and a block device's does not if the device can without */
+	VG_CACHE_PAGES,
+	VG_CACHE_NONE, /* O_DIRECT; with a warning and the page cache where the file cannot */
+};
+
 /* As the user asked for it. */
 struct vg_image_config {
 	const char *path;
 	const char
 		*format; /* a name in vg_image_formats; NULL: raw, unless it looks like another */
 	bool read_only;
-	bool direct;	 /* bypass the host's page cache */
+	enum vg_image_cache cache;
 	bool no_discard; /* never give space back, not for zeroes either */
 };
 

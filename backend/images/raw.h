@@ -57,8 +57,9 @@ void vg_holder_of_file(dev_t dev, ino_t ino, struct vg_holder *h);
 
 struct vg_raw {
 	struct vg_image image;
-	int fd; /* owned */
-	bool direct;
+	int fd;		   /* owned */
+	bool direct;	   /* past the page cache */
+	bool direct_asked; /* the user said so, and hears if it cannot be */
 	bool block_device;
 	bool discards;	   /* vg_loops_discard() knows it */
 	bool format_given; /* by the user: what it looks like is no news */

@@ -225,28 +225,34 @@ static bool measure_alignment(struct vg_raw *raw)
 	return try_alignment(raw);
 }
 
-/* Direct I/O that the file cannot do is not done; the user is told. */
-static void settle_direct(struct vg_raw *raw, const char *path)
+static void warn_of_pages(const struct vg_raw *raw, const char *path)
 {
 	uint64_t size = raw->image.size;
 
-	if (!raw->direct) {
-		raw->offset_align = raw->mem_align = 1;
-		return;
-	}
-	if (measure_alignment(raw) && size % raw->offset_align == 0) {
-		raw->serialise = raw->offset_align > raw->image.limits.block_size;
-		return;
-	}
 	if (raw->offset_align > 1 && size % raw->offset_align)
-		vg_warn("%s is served by way of the page cache in spite of direct: it is %llu "
+		vg_warn("%s is served by way of the page cache in spite of cache=none: it is %llu "
 			"bytes long, no multiple of the %u that its disk writes at once; "
 			"truncate -s %%%u %s mends that",
 			path, (unsigned long long)size, raw->offset_align, raw->offset_align, path);
 	else
-		vg_warn("%s is served by way of the page cache in spite of direct: its file "
+		vg_warn("%s is served by way of the page cache in spite of cache=none: its file "
 			"system has no direct I/O for it",
 			path);
+}
+
+/* Direct I/O that the file cannot do is not done; who asked for it is told. */
+static void settle_direct(struct vg_raw *raw, const char *path)
+{
+	if (!raw->direct) {
+		raw->offset_align = raw->mem_align = 1;
+		return;
+	}
+	if (measure_alignment(raw) && raw->image.size % raw->offset_align == 0) {
+		raw->serialise = raw->offset_align > raw->image.limits.block_size;
+		return;
+	}
+	if (raw->direct_asked)
+		warn_of_pages(raw, path);
 	raw->direct = false;
 	raw->offset_align = raw->mem_align = 1;
 	fcntl(raw->fd, F_SETFL, fcntl(raw->fd, F_GETFL) & ~O_DIRECT);
@@ -339,11 +345,20 @@ static int check(struct vg_raw *raw, const char *path, struct vg_err *err)
 	return 0;
 }
 
+/* A block device's own caches do for it what the host's would, and the guest has one, too. */
+static void choose_cache(struct vg_raw *raw, enum vg_image_cache cache)
+{
+	raw->direct = cache == VG_CACHE_NONE;
+	if (cache == VG_CACHE_FITTING && raw->block_device)
+		raw->direct = fcntl(raw->fd, F_SETFL, fcntl(raw->fd, F_GETFL) | O_DIRECT) == 0;
+}
+
 static int open_locked(struct vg_raw *raw, const struct vg_image_config *cfg, struct vg_err *err)
 {
 	/* O_NONBLOCK: a FIFO must not hang us before fstat() unmasks it. */
-	int flags = (cfg->read_only ? O_RDONLY : O_RDWR) | (cfg->direct ? O_DIRECT : 0) |
-		    O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	int flags = (cfg->read_only ? O_RDONLY : O_RDWR) |
+		    (cfg->cache == VG_CACHE_NONE ? O_DIRECT : 0) | O_CLOEXEC | O_NONBLOCK |
+		    O_NOCTTY;
 	const char *path = cfg->path;
 	struct vg_holder h;
 	struct stat st;
@@ -371,6 +386,7 @@ static int open_locked(struct vg_raw *raw, const struct vg_image_config *cfg, st
 	ret = lock(path, raw->fd, cfg->read_only, raw->block_device, err);
 	if (ret < 0)
 		return ret;
+	choose_cache(raw, cfg->cache);
 	if (raw->block_device)
 		ret = measure_device(raw, st.st_rdev, path, !cfg->no_discard);
 	else
@@ -389,7 +405,7 @@ int vg_raw_open(const struct vg_image_config *cfg, struct vg_image **out, struct
 		return vg_fail(err, -ENOMEM, "out of memory");
 	raw->fd = -1;
 	raw->image.read_only = cfg->read_only;
-	raw->direct = cfg->direct;
+	raw->direct_asked = cfg->cache == VG_CACHE_NONE;
 	raw->format_given = cfg->format != NULL;
 	vg_ranges_init(&raw->ranges);
 	ret = open_locked(raw, cfg, err);

@@ -32,10 +32,12 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/ticks.h"
 #include "backend/base/limits.h"
 #include "backend/virtio/port.h"
 
 enum { LOOP_ENTRIES = 256 };
+#define FOR_EVER (INT64_MAX / 2) /* ns: as an addend, too */
 
 static void note_fault(struct vg_post *p);
 
@@ -323,6 +325,106 @@ void vg_dev_gather(struct vg_dev *dev, unsigned q, uint32_t requests, uint32_t u
 		vg_loop_timer(queue->ctx->loop, &g->late, (int64_t)usecs * 1000);
 }
 
+int64_t vg_dev_patience(const struct vg_dev *dev, unsigned q)
+{
+	return VG_PATIENCE * dev->queue[q].notify_ns;
+}
+
+/* ---- looking at a ring --------------------------------------------------- */
+
+static bool ring_look(struct vg_poller *p)
+{
+	struct vg_queue *queue = container_of(p, struct vg_queue, poller);
+
+	if (!vg_vq_waiting(queue->vq))
+		return false;
+	vg_spin_found(&queue->spin);
+	vg_dev_kick(queue->dev, queue->index);
+	return true;
+}
+
+static void ring_over(struct vg_poller *p, bool preempted)
+{
+	struct vg_queue *queue = container_of(p, struct vg_queue, poller);
+	struct vg_dev *dev = queue->dev;
+
+	if (dev->spin == VG_SPIN_ALWAYS) {
+		vg_loop_poll(queue->ctx->loop, p, FOR_EVER);
+		return;
+	}
+	if (!preempted)
+		vg_spin_missed(&queue->spin);
+	if (vg_dev_rearm(queue->dev, queue->index))
+		vg_dev_kick(queue->dev, queue->index);
+}
+
+/* What was submitted before has been through the kernel once. */
+static void ring_settle(struct vg_deferred *d)
+{
+	struct vg_queue *queue = container_of(d, struct vg_queue, settle);
+
+	if (!queue->settled) {
+		queue->settled = true;
+		vg_loop_defer(queue->ctx->loop, d);
+	} else if (vg_dev_rearm(queue->dev, queue->index)) {
+		vg_dev_kick(queue->dev, queue->index);
+	}
+}
+
+static void settle_later(struct vg_queue *queue)
+{
+	vg_vq_disarm(queue->vq);
+	queue->settled = false;
+	queue->settle.run = ring_settle;
+	vg_loop_defer(queue->ctx->loop, &queue->settle);
+}
+
+static void look_for(struct vg_queue *queue, int64_t ns)
+{
+	vg_vq_disarm(queue->vq);
+	queue->poller.look = ring_look;
+	queue->poller.over = ring_over;
+	vg_loop_poll(queue->ctx->loop, &queue->poller, ns);
+}
+
+/* Neither is a notification asked for any more, nor is the ring looked at. */
+static void look_away(struct vg_queue *queue)
+{
+	vg_loop_unpoll(&queue->poller);
+	vg_loop_undefer(queue->ctx->loop, &queue->settle);
+}
+
+static bool may_look(const struct vg_dev *dev)
+{
+	return dev->spin == VG_SPIN_ALWAYS ||
+	       (dev->spin == VG_SPIN_AUTO && !vg_dev_cheap_notify(dev));
+}
+
+bool vg_dev_watch(struct vg_dev *dev, unsigned q, bool busy)
+{
+	struct vg_queue *queue = &dev->queue[q];
+	struct vg_vq *vq = vg_dev_vq(dev, q);
+	int64_t ns;
+
+	if (!vq || !may_look(dev))
+		return vg_dev_rearm(dev, q);
+	look_away(queue);
+	if (vg_vq_waiting(vq))
+		return true;
+	if (dev->spin == VG_SPIN_ALWAYS) {
+		look_for(queue, FOR_EVER);
+		return false;
+	}
+	ns = busy ? 0 : vg_spin_for(&queue->spin, vg_dev_patience(dev, q));
+	if (ns)
+		look_for(queue, ns);
+	else if (busy && vg_spin_quick(&queue->spin, vg_dev_patience(dev, q)))
+		settle_later(queue);
+	else
+		return vg_dev_rearm(dev, q);
+	return false;
+}
+
 /* ---- a queue stops ------------------------------------------------------- */
 
 /* Forget all that the driver has said of a queue that does not run. */
@@ -452,6 +554,7 @@ static void stop_posted(struct vg_post *p)
 	struct vg_queue *queue = container_of(p, struct vg_queue, stop);
 
 	queue->stopping = true;
+	look_away(queue);
 	if (queue->vq)
 		queue->dev->ops->stop_queue(queue->dev, queue->index);
 	else
@@ -758,6 +861,8 @@ bool vg_dev_flush(struct vg_dev *dev, unsigned q)
 	if (!vq)
 		return false;
 	wanted = vg_vq_flush(vq);
+	if (!vg_vq_inflight(vq))
+		vg_spin_answered(&dev->queue[q].spin, vg_span_ns());
 	if (gathers(&dev->queue[q].gather))
 		return gather_more(&dev->queue[q], wanted);
 	if (wanted)
@@ -767,8 +872,12 @@ bool vg_dev_flush(struct vg_dev *dev, unsigned q)
 
 void vg_dev_notify(struct vg_dev *dev, unsigned q)
 {
-	dev->queue[q].stats->interrupts++;
+	struct vg_queue *queue = &dev->queue[q];
+	int64_t before = vg_span_ns();
+
+	queue->stats->interrupts++;
 	dev->port->ops->notify(dev->port, q);
+	queue->notify_ns += (vg_span_ns() - before - queue->notify_ns) / 16;
 }
 
 bool vg_dev_cheap_notify(const struct vg_dev *dev)
@@ -860,6 +969,8 @@ unsigned vg_dev_pop(struct vg_dev *dev, unsigned q, struct vg_chain **out, unsig
 	if (!vq || atomic_load_explicit(&dev->broken, memory_order_relaxed))
 		return 0;
 	n = vg_vq_pop(vq, out, max);
+	if (n > 0)
+		vg_spin_came(&dev->queue[q].spin, vg_span_ns(), vg_dev_patience(dev, q));
 	if (n >= 0)
 		return (unsigned)n;
 	vg_dev_fault(dev, "queue %u: %s", q, vg_vq_fault(vq) ? vg_vq_fault(vq) : strerror(-n));

@@ -44,6 +44,7 @@
 #include "backend/base/params.h"
 #include "backend/base/trace.h"
 #include "backend/virtio/context.h"
+#include "backend/virtio/spin.h"
 #include "backend/virtio/virtqueue.h"
 
 struct vg_dev;
@@ -267,6 +268,8 @@ struct vg_gather {
 	struct vg_timer late;	  /* runs while owed */
 };
 
+#define VG_PATIENCE 64 /* vg_dev_patience() */
+
 struct vg_queue {
 	struct vg_dev *dev;
 	unsigned index;
@@ -293,6 +296,12 @@ struct vg_queue {
 	bool stopping;
 	struct vg_deferred again; /* vg_dev_kick_later() */
 	struct vg_gather gather;
+	struct vg_spin spin;
+	struct vg_deferred settle; /* asks for a notification, at its second run */
+	bool settled;		   /* it has had its first */
+	int64_t notify_ns;	   /* what a notification of the driver costs, of late */
+	struct vg_poller
+		poller; /* runs while the ring is looked at, and no notification asked for */
 	struct vg_post start, stop, stopped;
 	struct vg_dev_stats own_stats;
 };
@@ -360,6 +369,8 @@ struct vg_dev {
 	/* The device's to set, in the main context: what it has opened is not what its configuration
 	 * means any more. Where there is a supervisor the worker ends, and the next one opens anew. */
 	bool outdated;
+	/* Set by ops->open: whether the rings of a quick driver are looked at (vg_dev_watch()). */
+	enum vg_spin_policy spin;
 	struct vg_dev_stats own_stats;
 	struct vg_ratelimit fault_log;
 	struct vg_trace trace;
@@ -492,6 +503,25 @@ unsigned vg_dev_pop(struct vg_dev *dev, unsigned q, struct vg_chain **out, unsig
  * vg_dev_rearm - vg_vq_rearm(), false also for a queue that must not be popped any more
  */
 bool vg_dev_rearm(struct vg_dev *dev, unsigned q);
+
+/**
+ * vg_dev_watch - have the device's queue_ready() called when more is available: by looking at the
+ * ring for a while, if that is worth it, or by asking for a notification
+ * @busy: something of the queue is under way, whose end will bring the device here again. A
+ *        notification is asked for then, too, but not before the loop has turned: what the disk does at
+ *        once is done by then.
+ *
+ * Return: as vg_dev_rearm().
+ */
+bool vg_dev_watch(struct vg_dev *dev, unsigned q, bool busy);
+
+/**
+ * vg_dev_patience - ns, as long as VG_PATIENCE notifications of this queue's driver take
+ *
+ * What is done in order to save notifications may last so long. Some 100 microseconds on a machine of
+ * today, milliseconds on an emulated one. 0: it was never notified.
+ */
+int64_t vg_dev_patience(const struct vg_dev *dev, unsigned q);
 
 /** vg_dev_rearm_after - vg_vq_rearm_after(), the same */
 bool vg_dev_rearm_after(struct vg_dev *dev, unsigned q, unsigned n);

@@ -266,6 +266,8 @@ void vg_split_unpop(struct vg_vq *vq, struct vg_slot *s);
 bool vg_split_publish(struct vg_vq *vq);
 bool vg_split_seen(const struct vg_vq *vq);
 void vg_split_quiet(struct vg_vq *vq);
+void vg_split_disarm(struct vg_vq *vq);
+bool vg_split_waiting(const struct vg_vq *vq);
 bool vg_split_rearm(struct vg_vq *vq, uint32_t skip);
 
 unsigned vg_packed_pop(struct vg_vq *vq, struct vg_chain **out, unsigned max);
@@ -273,6 +275,7 @@ void vg_packed_unpop(struct vg_vq *vq, struct vg_slot *s);
 bool vg_packed_publish(struct vg_vq *vq);
 bool vg_packed_seen(const struct vg_vq *vq);
 void vg_packed_quiet(struct vg_vq *vq);
+bool vg_packed_waiting(const struct vg_vq *vq);
 bool vg_packed_rearm(struct vg_vq *vq, uint32_t skip);
 
 /**

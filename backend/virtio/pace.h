@@ -7,16 +7,20 @@
  * device can ask to be notified only when several have come. What is right
  * depends on how many the driver has out, which nobody tells; so it is tried:
  *
- *	all came before the time was over	try half as many again; if this failed
- *						before, only after a while, which
- *						doubles with each failure
- *	the time was over in a try		ask for what worked until then
- *	the time was over			ask for what came, less a sixteenth
- *	one or none came			ask for each: the queue is not busy
+ *	a queue that is not busy		after a while, ask for VG_PACE_PROBE; the while
+ *						doubles with each time that is in vain
+ *	all came before the time was over	try half as many again, or half as many again as the
+ *						driver once had; if this failed before, after a
+ *						while likewise
+ *	the time was over in a try		what came is all that the driver has: ask for half
+ *						of it, so that it makes the one half while the
+ *						other is served
+ *	the time was over			ask for what came
+ *	less than VG_PACE_LEAST			ask for each: the queue is not busy
  *
- * A queue becomes busy when VG_PACE_START requests are found at once, or twice
- * as many are under way. One that is not busy waits for nothing: a driver with
- * a request or two out never pays.
+ * With few out, gathering makes each side wait for the other: at a depth of 4, tests/bench/xen-blk
+ * gave 0.95 of blkback's reads when each was served alone, 0.69 in pairs, and 0.44 in fours; at 32,
+ * 1.19 alone, 1.22 in fours, 1.38 in eights, and 1.48 in sixteens.
  *
  * A busy one waits for four times as long as so many lately took to come, and
  * never for longer than its owner allows, which is also the first wait, when
@@ -30,18 +34,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VG_PACE_START	 4u
+#define VG_PACE_PROBE	 16u
+#define VG_PACE_LEAST	 8u
 #define VG_PACE_CALM	 8u    /* turns until the next try after one that failed, at first */
 #define VG_PACE_CALM_MAX 4096u /* and at most */
 
 /* Zero it: not busy. */
 struct vg_pace {
-	unsigned ahead;	   /* ask for a notification at the ahead-th request; 0 and 1: at each */
-	unsigned worked;   /* ahead before the try that goes on; 0: none does */
-	unsigned taken;	   /* since ahead was last set, or so many came */
-	unsigned calm;	   /* turns left until the next try */
-	unsigned patience; /* what to set calm to */
-	int64_t since;	   /* ns: requests were last taken then */
+	unsigned ahead;	 /* ask for a notification at the ahead-th request; 0 and 1: at each */
+	unsigned worked; /* ahead before the try that goes on; 0: none does */
+	unsigned depth;	 /* what came in a try that failed: all that the driver had; 0: not known */
+	unsigned taken;	 /* since ahead was last set, or so many came */
+	unsigned calm;	 /* turns left until the next try */
+	unsigned patience; /* what to set calm to; 0: nothing was tried yet */
+	int64_t since;	   /* ns: requests were last taken then; 0: never */
 	int64_t gap;	   /* ns from one request to the next, of late; 0: not known */
 };
 
@@ -49,6 +55,10 @@ static inline void vg_pace_measure(struct vg_pace *p, unsigned n, int64_t now, i
 {
 	int64_t gap = (now - p->since) / n;
 
+	if (!p->since) {
+		p->since = now;
+		return;
+	}
 	if (gap > limit)
 		gap = limit;
 	p->gap = p->gap ? p->gap + (gap - p->gap) / 4 : gap;
@@ -58,35 +68,55 @@ static inline void vg_pace_measure(struct vg_pace *p, unsigned n, int64_t now, i
 /* As many came as were asked for. */
 static inline void vg_pace_gathered(struct vg_pace *p)
 {
-	if (p->worked)
+	unsigned most = p->depth > p->ahead ? p->depth : p->ahead;
+
+	if (p->worked) {
 		p->patience = VG_PACE_CALM;
+		p->depth = 0;
+		most = p->ahead;
+	}
 	p->worked = 0;
 	if (p->calm) {
 		p->calm--;
 	} else {
 		p->worked = p->ahead;
-		p->ahead += p->ahead / 2;
+		p->ahead = most + most / 2;
 	}
 }
 
 /* The time was over before. */
 static inline void vg_pace_failed(struct vg_pace *p)
 {
-	if (p->worked) {
-		p->ahead = p->worked;
-		p->calm = p->patience;
-		if (p->patience < VG_PACE_CALM_MAX)
-			p->patience *= 2;
-	} else {
-		p->ahead = p->taken - p->taken / 16;
-		p->calm = p->patience = VG_PACE_CALM;
+	unsigned ahead = p->taken / 2;
+
+	if (!p->worked) {
+		ahead = p->taken;
+		p->patience = VG_PACE_CALM;
 	}
+	p->calm = p->patience;
+	if (p->patience < VG_PACE_CALM_MAX)
+		p->patience *= 2;
 	p->worked = 0;
+	p->depth = p->taken;
+	p->ahead = ahead < VG_PACE_LEAST ? 1 : ahead;
+}
+
+/* Some were found by a queue that asks for each. */
+static inline void vg_pace_alone(struct vg_pace *p)
+{
+	if (!p->patience)
+		p->calm = p->patience = VG_PACE_CALM;
+	if (p->calm) {
+		p->calm--;
+		return;
+	}
+	p->worked = 1;
+	p->ahead = VG_PACE_PROBE;
+	p->depth = 0;
 }
 
 /**
  * vg_pace_took - @n requests were taken: all that were there
- * @inflight: under way, these included
  * @max: largest number to ask for
  * @now: ns
  * @limit: ns; longest time that a request may wait
@@ -94,23 +124,21 @@ static inline void vg_pace_failed(struct vg_pace *p)
  *
  * Sets @p->ahead for what follows.
  */
-static inline void vg_pace_took(struct vg_pace *p, unsigned n, unsigned inflight, unsigned max,
-				int64_t now, int64_t limit, bool late)
+static inline void vg_pace_took(struct vg_pace *p, unsigned n, unsigned max, int64_t now,
+				int64_t limit, bool late)
 {
 	p->taken += n;
+	if (n)
+		vg_pace_measure(p, n, now, limit);
 	if (p->ahead > 1) {
-		if (n)
-			vg_pace_measure(p, n, now, limit);
 		if (n >= p->ahead)
 			vg_pace_gathered(p);
 		else if (late)
 			vg_pace_failed(p);
 		else
 			return;
-	} else if (n >= VG_PACE_START || inflight >= 2 * VG_PACE_START) {
-		*p = (struct vg_pace){ .ahead = VG_PACE_START,
-				       .patience = VG_PACE_CALM,
-				       .since = now };
+	} else if (n) {
+		vg_pace_alone(p);
 	}
 	p->taken = 0;
 	if (p->ahead > max)
@@ -120,7 +148,7 @@ static inline void vg_pace_took(struct vg_pace *p, unsigned n, unsigned inflight
 /** vg_pace_wait - for how many ns to wait for @p->ahead requests; at most @limit */
 static inline int64_t vg_pace_wait(const struct vg_pace *p, int64_t limit)
 {
-	int64_t ns = 4 * (int64_t)(p->ahead > VG_PACE_START ? p->ahead : VG_PACE_START) * p->gap;
+	int64_t ns = 4 * (int64_t)p->ahead * p->gap;
 
 	return ns && ns < limit ? ns : limit;
 }

@@ -374,6 +374,13 @@ static bool packed_waits(const struct vg_vq *vq, struct place p)
 	return packed_available((uint64_t)le16toh(flags) << 48, p.wrap);
 }
 
+bool vg_packed_waiting(const struct vg_vq *vq)
+{
+	struct place next = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };
+
+	return packed_waits(vq, next);
+}
+
 bool vg_packed_rearm(struct vg_vq *vq, uint32_t skip)
 {
 	struct place next = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };

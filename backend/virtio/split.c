@@ -306,6 +306,20 @@ void vg_split_quiet(struct vg_vq *vq)
 		st16(&vq->used->flags, VRING_USED_F_NO_NOTIFY);
 }
 
+/* An index that lies behind is met after a lap of all 65536. */
+void vg_split_disarm(struct vg_vq *vq)
+{
+	if (vq->event_idx)
+		st16((uint16_t *)&vq->used->ring[vq->size], (uint16_t)(vq->avail_idx - 1));
+	else
+		vg_split_quiet(vq);
+}
+
+bool vg_split_waiting(const struct vg_vq *vq)
+{
+	return ld16(&vq->avail->idx) != vq->avail_idx;
+}
+
 bool vg_split_rearm(struct vg_vq *vq, uint32_t skip)
 {
 	if (vq->event_idx)

@@ -370,6 +370,22 @@ void vg_vq_quiet(struct vg_vq *vq)
 		vg_split_quiet(vq);
 }
 
+void vg_vq_disarm(struct vg_vq *vq)
+{
+	if (vq->packed)
+		vg_packed_quiet(vq);
+	else
+		vg_split_disarm(vq);
+}
+
+bool vg_vq_waiting(const struct vg_vq *vq)
+{
+	if (vq->fault || vq->starved)
+		return false;
+	return vq->resub_at < vq->resub_n ||
+	       (vq->packed ? vg_packed_waiting(vq) : vg_split_waiting(vq));
+}
+
 bool vg_vq_seen(const struct vg_vq *vq)
 {
 	if (!vq->event_idx)

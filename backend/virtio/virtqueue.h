@@ -106,6 +106,12 @@ bool vg_vq_rearm(struct vg_vq *vq);
  */
 bool vg_vq_rearm_after(struct vg_vq *vq, unsigned n);
 
+/** vg_vq_disarm - take back what vg_vq_rearm() asked for; a notification may be on its way */
+void vg_vq_disarm(struct vg_vq *vq);
+
+/** vg_vq_waiting - a glance: whether vg_vq_pop() had something to do */
+bool vg_vq_waiting(const struct vg_vq *vq);
+
 /**
  * vg_vq_seen - whether the driver has taken all that was published
  *

@@ -68,6 +68,8 @@ struct blk {
 	char serial[VIRTIO_BLK_ID_BYTES];
 	atomic_bool write_through; /* set by the main context, read by all */
 	size_t map_from;	   /* bytes; see struct vg_mem */
+	bool cache_is_through;	   /* the driver is offered no FLUSH */
+	bool flush_is_nothing;	   /* it is answered at once */
 	bool wait_is_set;	   /* by the user */
 	int64_t wait_ns;	   /* 0: never wait */
 	bool untold,

@@ -8,14 +8,24 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/ticks.h"
 #include "backend/devices/blk/int.h"
 
 enum {
-	BATCH = 64, /* chains taken in one go */
+	BATCH = 64,    /* chains taken in one go */
+	HOLD_FROM = 4, /* requests that the disk has: fewer are answered at once */
 };
 
 static void process(struct blk_queue *bq);
 static void try_stop(struct blk_queue *bq);
+
+/* For how long a request may wait for others: where nobody says, for what many notifications cost. */
+static int64_t limit_of(const struct blk_queue *bq)
+{
+	int64_t ns = bq->blk->wait_ns, many = vg_dev_patience(bq->dev, bq->q);
+
+	return bq->blk->wait_is_set || !ns || many < ns ? ns : many;
+}
 
 /* Something waits, until @when. A timer that runs until sooner is left alone, and started again by
  * wait_is_over(): waits begin more often than they last until their end. */
@@ -30,7 +40,7 @@ static void wait_begins(struct blk_queue *bq, int64_t now, int64_t when)
 static void wait_is_over(struct vg_timer *t)
 {
 	struct blk_queue *bq = container_of(t, struct blk_queue, timer);
-	int64_t now = vg_now_ns(), when = bq->gather_until;
+	int64_t now = vg_span_ns(), when = bq->gather_until;
 
 	if (!when || (bq->hold_until && bq->hold_until < when))
 		when = bq->hold_until;
@@ -47,12 +57,12 @@ static bool hold_back(struct blk_queue *bq)
 {
 	int64_t now;
 
-	if (!bq->blk->wait_ns || bq->stopping || bq->starved || bq->inflight < VG_PACE_START ||
+	if (!bq->blk->wait_ns || bq->stopping || bq->starved || bq->inflight < HOLD_FROM ||
 	    bq->n_done >= bq->inflight)
 		return false;
-	now = vg_now_ns();
+	now = vg_span_ns();
 	if (!bq->hold_until)
-		bq->hold_until = now + vg_pace_wait(&bq->pace, bq->blk->wait_ns);
+		bq->hold_until = now + vg_pace_wait(&bq->pace, limit_of(bq));
 	if (now >= bq->hold_until)
 		return false;
 	wait_begins(bq, now, bq->hold_until);
@@ -67,7 +77,7 @@ static bool gathers(struct blk_queue *bq)
 
 	if (bq->stopping || bq->inflight || bq->pace.ahead < 2)
 		return false;
-	now = vg_now_ns();
+	now = vg_span_ns();
 	if (now >= bq->gather_until || vg_dev_rearm_after(bq->dev, bq->q, bq->pace.ahead))
 		return false;
 	wait_begins(bq, now, bq->gather_until);
@@ -189,21 +199,26 @@ static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 	return taken;
 }
 
+static bool watch(struct blk_queue *bq)
+{
+	return vg_dev_watch(bq->dev, bq->q, bq->inflight || bq->done);
+}
+
 /* @all chains were taken since it was last asked. Return: whether there are more. */
 static bool rearm(struct blk_queue *bq, unsigned *all)
 {
 	struct vg_dev *dev = bq->dev;
-	int64_t limit = bq->blk->wait_ns, now;
+	int64_t limit = limit_of(bq), now;
 
 	if (!limit || !vg_dev_has(dev, VG_F_EVENT_IDX))
-		return vg_dev_rearm(dev, bq->q);
-	now = vg_now_ns();
-	vg_pace_took(&bq->pace, *all, bq->inflight, dev->queue[bq->q].size / 2, now, limit,
+		return watch(bq);
+	now = vg_span_ns();
+	vg_pace_took(&bq->pace, *all, dev->queue[bq->q].size / 2, now, limit,
 		     bq->gather_until && now >= bq->gather_until);
 	*all = 0;
 	if (bq->pace.ahead < 2) {
 		bq->gather_until = 0;
-		return vg_dev_rearm(dev, bq->q);
+		return watch(bq);
 	}
 	bq->gather_until = now + vg_pace_wait(&bq->pace, limit);
 	wait_begins(bq, now, bq->gather_until);

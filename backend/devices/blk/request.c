@@ -234,7 +234,7 @@ int blk_req_parse(struct blk_req *r, struct vg_batch *batch)
 		parse_get_id(r, batch);
 		return 0;
 	case VIRTIO_BLK_T_FLUSH:
-		if (r->bq->blk->img->read_only)
+		if (r->bq->blk->img->read_only || r->bq->blk->flush_is_nothing)
 			blk_req_done(r, VIRTIO_BLK_S_OK);
 		return 0;
 	case VIRTIO_BLK_T_DISCARD:

@@ -739,6 +739,126 @@ static void test_restrictions(void **state)
 	assert_int_equal(in_child(threads_wait), 0);
 }
 
+struct glance {
+	struct vg_poller poller;
+	unsigned looks, overs, find_at; /* 0: never finds */
+	struct vg_poller *other;	/* is ended by it */
+};
+
+static bool glance_look(struct vg_poller *p)
+{
+	struct glance *g = (struct glance *)p;
+
+	g->looks++;
+	if (g->looks != g->find_at)
+		return false;
+	if (g->other)
+		vg_loop_unpoll(g->other);
+	return true;
+}
+
+static void glance_over(struct vg_poller *p, bool preempted)
+{
+	(void)preempted;
+	((struct glance *)p)->overs++;
+}
+
+static void glance_begin(struct glance *g, int64_t ns)
+{
+	g->poller.look = glance_look;
+	g->poller.over = glance_over;
+	vg_loop_poll(loop, &g->poller, ns);
+}
+
+/* It is looked at until it finds something, and not any more then. */
+static void test_poll_finds(void **state)
+{
+	struct glance g = { .find_at = 1000 };
+
+	(void)state;
+	glance_begin(&g, 3600 * INT64_C(1000000000));
+	while (g.looks < 1000 && !g.overs) /* the machine may be busy: then the look ends early */
+		assert_true(vg_loop_turn(loop, true) >= 0);
+	for (unsigned looks = g.looks, i = 0; i < 3; i++) {
+		assert_true(vg_loop_turn(loop, false) >= 0);
+		assert_int_equal(g.looks, looks);
+	}
+	assert_int_equal(g.overs, g.looks < 1000);
+}
+
+/* A turn that must not wait looks once. */
+static void test_poll_once(void **state)
+{
+	struct glance g = { 0 };
+
+	(void)state;
+	glance_begin(&g, 3600 * INT64_C(1000000000));
+	assert_true(vg_loop_turn(loop, false) >= 0); /* submits what the loop itself watches */
+	g.looks = 0;
+	assert_true(vg_loop_turn(loop, false) >= 0);
+	assert_int_equal(g.looks, 1);
+	vg_loop_unpoll(&g.poller);
+	assert_true(vg_loop_turn(loop, false) >= 0);
+	assert_int_equal(g.looks, 1);
+	vg_loop_unpoll(&g.poller); /* of one that does not run: nothing */
+}
+
+/* The time is over; and once both are, the loop waits again, here for a timer. */
+static void expired_too(struct vg_timer *t)
+{
+	t->expired = NULL;
+}
+
+static void test_poll_is_over(void **state)
+{
+	struct glance g[2] = { { { 0 }, 0, 0, 0, NULL }, { { 0 }, 0, 0, 0, NULL } };
+	struct vg_timer t = { .expired = expired_too };
+
+	(void)state;
+	glance_begin(&g[0], 1000000);
+	glance_begin(&g[1], 2000000);
+	vg_loop_timer(loop, &t, 20000000);
+	while (t.expired)
+		assert_true(vg_loop_turn(loop, true) >= 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(g[i].looks > 0);
+		assert_int_equal(g[i].overs, 1);
+	}
+}
+
+/* What else comes is handled meanwhile, and the looking goes on. */
+static void test_poll_meanwhile(void **state)
+{
+	struct glance g[2] = { { .find_at = 0 }, { .find_at = 1 } };
+	struct op op = { .io.done = op_done };
+	char byte = 1;
+	struct iovec iov = { &byte, 1 };
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	vg_loop_readv(loop, &op.io, pair[0], &iov, 1, 0);
+	assert_true(vg_loop_turn(loop, false) >= 0);
+	glance_begin(&g[0], 3600 * INT64_C(1000000000));
+	assert_int_equal(write(pair[1], "x", 1), 1);
+	while (!op.calls)
+		assert_true(vg_loop_turn(loop, true) >= 0);
+	assert_int_equal(byte, 'x');
+	if (!g[0].overs) {
+		unsigned looks = g[0].looks;
+
+		/* One poller ends another from within its look. */
+		g[1].other = &g[0].poller;
+		glance_begin(&g[1], 3600 * INT64_C(1000000000));
+		assert_true(vg_loop_turn(loop, true) >= 0);
+		assert_int_equal(g[0].looks, looks);
+	}
+	vg_loop_unpoll(&g[1].poller);
+	vg_loop_unpoll(&g[0].poller);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -757,6 +877,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_watch_for_writing, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_sockets, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_now, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_poll_finds, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_poll_once, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_poll_is_over, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_poll_meanwhile, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_restrictions, make_loop, free_loop),
 	};
 

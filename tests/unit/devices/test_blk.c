@@ -335,6 +335,137 @@ static void test_cache_modes(void **state)
 	tp_close(&tp);
 }
 
+static const uint8_t block[4096] = { 1, 2, 3 };
+
+/* cache=: what the driver is offered, and what comes of its writes and flushes. */
+static void test_cache_words(void **state)
+{
+	static const struct {
+		const char *spec;
+		bool flush;		 /* is offered */
+		unsigned durable, syncs; /* of one write and, where it can, one flush */
+	} cases[] = {
+		{ TARGET ",cache=writeback", true, 0, 1 },
+		{ TARGET ",direct=0", true, 0, 1 },
+		{ TARGET ",cache=none", true, 0, 1 },
+		{ TARGET ",direct", true, 0, 1 },
+		{ TARGET ",cache=writethrough", false, 1, 0 },
+		{ TARGET ",cache=unsafe", true, 0, 0 },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(cases); i++) {
+		struct drv_blk blk;
+		struct tp tp;
+
+		seen.durable_writes = seen.syncs = 0;
+		blk_rig(&tp, &blk, TP_COPY, cases[i].spec, TP_ALL, 16);
+		assert_int_equal(!!(tp.features & VG_FEATURE(VIRTIO_BLK_F_FLUSH)), cases[i].flush);
+		assert_int_equal(!!(tp.features & VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE)),
+				 cases[i].flush);
+		assert_int_equal(drv_blk_write(&blk, 0, block, 4096), 0);
+		if (cases[i].flush)
+			assert_int_equal(drv_blk_flush(&blk), 0);
+		assert_int_equal(seen.durable_writes, cases[i].durable);
+		assert_int_equal(seen.syncs, cases[i].syncs);
+		tp_close(&tp);
+	}
+}
+
+/* A ring that is looked at: a request that nobody tells of is served. */
+static void looked_at(const char *spec, uint64_t features)
+{
+	struct drv_blk_req req = { .type = VIRTIO_BLK_T_FLUSH };
+	struct vg_queue *queue;
+	struct drv_used used;
+	struct drv_blk blk;
+	struct tp tp;
+
+	blk_rig(&tp, &blk, TP_COPY, spec, features, 16);
+	queue = &tp.dev.queue[0];
+	/* Laps of the ring; but where requests may gather (pace.h), before it is tried whether they do. */
+	for (unsigned i = 0; i < (strstr(spec, "wait=0") ? 40 : 3); i++) {
+		/* A driver that is quick, for one to whom a notification is so dear. */
+		queue->spin = (struct vg_spin){ .reply = 10 * NS_PER_S };
+		queue->notify_ns = NS_PER_S;
+		assert_int_equal(drv_blk_write(&blk, 0, block, 512), 0);
+		tp_settle(&tp);
+		assert_non_null(queue->poller.pprev);
+		assert_int_equal(drv_blk_submit(&blk, &req), 0);
+		assert_false(drv_vring_publish(&tp.vr[0]));
+		tp_wait(&tp, 0, &used);
+		assert_ptr_equal(drv_blk_finish(&blk, &used), &req);
+		assert_int_equal(req.result, 0);
+	}
+	tp_stop_queue(&tp, 0);
+	assert_null(queue->poller.pprev);
+	tp_close(&tp);
+}
+
+/* One that is not: it is asked for a notification, whatever the driver is like. */
+static void told_of(const char *spec)
+{
+	struct drv_blk_req req = { .type = VIRTIO_BLK_T_FLUSH };
+	struct vg_queue *queue;
+	struct drv_used used;
+	struct drv_blk blk;
+	struct tp tp;
+
+	blk_rig(&tp, &blk, TP_COPY, spec, TP_ALL, 16);
+	queue = &tp.dev.queue[0];
+	queue->spin = (struct vg_spin){ .reply = 10 * NS_PER_S };
+	queue->notify_ns = strstr(spec, "off") ? NS_PER_S : NS_PER_S / VG_PATIENCE;
+	assert_int_equal(drv_blk_write(&blk, 0, block, 512), 0);
+	tp_settle(&tp);
+	assert_null(queue->poller.pprev);
+	assert_int_equal(drv_blk_submit(&blk, &req), 0);
+	assert_true(drv_vring_publish(&tp.vr[0]));
+	tp_kick_anyway(&tp, 0);
+	tp_wait(&tp, 0, &used);
+	tp_close(&tp);
+}
+
+static void test_poll(void **state)
+{
+	static const char *const specs[] = { TARGET, TARGET ",poll=always,wait=0",
+					     TARGET ",poll=auto,wait=0" };
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(specs); i++) {
+		looked_at(specs[i], TP_ALL & ~VG_FEATURE(VG_F_RING_PACKED));
+		looked_at(specs[i], TP_ALL);
+		looked_at(specs[i], TP_ALL & ~VG_FEATURE(VG_F_EVENT_IDX));
+		looked_at(specs[i],
+			  TP_ALL & ~(VG_FEATURE(VG_F_EVENT_IDX) | VG_FEATURE(VG_F_RING_PACKED)));
+	}
+	told_of(TARGET ",poll=off");
+	told_of(TARGET); /* who is slower than notifications are dear */
+}
+
+/* The time is over: then a notification is asked for, and nothing that came meanwhile is missed. */
+static void test_poll_ends(void **state)
+{
+	struct vg_queue *queue;
+	struct drv_blk blk;
+	struct tp tp;
+
+	(void)state;
+	blk_rig(&tp, &blk, TP_COPY, TARGET ",wait=0", TP_ALL, 16);
+	queue = &tp.dev.queue[0];
+	for (unsigned i = 0; i < 200; i++) {
+		queue->spin = (struct vg_spin){ .reply = 1000 + i * 1000 };
+		queue->notify_ns = NS_PER_S;
+		assert_int_equal(drv_blk_write(&blk, 0, block, 512), 0);
+	}
+	queue->spin = (struct vg_spin){ .reply = 1000 };
+	assert_int_equal(drv_blk_write(&blk, 0, block, 512), 0);
+	while (queue->poller.pprev)
+		assert_true(vg_loop_turn(tp.loop, false) >= 0);
+	assert_int_equal(queue->spin.skip, 1);
+	assert_int_equal(drv_blk_write(&blk, 0, block, 512), 0);
+	tp_close(&tp);
+}
+
 static void test_config_space(void **state)
 {
 	struct virtio_blk_config c;
@@ -1477,6 +1608,10 @@ static void test_user_errors(void **state)
 	expect_error(TARGET ",queue-size=100", -EINVAL, "power of two");
 	expect_error(TARGET ",queues=1000", -EINVAL, "queues");
 	expect_error(TARGET ",direct,map-from=64K", -EINVAL, "exclude");
+	expect_error(TARGET ",cache=none,map-from=64K", -EINVAL, "exclude");
+	expect_error(TARGET ",cache=none,direct", -EINVAL, "one of them");
+	expect_error(TARGET ",cache=directsync", -EINVAL, "writethrough");
+	expect_error(TARGET ",poll=sometimes", -EINVAL, "always");
 	expect_error(TARGET ",map-from=5M", -EINVAL, "map-from");
 	expect_error(TARGET ",taget=x", -EINVAL, "taget");
 	fd = open(IMAGE, O_RDWR);
@@ -1498,6 +1633,9 @@ int main(void)
 		TEST(test_roundtrip),
 		TEST(test_batches),
 		TEST(test_cache_modes),
+		TEST(test_cache_words),
+		TEST(test_poll),
+		TEST(test_poll_ends),
 		TEST(test_config_space),
 		TEST(test_read_only),
 		TEST(test_discard),

@@ -31,6 +31,7 @@ struct vg_ctx {
 	pthread_t thread;
 	bool has_thread;
 	struct vg_post end;
+	int64_t notify_ns; /* what a notification of the driver costs here, of late; 0: none was sent */
 };
 
 /* What vg_ctx_call() calls. Embed it, allocated: fn() frees it. */

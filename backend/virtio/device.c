@@ -327,7 +327,7 @@ void vg_dev_gather(struct vg_dev *dev, unsigned q, uint32_t requests, uint32_t u
 
 int64_t vg_dev_patience(const struct vg_dev *dev, unsigned q)
 {
-	return VG_PATIENCE * dev->queue[q].notify_ns;
+	return VG_PATIENCE * dev->queue[q].ctx->notify_ns;
 }
 
 /* ---- looking at a ring --------------------------------------------------- */
@@ -877,7 +877,7 @@ void vg_dev_notify(struct vg_dev *dev, unsigned q)
 
 	queue->stats->interrupts++;
 	dev->port->ops->notify(dev->port, q);
-	queue->notify_ns += (vg_span_ns() - before - queue->notify_ns) / 16;
+	queue->ctx->notify_ns += (vg_span_ns() - before - queue->ctx->notify_ns) / 16;
 }
 
 bool vg_dev_cheap_notify(const struct vg_dev *dev)

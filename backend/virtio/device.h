@@ -299,7 +299,6 @@ struct vg_queue {
 	struct vg_spin spin;
 	struct vg_deferred settle; /* asks for a notification, at its second run */
 	bool settled;		   /* it has had its first */
-	int64_t notify_ns;	   /* what a notification of the driver costs, of late */
 	struct vg_poller
 		poller; /* runs while the ring is looked at, and no notification asked for */
 	struct vg_post start, stop, stopped;
@@ -516,7 +515,7 @@ bool vg_dev_rearm(struct vg_dev *dev, unsigned q);
 bool vg_dev_watch(struct vg_dev *dev, unsigned q, bool busy);
 
 /**
- * vg_dev_patience - ns, as long as VG_PATIENCE notifications of this queue's driver take
+ * vg_dev_patience - ns, as long as VG_PATIENCE notifications take, as the queue's context lately sent them
  *
  * What is done in order to save notifications may last so long. Some 100 microseconds on a machine of
  * today, milliseconds on an emulated one. 0: it was never notified.

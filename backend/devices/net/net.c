@@ -84,6 +84,9 @@ static const struct vg_param_def net_params[] = {
 	{ "queues", VG_PARAM_UINT, false, 1, NET_PAIRS_MAX, "1", "number of queue pairs" },
 	{ "threads", VG_PARAM_UINT, false, 0, NET_PAIRS_MAX, "0",
 	  "threads that share the queue pairs; 0: one for each" },
+	{ "poll", VG_PARAM_STRING, false, 0, 0, "auto",
+	  "off, auto or always: look at what a guest sends one frame after the other instead of "
+	  "being told of each; auto: while it is quick" },
 	{ "rss", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "let the guest say which packets go to which queue, by a hash of their addresses and "
 	  "ports" },
@@ -525,6 +528,11 @@ static int net_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	net->n_pairs = (unsigned)vg_params_uint(params, net_params, "queues");
 	net->speed = (uint32_t)vg_params_uint(params, net_params, "speed");
 	net->control_q = net->n_pairs * 2;
+	if (vg_spin_parse(vg_params_str(params, net_params, "poll"), &dev->spin) < 0) {
+		free(net);
+		return vg_fail(err, -EINVAL, "poll=%s is none of off, auto and always",
+			       vg_params_str(params, net_params, "poll"));
+	}
 	ret = mac ? parse_mac(mac, net->mac, err) : random_mac(net->mac, err);
 	if (ret == 0)
 		ret = parse_link(vg_params_str(params, net_params, "link"), &net->plugged, err);

@@ -21,6 +21,10 @@
  * are copied and sent from there, and only what is behind them comes from the guest's
  * memory, of which nobody concludes anything.
  *
+ * A guest that waits for an answer to each frame is quick to send the next one, and its ring is looked
+ * at meanwhile (vg_dev_watch()): tests/bench/xen-net, in one boot with poll=off: round trips of 1777 us
+ * instead of 2102 (netback 1618), TCP from the guest 1.10 and 1.14 times as many bytes a second.
+ *
  * A frame that cannot be sent is dropped and counted, as a wire would: the driver is
  * not told. Memory that is not there is the driver's fault.
  */
@@ -382,7 +386,7 @@ void net_tx_take(struct net_pair *p)
 			if (!taken)
 				break; /* broken */
 		}
-	} while (vg_dev_rearm(p->dev, tx->q));
+	} while (vg_dev_watch(p->dev, tx->q, tx->inflight > 0));
 }
 
 /* End of a turn: what is sent or dropped goes back, with one notification. */

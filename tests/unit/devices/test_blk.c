@@ -387,7 +387,7 @@ static void looked_at(const char *spec, uint64_t features)
 	for (unsigned i = 0; i < (strstr(spec, "wait=0") ? 40 : 3); i++) {
 		/* A driver that is quick, for one to whom a notification is so dear. */
 		queue->spin = (struct vg_spin){ .reply = 10 * NS_PER_S };
-		queue->notify_ns = NS_PER_S;
+		queue->ctx->notify_ns = NS_PER_S;
 		assert_int_equal(drv_blk_write(&blk, 0, block, 512), 0);
 		tp_settle(&tp);
 		assert_non_null(queue->poller.pprev);
@@ -414,7 +414,7 @@ static void told_of(const char *spec)
 	blk_rig(&tp, &blk, TP_COPY, spec, TP_ALL, 16);
 	queue = &tp.dev.queue[0];
 	queue->spin = (struct vg_spin){ .reply = 10 * NS_PER_S };
-	queue->notify_ns = strstr(spec, "off") ? NS_PER_S : NS_PER_S / VG_PATIENCE;
+	queue->ctx->notify_ns = strstr(spec, "off") ? NS_PER_S : NS_PER_S / VG_PATIENCE;
 	assert_int_equal(drv_blk_write(&blk, 0, block, 512), 0);
 	tp_settle(&tp);
 	assert_null(queue->poller.pprev);
@@ -454,7 +454,7 @@ static void test_poll_ends(void **state)
 	queue = &tp.dev.queue[0];
 	for (unsigned i = 0; i < 200; i++) {
 		queue->spin = (struct vg_spin){ .reply = 1000 + i * 1000 };
-		queue->notify_ns = NS_PER_S;
+		queue->ctx->notify_ns = NS_PER_S;
 		assert_int_equal(drv_blk_write(&blk, 0, block, 512), 0);
 	}
 	queue->spin = (struct vg_spin){ .reply = 1000 };

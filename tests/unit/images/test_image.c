@@ -118,7 +118,7 @@ static void test_cancel(void **state)
 {
 	static uint8_t buf[64][BLOCK];
 	struct vg_image *img =
-		open_image(&(struct vg_image_config){ .path = IMAGE, .direct = true });
+		open_image(&(struct vg_image_config){ .path = IMAGE, .cache = VG_CACHE_NONE });
 	struct vg_image_channel ch;
 	struct vg_loop *loop;
 	struct job j[64];
@@ -188,7 +188,7 @@ static void *writes(void *arg)
 static void test_threads(void **state)
 {
 	struct vg_image *img =
-		open_image(&(struct vg_image_config){ .path = IMAGE, .direct = true });
+		open_image(&(struct vg_image_config){ .path = IMAGE, .cache = VG_CACHE_NONE });
 	struct vg_raw *raw = container_of(img, struct vg_raw, image);
 	pthread_t id[THREADS];
 	struct thread t[THREADS];
@@ -283,7 +283,9 @@ static void test_guess(void **state)
 	assert_null(vg_image_guess("", 0, "", 0));
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		for (unsigned direct = 0; direct < 2; direct++) {
-			const struct vg_image_config cfg = { .path = IMAGE, .direct = direct };
+			const struct vg_image_config cfg = { .path = IMAGE,
+							     .cache = direct ? VG_CACHE_NONE
+									     : VG_CACHE_PAGES };
 			const char *name;
 			struct vg_image *img;
 			int fd;

@@ -58,7 +58,7 @@ GLLIBS := $(shell $(PKG_CONFIG) --libs virglrenderer 2>/dev/null || echo -lvirgl
 # Of `vgrant screenshot`.
 PNGLIBS := -lpng
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
-# Of `vgrant check`.
+# Of `vgrant check` and `vgrant doctor`.
 HYPERLIBS := -lxenhypfs -lxencall
 # How programs are linked; some are static, or have a fuzzer's main.
 KIND = $(LDHARDEN)
@@ -167,7 +167,7 @@ $(B)/guest-run: $(B)/tests/xen/exchange/guest-run.o
 	$(LINK) $^ -lxenstore
 
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
-	$(LINK) $^ $(HYPERLIBS) $(LDLIBS) $(XMLLIBS) $(PNGLIBS)
+	$(LINK) $^ $(HYPERLIBS) $(XENLIBS) $(LDLIBS) $(XMLLIBS) $(PNGLIBS)
 
 # The same on a Xen whose answers are made up.
 $(B)/vgrant-fake: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB) $(HELP)

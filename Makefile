@@ -58,7 +58,7 @@ GLLIBS := $(shell $(PKG_CONFIG) --libs virglrenderer 2>/dev/null || echo -lvirgl
 # Of `vgrant screenshot`.
 PNGLIBS := -lpng
 XENLIBS := -lxengnttab -lxenevtchn -lxenstore -lxentoolcore
-# Of `vgrant check`.
+# Of `vgrant check` and `vgrant doctor`.
 HYPERLIBS := -lxenhypfs -lxencall
 # How programs are linked; some are static, or have a fuzzer's main.
 KIND = $(LDHARDEN)
@@ -81,7 +81,7 @@ UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 LIB := $(B)/libvgrant.a
 HELP := $(B)/libtesthelp.a
 
-.PHONY: ldlibs all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
+.PHONY: FORCE ldlibs all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
 	bench-xen fuzz install clean help
 all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer ## build the programs (build/release/)
 
@@ -95,6 +95,13 @@ $(B)/libs-are-there: tools/check-libs
 $(B)/%.o: %.c Makefile | $(B)/libs-are-there
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# All that say a version say the same.
+$(B)/version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
+$(patsubst %.c,$(B)/%.o,$(shell grep -rl --include='*.c' VG_VERSION backend tools)): $(B)/version
+FORCE:
 
 $(B)/draws-libs-are-there: tools/check-libs
 	@mkdir -p $(@D)
@@ -160,7 +167,7 @@ $(B)/guest-run: $(B)/tests/xen/exchange/guest-run.o
 	$(LINK) $^ -lxenstore
 
 $(B)/vgrant: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB)
-	$(LINK) $^ $(HYPERLIBS) $(LDLIBS) $(XMLLIBS) $(PNGLIBS)
+	$(LINK) $^ $(HYPERLIBS) $(XENLIBS) $(LDLIBS) $(XMLLIBS) $(PNGLIBS)
 
 # The same on a Xen whose answers are made up.
 $(B)/vgrant-fake: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB) $(HELP)

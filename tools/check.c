@@ -29,6 +29,8 @@
 struct findings {
 	const char *file;
 	FILE *out;
+	void (*tell)(void *ctx, const char *what); /* NULL: they go to @out */
+	void *tell_ctx;
 	const struct vg_domxml *xml; /* NULL: it is an xl configuration */
 	bool here; /* the guest is to be started here and now: what is missing is a mistake */
 	struct vg_hypervisor hv;  /* of this machine */
@@ -42,14 +44,17 @@ static void warning(struct findings *f, const char *fmt, ...) __attribute__((for
 __attribute__((format(printf, 3, 0))) static void tell(const struct findings *f, const char *word,
 						       const char *fmt, va_list ap)
 {
-	char text[1024];
+	char text[1024], place[32] = "", what[PATH_MAX + sizeof(text)];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	if (f->place.line)
-		fprintf(f->out, "%s:%u:%u: %s: %s\n", f->file, f->place.line, f->place.column, word,
-			vgrant_printable(text));
+		snprintf(place, sizeof(place), ":%u:%u", f->place.line, f->place.column);
+	snprintf(what, sizeof(what), "%s%s: %s%s%s", f->file, place, f->tell ? "" : word,
+		 f->tell ? "" : ": ", vgrant_printable(text));
+	if (f->tell)
+		f->tell(f->tell_ctx, what);
 	else
-		fprintf(f->out, "%s: %s: %s\n", f->file, word, vgrant_printable(text));
+		fprintf(f->out, "%s\n", what);
 }
 
 static void mistake(struct findings *f, const char *fmt, ...)
@@ -396,6 +401,20 @@ unsigned vgrant_check_here(const char *name, struct vg_domxml *xml, FILE *out)
 
 	check_devices(&f, xml->conf);
 	return f.mistakes;
+}
+
+void vgrant_check_running(const char *file, void (*hear)(void *ctx, const char *what), void *ctx)
+{
+	struct findings f = { .file = file, .tell = hear, .tell_ctx = ctx, .here = true };
+	struct vg_xlconf *conf;
+	struct vg_err err;
+
+	if (vg_xlconf_read(file, &conf, &err) < 0) {
+		hear(ctx, err.text);
+		return;
+	}
+	check_conf(&f, conf);
+	vg_xlconf_free(conf);
 }
 
 static unsigned check_file(const char *file)

@@ -14,7 +14,7 @@ static const struct {
 	char letter;
 	const char *name, *arg, *help;
 } options[] = {
-	{ 'j', "json", NULL, "list: print JSON" },
+	{ 'j', "json", NULL, "list, doctor: print JSON" },
 	{ 'b', "brief", NULL, "list: print GUEST, NAME, TYPE, STATE, separated by tabs" },
 	{ 'v', "verbose", NULL, "list: print all that is known of each device" },
 	{ 'l', "live", NULL, "of a libvirt domain: the one that runs" },

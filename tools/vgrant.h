@@ -4,7 +4,7 @@
  *
  * vgrant.c has the table of commands, options.c the options; client.c talks to
  * vgrantd; list.c prints devices; capture.c writes packets; check.c, convert.c and help.c need no
- * daemon: they go by the devices' own tables. hook.c is libvirt's. views.c has what virsh cannot
+ * daemon: they go by the devices' own tables. doctor.c and doctor_guests.c look for what is wrong. hook.c is libvirt's. views.c has what virsh cannot
  * show, screens.c a guest's pictures. text.c is what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
@@ -152,6 +152,7 @@ int vgrant_domdisplay(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_screenshot(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_hook(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_doctor(const struct vgrant_options *opt, int argc, char **argv);
 
 /**
  * vgrant_check_here - what would keep the devices of @xml from working, here and now
@@ -160,5 +161,11 @@ int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
  * Return: how many mistakes were told on @out.
  */
 unsigned vgrant_check_here(const char *name, struct vg_domxml *xml, FILE *out);
+
+/**
+ * vgrant_check_running - what check.c finds in the xl configuration of a guest that runs here
+ * @hear: called with each mistake or warning, "FILE:LINE:COLUMN: sentence"
+ */
+void vgrant_check_running(const char *file, void (*hear)(void *ctx, const char *what), void *ctx);
 
 #endif /* VGRANT_H */

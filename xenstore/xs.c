@@ -381,6 +381,37 @@ int vg_xs_exists(struct vg_xs *x, const char *path)
 	return ret == 0 ? 1 : ret == -ENOENT ? 0 : ret;
 }
 
+/* The first entry is the owner's, who may do all; its letter is for those who are not named. */
+static int run_rights(struct xs_handle *xs, struct ask *ask)
+{
+	unsigned n = 0, given;
+	struct xs_permissions *perms = xs_get_permissions(xs, XBT_NULL, ask->path, &n);
+
+	if (!perms)
+		return errno == EACCES ? -ENOENT : errno ? -errno : -EIO;
+	given = n ? perms[0].perms : XS_PERM_NONE;
+	for (unsigned i = 1; i < n; i++) {
+		if (perms[i].id == ask->domid) {
+			given = perms[i].perms;
+			break;
+		}
+	}
+	if (n && perms[0].id == ask->domid)
+		given = XS_PERM_READ | XS_PERM_WRITE;
+	free(perms);
+	return (given & XS_PERM_READ ? VG_XS_READS : 0) |
+	       (given & XS_PERM_WRITE ? VG_XS_WRITES : 0);
+}
+
+int vg_xs_rights(struct vg_xs *x, const char *path, uint32_t domid)
+{
+	struct ask *ask = ask_new(path, NULL);
+
+	if (ask)
+		ask->domid = domid;
+	return call_only(x, run_rights, ask);
+}
+
 static int run_introduced(struct xs_handle *xs, struct ask *ask)
 {
 	errno = 0;

@@ -109,6 +109,16 @@ int vg_xs_state(struct vg_xs *x, const char *dir, enum vg_xenbus_state *out);
 /** vg_xs_exists - is there a node? Return: 1, 0, or negative errno: xenstored did not say. */
 int vg_xs_exists(struct vg_xs *x, const char *path);
 
+enum { VG_XS_READS = 1, VG_XS_WRITES = 2 };
+
+/**
+ * vg_xs_rights - what an unprivileged domain may do with a node (Xen, docs/misc/xenstore.txt, SET_PERMS)
+ *
+ * Return: VG_XS_READS and VG_XS_WRITES, or 0; -ENOENT: there is no such node, or it is not ours to look
+ * at; or negative errno.
+ */
+int vg_xs_rights(struct vg_xs *x, const char *path, uint32_t domid);
+
 /** vg_xs_introduced - does xenstored know the domain? Return: 1, 0 or negative errno. */
 int vg_xs_introduced(struct vg_xs *x, uint32_t domid);
 

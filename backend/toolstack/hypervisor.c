@@ -4,13 +4,16 @@
  */
 #include "backend/toolstack/hypervisor.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xencall.h>
 #include <xenhypfs.h>
+#include <xen/grant_table.h>
 #include <xen/version.h>
 
+#include "backend/base/number.h"
 #include "backend/memory/grants.h"
 
 /* Does @config have @line, whole? */
@@ -25,17 +28,29 @@ static bool has_line(const char *config, const char *line)
 	return false;
 }
 
-/* The .config, to be freed; NULL: not known. */
-static char *read_config(void)
+/* What hypfs has at @path, to be freed; NULL: not known. */
+static char *read_hypfs(const char *path)
 {
 	xenhypfs_handle *fs = xenhypfs_open(&vg_xen_logger, 0);
-	char *config;
+	char *text;
 
 	if (!fs)
 		return NULL;
-	config = xenhypfs_read(fs, "/buildinfo/config");
+	text = xenhypfs_read(fs, path);
 	xenhypfs_close(fs);
-	return config;
+	return text;
+}
+
+/* A number there; 0: not known. */
+static uint32_t read_param(const char *path)
+{
+	char *text = read_hypfs(path);
+	uint64_t value = 0;
+
+	if (text && vg_number(text, 10, UINT32_MAX, &value) < 0)
+		value = 0;
+	free(text);
+	return (uint32_t)value;
 }
 
 /* The command line of Xen. Return: whether it is known; to whom it is denied Xen says "<denied>". */
@@ -82,7 +97,7 @@ static enum vg_known silo_of(const char *config)
 
 void vg_hypervisor_ask(struct vg_hypervisor *hv)
 {
-	char *config = read_config();
+	char *config = read_hypfs("/buildinfo/config");
 
 	*hv = (struct vg_hypervisor){ .arm = false };
 #if defined(__aarch64__) || defined(__arm__)
@@ -93,5 +108,29 @@ void vg_hypervisor_ask(struct vg_hypervisor *hv)
 	hv->arm = has_line(config, "CONFIG_ARM=y");
 	hv->ioreq = has_line(config, "CONFIG_IOREQ_SERVER=y") ? VG_YES : VG_NO;
 	hv->silo = silo_of(config);
+	hv->maptrack_frames = read_param("/params/gnttab_max_maptrack_frames");
 	free(config);
+}
+
+int vg_hypervisor_grants(uint32_t domid, uint32_t *frames)
+{
+	xencall_handle *call = xencall_open(&vg_xen_logger, 0);
+	struct gnttab_query_size *query;
+	int ret = -ENOSYS;
+
+	if (!call)
+		return errno ? -errno : -ENOENT;
+	query = xencall_alloc_buffer(call, sizeof(*query));
+	if (query) {
+		*query = (struct gnttab_query_size){ .dom = (domid_t)domid };
+		if (xencall3(call, __HYPERVISOR_grant_table_op, GNTTABOP_query_size,
+			     (uintptr_t)query, 1) < 0)
+			ret = -errno;
+		else
+			ret = query->status == GNTST_okay ? 0 : -ESRCH;
+		*frames = query->max_nr_frames;
+		xencall_free_buffer(call, query);
+	}
+	xencall_close(call);
+	return ret;
 }

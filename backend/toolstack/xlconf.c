@@ -567,7 +567,9 @@ struct search {
 	size_t name_len; /* without "--incoming" */
 	struct vg_xlconf *found;
 	struct stat found_st;
-	int ret; /* -ENOMEM ends it */
+	int ret;				    /* -ENOMEM ends it */
+	void (*broken)(void *ctx, const char *why); /* is told, instead of the log; or NULL */
+	void *broken_ctx;
 };
 
 static void look_at(struct search *s, const char *path)
@@ -587,7 +589,11 @@ static void look_at(struct search *s, const char *path)
 	}
 	if (!conf) {
 		remember_told(&st, TOLD_BROKEN);
-		vg_warn("passed over in the search for guests' configurations: %s", why.text);
+		if (s->broken)
+			s->broken(s->broken_ctx, why.text);
+		else
+			vg_warn("passed over in the search for guests' configurations: %s",
+				why.text);
 		return;
 	}
 	if (strlen(conf->name) != s->name_len || strncmp(conf->name, s->name, s->name_len) != 0) {
@@ -671,6 +677,16 @@ int vg_xlconf_find(const char *const *dirs, const char *name, struct vg_xlconf *
 }
 
 /* ---- adoption ----------------------------------------------------------- */
+
+void vg_xlconf_broken(const char *const *dirs, void (*tell)(void *ctx, const char *why), void *ctx)
+{
+	/* A name that no file has. */
+	struct search s = { .name = "/", .name_len = 1, .broken = tell, .broken_ctx = ctx };
+
+	for (const char *const *d = dirs; *d && s.ret == 0; d++)
+		search_dir(&s, *d);
+	vg_xlconf_free(s.found);
+}
 
 static bool is_adopted(const struct vg_xlconf *conf, unsigned virtio)
 {

@@ -107,6 +107,12 @@ int vg_xlconf_find(const char *const *dirs, const char *name, struct vg_xlconf *
 		   struct vg_err *err);
 
 /**
+ * vg_xlconf_broken - which files does vg_xlconf_find() pass over because they cannot be read?
+ * @tell: called with a sentence about each, once
+ */
+void vg_xlconf_broken(const char *const *dirs, void (*tell)(void *ctx, const char *why), void *ctx);
+
+/**
  * vg_xlconf_match - settle which nodes of xl's the devices adopt
  * @virtio_id_of: virtio device id of a device by its name ("blk"); 0: no such device
  *

@@ -229,6 +229,12 @@ struct vg_device_ops {
 	void (*renderer)(struct vg_dev *dev, int sock, const struct vg_render_capsets *caps);
 	/* It takes keys and pointers from the display of the guest's other device: peer() again. */
 	bool listens;
+	/**
+	 * grants - how many pages does a driver grant to a device of this configuration, when it is busy?
+	 *
+	 * NULL: a ring of VG_QUEUE_SIZE. See vg_device_grants().
+	 */
+	uint32_t (*grants)(const struct vg_params *params);
 	/* It has a share of long_pages and host_bytes (struct vg_budget). */
 	bool keeps;
 	/* Called on the worker's clock, once a second, privileged to nothing; NULL: not called. */
@@ -240,6 +246,25 @@ extern const struct vg_device_ops *const vg_devices[];
 
 /** vg_device_find - by name or NULL */
 const struct vg_device_ops *vg_device_find(const char *name);
+
+/**
+ * vg_ring_grants - pages that a driver grants for a ring of @size entries when it is busy
+ *
+ * A page for each entry, and the ring's own three parts: a split ring, the larger kind, has 26 bytes an
+ * entry and 12 beside (VIRTIO 1.3, section 2.7). Indirect tables may make it more, small buffers in
+ * one page less.
+ */
+static inline uint32_t vg_ring_grants(uint32_t size)
+{
+	return size + (26 * size + 12 + 4095) / 4096 + 2;
+}
+
+/** vg_device_grants - of a device with @params, which were checked: its rings, buffers and control page */
+static inline uint32_t vg_device_grants(const struct vg_device_ops *ops,
+					const struct vg_params *params)
+{
+	return 1 + (ops->grants ? ops->grants(params) : vg_ring_grants(VG_QUEUE_SIZE));
+}
 
 /* Counters that `vgrant list` shows; one writer (the worker), any readers. */
 struct vg_dev_stats {

@@ -287,6 +287,14 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	return ret;
 }
 
+static uint32_t blk_grants(const struct vg_params *params)
+{
+	uint32_t size = (uint32_t)vg_params_uint(params, blk_params, "queue-size");
+
+	return (uint32_t)vg_params_uint(params, blk_params, "queues") *
+	       vg_ring_grants(size ? size : VG_QUEUE_SIZE);
+}
+
 /* Neighbours go to different threads: a guest with fewer processors than queues uses the first ones. */
 static unsigned blk_queue_group(const struct vg_dev *dev, unsigned q)
 {
@@ -473,4 +481,5 @@ const struct vg_device_ops vg_blk = {
 	.tick = blk_tick,
 	.lend = blk_lend,
 	.given = blk_given,
+	.grants = blk_grants,
 };

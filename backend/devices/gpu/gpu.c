@@ -69,6 +69,21 @@ static int read_modes(const struct vg_params *params, struct gpu_mode modes[GPU_
 	return 0;
 }
 
+/* A picture of each monitor, of 4 bytes a pixel. */
+static uint32_t gpu_grants(const struct vg_params *params)
+{
+	enum { PAGE_PIXELS = 1024 };
+	unsigned heads = (unsigned)vg_params_uint(params, gpu_params, "heads");
+	uint32_t pages = vg_ring_grants(VG_QUEUE_SIZE);
+	struct gpu_mode modes[GPU_HEADS];
+
+	if (read_modes(params, modes, NULL) < 0)
+		return pages;
+	for (unsigned h = 0; h < heads; h++)
+		pages += (modes[h].width * modes[h].height + PAGE_PIXELS - 1) / PAGE_PIXELS;
+	return pages;
+}
+
 static bool gpu_draws(const struct vg_params *params)
 {
 	return strcmp(vg_params_str(params, gpu_params, "render"), "virgl") == 0;
@@ -315,6 +330,7 @@ const struct vg_device_ops vg_gpu = {
 	.peer = gpu_peer,
 	.screen = gpu_screen_op,
 	.draws = gpu_draws,
+	.grants = gpu_grants,
 	.renderer = gpu_renderer,
 	.describe = gpu_describe,
 	.tick = gpu_tick,

@@ -563,6 +563,16 @@ static int net_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	return 0;
 }
 
+/* Packets go by the pool that Linux' module makes unless told otherwise; its rings beside it. */
+static uint32_t net_grants(const struct vg_params *params)
+{
+	enum { POOL = 512 }; /* net_pool_pages */
+	uint32_t size = (uint32_t)vg_params_uint(params, net_params, "queue-size");
+	uint32_t pairs = (uint32_t)vg_params_uint(params, net_params, "queues");
+
+	return POOL + 2 * pairs * vg_ring_grants(size ? size : VG_QUEUE_SIZE);
+}
+
 /* See the top of this file. */
 static unsigned net_queue_group(const struct vg_dev *dev, unsigned q)
 {
@@ -948,5 +958,6 @@ const struct vg_device_ops vg_net = {
 	.set = net_set,
 	.describe = net_describe,
 	.tick = net_tick,
+	.grants = net_grants,
 	.capture = net_capture,
 };

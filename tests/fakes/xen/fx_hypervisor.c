@@ -3,8 +3,11 @@
  * fx_hypervisor.c - libxenhypfs and libxencall: how Xen was built and started
  *
  * $FAKE_XEN_DIR/config is the .config, $FAKE_XEN_DIR/commandline the command line; without the
- * first there is no hypfs, as on a Xen built without, and without the second Xen denies it. As with
+ * first there is no hypfs, as on a Xen built without, and without the second Xen denies it.
+ * $FAKE_XEN_DIR/maptrack-frames is that parameter, and $FAKE_XEN_DIR/grant-frames.N how large the
+ * grant table of domain N may become; without it there is no such domain. As with
  * the real libraries, buffers of hypercalls are the library's own: another address is EFAULT.
+ * $FAKE_XEN_DIR/root stands for / where `vgrant doctor` looks at the kernel.
  */
 #include "tests/fakes/xen/fx_internal.h"
 
@@ -14,6 +17,7 @@
 #include <string.h>
 #include <xencall.h>
 #include <xenhypfs.h>
+#include <xen/grant_table.h>
 #include <xen/version.h>
 
 /* A file of the world, to be freed, or NULL with errno. */
@@ -68,6 +72,8 @@ char *xenhypfs_read(xenhypfs_handle *h, const char *path)
 {
 	if (strcmp(path, "/buildinfo/config") == 0)
 		return strdup(h->config);
+	if (strcmp(path, "/params/gnttab_max_maptrack_frames") == 0)
+		return read_file("maptrack-frames");
 	errno = ENOENT;
 	return NULL;
 }
@@ -113,4 +119,34 @@ int xencall2(xencall_handle *h, unsigned int op, uint64_t arg1, uint64_t arg2)
 	snprintf(h->buffer, sizeof(xen_commandline_t), "%s", line ? line : "<denied>");
 	free(line);
 	return 0;
+}
+
+int xencall3(xencall_handle *h, unsigned int op, uint64_t arg1, uint64_t arg2, uint64_t arg3)
+{
+	struct gnttab_query_size *query = h->buffer;
+	char name[32], *frames;
+
+	errno = op == __HYPERVISOR_grant_table_op && arg1 == GNTTABOP_query_size ? EFAULT : ENOSYS;
+	if (errno == ENOSYS || !query || arg2 != (uintptr_t)query || arg3 != 1)
+		return -1;
+	snprintf(name, sizeof(name), "grant-frames.%u", query->dom);
+	frames = read_file(name);
+	query->status = frames ? GNTST_okay : GNTST_bad_domain;
+	query->max_nr_frames = frames ? (uint32_t)strtoul(frames, NULL, 10) : 0;
+	free(frames);
+	return 0;
+}
+
+/* ---- what the kernel says ------------------------------------------------ */
+
+const char *vg_doctor_root(void);
+
+/* Instead of the one in tools/doctor.c, which is weak. */
+const char *vg_doctor_root(void)
+{
+	static char root[4096];
+	const char *dir = getenv("FAKE_XEN_DIR");
+
+	snprintf(root, sizeof(root), "%s/root", dir ? dir : "");
+	return root;
 }

@@ -22,8 +22,15 @@
 
 #include "tests/driver/vu_front.h"
 
+#ifdef __aarch64__
+#define RAM 0x40000 /* frame: Xen, public/arch-arm.h, GUEST_RAM0_BASE */
+#else
+#define RAM 0
+#endif
+
 enum {
-	FIRST = 0xc000, /* frame: 192 MiB, behind a small guest's kernel, before what the toolstack puts at its end */
+	FIRST = RAM +
+		0xc000, /* frame: 192 MiB, behind a small guest's kernel, before what the toolstack puts at its end */
 	PAGES = 256,
 	FOREIGN = 1, /* of vhost-user's flags of a region of Xen's */
 };

@@ -32,11 +32,17 @@
 
 #include "backend/linux/include/gntdev_restrict.h"
 
+#ifdef __aarch64__
+#define RAM 0x40000 /* frame: Xen, public/arch-arm.h, GUEST_RAM0_BASE */
+#else
+#define RAM 0
+#endif
+
 enum {
 	XENSTORE = 1, /* GNTTAB_RESERVED_XENSTORE */
 	PAGE = 4096,
-	FRAME = 0xc000,	  /* of a guest's memory, see tests/xen/front */
-	XEN_VERSION = 17, /* __HYPERVISOR_xen_version */
+	FRAME = RAM + 0xc000, /* of a guest's memory, see tests/xen/front */
+	XEN_VERSION = 17,     /* __HYPERVISOR_xen_version */
 };
 
 _Noreturn static void fail(const char *what)

@@ -1,6 +1,5 @@
 #!/bin/bash
 # vgrant-vhost-user --xen: a front-end with a guest's memory, and a worker that reaches no other guest's.
-# not arm64: a guest's memory begins elsewhere there
 # Text in single quotes is expanded in dom0, and in guests.
 # shellcheck disable=SC2016,SC2119
 set -uo pipefail

@@ -53,6 +53,9 @@ XMLLIBS := -lxml2
 VIRTLIBS := -lvirt
 # Of the display's alone.
 VNCLIBS := -lvncserver -lgnutls
+# Of who shows guests on monitors, alone.
+DRMFLAGS := $(shell $(PKG_CONFIG) --cflags libdrm 2>/dev/null || echo -I/usr/include/libdrm)
+DRMLIBS := -ldrm
 # Of the renderer's alone.
 GLLIBS := $(shell $(PKG_CONFIG) --libs virglrenderer 2>/dev/null || echo -lvirglrenderer)
 # Of `vgrant screenshot`.
@@ -67,10 +70,11 @@ LINK = $(CC) $(ALL_CFLAGS) $(KIND) $(LDFLAGS) -o $@
 comma := ,
 
 PROGRAMS := backend/vgrantd.c backend/vgrant-vhost-user.c backend/vgrant-libvirt.c backend/vgrant-display.c \
-	backend/vgrant-renderer.c
+	backend/vgrant-renderer.c backend/vgrant-kms.c
 # What needs a library that vgrantd need not be built with.
 ENGINE_SRC := backend/renderers/engine.c
-LIB_SRC := $(sort $(filter-out $(PROGRAMS) $(ENGINE_SRC),$(shell find backend xenstore -name '*.c')))
+CARD_SRC := backend/displays/card.c
+LIB_SRC := $(sort $(filter-out $(PROGRAMS) $(ENGINE_SRC) $(CARD_SRC),$(shell find backend xenstore -name '*.c')))
 FAKE_SRC := $(wildcard tests/fakes/xen/*.c)
 # One of the two ways to Xen; the other is for the program that runs in a guest.
 DRV_SRC := $(filter-out tests/driver/xen_real.c,$(wildcard tests/driver/*.c))
@@ -83,7 +87,8 @@ HELP := $(B)/libtesthelp.a
 
 .PHONY: FORCE ldlibs all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
 	bench-xen fuzz install clean help
-all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer ## build the programs (build/release/)
+all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer \
+	$(B)/vgrant-kms ## build the programs (build/release/)
 
 # What is missing on this machine is said once, in a sentence, before any compiler says it.
 # All variants but the release are for tests, which need more.
@@ -109,6 +114,7 @@ $(B)/draws-libs-are-there: tools/check-libs
 	@touch $@
 
 $(ENGINE_SRC:%.c=$(B)/%.o): | $(B)/draws-libs-are-there
+$(CARD_SRC:%.c=$(B)/%.o): CPPFLAGS += $(DRMFLAGS)
 
 $(LIB): $(LIB_SRC:%.c=$(B)/%.o)
 	@rm -f $@
@@ -136,6 +142,10 @@ $(B)/vgrant-display: $(B)/backend/vgrant-display.o $(LIB)
 # What a guest's programs draw by, where it may have that: a process for each GPU.
 $(B)/vgrant-renderer: $(B)/backend/vgrant-renderer.o $(ENGINE_SRC:%.c=$(B)/%.o) $(LIB)
 	$(LINK) $^ $(GLLIBS) $(XENLIBS) $(LDLIBS)
+
+# What shows guests on monitors of this machine: a process for each card.
+$(B)/vgrant-kms: $(B)/backend/vgrant-kms.o $(CARD_SRC:%.c=$(B)/%.o) $(LIB)
+	$(LINK) $^ $(DRMLIBS) $(XENLIBS) $(LDLIBS)
 
 # What the fake devices know of ioctl(2).
 FAKE_WRAP := -Wl,--wrap=ioctl
@@ -210,7 +220,8 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB) $(HELP)
 
 fuzz-programs: $(FUZZ)
 
-unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-fake $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer
+unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-fake $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer \
+	$(B)/vgrant-kms
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -668,7 +668,7 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 	vg_terminals_text(&c->terminals, terminals, sizeof(terminals));
 	detail[0] = '\0';
 	add_words(detail, sizeof(detail), c->detail);
-	for (unsigned i = 0; i < VG_SEATS; i++)
+	for (unsigned i = 0; i < VG_WORDS; i++)
 		add_words(detail, sizeof(detail), c->beside[i]);
 	add_words(detail, sizeof(detail), terminals);
 	d.detail = detail[0] ? detail : NULL;
@@ -770,6 +770,12 @@ void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg
 	c->pprev = last;
 	*last = c;
 	all->n++;
+}
+
+void vg_child_init_alone(struct vg_child *c, const struct vg_child_ops *ops,
+			 struct vg_children *all, const char *spec)
+{
+	init(c, ops, all, spec);
 }
 
 void vg_child_init_helper(struct vg_child *c, const struct vg_child_ops *ops,

@@ -69,6 +69,9 @@ struct vg_child_ops {
 /* Other processes of a device's, beside its worker: at most one of each. */
 enum vg_seat { VG_SEAT_DISPLAY, VG_SEAT_RENDERER, VG_SEATS };
 
+/* And one that it shares with other devices (cards.h), which has no parent, and its own word to say. */
+enum { VG_SEAT_MONITOR = VG_SEATS, VG_WORDS };
+
 #define VG_CHILD_BESIDE 200 /* bytes of what one has to say */
 
 struct vg_child {
@@ -80,7 +83,7 @@ struct vg_child {
 	char who[160];			   /* for the log */
 	char spec[VG_PARAMS_LEN];	   /* "blk,target=..." */
 	const char *program; /* that lies beside this one (beside.h); NULL: this one */
-	char beside[VG_SEATS]
+	char beside[VG_WORDS]
 		   [VG_CHILD_BESIDE]; /* what they have to say, behind its detail; "": nothing */
 	char device[32];	      /* its name: first word of spec */
 	pid_t pid;		      /* 0: none */
@@ -132,6 +135,10 @@ void vg_child_init(struct vg_child *c, const struct vg_child_ops *ops, struct vg
  */
 void vg_child_init_helper(struct vg_child *c, const struct vg_child_ops *ops,
 			  struct vg_child *parent, enum vg_seat seat, const char *name);
+
+/** vg_child_init_alone - a process that is no device's: it is in no list. The owner fills in who. */
+void vg_child_init_alone(struct vg_child *c, const struct vg_child_ops *ops,
+			 struct vg_children *all, const char *spec);
 
 /**
  * vg_child_fini - end the process, without waiting; answer what waits; forget

@@ -247,6 +247,8 @@ static void group_changed(struct vg_group *g)
 
 	if (g->helper_open && g->policy->seat == VG_SEAT_DISPLAY)
 		join_inputs(n);
+	if (n->screens && g->policy->seat == VG_SEAT_DISPLAY)
+		vg_screens_display(n->screens, g->helper_open);
 
 	/* Not from within it: what follows may free @n. */
 	if (n->phase == VG_NODE_IDLE && !n->c.pid && !n->timer.tether)
@@ -297,6 +299,8 @@ static void leave_group(struct vg_node_group *ng)
 
 static void ungroup(struct vg_node *n)
 {
+	vg_screens_free(n->screens);
+	n->screens = NULL;
 	for (unsigned i = 0; i < VG_SEATS; i++)
 		leave_group(&n->group[i]);
 }
@@ -351,6 +355,9 @@ static bool with_helpers(struct vg_node *n)
 		policy[VG_SEAT_RENDERER] = vg_group_policy("renderer");
 	for (unsigned i = 0; i < VG_SEATS; i++)
 		may &= with_helper(n, &n->group[i], policy[i]);
+	if (!n->screens && is_grouped(&n->group[VG_SEAT_DISPLAY]))
+		n->screens =
+			vg_screens_new(&n->all->cards, &n->c, &n->group[VG_SEAT_DISPLAY].g.helper);
 	return may;
 }
 
@@ -440,6 +447,8 @@ static bool take_new_spec(struct vg_node *n)
 		return false;
 	vg_child_set_spec(&n->c, spec);
 	name_it(n);
+	vg_screens_free(n->screens);
+	n->screens = NULL;
 	for (unsigned i = 0; i < VG_SEATS; i++) {
 		if (is_grouped(&n->group[i]))
 			vg_child_end(&n->group[i].g.helper); /* another begins, with that */

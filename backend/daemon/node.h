@@ -8,18 +8,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/daemon/cards.h"
 #include "backend/daemon/child.h"
 #include "backend/daemon/group.h"
 #include "xenstore/xs.h"
 
 struct vg_node;
 
-/* All of them, see nodes.h. The owner fills in the first four. */
+/* All of them, see nodes.h. The owner fills in the first five. */
 struct vg_nodes {
 	struct vg_children *children;
 	struct vg_xs *xs;
 	uint32_t domid; /* ours */
 	int runtime_fd; /* the folder of the records */
+	struct vg_cards cards;
 	struct vg_node *first;
 };
 
@@ -49,6 +51,7 @@ struct vg_node_group {
 struct vg_node {
 	struct vg_child c;
 	struct vg_node_group group[VG_SEATS]; /* with other processes, where the device has them */
+	struct vg_screens *screens;	      /* heads on monitors of this machine; NULL: none */
 	struct vg_nodes *all;
 	struct vg_node *next; /* of all->first */
 	struct vg_xs_pair pair;

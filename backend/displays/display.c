@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/base/passing.h"
@@ -73,4 +74,20 @@ int vg_display_recv(int sock, struct vg_display_msg *m, int *fd, int flags)
 		close(*fd);
 	*fd = -1;
 	return n == 0 ? 0 : -EPROTO;
+}
+
+/* One that its maker can make shorter would kill who reads it. */
+bool vg_display_is_frame_memory(int fd, uint32_t heads)
+{
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return heads >= 1 && heads <= VG_DISPLAY_HEADS && seals >= 0 && (seals & F_SEAL_SHRINK) &&
+	       fstat(fd, &st) == 0 && (uint64_t)st.st_size >= heads * VG_DISPLAY_HEAD_BYTES;
+}
+
+bool vg_display_is_within(const struct vg_display_msg *m, uint32_t width, uint32_t height)
+{
+	return m->damage.width && m->damage.height && m->damage.x < width && m->damage.y < height &&
+	       m->damage.width <= width - m->damage.x && m->damage.height <= height - m->damage.y;
 }

@@ -119,6 +119,12 @@ static inline uint32_t *vg_display_cursor(uint8_t *base, uint32_t head)
 	return (uint32_t *)(void *)(base + head * VG_DISPLAY_HEAD_BYTES + VG_LIMIT_GPU_BYTES);
 }
 
+/** vg_display_is_frame_memory - whether @fd is one for @heads, which its maker cannot make shorter any more */
+bool vg_display_is_frame_memory(int fd, uint32_t heads);
+
+/** vg_display_is_within - whether the area of DAMAGE is, and there is any, in a picture of that size */
+bool vg_display_is_within(const struct vg_display_msg *m, uint32_t width, uint32_t height);
+
 /** vg_display_mode_ok - whether a picture of that size has room; 0, 0 has */
 static inline bool vg_display_mode_ok(uint32_t width, uint32_t height)
 {

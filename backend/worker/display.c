@@ -2,11 +2,12 @@
 /*
  * display.c - see worker/display.h
  *
- *	supervisor --- SETUP, PEER, ...                        SHOWN: where, and how many look
+ *	supervisor --- SETUP, PEER, VIEWER, ...                SHOWN: where, and how many look
  *	    |
  *	display ------ peer: the device's worker               displays/display.h
  *	    |      \--- each keyboard and pointer of the guest's   KEY, POINTER
  *	    +-- viewer --- a process each (displays/vnc.c)     displays/display.h, this end the device
+ *	    \-- viewer --- who shows a head on a monitor of this machine (worker/kms.c)
  *
  * The display knows of each head its size, its cursor and what is damaged, and no pixel: it passes the
  * frame memory on. It reads nothing that a viewer sent but messages of a fixed size. What parses a
@@ -30,7 +31,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/base/container.h"
@@ -65,6 +65,7 @@ struct viewer {
 	int sock;
 	struct vg_watch watch;
 	uint32_t head;
+	bool monitor; /* nobody who types, or is counted */
 	bool reading; /* it was told of damage and has not said READ */
 	bool stale;   /* it must be told of size and cursor again: its socket was full */
 	struct vg_display_area damage; /* since */
@@ -211,8 +212,10 @@ static void viewer_free(struct viewer *v)
 	*v->pprev = v->next;
 	if (v->next)
 		v->next->pprev = v->pprev;
-	d->n_viewers--;
-	pass_on(d, &gone);
+	if (!v->monitor) {
+		d->n_viewers--;
+		pass_on(d, &gone);
+	}
 	/* Perhaps the device waited for this one. */
 	tell_read(h, h->serial);
 	free(v);
@@ -239,7 +242,8 @@ static void viewer_says(struct viewer *v, struct vg_display_msg *m)
 		break;
 	case VG_DISPLAY_KEY:
 	case VG_DISPLAY_POINTER:
-		pass_on(d, m);
+		if (!v->monitor)
+			pass_on(d, m);
 		break;
 	}
 }
@@ -331,18 +335,38 @@ static void be_viewer(const struct display *d, uint32_t head, int client, int pa
 
 static bool confined; /* the display's own system calls are filtered */
 
+/* Somebody at the other end of @sock, which is the callee's, who is shown all of @head. */
+static bool viewer_add(struct display *d, uint32_t head, int sock, bool monitor)
+{
+	struct viewer *v = calloc(1, sizeof(*v));
+
+	if (!v) {
+		close(sock);
+		return false;
+	}
+	*v = (struct viewer){ .d = d, .sock = sock, .head = head, .monitor = monitor };
+	v->watch.ready = viewer_ready;
+	v->next = d->viewers;
+	v->pprev = &d->viewers;
+	if (v->next)
+		v->next->pprev = &v->next;
+	d->viewers = v;
+	vg_loop_watch(d->loop, &v->watch, v->sock);
+	show_frame_memory(v);
+	show_all(v);
+	return true;
+}
+
 static void viewer_new(struct head *h, int client)
 {
 	struct display *d = h->d;
 	uint32_t head = (uint32_t)(h - d->head);
-	struct viewer *v = d->n_viewers < VG_LIMIT_VIEWERS ? calloc(1, sizeof(*v)) : NULL;
 	int pair[2];
 	pid_t pid;
 
-	if (!v || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-		free(v);
+	if (d->n_viewers >= VG_LIMIT_VIEWERS ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return;
-	}
 	pid = fork();
 	if (pid == 0)
 		be_viewer(d, head, client, pair[1], confined);
@@ -350,19 +374,11 @@ static void viewer_new(struct head *h, int client)
 	if (pid < 0) {
 		vg_error("a viewer's process cannot be made: %s", strerror(errno));
 		close(pair[0]);
-		free(v);
 		return;
 	}
-	*v = (struct viewer){ .d = d, .sock = pair[0], .head = head, .watch.ready = viewer_ready };
-	v->next = d->viewers;
-	v->pprev = &d->viewers;
-	if (v->next)
-		v->next->pprev = &v->next;
-	d->viewers = v;
+	if (!viewer_add(d, head, pair[0], false))
+		return;
 	d->n_viewers++;
-	vg_loop_watch(d->loop, &v->watch, v->sock);
-	show_frame_memory(v);
-	show_all(v);
 	say_shown(d);
 }
 
@@ -391,21 +407,11 @@ static void peer_gone(struct display *d)
 		vg_loop_timer_stop(&d->head[i].unseen);
 }
 
-/* A frame memory that its maker can make shorter would kill who reads it. */
-static bool is_frame_memory(int fd, uint32_t heads)
-{
-	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
-
-	return heads >= 1 && heads <= VG_DISPLAY_HEADS && seals >= 0 && (seals & F_SEAL_SHRINK) &&
-	       fstat(fd, &st) == 0 && (uint64_t)st.st_size >= heads * VG_DISPLAY_HEAD_BYTES;
-}
-
 /* Return: whether it makes sense. @fd: the callee's. */
 static bool hello(struct display *d, const struct vg_display_msg *m, int fd)
 {
 	if (m->hello.version != VG_DISPLAY_VERSION || fd < 0 ||
-	    !is_frame_memory(fd, m->hello.heads)) {
+	    !vg_display_is_frame_memory(fd, m->hello.heads)) {
 		if (fd >= 0)
 			close(fd);
 		return false;
@@ -417,13 +423,6 @@ static bool hello(struct display *d, const struct vg_display_msg *m, int fd)
 	for (struct viewer *v = d->viewers; v; v = v->next)
 		show_frame_memory(v);
 	return true;
-}
-
-static bool is_within(const struct vg_display_msg *m, const struct head *h)
-{
-	return m->damage.width && m->damage.height && m->damage.x < h->width &&
-	       m->damage.y < h->height && m->damage.width <= h->width - m->damage.x &&
-	       m->damage.height <= h->height - m->damage.y;
 }
 
 static void damage(struct display *d, const struct vg_display_msg *m)
@@ -470,7 +469,7 @@ static bool peer_says(struct display *d, const struct vg_display_msg *m, int fd)
 		}
 		return true;
 	case VG_DISPLAY_DAMAGE:
-		if (!is_within(m, h))
+		if (!vg_display_is_within(m, h->width, h->height))
 			return false;
 		damage(d, m);
 		return true;
@@ -674,6 +673,10 @@ static void hear(struct display *d)
 			fd = -1;
 		} else if (m.type == VG_IPC_INPUT && d->open && fd >= 0) {
 			sink_new(d, fd);
+			fd = -1;
+		} else if (m.type == VG_IPC_VIEWER && d->open && fd >= 0 &&
+			   m.look.head < d->n_heads) {
+			viewer_add(d, m.look.head, fd, true);
 			fd = -1;
 		} else if (m.type == VG_IPC_LOOK && d->open && fd >= 0) {
 			show_once(d, m.look.head, fd);

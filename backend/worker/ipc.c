@@ -86,6 +86,13 @@ static void terminate(struct vg_ipc *m)
 	case VG_IPC_SHOWN:
 		m->shown.where[sizeof(m->shown.where) - 1] = '\0';
 		break;
+	case VG_IPC_SCREEN:
+		m->screen.place.card[sizeof(m->screen.place.card) - 1] = '\0';
+		m->screen.place.connector[sizeof(m->screen.place.connector) - 1] = '\0';
+		break;
+	case VG_IPC_SCREEN_IS:
+		m->screen_is.text[sizeof(m->screen_is.text) - 1] = '\0';
+		break;
 	case VG_IPC_OPENED:
 	case VG_IPC_PEER:
 	case VG_IPC_CONNECT:

@@ -18,6 +18,9 @@
  *	INPUT (with a socket), to a display: a keyboard or pointer of its guest's
  *	MEMORY (with a memfd), TERMINAL (each with its device's side), behind SETUP: daemon/terminals.h
  *	LOOK (with a socket), to a display: it is told once what a viewer is told (displays/display.h)
+ *	VIEWER (with a socket), to a display: it is told all that a viewer is, and says what one says
+ *	SCREEN (with that socket's other end) -> SCREEN_IS, to who shows guests on monitors, at any time;
+ *	  without a socket: the screen is gone
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
  *	                                        SHOWN, of a display, at any time
@@ -37,6 +40,7 @@
 #include "backend/base/limits.h"
 #include "backend/base/log.h"
 #include "backend/base/params.h"
+#include "backend/displays/place.h"
 #include "backend/ports/record.h"
 #include "backend/renderers/renderer.h"
 #include "backend/worker/sandbox.h"
@@ -61,6 +65,8 @@ enum vg_ipc_type {
 	VG_IPC_LOOK,  /* look, with a socket to who looks */
 	VG_IPC_TERMINAL, /* terminal, with the device's side of it */
 	VG_IPC_MEMORY,	 /* with memory that outlives the worker */
+	VG_IPC_VIEWER,	 /* look, with a socket to who looks */
+	VG_IPC_SCREEN,	 /* screen, with a socket to its display; without one, it is gone */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -72,11 +78,14 @@ enum vg_ipc_type {
 	VG_IPC_BROKEN,	    /* text: the guest broke the control page */
 	VG_IPC_ASK,	    /* asked: its device's configuration must allow it */
 	VG_IPC_SHOWN,	    /* shown: where a display can be looked at */
+	VG_IPC_SCREEN_IS,   /* screen_is: where a screen is seen, or why not */
 };
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is
  * not understood. To be raised with every change of struct vg_ipc. */
-#define VG_IPC_VERSION 7u
+#define VG_IPC_VERSION 8u
+
+#define VG_SCREEN_TEXT 200 /* bytes of what is said of a screen */
 
 #define VG_IPC_FDS 4u /* descriptors that one packet brings, at most */
 
@@ -113,9 +122,18 @@ struct vg_ipc {
 			char what[1024]; /* as it was asked for */
 			char why[256];
 		} given;
-		struct { /* LOOK */
+		struct { /* LOOK, VIEWER */
 			uint32_t head;
 		} look;
+		struct {	     /* SCREEN */
+			uint32_t id; /* for good: no other has it, before or after */
+			uint32_t head;
+			struct vg_place_of_head place;
+		} screen;
+		struct { /* SCREEN_IS */
+			uint32_t id;
+			char text[VG_SCREEN_TEXT]; /* for people */
+		} screen_is;
 		struct { /* TERMINAL */
 			uint32_t index;
 		} terminal;

@@ -23,6 +23,7 @@
 
 #include "backend/devices/gpu/int.h"
 #include "backend/displays/listen.h"
+#include "backend/displays/place.h"
 
 static const struct vg_param_def gpu_params[] = {
 	{ "heads", VG_PARAM_UINT, false, 1, GPU_HEADS, "1", "monitors that can be plugged in" },
@@ -37,6 +38,7 @@ static const struct vg_param_def gpu_params[] = {
 	  "virgl: the guest's programs draw in three dimensions, by a process of this machine that "
 	  "parses what they say; or off" },
 	VG_DISPLAY_PARAMS,
+	VG_PLACE_PARAMS,
 	{ 0 },
 };
 
@@ -89,6 +91,19 @@ static bool gpu_draws(const struct vg_params *params)
 	return strcmp(vg_params_str(params, gpu_params, "render"), "virgl") == 0;
 }
 
+static int check_places(const struct vg_params *params, struct vg_err *err)
+{
+	struct vg_place_of_head places[VG_DISPLAY_HEADS];
+	unsigned heads = (unsigned)vg_params_uint(params, gpu_params, "heads");
+	int n = vg_places_parse(params, gpu_params, places, err);
+
+	if (n > (int)heads)
+		return vg_fail(err, -EINVAL,
+			       "kms=%.60s names %d heads, and there are heads=%u of them",
+			       vg_params_str(params, gpu_params, "kms"), n, heads);
+	return n < 0 ? n : 0;
+}
+
 static int gpu_check(const struct vg_params *params, struct vg_err *err)
 {
 	const char *render = vg_params_str(params, gpu_params, "render");
@@ -100,6 +115,8 @@ static int gpu_check(const struct vg_params *params, struct vg_err *err)
 		ret = vg_fail(err, -EINVAL, "render=%.60s: it is virgl or off", render);
 	if (ret == 0)
 		ret = vg_listen_check(vg_params_str(params, gpu_params, "vnc"), err);
+	if (ret == 0)
+		ret = check_places(params, err);
 	return ret < 0 || !tls ? ret : vg_listen_check_tls(tls, err);
 }
 
@@ -312,7 +329,7 @@ static const struct vg_sandbox_needs gpu_needs = { .passes = true };
 
 const struct vg_device_ops vg_gpu = {
 	.name = "gpu",
-	.help = "a graphics adapter, shown by VNC",
+	.help = "a graphics adapter, shown by VNC and on monitors of this machine",
 	.virtio_id = 16, /* VIRTIO 1.3 section 5.7.1 */
 	.params = gpu_params,
 	.needs = &gpu_needs,

@@ -353,6 +353,25 @@ static void await_listed(struct rig *r, const char *what)
 		fail_msg("%s: no %s", said, what);
 }
 
+/* A card that is not there: guests have their GPUs all the same, and lists say why no monitor shows them. */
+static void no_card(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = guest_with_screen(
+		r, "gpu,heads=2,vnc=off,kms=nowhere:HDMI-A-1+nowhere:DP-1,kms-layer=3");
+	char said[8000];
+	const char *why =
+		"its monitor: /dev/dri/nowhere cannot be opened: No such file or directory";
+
+	await_listed(r, why);
+	draw(g, 2);
+	assert_int_equal(vgrant(r, "list --json", said, sizeof(said)), 0);
+	assert_null(strstr(strstr(said, why) + 1, why)); /* once, for both heads */
+	assert_true(rig_logs(r, why));
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	let_go(g);
+}
+
 static uint32_t new_context(struct rig_guest *g, uint32_t id)
 {
 	const struct virtio_gpu_ctx_create c = {
@@ -428,6 +447,7 @@ int main(void)
 		T(worker_dies),
 		T(display_dies),
 		T(no_display),
+		T(no_card),
 		T(a_screenshot),
 		T(renderer_dies),
 		cmocka_unit_test_setup_teardown(no_renderer, begin_without_egl, rig_end),

@@ -433,6 +433,56 @@ static void test_touched(void **state)
 	stop();
 }
 
+/* Who shows a head on a monitor is told what viewers are; it is not counted, and types nothing. */
+static void test_monitor(void **state)
+{
+	const struct vg_ipc input = { .type = VG_IPC_INPUT },
+			    viewer = { .type = VG_IPC_VIEWER, .look = { 1 } };
+	const struct vg_display_msg key = { .type = VG_DISPLAY_KEY, .key = { 'x', 45, 1 } },
+				    wish = { .type = VG_DISPLAY_WISH, .mode = { 300, 200 } };
+	int monitor[2], keys[2], fd;
+	struct vg_display_msg m;
+	struct rfb r;
+
+	(void)state;
+	open_display("gpu,heads=2");
+	device(2);
+	set_mode(1, W, H);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, monitor), 0);
+	assert_int_equal(vg_ipc_send(s.super, &viewer, monitor[1]), 0);
+	close(monitor[1]);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, keys), 0);
+	assert_int_equal(vg_ipc_send(s.super, &input, keys[1]), 0);
+	close(keys[1]);
+	draw(1, W, H, 1);
+	/* Its frame memory may come before the device does, and again then. */
+	do {
+		assert_int_equal(vg_display_recv(monitor[0], &m, &fd, 0), 1);
+		if (m.type == VG_DISPLAY_HELLO)
+			assert_true(vg_display_is_frame_memory(fd, 2));
+		if (fd >= 0)
+			close(fd);
+	} while (m.type != VG_DISPLAY_DAMAGE);
+	assert_int_equal(m.head, 1);
+	assert_int_equal(m.damage.width, W);
+	assert_int_equal(vg_display_send(monitor[0], &key, -1), 0);
+	assert_int_equal(vg_display_send(monitor[0], &wish, -1), 0);
+	m = heard(VG_DISPLAY_WISH);
+	assert_int_equal(m.head, 1);
+	assert_int_equal(m.mode.width, 300);
+	look(&r, 1);
+	await_viewers(1);
+	assert_int_equal(rfb_key(&r, 'y', 0x15, true), 0);
+	assert_int_equal(vg_display_recv(keys[0], &m, &fd, 0), 1);
+	assert_int_equal(m.type, VG_DISPLAY_KEY);
+	assert_int_equal(m.key.keysym, 'y');
+	rfb_close(&r);
+	await_viewers(0);
+	close(monitor[0]);
+	close(keys[0]);
+	stop();
+}
+
 static void test_password(void **state)
 {
 	char path[] = "/tmp/vgrant-pw.XXXXXX", spec[100];
@@ -1123,6 +1173,7 @@ int main(void)
 		cmocka_unit_test(test_cursor),
 		cmocka_unit_test(test_heads),
 		cmocka_unit_test(test_touched),
+		cmocka_unit_test(test_monitor),
 		cmocka_unit_test(test_password),
 		cmocka_unit_test(test_unix_socket),
 		cmocka_unit_test(test_websocket),

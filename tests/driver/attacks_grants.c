@@ -349,7 +349,7 @@ static int submit_in_pool(struct attack_on *a, struct drv_mem *pool, struct drv_
 /* Arenas come and go, while requests have data there: each succeeds, since the memory stays granted. */
 int attack_pool_churn(struct attack_on *a)
 {
-	unsigned int turns = 20 + a->ms / 10, busy = 0, turn, i;
+	unsigned int turns = 20 + a->ms / 50, busy = 0, turn, i;
 	struct drv_blk_req req[BATCH];
 	struct drv_used used;
 	struct drv_mem *pool;

@@ -115,7 +115,7 @@ static void tell(struct vg_node *n)
 	snprintf(state, sizeof(state), "%d", (int)n->bstate);
 	entries[k++] = (struct vg_xs_entry){ VIRTIO_GRANT_KEY_ERROR, error[0] ? error : NULL };
 	if (n->bstate == VG_XENBUS_INIT_WAIT) {
-		entries[k++] = (struct vg_xs_entry){ VIRTIO_GRANT_KEY_FEATURE_POOL, "1" };
+		entries[k++] = (struct vg_xs_entry){ VIRTIO_GRANT_KEY_FEATURE_POOL, "2" };
 		entries[k++] = (struct vg_xs_entry){ VIRTIO_GRANT_KEY_VERSION, "1" };
 	}
 	/* While it is Connected, another vgrantd serves it as it was connected. */

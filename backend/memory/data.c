@@ -203,6 +203,14 @@ void vg_bounce_unwait(struct vg_mem *mem, struct vg_bounce_waiter *w)
 
 /* ---- data --------------------------------------------------------------- */
 
+/* Let go of direct memory. */
+static void data_release(struct vg_data *d)
+{
+	if (d->held)
+		d->mem->ops->release(d->mem, d->held);
+	d->held = 0;
+}
+
 /**
  * data_direct - make @d->iov of the guest's own memory
  *
@@ -228,11 +236,14 @@ static int data_direct(struct vg_data *d, struct vg_cursor cur, size_t len)
 		uint8_t *p = vg_mem_direct(d->mem, addr, n, d->dir);
 
 		if (!p) {
+			data_release(d);
 			if (d->iov != d->inl)
 				free(d->iov);
 			d->niov = 0;
 			return -EFAULT;
 		}
+		if (d->mem->ops->hold)
+			d->held = d->mem->ops->hold(d->mem, d->held);
 		if (last && (uint8_t *)last->iov_base + last->iov_len == p)
 			last->iov_len += n;
 		else
@@ -305,6 +316,7 @@ int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enu
 	d->chain = c;
 	d->off = off;
 	d->bounce = NULL;
+	d->held = 0;
 	d->map = (struct vg_map){ 0 };
 	if (!len)
 		return 0;
@@ -344,6 +356,7 @@ void vg_data_end(struct vg_data *d)
 		bounce_put(d->mem->bounce, d->bounce, d->len);
 	else if (d->iov != d->inl)
 		free(d->iov);
+	data_release(d);
 	vg_mem_unmap(d->mem, &d->map);
 	d->bounce = NULL;
 	d->iov = d->inl;

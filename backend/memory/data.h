@@ -25,6 +25,7 @@ struct vg_data {
 	struct vg_chain *chain;
 	size_t off;
 	void *bounce;	     /* NULL: iov is guest memory */
+	uint32_t held;	     /* of it, by ops->hold */
 	struct vg_map map;   /* of it, for this request; all zero: none */
 	struct iovec inl[8]; /* a longer list is allocated; bounce memory needs one */
 };

@@ -29,6 +29,8 @@ enum {
 	COPY_BATCH = 16, /* Linux, drivers/xen/gntdev.c: GNTDEV_COPY_BATCH */
 };
 
+_Static_assert(VG_LIMIT_POOLS <= 32, "a bit for each in struct vg_data");
+
 #define REF_BITS_END 44 /* bits 44 to 62 of an address are zero */
 
 /* Take an address apart. Return: whether @addr, @len is a range of this transport at all. */
@@ -50,22 +52,51 @@ static bool decode(uint64_t addr, size_t len, uint32_t *ref, uint32_t *off, uint
 	return true;
 }
 
+/* Where a range lies in a pool, or NULL. */
+static uint8_t *in_pool(const struct vg_grant_pool *p, uint64_t addr, size_t len)
+{
+	size_t size = atomic_load_explicit(&p->len, memory_order_acquire);
+
+	/* Of a pool that is not shown nothing else may be looked at. */
+	if (!size || addr < p->addr || addr - p->addr >= size || len > size - (addr - p->addr))
+		return NULL;
+	return p->ptr + (addr - p->addr);
+}
+
 static void *grant_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir)
 {
 	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
 	const struct vg_grant_mem *of = gm->pools;
+	unsigned n = atomic_load_explicit(&of->n_pools, memory_order_relaxed);
+	uint8_t *at = n ? in_pool(&of->pool[gm->hit], addr, len) : NULL;
 
 	(void)dir;
-	for (unsigned i = 0; i < of->n_pools; i++) {
-		const struct vg_grant_pool *p = &of->pool[i];
-
-		if (addr >= p->addr && addr - p->addr < p->len &&
-		    len <= p->len - (addr - p->addr)) {
-			gm->stats->pool_hits++;
-			return p->ptr + (addr - p->addr);
-		}
+	for (unsigned i = 0; i < n && !at; i++) {
+		at = in_pool(&of->pool[i], addr, len);
+		if (at)
+			gm->hit = i;
 	}
-	return NULL;
+	if (at)
+		gm->stats->pool_hits++;
+	return at;
+}
+
+static uint32_t grant_hold(struct vg_mem *mem, uint32_t held)
+{
+	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
+	uint32_t bit = 1u << gm->hit;
+
+	if (!(held & bit))
+		gm->held[gm->hit]++;
+	return held | bit;
+}
+
+static void grant_release(struct vg_mem *mem, uint32_t held)
+{
+	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem;
+
+	for (unsigned i = 0; held; i++, held >>= 1)
+		gm->held[i] -= held & 1;
 }
 
 /* How many operations Linux makes of @n segments: it cuts them at our page boundaries. */
@@ -315,6 +346,8 @@ static int grant_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigne
 
 static const struct vg_mem_ops grant_mem_ops = {
 	.direct = grant_direct,
+	.hold = grant_hold,
+	.release = grant_release,
 	.copy = grant_copy,
 	.map = grant_map,
 	.unmap = grant_unmap,
@@ -391,41 +424,85 @@ int vg_grant_can_keep(void)
 	return ret == -EINVAL ? 1 : ret == -ENOTTY ? 0 : ret;
 }
 
-int vg_grant_pool_add(struct vg_grant_mem *gm, uint32_t first_ref, uint32_t pages)
+/* An unused pool, or NULL. */
+static struct vg_grant_pool *free_pool(struct vg_grant_mem *gm)
+{
+	for (unsigned i = 0; i < VG_LIMIT_POOLS; i++) {
+		if (gm->pool[i].pages)
+			continue;
+		if (i >= gm->n_pools)
+			atomic_store_explicit(&gm->n_pools, i + 1, memory_order_relaxed);
+		return &gm->pool[i];
+	}
+	return NULL;
+}
+
+int vg_grant_pool_find(const struct vg_grant_mem *gm, uint32_t first_ref, uint32_t pages)
 {
 	uint64_t addr = VIRTIO_GRANT_ADDR(first_ref, 0);
-	uint64_t total = pages;
-	void *ptr;
 
 	if (pages == 0 || pages > UINT32_MAX - first_ref)
 		return -EINVAL;
 	for (unsigned i = 0; i < gm->n_pools; i++) {
 		const struct vg_grant_pool *p = &gm->pool[i];
 
-		total += p->len / PAGE;
-		if (addr < p->addr + p->len && p->addr < addr + (uint64_t)pages * PAGE)
-			return -EEXIST;
+		if (p->addr == addr && p->pages == pages)
+			return (int)i;
+		if (p->pages && addr < p->addr + (uint64_t)p->pages * PAGE &&
+		    p->addr < addr + (uint64_t)pages * PAGE)
+			return -EINVAL;
 	}
-	if (gm->n_pools == VG_LIMIT_POOLS || total > gm->max_pool_pages)
+	return -ENOENT;
+}
+
+int vg_grant_pool_add(struct vg_grant_mem *gm, uint32_t first_ref, uint32_t pages)
+{
+	int at = vg_grant_pool_find(gm, first_ref, pages);
+	struct vg_grant_pool *p;
+	uint64_t total = pages;
+	void *ptr;
+
+	if (pages == 0 || pages > UINT32_MAX - first_ref)
+		return -EINVAL;
+	if (at != -ENOENT)
+		return -EEXIST;
+	for (unsigned i = 0; i < gm->n_pools; i++)
+		total += gm->pool[i].pages;
+	p = free_pool(gm);
+	if (!p || total > gm->max_pool_pages)
 		return -ENOSPC;
 	ptr = vg_grant_map(gm, first_ref, pages);
 	if (!ptr)
 		return -EFAULT;
-	gm->pool[gm->n_pools++] = (struct vg_grant_pool){
-		.addr = addr,
-		.len = (size_t)pages * PAGE,
-		.ptr = ptr,
-	};
+	p->addr = VIRTIO_GRANT_ADDR(first_ref, 0);
+	p->pages = pages;
+	p->ptr = ptr;
+	vg_grant_pool_show(gm, (unsigned)(p - gm->pool), true);
 	return 0;
+}
+
+void vg_grant_pool_show(struct vg_grant_mem *gm, unsigned i, bool shown)
+{
+	struct vg_grant_pool *p = &gm->pool[i];
+
+	atomic_store_explicit(&p->len, shown ? (size_t)p->pages * PAGE : 0, memory_order_release);
+}
+
+void vg_grant_pool_drop(struct vg_grant_mem *gm, unsigned i)
+{
+	struct vg_grant_pool *p = &gm->pool[i];
+
+	vg_grant_pool_show(gm, i, false);
+	if (p->pages)
+		vg_grant_unmap(gm, p->ptr, p->pages);
+	p->pages = 0;
 }
 
 void vg_grant_pools_drop(struct vg_grant_mem *gm)
 {
-	while (gm->n_pools) {
-		struct vg_grant_pool *p = &gm->pool[--gm->n_pools];
-
-		vg_grant_unmap(gm, p->ptr, (uint32_t)(p->len / PAGE));
-	}
+	for (unsigned i = 0; i < gm->n_pools; i++)
+		vg_grant_pool_drop(gm, i);
+	atomic_store_explicit(&gm->n_pools, 0, memory_order_relaxed);
 }
 
 int vg_grant_pages_fit(long page, struct vg_err *err)

@@ -16,10 +16,18 @@
  *
  * A struct vg_grant_mem is one context's view: it has its own handle, scratch,
  * bounce memory and counters, and sees the pools of the first.
+ *
+ * Pools come and go while contexts look at them. One that comes is written, and then
+ * its length is (release), which is what a look begins with (acquire). One that goes is
+ * hidden first, by a length of 0; then each context is asked, by a call that is posted
+ * to it, how many requests hold memory of it (vg_mem_ops.hold): after that call none
+ * can find the pool any more, so that when all have answered 0, it is unmapped. What
+ * does not cross a turn needs no hold.
  */
 #ifndef VG_GRANT_MEM_H
 #define VG_GRANT_MEM_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <xengnttab.h>
 #include <xentoollog.h>
@@ -29,20 +37,22 @@
 #include "backend/base/log.h"
 
 struct vg_grant_pool {
-	uint64_t addr; /* as in descriptors */
-	size_t len;    /* bytes; 0: unused */
+	uint64_t addr;	/* as in descriptors */
+	uint32_t pages; /* 0: unused */
 	uint8_t *ptr;
+	_Atomic size_t len; /* bytes, as contexts see it; 0: none, or hidden */
 };
 
 struct vg_grant_mem {
 	struct vg_mem mem;
 	xengnttab_handle *xgt; /* owned */
 	uint32_t domid;
-	/* The pools: those of the view that made them (vg_grant_pool_add()), which changes them only
-	 * while no queue runs in any context. */
+	/* The pools: those of the view that made them (vg_grant_pool_add()). */
 	struct vg_grant_mem *pools;
-	unsigned n_pools;
+	_Atomic unsigned n_pools; /* of @pool, some perhaps unused */
 	struct vg_grant_pool pool[VG_LIMIT_POOLS];
+	unsigned hit;		       /* in which one this view found something last */
+	uint32_t held[VG_LIMIT_POOLS]; /* requests of this view that use memory of each */
 	uint32_t max_pool_pages, max_data_pages, max_long_pages; /* at once */
 	xengnttab_grant_copy_segment_t *segs;			 /* scratch of copies */
 	int **errors;			 /* whose copy each segment belongs to */
@@ -87,7 +97,21 @@ void vg_grant_unmap(struct vg_grant_mem *gm, void *ptr, uint32_t pages);
 
 /** vg_grant_pool_add - map a pool. Return: 0; -EINVAL, -ENOSPC (limits.h), -EEXIST, -EFAULT. */
 int vg_grant_pool_add(struct vg_grant_mem *gm, uint32_t first_ref, uint32_t pages);
-/** vg_grant_pools_drop - unmap all pools */
+
+/**
+ * vg_grant_pool_find - the pool of just these references
+ *
+ * Return: its index in @gm->pool; -ENOENT: none of them is in a pool; -EINVAL: some are, or @pages is 0.
+ */
+int vg_grant_pool_find(const struct vg_grant_mem *gm, uint32_t first_ref, uint32_t pages);
+
+/** vg_grant_pool_show - let pool @i be found, or (@shown false) not be found any more */
+void vg_grant_pool_show(struct vg_grant_mem *gm, unsigned i, bool shown);
+
+/** vg_grant_pool_drop - unmap pool @i: it is hidden, and no view holds memory of it; or no queue runs */
+void vg_grant_pool_drop(struct vg_grant_mem *gm, unsigned i);
+
+/** vg_grant_pools_drop - unmap all pools; no queue runs */
 void vg_grant_pools_drop(struct vg_grant_mem *gm);
 
 /**

@@ -79,9 +79,14 @@ struct vg_hyper_stats {
 };
 
 struct vg_mem_ops {
-	/* A pointer to the whole range, valid until the next vg_loop turn at least and for as long
-	 * as a chain that holds it is not completed; NULL when there is none. NULL op: never. */
+	/* A pointer to the whole range, valid until the next vg_loop turn, or while it is held; NULL
+	 * when there is none. NULL op: never. */
 	void *(*direct)(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir);
+	/* What direct() returned last is used for longer than this turn: @held, with the bit of what it
+	 * lies in. NULL op: what is direct stays while queues run. */
+	uint32_t (*hold)(struct vg_mem *mem, uint32_t held);
+	/* It is not used any more, nor what else was held with it. */
+	void (*release)(struct vg_mem *mem, uint32_t held);
 	/* All of @n, each with its own result; 0, or the first error. */
 	int (*copy)(struct vg_mem *mem, struct vg_copy *ops, unsigned n);
 	/* Read-write. 0, or negative errno with nothing mapped. */

@@ -22,8 +22,11 @@
 
 /* Written by the backend, before it enters XenbusStateInitWait. */
 #define VIRTIO_GRANT_KEY_VERSION "virtio-grant-version"
-/* Written by the backend, "1": it understands VIRTIO_GRANT_BUS_ADD_POOL. */
+/* Written by the backend. 1: it understands VIRTIO_GRANT_BUS_ADD_POOL, before DRIVER_OK. 2: at any
+ * time, and VIRTIO_GRANT_BUS_DROP_POOL. */
 #define VIRTIO_GRANT_KEY_FEATURE_POOL "feature-pool"
+#define VIRTIO_GRANT_POOL_FIXED	      1
+#define VIRTIO_GRANT_POOL_RESIZE      2
 /* Written by the backend when it gives up: one sentence for the user. */
 #define VIRTIO_GRANT_KEY_ERROR "virtio-grant-error"
 /* Written by the frontend, before it enters XenbusStateInitialised. It also
@@ -109,6 +112,7 @@ enum virtio_msg_bus_id {
 	/* From 0x80 on: this bus's own (virtio-msg, "Bus Specific Messages"). */
 	VIRTIO_GRANT_BUS_SET_VQ_CHANNEL = 0x80,
 	VIRTIO_GRANT_BUS_ADD_POOL = 0x81,
+	VIRTIO_GRANT_BUS_DROP_POOL = 0x82,
 };
 
 struct virtio_msg_device_info_resp {
@@ -187,7 +191,7 @@ struct virtio_grant_vq_channel_resp {
 	unsigned int error; /* 0, or a positive Linux errno */
 };
 
-/* VIRTIO_GRANT_BUS_ADD_POOL */
+/* VIRTIO_GRANT_BUS_ADD_POOL, VIRTIO_GRANT_BUS_DROP_POOL */
 struct virtio_grant_pool {
 	unsigned int first_ref; /* references are consecutive */
 	unsigned int pages;

@@ -10,6 +10,7 @@
  *	virtio_grant_ctrl.c	how messages travel
  *	virtio_grant_queue.c	how virtqueues notify
  *	virtio_grant_dma.c	how memory is granted
+ *	virtio_grant_size.c	how large a pool is
  *	virtio_msg.c		what messages mean
  *
  * Whose device it is. The xenbus device types say "virtio", not "over grants".
@@ -32,6 +33,7 @@
  *		device and fail its requests, which is what unblocks @work.
  *	@event	a message from the device that is no response.
  *	@again	after a resume: the toolstack has not made our nodes yet.
+ *	@grow, @idle	the size of the pool (virtio_grant_size.c).
  *
  * @life is held by @work and by everybody who does the same things; @vmdev_lock
  * only while @vmdev is used or changed. Neither is taken in interrupts.
@@ -53,37 +55,6 @@
 
 #include "virtio_grant_bus.h"
 
-static unsigned int pool_pages;
-module_param(pool_pages, uint, 0644);
-MODULE_PARM_DESC(pool_pages,
-		 "Pages granted once per device, at most 4096; default 0");
-
-/* Slots for two queues of 256 messages, each of 512 bytes at most. */
-#define VG_POOL_SMALL 64u
-
-/*
- * A network card sends and receives all the time, in small buffers that its driver
- * keeps, and a frame that waits for copies holds up the whole connection: what
- * another device gains from a pool, it needs. tests/bench/xen-net.
- */
-static unsigned int net_pool_pages = 512;
-module_param(net_pool_pages, uint, 0644);
-MODULE_PARM_DESC(net_pool_pages, "The same for network cards; default 512");
-
-/*
- * The pool saves the backend one hypercall for 16 pages, and each request those
- * for its header, status and table; it costs us a copy of each byte when the
- * buffer goes in, and another when it comes back. tests/bench/xen-blk, sweep, on
- * Xen in emulation: hypercalls a read of 4 KiB 1.25 with copies and 0.50 with the
- * pool, of 256 KiB 5.26 and 0.50; reads a second with the pool to those with
- * copies 1.2 at 4 KiB and 1.1 at 256 KiB, writes 1.2 at both. So what limits it
- * is room: a buffer that takes much of a pool drives others out.
- */
-static unsigned int pool_threshold = 65536;
-module_param(pool_threshold, uint, 0644);
-MODULE_PARM_DESC(pool_threshold,
-		 "Largest buffer for the pool, bytes; default 65536");
-
 static bool trusted = true;
 module_param(trusted, bool, 0444);
 MODULE_PARM_DESC(trusted,
@@ -96,7 +67,7 @@ MODULE_PARM_DESC(trusted,
  * for. @gone and @event end the requests of a dead device: swap may be on it, so
  * there is always a thread for them, and they wait for nobody who needs memory.
  */
-static struct workqueue_struct *vg_workqueue;
+struct workqueue_struct *vg_workqueue;
 struct workqueue_struct *vg_rescue;
 
 static struct vg_device *to_vg(struct device *dev)
@@ -367,37 +338,6 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 	return 0;
 }
 
-/* How many pages a device's pool is to have. */
-static unsigned int vg_pool_wanted(u32 id)
-{
-	switch (id) {
-	case VIRTIO_ID_NET:
-		return net_pool_pages;
-	case VIRTIO_ID_CAN:
-	case VIRTIO_ID_CONSOLE:
-	case VIRTIO_ID_INPUT:
-	case VIRTIO_ID_RNG:
-		/* What is wanted for disks is more than they have in flight. */
-		return min(pool_pages, VG_POOL_SMALL);
-	default:
-		return pool_pages;
-	}
-}
-
-/* No virtqueue and no buffer is mapped: a fresh pool, if one is wanted. */
-static void vg_make_pool(struct vg_device *vg, struct virtio_msg_device *vmdev)
-{
-	unsigned int pages = vg_pool_wanted(vmdev->vdev.id.device);
-	unsigned int got;
-
-	if (pages && !xenbus_read_unsigned(vg->xdev->otherend,
-					   VIRTIO_GRANT_KEY_FEATURE_POOL, 0))
-		pages = 0;
-	got = vg_dma_make_pool(&vg->dma, pages, pool_threshold);
-	if (got < pages)
-		dev_info(&vg->dev, "pool of %u pages, not of %u\n", got, pages);
-}
-
 /* Takes the virtio device away, if there is one. */
 static void vg_unregister(struct vg_device *vg)
 {
@@ -426,7 +366,7 @@ static int vg_register(struct vg_device *vg)
 		virtio_msg_put(vmdev);
 		return ret;
 	}
-	vg_make_pool(vg, vmdev);
+	vg_size_begin(vg, vmdev->vdev.id.device);
 	vg->dma.poison_status = vmdev->vdev.id.device == VIRTIO_ID_BLOCK;
 
 	mutex_lock(&vg->vmdev_lock);
@@ -456,7 +396,7 @@ static void vg_close(struct vg_device *vg)
 static void vg_closed(struct vg_device *vg)
 {
 	vg_unregister(vg);
-	vg_dma_disconnect(&vg->dma);
+	vg_size_end(vg);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	vg_switch_state(vg, XenbusStateClosed);
@@ -473,7 +413,7 @@ static void vg_connected(struct vg_device *vg)
 	if (vg->vmdev) {
 		ret = virtio_msg_identify(vg->vmdev);
 		if (!ret && !vg->vmdev->stale)
-			vg_make_pool(vg, vg->vmdev);
+			vg_size_begin(vg, vg->vmdev->vdev.id.device);
 		if (!ret)
 			ret = virtio_msg_restore(vg->vmdev);
 		if (ret) {
@@ -658,6 +598,7 @@ static int vg_pm_freeze(struct device *dev)
 	cancel_delayed_work_sync(&vg->again);
 	flush_delayed_work(&vg->work);
 	mutex_lock(&vg->life);
+	vg_size_hold(vg, true);
 	/*
 	 * A driver's freeze waits for its requests, without end: better no
 	 * suspend than a guest that hangs in it.
@@ -669,6 +610,8 @@ static int vg_pm_freeze(struct device *dev)
 			ret = virtio_msg_freeze(vg->vmdev);
 	}
 	vg->pm_frozen = !ret;
+	if (ret)
+		vg_size_hold(vg, false);
 	mutex_unlock(&vg->life);
 	return ret;
 }
@@ -760,7 +703,7 @@ static const struct dev_pm_ops vg_pm_ops = {
 	static DEVICE_ATTR_RO(name)
 
 /* What all processors counted. */
-static u64 vg_sum(u64 __percpu *count)
+u64 vg_sum(u64 __percpu *count)
 {
 	unsigned int cpu;
 	u64 sum = 0;
@@ -843,6 +786,7 @@ static int vg_probe(struct xenbus_device *xdev,
 	INIT_DELAYED_WORK(&vg->gone, vg_gone_work);
 	INIT_DELAYED_WORK(&vg->again, vg_again_work);
 	INIT_WORK(&vg->event, vg_event_work);
+	vg_size_init(vg);
 	mutex_init(&vg->life);
 	mutex_init(&vg->vmdev_lock);
 	mutex_init(&vg->call_lock);
@@ -855,7 +799,7 @@ static int vg_probe(struct xenbus_device *xdev,
 	vg->dev.dma_mask = &vg->dma_mask;
 	vg->dev.dma_parms = &vg->dma_parms;
 	vg->counts = alloc_percpu(struct vg_counts);
-	ret = vg_dma_init(&vg->dma, &vg->dev, vg_dma_fault);
+	ret = vg_dma_init(&vg->dma, &vg->dev, vg_dma_fault, vg_size_full);
 	if (!ret && !vg->counts)
 		ret = -ENOMEM;
 	/* Drivers ask for limits before they make queues. */
@@ -929,7 +873,7 @@ static void vg_remove(struct xenbus_device *xdev)
 		vg_switch_state(vg, XenbusStateClosing);
 		vg_await_closed(vg);
 	}
-	vg_dma_disconnect(&vg->dma);
+	vg_size_end(vg);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
 	mutex_unlock(&vg->life);
@@ -937,6 +881,7 @@ static void vg_remove(struct xenbus_device *xdev)
 	WRITE_ONCE(vg->removing, false);
 	cancel_delayed_work_sync(&vg->gone);
 	cancel_work_sync(&vg->event);
+	vg_size_exit(vg);
 	cancel_delayed_work_sync(&vg->work);
 	if (ours)
 		vg_switch_state(vg, XenbusStateClosed);

@@ -59,6 +59,8 @@ enum vg_phase {
  * @gone: likewise
  * @event: likewise
  * @again: likewise
+ * @grow: likewise
+ * @idle: likewise
  * @backend_watch: for @again; its node is NULL while it is not registered
  * @life: serialises what changes @phase
  * @phase: where we are
@@ -70,6 +72,15 @@ enum vg_phase {
  * @closing_since: jiffies when Closing was seen or entered
  * @vmdev_lock: of @vmdev
  * @vmdev: the virtio device, or NULL
+ *
+ * The size of the pool:
+ * @pool_lock: held by those who make, announce, or take away arenas
+ * @pool_least: pages that it begins with, and keeps
+ * @pool_most: pages
+ * @pool_resize: the backend can have it change while the device is used
+ * @pool_open: arenas may come and go
+ * @pool_held: but not during a suspend
+ * @pool_seen: buffers that had been put there when it was last looked at
  *
  * The control page:
  * @ctrl: shared with the backend
@@ -103,6 +114,8 @@ struct vg_device {
 	struct delayed_work gone;
 	struct work_struct event;
 	struct delayed_work again;
+	struct work_struct grow;
+	struct delayed_work idle;
 	struct xenbus_watch backend_watch;
 
 	struct mutex life; /* changes of phase */
@@ -116,6 +129,14 @@ struct vg_device {
 
 	struct mutex vmdev_lock; /* of vmdev */
 	struct virtio_msg_device *vmdev;
+
+	struct mutex pool_lock; /* of what follows, and of the arenas */
+	unsigned int pool_least;
+	unsigned int pool_most;
+	bool pool_resize;
+	bool pool_open;
+	bool pool_held;
+	u64 pool_seen;
 
 	struct virtio_grant_control *ctrl;
 	grant_ref_t ctrl_ref;
@@ -138,11 +159,13 @@ struct vg_device {
 	wait_queue_head_t wait;
 };
 
+extern struct workqueue_struct *vg_workqueue;
 extern struct workqueue_struct *vg_rescue;
 
 /* virtio_grant_bus.c */
 enum xenbus_state vg_backend_state(struct vg_device *vg);
 bool vg_is_leaving(struct vg_device *vg, enum xenbus_state state);
+u64 vg_sum(u64 __percpu *count);
 
 /* virtio_grant_ctrl.c */
 int vg_bind(struct vg_device *vg, evtchn_port_t port, irq_handler_t handler,
@@ -153,6 +176,15 @@ void vg_give_up(struct vg_device *vg);
 int vg_call(struct vg_device *vg, struct virtio_msg_buf *msg);
 int vg_bus_call(struct vg_device *vg, u8 id, void *payload, size_t len);
 int vg_ping(struct vg_device *vg);
+
+/* virtio_grant_size.c */
+void vg_size_init(struct vg_device *vg);
+void vg_size_exit(struct vg_device *vg);
+void vg_size_begin(struct vg_device *vg, u32 id);
+void vg_size_announce(struct vg_device *vg);
+void vg_size_hold(struct vg_device *vg, bool held);
+void vg_size_end(struct vg_device *vg);
+void vg_size_full(struct vg_dma *dma);
 
 /* virtio_grant_queue.c */
 extern const struct virtio_msg_bus_ops vg_bus_ops;

@@ -168,6 +168,14 @@ static bool vg_must_bounce(struct vg_dma *dma, phys_addr_t phys, size_t size)
 	return !vg_can_hold(phys, size);
 }
 
+/* A buffer found no room in the pool. */
+static void vg_dma_full(struct vg_dma *dma)
+{
+	this_cpu_inc(dma->counts->pool_full);
+	if (!READ_ONCE(dma->asked) && !xchg(&dma->asked, true))
+		dma->full(dma);
+}
+
 /**
  * vg_dma_map() - let the device at a buffer
  * @dma: the device's mappings
@@ -200,7 +208,7 @@ static dma_addr_t vg_dma_map(struct vg_dma *dma, phys_addr_t phys, size_t size,
 			this_cpu_inc(dma->counts->pooled);
 			return addr;
 		}
-		this_cpu_inc(dma->counts->pool_full);
+		vg_dma_full(dma);
 	}
 
 	if (vg_must_bounce(dma, phys, size)) {
@@ -466,15 +474,19 @@ static const struct dma_map_ops vg_dma_ops = {
  * @dma: the mappings, zeroed
  * @dev: the device; its driver data becomes @dma
  * @fault: see struct vg_dma
+ * @full: likewise
  *
  * Return: 0 or -ENOMEM; vg_dma_exit() is due in both cases.
  */
 int vg_dma_init(struct vg_dma *dma, struct device *dev,
-		void (*fault)(struct vg_dma *dma))
+		void (*fault)(struct vg_dma *dma),
+		void (*full)(struct vg_dma *dma))
 {
 	BUILD_BUG_ON(sizeof(dma_addr_t) < 8);
 	dma->dev = dev;
 	dma->fault = fault;
+	dma->full = full;
+	dma->asked = true;
 	vg_pool_init(&dma->pool);
 	vg_pool_init(&dma->bounce);
 	dev_set_drvdata(dev, dma);

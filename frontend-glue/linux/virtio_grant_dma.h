@@ -43,6 +43,8 @@ struct vg_dma_counts {
  * @broken: the backend kept a buffer that it had given back
  * @fault: called once, in any context, when that is seen
  * @pool: where small buffers go that need not be granted
+ * @full: called, in any context, when a buffer found no room there
+ * @asked: it was called, and nobody wants to hear it again
  * @threshold: largest buffer that goes there, bytes
  * @bounce: where buffers go that must not be granted
  * @refs: grant references
@@ -57,6 +59,8 @@ struct vg_dma {
 	bool broken;
 	void (*fault)(struct vg_dma *dma);
 	struct vg_pool pool;
+	void (*full)(struct vg_dma *dma);
+	bool asked;
 	size_t threshold;
 	struct vg_pool bounce;
 	struct vg_refs refs;
@@ -65,7 +69,8 @@ struct vg_dma {
 };
 
 int vg_dma_init(struct vg_dma *dma, struct device *dev,
-		void (*fault)(struct vg_dma *dma));
+		void (*fault)(struct vg_dma *dma),
+		void (*full)(struct vg_dma *dma));
 void vg_dma_exit(struct vg_dma *dma);
 int vg_dma_attach(struct vg_dma *dma);
 void vg_dma_connect(struct vg_dma *dma, domid_t domid, bool trusted);

@@ -17,6 +17,11 @@
  * have nothing but such copies. It grows while it is used, in any context. When it
  * cannot, the mapping fails.
  *
+ * The first one begins small, and virtio_grant_size.c adds arenas where buffers find
+ * no room, and takes away what has none. The pools of all devices together have at
+ * most a quarter of the guest's grant table: references are netfront's and others',
+ * too, and whatever finds no room in a pool needs some itself.
+ *
  * A pool is a few arenas. A buffer takes slots of one arena, found next-fit in a
  * bitmap; processors begin with different arenas. Like swiotlb, a buffer is copied
  * in whatever its direction, so that what the device leaves unwritten keeps the
@@ -39,6 +44,24 @@
 #include "virtio_grant_pool.h"
 
 #define VG_PAGE VIRTIO_GRANT_PAGE_SIZE
+
+/* Pages of all devices' pools, but for bounce pools. */
+static atomic_t vg_pools_pages = ATOMIC_INIT(0);
+
+/* Entries of version 1 have 8 bytes; no kernel that has so few pages uses others. */
+static unsigned int vg_pools_limit(void)
+{
+	return gnttab_max_grant_frames() * (VG_PAGE / 8) / 4;
+}
+
+/* Takes an arena's pages out of what all pools may have. */
+static bool vg_pools_count(unsigned int pages)
+{
+	if (atomic_add_return(pages, &vg_pools_pages) <= vg_pools_limit())
+		return true;
+	atomic_sub(pages, &vg_pools_pages);
+	return false;
+}
 
 void vg_pool_init(struct vg_pool *pool)
 {
@@ -99,8 +122,26 @@ static void vg_arena_free(struct vg_arena *a)
 		else
 			gnttab_end_foreign_access(a->first + i, NULL);
 	}
+	if (a->counted)
+		atomic_sub(a->pages, &vg_pools_pages);
 	free_pages_exact(a->mem, a->pages * VG_PAGE);
 	kfree_rcu(a, rcu);
+}
+
+/* An arena that counts among all devices', which nobody has been told of. */
+static struct vg_arena *vg_arena_counted(domid_t domid, unsigned int pages)
+{
+	struct vg_arena *a;
+
+	if (!vg_pools_count(pages))
+		return NULL;
+	/* Fewer pages do as well: no reason to have somebody killed for them. */
+	a = vg_arena_new(domid, pages, GFP_KERNEL | __GFP_NORETRY);
+	if (a)
+		a->counted = true;
+	else
+		atomic_sub(pages, &vg_pools_pages);
+	return a;
 }
 
 /* Puts an arena where it is found; false: there are too many. */
@@ -192,11 +233,11 @@ void vg_pool_free(struct vg_pool *pool)
 }
 
 /**
- * vg_pool_make() - allocate and grant arenas, as many pages as can be had
- * @pool: one that is empty, but for what outlived the last connection
+ * vg_pool_make() - allocate and grant more arenas, as many pages as can be had
+ * @pool: the pool
  * @pages: how many
  *
- * Return: how many there are.
+ * Return: how many have come.
  */
 unsigned int vg_pool_make(struct vg_pool *pool, unsigned int pages)
 {
@@ -204,8 +245,7 @@ unsigned int vg_pool_make(struct vg_pool *pool, unsigned int pages)
 	struct vg_arena *a;
 
 	while (had < pages && n < VG_ARENAS_MAX) {
-		a = vg_arena_new(pool->domid, min(pages - had, chunk),
-				 GFP_KERNEL);
+		a = vg_arena_counted(pool->domid, min(pages - had, chunk));
 		if (a) {
 			if (!vg_pool_add(pool, a)) {
 				vg_arena_free(a);
@@ -236,6 +276,68 @@ void vg_pool_trim(struct vg_pool *pool)
 		if (a && !a->announced)
 			vg_arena_kill(pool, a);
 	}
+}
+
+/**
+ * vg_pool_need() - how much of the pool was of use, of late
+ * @pool: the pool; a new period begins
+ *
+ * Return: pages; an upper bound, since not all arenas were at their fullest at once.
+ */
+unsigned int vg_pool_need(struct vg_pool *pool)
+{
+	unsigned int i, slots = 0;
+	struct vg_arena *a;
+
+	for (i = 0; i < pool->n; i++) {
+		a = vg_pool_arena(pool, i);
+		if (!a)
+			continue;
+		spin_lock_irq(&a->lock);
+		slots += a->peak;
+		a->peak = a->taken;
+		spin_unlock_irq(&a->lock);
+	}
+	return DIV_ROUND_UP(slots, VG_SLOTS_A_PAGE);
+}
+
+/**
+ * vg_pool_spare() - find an arena that can go
+ * @pool: the pool
+ * @keep: pages that are to stay
+ *
+ * Return: one without buffers, and none will go there as long as it is not
+ * @announced again; or NULL.
+ */
+struct vg_arena *vg_pool_spare(struct vg_pool *pool, unsigned int keep)
+{
+	unsigned int i = pool->n;
+	struct vg_arena *a;
+	bool spare;
+
+	while (i--) {
+		a = vg_pool_arena(pool, i);
+		if (!a || pool->pages < keep + a->pages)
+			continue;
+		spin_lock_irq(&a->lock);
+		spare = a->announced && !a->taken;
+		if (spare)
+			a->announced = false;
+		spin_unlock_irq(&a->lock);
+		if (spare)
+			return a;
+	}
+	return NULL;
+}
+
+/**
+ * vg_pool_drop() - free one arena
+ * @pool: the pool
+ * @a: from vg_pool_spare(); the backend has let go of it
+ */
+void vg_pool_drop(struct vg_pool *pool, struct vg_arena *a)
+{
+	vg_arena_kill(pool, a);
 }
 
 /**
@@ -291,6 +393,7 @@ static int vg_arena_take(struct vg_arena *a, unsigned int slots)
 		goto out;
 	bitmap_set(a->used, at, slots);
 	a->taken += slots;
+	a->peak = max(a->peak, a->taken);
 	a->hint = at + slots;
 	ret = at;
 out:

@@ -37,8 +37,10 @@
  * @pages: how many
  * @announced: the backend knows it: buffers may go there
  * @dead: no new buffer goes there; the last one that leaves frees it
- * @lock: of @taken, @hint and @used
+ * @counted: among the pages of all devices' pools
+ * @lock: of @taken, @peak, @hint and @used
  * @taken: slots in use
+ * @peak: most that were in use since vg_pool_need()
  * @hint: slot where to look for room first
  * @used: a bit for each slot
  * @orig: for each used slot, the memory whose copy it has
@@ -50,8 +52,10 @@ struct vg_arena {
 	unsigned int pages;
 	bool announced;
 	bool dead;
+	bool counted;
 	spinlock_t lock; /* of what follows, but for orig */
 	unsigned int taken;
+	unsigned int peak;
 	unsigned int hint;
 	DECLARE_BITMAP(used, VG_ARENA_SLOTS);
 	phys_addr_t orig[];
@@ -77,6 +81,9 @@ void vg_pool_init(struct vg_pool *pool);
 unsigned int vg_pool_make(struct vg_pool *pool, unsigned int pages);
 void vg_pool_free(struct vg_pool *pool);
 void vg_pool_trim(struct vg_pool *pool);
+unsigned int vg_pool_need(struct vg_pool *pool);
+struct vg_arena *vg_pool_spare(struct vg_pool *pool, unsigned int keep);
+void vg_pool_drop(struct vg_pool *pool, struct vg_arena *a);
 struct vg_arena *vg_pool_arena(struct vg_pool *pool, unsigned int i);
 
 bool vg_pool_map(struct vg_pool *pool, phys_addr_t phys, size_t size, bool grow,

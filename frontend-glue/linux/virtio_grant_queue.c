@@ -145,45 +145,13 @@ static const char *vg_bus_name(struct virtio_msg_device *vmdev)
 	return dev_name(&vg->xdev->dev);
 }
 
-/**
- * vg_announce() - tell the backend of an arena (section 6.1)
- * @vg: the device
- * @a: the arena; used only when the backend agrees
- */
-static void vg_announce(struct vg_device *vg, struct vg_arena *a)
-{
-	struct virtio_grant_pool msg = {};
-	u32 error;
-
-	BUILD_BUG_ON(sizeof(msg) != sizeof(struct virtio_grant_pool_resp));
-	msg.first_ref = (__force unsigned int)cpu_to_le32(a->first);
-	msg.pages = (__force unsigned int)cpu_to_le32(a->pages);
-	a->announced = false;
-	if (vg_bus_call(vg, VIRTIO_GRANT_BUS_ADD_POOL, &msg, sizeof(msg)))
-		return;
-	error = le32_to_cpu((__force __le32)msg.pages);
-	if (error)
-		dev_info(&vg->dev, "backend takes no pool of %u pages: %u\n",
-			 a->pages, error);
-	a->announced = !error;
-}
-
 /* A reset has made the backend forget the pool. */
 static int vg_prepare(struct virtio_msg_device *vmdev)
 {
 	struct vg_device *vg = vmdev->bus_priv;
-	struct vg_pool *pool = &vg->dma.pool;
-	struct vg_arena *a;
-	unsigned int i;
 
-	if (!READ_ONCE(vmdev->gone)) {
-		for (i = 0; i < pool->n; i++) {
-			a = vg_pool_arena(pool, i);
-			if (a)
-				vg_announce(vg, a);
-		}
-		vg_pool_trim(pool);
-	}
+	if (!READ_ONCE(vmdev->gone))
+		vg_size_announce(vg);
 	return vg_dma_attach(&vg->dma);
 }
 

@@ -36,6 +36,8 @@ const struct attack attacks[] = {
 	{ "grants", "grant-race", "data revoked while the device works on it", attack_grant_race },
 	{ "grants", "map-slots", "all queues at their largest, all pools, and more",
 	  attack_map_slots },
+	{ "grants", "pool-churn", "pools dropped with data in them, in part, twice, for ever",
+	  attack_pool_churn },
 	{ "rings", "ring-address", "rings: bad sizes, bad, misaligned, read-only, foreign memory",
 	  attack_ring_address },
 	{ "rings", "ring-overlap", "rings over each other, the control page and data",

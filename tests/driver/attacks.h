@@ -125,6 +125,7 @@ int attack_grant_batch(struct attack_on *a);
 int attack_grant_header(struct attack_on *a);
 int attack_grant_race(struct attack_on *a);
 int attack_map_slots(struct attack_on *a);
+int attack_pool_churn(struct attack_on *a);
 /* rings */
 int attack_ring_address(struct attack_on *a);
 int attack_ring_overlap(struct attack_on *a);

@@ -326,3 +326,61 @@ int attack_map_slots(struct attack_on *a)
 		 slots);
 	return at_again(a, "all map slots");
 }
+
+/* Requests whose data lies in the arena that goes, and half of them header and status too. */
+static int submit_in_pool(struct attack_on *a, struct drv_mem *pool, struct drv_blk_req *req)
+{
+	for (unsigned int i = 0; i < BATCH; i++) {
+		struct drv_buf buf;
+
+		memset(&req[i], 0, sizeof(req[i]));
+		MUST(!drv_alloc(pool, SMALL, DRV_PAGE, true, &buf), "no room in a pool");
+		req[i].type = i & 1 ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN;
+		req[i].dev_writes = !(i & 1);
+		req[i].segs = 1;
+		req[i].seg[0] = (struct drv_seg){ buf.addr, SMALL };
+		drv_blk_queue(&a->blk, &a->dev->queues[0], i & 2 ? pool : &a->dev->gmem.mem);
+		MUST(!drv_blk_submit(&a->blk, &req[i]), "not submitted");
+	}
+	drv_queue_kick(&a->dev->queues[0]);
+	return 0;
+}
+
+/* Arenas come and go, while requests have data there: each succeeds, since the memory stays granted. */
+int attack_pool_churn(struct attack_on *a)
+{
+	unsigned int turns = 20 + a->ms / 50, busy = 0, turn, i;
+	struct drv_blk_req req[BATCH];
+	struct drv_used used;
+	struct drv_mem *pool;
+	uint32_t ref;
+	int rc;
+
+	for (turn = 0; turn < turns; turn++) {
+		MUST(!(rc = drv_dev_pool(a->dev, POOL_PAGES, &pool)), "no pool: %d", rc);
+		ref = (uint32_t)(a->dev->pool_buf[0].addr >> VIRTIO_GRANT_PAGE_SHIFT);
+		rc = drv_pool_msg(a->dev, VIRTIO_GRANT_BUS_DROP_POOL, ref + 1, POOL_PAGES - 1);
+		MUST(rc == -EINVAL, "a part of a pool was dropped: %d", rc);
+		rc = drv_pool_msg(a->dev, VIRTIO_GRANT_BUS_DROP_POOL, ref, POOL_PAGES + 1);
+		MUST(rc == -EINVAL, "more than a pool was dropped: %d", rc);
+		if (submit_in_pool(a, pool, req))
+			return -1;
+		rc = drv_pool_msg(a->dev, VIRTIO_GRANT_BUS_DROP_POOL, ref, POOL_PAGES);
+		MUST(!rc || rc == -EBUSY, "a pool with data in it: %d", rc);
+		busy += rc == -EBUSY;
+		for (i = 0; i < BATCH; i++) {
+			rc = at_outcome(a, &used, "data in a pool that goes");
+			MUST(rc == AT_USED, "data in a pool that goes: the device stopped");
+			rc = drv_blk_finish(&a->blk, &used)->result;
+			MUST(!rc, "data in a pool that goes: a request's result is %d", rc);
+		}
+		MUST(!(rc = drv_dev_pool_drop(a->dev)), "a pool without data in it: %d", rc);
+		rc = drv_pool_msg(a->dev, VIRTIO_GRANT_BUS_DROP_POOL, ref, POOL_PAGES);
+		MUST(!rc, "dropped once more: %d", rc);
+	}
+	drv_blk_queue(&a->blk, &a->dev->queues[0], &a->dev->gmem.mem);
+	if (at_works(a))
+		return -1;
+	snprintf(a->note, sizeof(a->note), "%u of %u pools had data in them", busy, turns);
+	return 0;
+}

@@ -331,16 +331,28 @@ int drv_queue_wait(struct drv_queue *q, struct drv_used *used)
 
 /* ---- the pool -------------------------------------------------------------- */
 
+int drv_pool_msg(struct drv_dev *dev, uint8_t id, uint32_t first_ref, uint32_t pages)
+{
+	struct virtio_grant_pool m = { htole32(first_ref), htole32(pages) };
+	struct virtio_grant_pool_resp a;
+	int rc = call(dev, VIRTIO_MSG_TYPE_BUS, id, &m, sizeof(m), &a, sizeof(a));
+
+	return rc ? rc : -(int)le32toh(a.error);
+}
+
+static uint32_t first_ref(const struct drv_buf *buf)
+{
+	return (uint32_t)(buf->addr >> VIRTIO_GRANT_PAGE_SHIFT);
+}
+
 int drv_dev_pool(struct drv_dev *dev, unsigned int pages, struct drv_mem **out)
 {
-	struct virtio_grant_pool m;
-	struct virtio_grant_pool_resp a;
 	struct drv_buf *buf;
 	char path[192];
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/%s", dev->back, VIRTIO_GRANT_KEY_FEATURE_POOL);
-	if (drv_xs_read_int(dev->xs, path, 0) != 1)
+	if (drv_xs_read_int(dev->xs, path, 0) < VIRTIO_GRANT_POOL_FIXED)
 		return -EOPNOTSUPP;
 	if (dev->pools == DRV_MAX_POOLS)
 		return -ENOSPC;
@@ -348,12 +360,7 @@ int drv_dev_pool(struct drv_dev *dev, unsigned int pages, struct drv_mem **out)
 	rc = drv_alloc(&dev->gmem.mem, (size_t)pages * DRV_PAGE, DRV_PAGE, true, buf);
 	if (rc)
 		return rc;
-	m.first_ref = htole32((uint32_t)(buf->addr >> VIRTIO_GRANT_PAGE_SHIFT));
-	m.pages = htole32(pages);
-	rc = call(dev, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_ADD_POOL, &m, sizeof(m), &a,
-		  sizeof(a));
-	if (!rc)
-		rc = -(int)le32toh(a.error);
+	rc = drv_pool_msg(dev, VIRTIO_GRANT_BUS_ADD_POOL, first_ref(buf), pages);
 	if (!rc)
 		rc = drv_mem_flat_init(&dev->pool[dev->pools], buf->virt, buf->addr, buf->len);
 	if (rc) {
@@ -362,4 +369,16 @@ int drv_dev_pool(struct drv_dev *dev, unsigned int pages, struct drv_mem **out)
 	}
 	*out = &dev->pool[dev->pools++].mem;
 	return 0;
+}
+
+int drv_dev_pool_drop(struct drv_dev *dev)
+{
+	struct drv_buf *buf = &dev->pool_buf[dev->pools - 1];
+	int rc = drv_pool_msg(dev, VIRTIO_GRANT_BUS_DROP_POOL, first_ref(buf),
+			      (uint32_t)(buf->len / DRV_PAGE));
+
+	if (rc)
+		return rc;
+	drv_mem_flat_fini(&dev->pool[--dev->pools]);
+	return drv_free(&dev->gmem.mem, buf);
 }

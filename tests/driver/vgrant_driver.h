@@ -254,6 +254,16 @@ int drv_dev_config_write(struct drv_dev *dev, uint32_t generation, unsigned int 
  */
 int drv_dev_pool(struct drv_dev *dev, unsigned int pages, struct drv_mem **out);
 
+/** drv_pool_msg() - ADD_POOL or DROP_POOL (@id) of any references; Return: the device's -errno, or 0 */
+int drv_pool_msg(struct drv_dev *dev, uint8_t id, uint32_t first_ref, uint32_t pages);
+
+/**
+ * drv_dev_pool_drop() - take the arena back that came last, with DROP_POOL
+ *
+ * Return: 0; the device's -errno: it is there as before; -EBUSY also when it was mapped after the answer.
+ */
+int drv_dev_pool_drop(struct drv_dev *dev);
+
 /** drv_dev_poll_events() - handle messages that came; Return: events handled, -EPROTO */
 int drv_dev_poll_events(struct drv_dev *dev);
 

@@ -306,8 +306,23 @@ static void broken(void *owner, const char *why)
 	told_broken = true;
 }
 
+/* The kernel gets at an operation's memory until it completes: it must be there. */
+static void touch(const struct fl_op *op)
+{
+	for (unsigned i = 0; i < op->niov; i++) {
+		volatile uint8_t *at = op->iov[i].iov_base;
+
+		if (op->kind == FL_READ && op->iov[i].iov_len)
+			*at = 0x77;
+		else if (op->iov[i].iov_len)
+			(void)*at;
+	}
+}
+
 static void fl_turn(void)
 {
+	for (unsigned i = 0; i < fl_ops; i++)
+		touch(&fl_op[i]);
 	while (fl_ops)
 		fl_complete(fl_ops - 1,
 			    fl_op[fl_ops - 1].kind < FL_SYNC ? (int)fl_op[fl_ops - 1].len : 0);
@@ -542,9 +557,13 @@ static void message(void)
 
 		if (id & 1)
 			p.first_ref = 2 + below(QUEUES), p.pages = below(PORTS + 1);
+		else if (id & 4) /* as start() makes them */
+			p = (struct virtio_grant_pool){ FIRST_REF + 64 + u8() % 8, 1 + u8() % 9 };
 		call(VIRTIO_MSG_TYPE_BUS,
-		     id & 1 ? VIRTIO_GRANT_BUS_SET_VQ_CHANNEL : VIRTIO_GRANT_BUS_ADD_POOL, &p,
-		     sizeof(p));
+		     id & 1   ? VIRTIO_GRANT_BUS_SET_VQ_CHANNEL
+		     : id & 2 ? VIRTIO_GRANT_BUS_DROP_POOL
+			      : VIRTIO_GRANT_BUS_ADD_POOL,
+		     &p, sizeof(p));
 		return;
 	}
 	request(type, id & 15, m, len);

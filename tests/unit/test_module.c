@@ -445,6 +445,32 @@ static void test_pool_kept(void **state)
 	assert_int_equal(table.pages, 0);
 }
 
+/* All pools together leave three quarters of the table to others; bounce pools are none. */
+static void test_pools_share(void **state)
+{
+	static struct vg_pool pool[8];
+	static u8 buffer[512];
+	unsigned int most = gnttab_max_grant_frames() * 512 / 4, n = 0;
+	dma_addr_t addr;
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(pool); i++) {
+		memset(&pool[i], 0, sizeof(pool[i]));
+		vg_pool_init(&pool[i]);
+		n += vg_pool_make(&pool[i], 4096);
+	}
+	assert_int_equal(n, most);
+	assert_int_equal(atomic_read(&vg_pools_pages), most);
+	assert_int_equal(vg_pool_make(&pool[0], 16), 0);
+	assert_true(vg_pool_map(&pool[7], (uintptr_t)buffer, 512, true, &addr));
+	vg_pool_unmap(&pool[7], addr, 512, false);
+	vg_pool_free(&pool[0]);
+	assert_int_equal(vg_pool_make(&pool[1], 16), pool[1].pages < most ? 16 : 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(pool); i++)
+		vg_pool_free(&pool[i]);
+	assert_int_equal(atomic_read(&vg_pools_pages), 0);
+}
+
 static void test_pool_trim(void **state)
 {
 	struct vg_pool pool = { 0 };
@@ -485,6 +511,11 @@ static void fault(struct vg_dma *dma)
 	faults++;
 }
 
+static void full(struct vg_dma *dma)
+{
+	assert_true(dma->asked);
+}
+
 static struct device_dma_parameters parms;
 static u64 mask;
 static struct device dev = { .dma_parms = &parms, .dma_mask = &mask };
@@ -498,7 +529,7 @@ static struct vg_dma *mappings(bool trusted, unsigned int pool)
 	memset(memory, 7, sizeof(memory));
 	slab = false;
 	faults = 0;
-	assert_int_equal(vg_dma_init(&dma, &dev, fault), 0);
+	assert_int_equal(vg_dma_init(&dma, &dev, fault, full), 0);
 	assert_int_equal(vg_dma_attach(&dma), 0);
 	assert_int_equal(parms.max_segment_size, VG_DMA_MAX_SIZE);
 	vg_dma_connect(&dma, 0, trusted);
@@ -730,6 +761,7 @@ int main(void)
 		cmocka_unit_test_setup(test_pool_outlived, fresh),
 		cmocka_unit_test_setup(test_pool_kept, fresh),
 		cmocka_unit_test_setup(test_pool_trim, fresh),
+		cmocka_unit_test_setup(test_pools_share, fresh),
 		cmocka_unit_test_setup(test_dma_grants, fresh),
 		cmocka_unit_test_setup(test_dma_counts, fresh),
 		cmocka_unit_test_setup(test_dma_beside, fresh),

@@ -2,7 +2,7 @@
 /*
  * test_module_bus.c - the life of a device in the guest's module
  *
- * virtio_grant_bus.c, _ctrl.c and _queue.c are compiled with tests/rigs/kernel in place of a kernel's
+ * virtio_grant_bus.c, _ctrl.c, _queue.c and _size.c are compiled with tests/rigs/kernel in place of a kernel's
  * headers, and the files of mappings with them. xenstore, event channels and the backend are this
  * file's, and so is the virtio side: what virtio_msg.h declares is counted here, and does what the
  * test says. How all this does in a real kernel is for tests/xen.
@@ -21,6 +21,7 @@
 #include "frontend-glue/linux/virtio_grant_dma.c"
 #include "frontend-glue/linux/virtio_grant_ctrl.c"
 #include "frontend-glue/linux/virtio_grant_queue.c"
+#include "frontend-glue/linux/virtio_grant_size.c"
 #include "frontend-glue/linux/virtio_grant_bus.c"
 
 #include "tests/rigs/kernel/table.h"
@@ -108,6 +109,12 @@ void mod_delayed_work(struct workqueue_struct *q, struct delayed_work *w, unsign
 {
 	queue_work(q, &w->work);
 	w->work.at = jiffies + delay;
+}
+
+void queue_delayed_work(struct workqueue_struct *q, struct delayed_work *w, unsigned long delay)
+{
+	if (!w->work.queued)
+		mod_delayed_work(q, w, delay);
 }
 
 void flush_delayed_work(struct delayed_work *w)
@@ -426,6 +433,11 @@ static struct {
 	/* Writes to the page again, when the guest has copied from it. */
 	bool writes_on;
 	unsigned int copies;
+	/* Pages of pools that it knows, and messages about them. */
+	unsigned int pool_pages, adds, drops;
+	u32 pool[32]; /* their first references */
+	u32 refuses; /* errno of messages about pools that are no repetition; 0: it does what they say */
+	bool older; /* than the one that wrote feature-pool: a repetition is none to it */
 } backend;
 
 void barrier(void)
@@ -447,6 +459,34 @@ static void put_to_driver(const struct virtio_msg_buf *msg)
 	vg->ctrl->device_prod.value = backend.prod;
 }
 
+/* A message about a pool. Return: the error in its answer. */
+static u32 serve_pool(u8 id, const struct virtio_grant_pool *p)
+{
+	unsigned int i = 0;
+
+	while (i < ARRAY_SIZE(backend.pool) && backend.pool[i] != p->first_ref)
+		i++;
+	if (id == VIRTIO_GRANT_BUS_DROP_POOL) {
+		backend.drops++;
+		assert_in_range(i, 0, ARRAY_SIZE(backend.pool) - 1);
+		if (backend.refuses)
+			return backend.refuses;
+		backend.pool[i] = 0;
+		backend.pool_pages -= p->pages;
+		return 0;
+	}
+	backend.adds++;
+	if (i < ARRAY_SIZE(backend.pool) && !backend.older)
+		return 0;
+	if (backend.refuses)
+		return backend.refuses;
+	for (i = 0; backend.pool[i]; i++)
+		assert_in_range(i, 0, ARRAY_SIZE(backend.pool) - 2);
+	backend.pool[i] = p->first_ref;
+	backend.pool_pages += p->pages;
+	return 0;
+}
+
 static void serve(void)
 {
 	struct virtio_grant_control *c = vg->ctrl;
@@ -458,9 +498,15 @@ static void serve(void)
 		       VIRTIO_GRANT_SLOT_SIZE);
 		c->device_cons.value = backend.cons;
 		msg.header.type |= VIRTIO_MSG_TYPE_RESPONSE;
-		/* No error: of a queue's port, or of a pool. A ping comes back as it is. */
-		if (msg.header.msg_id != VIRTIO_MSG_BUS_PING)
+		/* No error: of a queue's port. A ping comes back as it is. */
+		if (msg.header.msg_id == VIRTIO_GRANT_BUS_ADD_POOL ||
+		    msg.header.msg_id == VIRTIO_GRANT_BUS_DROP_POOL) {
+			u32 error = serve_pool(msg.header.msg_id, (void *)msg.payload);
+
+			memcpy(msg.payload + 4, &error, 4);
+		} else if (msg.header.msg_id != VIRTIO_MSG_BUS_PING) {
 			memset(msg.payload + 4, 0, 4);
+		}
 		backend.served++;
 		put_to_driver(&msg);
 		interrupt(vg->ctrl_port);
@@ -488,8 +534,8 @@ static struct xenbus_device xdev;
 
 static void run(void)
 {
-	struct work_struct *work[] = { &vg->work.work, &vg->gone.work, &vg->event,
-				       &vg->again.work };
+	struct work_struct *work[] = { &vg->work.work,	&vg->gone.work, &vg->event,
+				       &vg->again.work, &vg->grow,	&vg->idle.work };
 	unsigned int rounds = 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(work); i++) {
@@ -509,6 +555,11 @@ static void backend_is(enum xenbus_state state)
 	run();
 }
 
+/* Buffers in flight. */
+enum { MOST = 1024 };
+static dma_addr_t out[MOST];
+static unsigned int n_out;
+
 static int begin(void **state)
 {
 	(void)state;
@@ -522,7 +573,7 @@ static int begin(void **state)
 	memset(&backend, 0, sizeof(backend));
 	memset(store, 0, sizeof(store));
 	memset(&xdev, 0, sizeof(xdev));
-	next_port = calls = fail_at = 0;
+	next_port = calls = fail_at = n_out = 0;
 	fake_cpu = 0;
 	side.kind = VIRTIO_ID_BLOCK;
 	xdev.nodename = "/f";
@@ -530,7 +581,7 @@ static int begin(void **state)
 	xdev.otherend_id = 3;
 	xdev.state = XenbusStateInitialising;
 	strcpy(key("/b", VIRTIO_GRANT_KEY_VERSION), "1");
-	strcpy(key("/b", VIRTIO_GRANT_KEY_FEATURE_POOL), "1");
+	strcpy(key("/b", VIRTIO_GRANT_KEY_FEATURE_POOL), "2");
 	assert_int_equal(vg_driver.probe(&xdev, vg_ids), 0);
 	vg = dev_get_drvdata(&xdev.dev);
 	return 0;
@@ -626,8 +677,8 @@ static void test_pool_of_kinds(void **state)
 	static const struct {
 		u32 kind;
 		unsigned int pages;
-	} kinds[] = { { VIRTIO_ID_BLOCK, 1024 }, { VIRTIO_ID_FS, 1024 }, { VIRTIO_ID_NET, 512 },
-		      { VIRTIO_ID_CAN, 64 },	 { VIRTIO_ID_RNG, 64 },	 { VIRTIO_ID_CONSOLE, 64 },
+	} kinds[] = { { VIRTIO_ID_BLOCK, 128 }, { VIRTIO_ID_FS, 128 }, { VIRTIO_ID_NET, 512 },
+		      { VIRTIO_ID_CAN, 64 },	{ VIRTIO_ID_RNG, 64 }, { VIRTIO_ID_CONSOLE, 64 },
 		      { VIRTIO_ID_INPUT, 64 } };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -644,6 +695,224 @@ static void test_pool_of_kinds(void **state)
 	side.kind = VIRTIO_ID_RNG;
 	connect();
 	assert_int_equal(vg->dma.pool.pages, 0);
+	take_away();
+}
+
+/* Its driver has queues: it was told to the backend before. */
+static void use(struct virtio_msg_device *vmdev)
+{
+	assert_int_equal(vmdev->ops->prepare(vmdev), 0);
+}
+
+/* So many buffers of a page are in flight. */
+static void in_flight(unsigned int n)
+{
+	static u8 page[4096];
+
+	for (; n_out < n; n_out++) {
+		out[n_out] = vg_dma_map(&vg->dma, virt_to_phys(page), 4096, DMA_TO_DEVICE, 0);
+		assert_true(out[n_out] != DMA_MAPPING_ERROR);
+		run();
+	}
+	while (n_out > n)
+		vg_dma_unmap(&vg->dma, out[--n_out], 4096, DMA_TO_DEVICE, 0);
+}
+
+static void time_passes(void)
+{
+	jiffies += VG_POOL_IDLE;
+	run();
+}
+
+/* As large as what is in flight wants, up to the limit; small again after a while; and then quiet. */
+static void test_pool_breathes(void **state)
+{
+	(void)state;
+	side.probe = use;
+	pool_pages = 512;
+	connect();
+	assert_int_equal(vg->dma.pool.pages, 64);
+	assert_false(vg->idle.work.queued);
+	for (unsigned int i = 0; i < 3; i++) {
+		in_flight(65);
+		assert_int_equal(vg->dma.pool.pages, 128);
+		assert_int_equal(backend.pool_pages, 128);
+		in_flight(300);
+		assert_int_equal(vg->dma.pool.pages, 512);
+		in_flight(MOST);
+		assert_int_equal(vg->dma.pool.pages, 512);
+		assert_int_equal(backend.pool_pages, 512);
+		/* What is in use stays, and what was until a moment ago. */
+		time_passes();
+		assert_int_equal(vg->dma.pool.pages, 512);
+		in_flight(1);
+		in_flight(300);
+		in_flight(0);
+		time_passes();
+		assert_int_equal(vg->dma.pool.pages, 512);
+		time_passes();
+		assert_int_equal(vg->dma.pool.pages, 64);
+		assert_int_equal(backend.pool_pages, 64);
+		for (unsigned int k = 0; k < 2; k++)
+			time_passes();
+		assert_false(vg->idle.work.queued);
+	}
+	assert_int_equal(atomic_read(&vg_pools_pages), 64);
+	take_away();
+	assert_int_equal(atomic_read(&vg_pools_pages), 0);
+}
+
+/* A buffer that stays where it is keeps an arena, and nobody looks again and again. */
+static void test_pool_idle_with_buffers(void **state)
+{
+	dma_addr_t last;
+
+	(void)state;
+	side.probe = use;
+	pool_pages = 512;
+	connect();
+	in_flight(200);
+	last = out[199];
+	out[199] = out[0];
+	out[0] = last;
+	in_flight(1);
+	for (unsigned int k = 0; k < 4; k++)
+		time_passes();
+	assert_false(vg->idle.work.queued);
+	assert_true(vg->dma.pool.pages > 64);
+	assert_int_equal(vg->dma.pool.pages, backend.pool_pages);
+	in_flight(0);
+	take_away();
+}
+
+/* Its backend hears of arenas before the device is used, and of nothing else. */
+static void test_pool_of_older_backend(void **state)
+{
+	(void)state;
+	strcpy(key("/b", VIRTIO_GRANT_KEY_FEATURE_POOL), "1");
+	side.probe = use;
+	pool_pages = 512;
+	connect();
+	in_flight(MOST);
+	assert_int_equal(vg->dma.pool.pages, 64);
+	assert_int_equal(backend.adds, 1);
+	in_flight(0);
+	for (unsigned int k = 0; k < 3; k++)
+		time_passes();
+	assert_int_equal(backend.drops, 0);
+	take_away();
+}
+
+/* One that was replaced by an earlier version would not answer DROP_POOL: it is not asked. */
+static void test_pool_of_replaced_backend(void **state)
+{
+	(void)state;
+	side.probe = use;
+	pool_pages = 512;
+	connect();
+	in_flight(65);
+	assert_int_equal(vg->dma.pool.pages, 128);
+	backend.older = true;
+	backend.refuses = 16; /* EBUSY */
+	in_flight(MOST);
+	assert_int_equal(vg->dma.pool.pages, 128);
+	in_flight(0);
+	for (unsigned int k = 0; k < 4; k++)
+		time_passes();
+	assert_int_equal(backend.drops, 0);
+	/* It is in use as before. */
+	in_flight(128);
+	assert_int_equal(vg_sum(&vg->dma.counts->granted), MOST - 128);
+	in_flight(0);
+	take_away();
+}
+
+/* One that has no more room is asked again when there may be some. */
+static void test_pool_refused(void **state)
+{
+	unsigned int adds;
+
+	(void)state;
+	side.probe = use;
+	pool_pages = 512;
+	connect();
+	backend.refuses = 28; /* ENOSPC */
+	in_flight(MOST);
+	adds = backend.adds;
+	assert_int_equal(vg->dma.pool.pages, 64);
+	in_flight(0);
+	in_flight(MOST);
+	assert_int_equal(backend.adds, adds);
+	time_passes();
+	backend.refuses = 0;
+	in_flight(0);
+	in_flight(65);
+	assert_int_equal(vg->dma.pool.pages, 128);
+	/* And what it does not give back stays. */
+	backend.refuses = 16;
+	in_flight(0);
+	for (unsigned int k = 0; k < 4; k++)
+		time_passes();
+	assert_in_range(backend.drops, 1, 3);
+	assert_false(vg->idle.work.queued);
+	assert_int_equal(vg->dma.pool.pages, 128);
+	in_flight(128);
+	in_flight(0);
+	take_away();
+}
+
+/* No arena comes or goes during a suspend; the next connection begins anew. */
+static void test_pool_suspended(void **state)
+{
+	unsigned int adds, drops;
+
+	(void)state;
+	side.probe = use;
+	pool_pages = 512;
+	connect();
+	in_flight(300);
+	in_flight(0);
+	adds = backend.adds;
+	drops = backend.drops;
+	assert_int_equal(vg_device_type.pm->freeze(&vg->dev), 0);
+	for (unsigned int k = 0; k < 3; k++)
+		time_passes();
+	assert_int_equal(vg->dma.pool.pages, 512);
+	assert_int_equal(backend.adds, adds);
+	assert_int_equal(backend.drops, drops);
+	assert_int_equal(vg_driver.resume(&xdev), 0);
+	memset(backend.pool, 0, sizeof(backend.pool));
+	backend.pool_pages = 0;
+	strcpy(key("/f", "state"), "1");
+	xdev.state = XenbusStateInitialising;
+	strcpy(key("/b", "state"), "2");
+	assert_int_equal(vg_device_type.pm->restore(&vg->dev), 0);
+	run();
+	backend.cons = backend.prod = 0;
+	backend_is(XenbusStateConnected);
+	assert_int_equal(vg->phase, VG_LIVE);
+	use(vg->vmdev);
+	assert_int_equal(vg->dma.pool.pages, 64);
+	assert_int_equal(backend.pool_pages, 64);
+	in_flight(65);
+	assert_int_equal(backend.pool_pages, 128);
+	in_flight(0);
+	take_away();
+}
+
+/* A backend that dies while it is asked for more: the device goes, and nothing stays behind. */
+static void test_pool_backend_dies(void **state)
+{
+	(void)state;
+	side.probe = use;
+	pool_pages = 512;
+	connect();
+	backend.hangs = true;
+	in_flight(65);
+	assert_true(vg->dead);
+	assert_int_equal(vg->dma.pool.pages, 64);
+	in_flight(0);
+	backend.hangs = false;
 	take_away();
 }
 
@@ -863,6 +1132,13 @@ int main(void)
 		T(test_limits_before_queues),
 		T(test_operations_are_put_back),
 		T(test_pool_of_kinds),
+		T(test_pool_breathes),
+		T(test_pool_idle_with_buffers),
+		T(test_pool_of_older_backend),
+		T(test_pool_of_replaced_backend),
+		T(test_pool_refused),
+		T(test_pool_suspended),
+		T(test_pool_backend_dies),
 		T(test_control_cannot_be_made),
 		T(test_queue_cannot_be_made),
 		T(test_copied_once),

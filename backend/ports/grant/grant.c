@@ -59,6 +59,15 @@ struct view {
 	struct vg_deferred show; /* refresh what `vgrant list` shows */
 };
 
+/* A pool that the driver takes back, while each context is asked whether it has requests there. */
+struct parting {
+	struct vg_wait asked;
+	struct vg_wait *w; /* who waits for it */
+	unsigned pool;	   /* index */
+	bool gone;	   /* with all others */
+	_Atomic uint32_t held;
+};
+
 struct vg_grant_port {
 	struct vg_port port;
 	struct vg_msg_bus bus;
@@ -68,6 +77,7 @@ struct vg_grant_port {
 	struct vg_grant_port_events events;
 	struct view *view; /* dev->n_ctx of them */
 	struct vg_channels channels;
+	struct parting parting;
 	struct virtio_grant_control *page; /* NULL: not connected */
 	struct vg_deferred more;	   /* messages, or an event, that wait for the next turn */
 	bool late;			   /* the first request in the page is being carried out */
@@ -280,13 +290,16 @@ static void save(struct vg_port *port)
 	s->generation = dev->generation;
 	s->saved = dev->saved;
 	s->saved_size = (uint32_t)dev->saved_size;
-	s->n_pools = main_mem(gp)->n_pools;
-	for (unsigned i = 0; i < s->n_pools; i++) {
+	s->n_pools = 0;
+	for (unsigned i = 0; i < main_mem(gp)->n_pools; i++) {
 		const struct vg_grant_pool *p = &main_mem(gp)->pool[i];
 
-		s->pool[i].first_ref =
-			(uint32_t)((p->addr & ~VIRTIO_GRANT_ADDR_FLAG) >> VIRTIO_GRANT_PAGE_SHIFT);
-		s->pool[i].pages = (uint32_t)(p->len >> VIRTIO_GRANT_PAGE_SHIFT);
+		if (p->pages)
+			s->pool[s->n_pools++] = (struct vg_record_pool){
+				.first_ref = (uint32_t)((p->addr & ~VIRTIO_GRANT_ADDR_FLAG) >>
+							VIRTIO_GRANT_PAGE_SHIFT),
+				.pages = p->pages,
+			};
 	}
 	for (unsigned q = 0; q < dev->n_queues; q++) {
 		struct vg_record_queue *r = &s->queue[q];
@@ -409,14 +422,60 @@ static int bus_add_pool(struct vg_msg_bus *bus, uint32_t first_ref, uint32_t pag
 	struct vg_grant_mem *gm = main_mem(gp);
 	int ret;
 
-	for (unsigned i = 0; i < gm->n_pools; i++) {
-		if (gm->pool[i].addr == VIRTIO_GRANT_ADDR(first_ref, 0) &&
-		    gm->pool[i].len >> VIRTIO_GRANT_PAGE_SHIFT == pages)
-			return 0; /* heard again by a successor */
-	}
+	if (vg_grant_pool_find(gm, first_ref, pages) >= 0)
+		return 0; /* heard again by a successor */
 	ret = vg_grant_pool_add(gm, first_ref, pages);
 	save(&gp->port);
 	return ret;
+}
+
+/* In each context: no request can find the pool from here on, and those that did are counted. */
+static void count_held(struct vg_ctx *ctx, void *arg)
+{
+	struct vg_grant_port *gp = arg;
+
+	atomic_fetch_add(&gp->parting.held, gp->view[ctx->index].gm.held[gp->parting.pool]);
+}
+
+static void held_counted(struct vg_wait *w)
+{
+	struct vg_grant_port *gp = container_of(w, struct vg_grant_port, parting.asked);
+	struct parting *parting = &gp->parting;
+	bool held = atomic_load(&parting->held);
+
+	if (!parting->gone && held)
+		vg_grant_pool_show(main_mem(gp), parting->pool, true);
+	else if (!parting->gone)
+		vg_grant_pool_drop(main_mem(gp), parting->pool);
+	save(&gp->port);
+	gp->bus.error = held ? -EBUSY : 0;
+	parting->w->done(parting->w);
+}
+
+static void bus_drop_pool(struct vg_msg_bus *bus, uint32_t first_ref, uint32_t pages,
+			  struct vg_wait *w)
+{
+	struct vg_grant_port *gp = of_bus(bus);
+	int i = vg_grant_pool_find(main_mem(gp), first_ref, pages);
+
+	if (i < 0) {
+		bus->error = i == -ENOENT ? 0 : i; /* dropped by a predecessor, or never there */
+		w->done(w);
+		return;
+	}
+	gp->parting.w = w;
+	gp->parting.pool = (unsigned)i;
+	gp->parting.gone = false;
+	atomic_store(&gp->parting.held, 0);
+	vg_grant_pool_show(main_mem(gp), (unsigned)i, false);
+	vg_dev_each(gp->dev, count_held, gp, &gp->parting.asked);
+}
+
+/* All go: no queue runs. */
+static void drop_pools(struct vg_grant_port *gp)
+{
+	vg_grant_pools_drop(main_mem(gp));
+	gp->parting.gone = true;
 }
 
 static bool bus_queue_wanted(struct vg_msg_bus *bus, unsigned q, void **inflight)
@@ -444,7 +503,7 @@ static void bus_device_gone(struct vg_msg_bus *bus)
 
 	for (unsigned q = 0; q < gp->dev->n_queues; q++)
 		vg_channels_unbind(&gp->channels, q);
-	vg_grant_pools_drop(main_mem(gp));
+	drop_pools(gp);
 	save(&gp->port);
 }
 
@@ -462,6 +521,7 @@ static void bus_late(struct vg_msg_bus *bus, size_t len)
 static const struct vg_msg_bus_ops bus_ops = {
 	.set_channel = bus_set_channel,
 	.add_pool = bus_add_pool,
+	.drop_pool = bus_drop_pool,
 	.queue_wanted = bus_queue_wanted,
 	.queue_gone = bus_queue_gone,
 	.device_gone = bus_device_gone,
@@ -543,6 +603,7 @@ int vg_grant_port_new(struct vg_dev *dev, uint32_t domid, const struct vg_budget
 	gp->synced.done = synced;
 	gp->seen.done = seen;
 	gp->left.done = left;
+	gp->parting.asked.done = held_counted;
 	gp->log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	gp->view = calloc(dev->n_ctx, sizeof(*gp->view));
 	ret = gp->view ? open_views(gp, domid, budget, err)
@@ -742,7 +803,7 @@ static void stopped(struct vg_wait *w)
 	struct vg_grant_port *gp = container_of(w, struct vg_grant_port, stopped);
 
 	if (!gp->keep)
-		vg_grant_pools_drop(main_mem(gp));
+		drop_pools(gp);
 	unbind_all(gp);
 	vg_dev_sync(gp->dev, &gp->synced);
 }

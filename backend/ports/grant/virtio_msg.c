@@ -5,7 +5,8 @@
  * Each message is a row of a table: how large its request must be, and who
  * answers. A handler gets the payload, checked for its least size, and writes
  * the payload of the response; it returns that payload's size, DISCARD, or LATER:
- * a reset, of the device or of a queue, is answered when all has stopped.
+ * a reset, of the device or of a queue, is answered when all has stopped, and that a
+ * pool is dropped when no context looks at it any more.
  */
 #include "backend/ports/grant/virtio_msg.h"
 
@@ -140,23 +141,50 @@ static int get_status(struct vg_msg_bus *bus, const void *req, size_t len, void 
 	return sizeof(*r);
 }
 
-/* What was to be reset has stopped, and each context has let go of it: at once, while its request is
- * handled, or later. */
+/* ---- what may take long --------------------------------------------------- */
+
+/* Begin it. Return: where the payload of its answer, @size bytes, zeroed, waits for it to be done. */
+static void *late_begin(struct vg_msg_bus *bus, const void *req, size_t size)
+{
+	struct virtio_msg_header *h = (struct virtio_msg_header *)bus->late;
+
+	memcpy(h, (const uint8_t *)req - HEADER, HEADER);
+	h->type |= VIRTIO_MSG_TYPE_RESPONSE;
+	h->msg_size = htole16((uint16_t)(HEADER + size));
+	memset(h + 1, 0, size);
+	bus->done = false;
+	bus->handling = true;
+	return h + 1;
+}
+
+/* It is done: at once, while its request is handled, or later. */
+static void late_done(struct vg_msg_bus *bus)
+{
+	const struct virtio_msg_header *h = (const struct virtio_msg_header *)bus->late;
+
+	if (bus->handling)
+		bus->done = true;
+	else
+		bus->ops->late(bus, le16toh(h->msg_size));
+}
+
+/* What its handler returns. */
+static int late_end(struct vg_msg_bus *bus, void *resp)
+{
+	const struct virtio_msg_header *h = (const struct virtio_msg_header *)bus->late;
+	size_t size = le16toh(h->msg_size) - HEADER;
+
+	bus->handling = false;
+	if (!bus->done)
+		return LATER;
+	memcpy(resp, h + 1, size);
+	return (int)size;
+}
+
+/* Each context has let go of what was reset. */
 static void has_let_go(struct vg_wait *w)
 {
-	struct vg_msg_bus *bus = container_of(w, struct vg_msg_bus, let_go);
-	struct virtio_msg_header *h = (struct virtio_msg_header *)bus->late;
-	bool device = bus->late_queue == UINT32_MAX;
-	size_t size = sizeof(*h) + (device ? sizeof(struct virtio_msg_status) : 0);
-
-	if (bus->handling) {
-		bus->done = true;
-		return;
-	}
-	memset(h + 1, 0, size - sizeof(*h)); /* status 0 */
-	h->type |= VIRTIO_MSG_TYPE_RESPONSE;
-	h->msg_size = htole16((uint16_t)size);
-	bus->ops->late(bus, size);
+	late_done(container_of(w, struct vg_msg_bus, let_go));
 }
 
 static void has_stopped(struct vg_wait *w)
@@ -171,21 +199,20 @@ static void has_stopped(struct vg_wait *w)
 	vg_dev_sync(bus->dev, &bus->let_go);
 }
 
-/* Return: whether it is done already. */
-static bool reset(struct vg_msg_bus *bus, const void *req, uint32_t queue)
+/* Return: as a handler; the status in the answer to a device's reset is 0. */
+static int reset(struct vg_msg_bus *bus, const void *req, void *resp, uint32_t queue)
 {
-	memcpy(bus->late, (const uint8_t *)req - HEADER, HEADER);
+	bool device = queue == UINT32_MAX;
+
+	late_begin(bus, req, device ? sizeof(struct virtio_msg_status) : 0);
 	bus->late_queue = queue;
 	bus->wait.done = has_stopped;
 	bus->let_go.done = has_let_go;
-	bus->done = false;
-	bus->handling = true;
-	if (queue == UINT32_MAX)
+	if (device)
 		vg_dev_reset(bus->dev, &bus->wait);
 	else
 		vg_dev_reset_queue(bus->dev, queue, NULL, &bus->wait);
-	bus->handling = false;
-	return bus->done;
+	return late_end(bus, resp);
 }
 
 static int set_status(struct vg_msg_bus *bus, const void *req, size_t len, void *resp)
@@ -195,9 +222,9 @@ static int set_status(struct vg_msg_bus *bus, const void *req, size_t len, void 
 	uint32_t status = le32toh(q->status);
 
 	(void)len;
-	if (status == 0 && !reset(bus, req, UINT32_MAX))
-		return LATER;
-	r->status = htole32(status ? vg_dev_set_status(bus->dev, status) : 0);
+	if (status == 0)
+		return reset(bus, req, resp, UINT32_MAX);
+	r->status = htole32(vg_dev_set_status(bus->dev, status));
 	return sizeof(*r);
 }
 
@@ -248,11 +275,9 @@ static int reset_vqueue(struct vg_msg_bus *bus, const void *req, size_t len, voi
 	uint32_t i = le32toh(q->index);
 
 	(void)len;
-	(void)resp;
-	if (vg_dev_has(bus->dev, VG_F_RING_RESET) && vg_dev_queue_max(bus->dev, i) &&
-	    !reset(bus, req, i))
-		return LATER;
-	return 0;
+	if (!vg_dev_has(bus->dev, VG_F_RING_RESET) || !vg_dev_queue_max(bus->dev, i))
+		return 0;
+	return reset(bus, req, resp, i);
 }
 
 static int get_shm(struct vg_msg_bus *bus, const void *req, size_t len, void *resp)
@@ -294,14 +319,33 @@ static int add_pool(struct vg_msg_bus *bus, const void *req, size_t len, void *r
 {
 	const struct virtio_grant_pool *q = req;
 	struct virtio_grant_pool_resp *r = resp;
-	int ret = -EBUSY;
+	int ret = bus->ops->add_pool(bus, le32toh(q->first_ref), le32toh(q->pages));
 
 	(void)len;
-	if (!(bus->dev->status & VG_STATUS_DRIVER_OK))
-		ret = bus->ops->add_pool(bus, le32toh(q->first_ref), le32toh(q->pages));
 	r->first_ref = q->first_ref;
 	r->error = htole32((uint32_t)-ret);
 	return sizeof(*r);
+}
+
+static void pool_dropped(struct vg_wait *w)
+{
+	struct vg_msg_bus *bus = container_of(w, struct vg_msg_bus, wait);
+	struct virtio_grant_pool_resp *r = (void *)(bus->late + HEADER);
+
+	r->error = htole32((uint32_t)-bus->error);
+	late_done(bus);
+}
+
+static int drop_pool(struct vg_msg_bus *bus, const void *req, size_t len, void *resp)
+{
+	const struct virtio_grant_pool *q = req;
+	struct virtio_grant_pool_resp *r = late_begin(bus, req, sizeof(*r));
+
+	(void)len;
+	r->first_ref = q->first_ref;
+	bus->wait.done = pool_dropped;
+	bus->ops->drop_pool(bus, le32toh(q->first_ref), le32toh(q->pages), &bus->wait);
+	return late_end(bus, resp);
 }
 
 struct row {
@@ -335,6 +379,8 @@ static const struct row bus_rows[] = {
 					      sizeof(struct virtio_grant_vq_channel), false,
 					      false },
 	[VIRTIO_GRANT_BUS_ADD_POOL] = { add_pool, sizeof(struct virtio_grant_pool), false, false },
+	[VIRTIO_GRANT_BUS_DROP_POOL] = { drop_pool, sizeof(struct virtio_grant_pool), false,
+					 false },
 };
 
 static const struct row *find_row(uint8_t type, uint8_t id)

@@ -23,6 +23,10 @@ struct vg_msg_bus_ops {
 	int (*set_channel)(struct vg_msg_bus *bus, unsigned q, uint32_t port);
 	/* Map a pool. Return: as above. */
 	int (*add_pool)(struct vg_msg_bus *bus, uint32_t first_ref, uint32_t pages);
+	/* Unmap a pool, when no context looks at it any more: bus->error says how that went when
+	 * @w->done is called, perhaps in here. */
+	void (*drop_pool)(struct vg_msg_bus *bus, uint32_t first_ref, uint32_t pages,
+			  struct vg_wait *w);
 	/* Queue @q is about to be set. Return: false to refuse it (no channel); *@inflight is the
 	 * zeroed in-flight record for it, or NULL. */
 	bool (*queue_wanted)(struct vg_msg_bus *bus, unsigned q, void **inflight);
@@ -36,6 +40,7 @@ struct vg_msg_bus_ops {
 struct vg_msg_bus {
 	const struct vg_msg_bus_ops *ops;
 	struct vg_dev *dev;
+	int error; /* of ops->drop_pool: 0, or negative errno for the guest */
 	/* private, but for the answer in late */
 	struct vg_wait wait, let_go;
 	bool handling, done;

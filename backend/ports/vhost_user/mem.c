@@ -183,25 +183,27 @@ static const struct vg_mem_ops seen_ops = {
 
 /* ---- one region --------------------------------------------------------- */
 
-/* The pool that a region of grants was mapped as, if it was. */
-static void drop_pool(struct vg_grant_mem *gm, uint64_t addr)
+/* The first reference of a region of grants. */
+static uint64_t region_ref(const struct vg_vu_region *r)
 {
-	for (unsigned i = 0; i < gm->n_pools; i++) {
-		struct vg_grant_pool *p = &gm->pool[i];
+	return (r->guest & ~VIRTIO_GRANT_ADDR_FLAG) >> XEN_PAGE_SHIFT;
+}
 
-		if (p->addr != addr)
-			continue;
-		vg_grant_unmap(gm, p->ptr, (uint32_t)(p->len >> XEN_PAGE_SHIFT));
-		*p = gm->pool[--gm->n_pools];
-		return;
-	}
+/* The pool that a region of grants was mapped as, if it was. */
+static void drop_pool(struct vg_grant_mem *gm, const struct vg_vu_region *r)
+{
+	int i = vg_grant_pool_find(gm, (uint32_t)region_ref(r),
+				   (uint32_t)(r->size >> XEN_PAGE_SHIFT));
+
+	if (i >= 0)
+		vg_grant_pool_drop(gm, (unsigned)i);
 }
 
 static void unmap_region(struct vg_vu_mem *vm, struct vg_vu_mapping *m)
 {
 	vg_sigbus_unguard(&m->guard);
 	if (vm->xen && m->grant && !(m->region.xen_flags & VG_VU_XEN_NO_ADVANCE))
-		drop_pool(&vm->xen->grants, m->region.guest);
+		drop_pool(&vm->xen->grants, &m->region);
 	if (vm->xen && m->foreign && m->base)
 		vm->xen->foreign->unmap(vm->xen->foreign_handle, m->base, m->len >> XEN_PAGE_SHIFT);
 	else if (!m->grant && m->base)
@@ -318,7 +320,7 @@ static int map_foreign(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg
 static int map_grants(struct vg_vu_xen *xen, struct vg_vu_mapping *m, struct vg_err *err)
 {
 	const struct vg_vu_region *r = &m->region;
-	uint64_t ref = (r->guest & ~VIRTIO_GRANT_ADDR_FLAG) >> XEN_PAGE_SHIFT;
+	uint64_t ref = region_ref(r);
 	uint64_t pages = r->size >> XEN_PAGE_SHIFT;
 	int ret;
 

@@ -65,6 +65,7 @@ void destroy_workqueue(struct workqueue_struct *q);
 #define to_delayed_work(w)	container_of(w, struct delayed_work, work)
 void queue_work(struct workqueue_struct *q, struct work_struct *w);
 void mod_delayed_work(struct workqueue_struct *q, struct delayed_work *w, unsigned long delay);
+void queue_delayed_work(struct workqueue_struct *q, struct delayed_work *w, unsigned long delay);
 void flush_delayed_work(struct delayed_work *w);
 #define cancel_work_sync(w) ((w)->queued = false)
 

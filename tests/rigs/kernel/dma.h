@@ -24,9 +24,12 @@
 typedef struct {
 	int v;
 } atomic_t;
-#define atomic_inc(a)  ((a)->v++)
-#define atomic_dec(a)  ((a)->v--)
-#define atomic_read(a) ((a)->v)
+#define atomic_inc(a)		((a)->v++)
+#define atomic_dec(a)		((a)->v--)
+#define atomic_read(a)		((a)->v)
+#define ATOMIC_INIT(n)		((atomic_t){ n })
+#define atomic_add_return(n, a) ((a)->v += (n))
+#define atomic_sub(n, a)	((a)->v -= (n))
 
 /* ---- pages -------------------------------------------------------------------- */
 

@@ -33,6 +33,7 @@ typedef unsigned int gfp_t;
 #define GFP_ATOMIC		  1u
 #define __GFP_ZERO		  2u
 #define __GFP_NOWARN		  4u
+#define __GFP_NORETRY		  8u
 #define READ_ONCE(x)		  (*(volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v)	  (*(volatile __typeof__(x) *)&(x) = (v))
 #define ARRAY_SIZE(a)		  (sizeof(a) / sizeof((a)[0]))

@@ -18,6 +18,7 @@ enum { QUEUES = 4, DEPTH = 8, PIECE = 4096 };
 
 struct load {
 	struct rig_guest *g;
+	struct drv_mem *mem; /* of data */
 	struct drv_blk blk[QUEUES];
 	struct drv_blk_req req[QUEUES][DEPTH];
 	struct drv_buf buf[QUEUES][DEPTH];
@@ -27,6 +28,7 @@ struct load {
 static void up(struct load *l, uint64_t features)
 {
 	assert_int_equal(drv_dev_start(l->g->dev, features, QUEUES, 64), 0);
+	l->mem = &l->g->dev->gmem.mem;
 	for (unsigned q = 0; q < QUEUES; q++)
 		drv_blk_queue(&l->blk[q], &l->g->dev->queues[q], &l->g->dev->gmem.mem);
 }
@@ -48,13 +50,11 @@ static void begin_load(struct rig *r, struct load *l, const char *threads)
 /* Requests of queue @q: writes of a place of its own, or reads of what is there. */
 static void put(struct load *l, unsigned q, bool write)
 {
-	struct drv_mem *mem = &l->g->dev->gmem.mem;
-
 	for (unsigned i = 0; i < DEPTH; i++) {
 		struct drv_blk_req *req = &l->req[q][i];
 		struct drv_buf *b = &l->buf[q][i];
 
-		assert_int_equal(drv_alloc(mem, PIECE, 4096, !write, b), 0);
+		assert_int_equal(drv_alloc(l->mem, PIECE, 4096, !write, b), 0);
 		memset(b->virt, write ? (int)(l->seed + q * DEPTH + i) : 0, PIECE);
 		*req = (struct drv_blk_req){ .type = write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
 					     .sector = (q * DEPTH + i) * (PIECE / 512),
@@ -68,7 +68,6 @@ static void put(struct load *l, unsigned q, bool write)
 
 static void get(struct load *l, unsigned q, bool write)
 {
-	struct drv_mem *mem = &l->g->dev->gmem.mem;
 	struct drv_used used;
 	uint8_t want[PIECE];
 
@@ -84,7 +83,7 @@ static void get(struct load *l, unsigned q, bool write)
 		memset(want, (int)(l->seed + q * DEPTH + at), PIECE);
 		if (!write)
 			assert_memory_equal(l->buf[q][at].virt, want, PIECE);
-		assert_int_equal(drv_free(mem, &l->buf[q][at]), 0);
+		assert_int_equal(drv_free(l->mem, &l->buf[q][at]), 0);
 	}
 }
 
@@ -192,6 +191,44 @@ static void resets(void **state)
 	assert_true(rig_nothing_left(r, 2 + 2 * QUEUES));
 }
 
+/* Pools come while all threads work, and go from under their requests: or not, then each is done. */
+static void pools_come_and_go(void **state)
+{
+	struct rig *r = *state;
+	unsigned busy = 0, rounds = 60;
+	static struct load l;
+
+	begin_load(r, &l, "4");
+	up(&l, ~0ull);
+	for (unsigned round = 0; round < rounds; round++) {
+		const struct drv_buf *pool = &l.g->dev->pool_buf[1];
+		struct drv_mem *mem = l.mem, *other;
+		int rc;
+
+		l.seed = round / 2;
+		assert_int_equal(drv_dev_pool(l.g->dev, 8, &other), 0);
+		assert_int_equal(drv_dev_pool(l.g->dev, QUEUES * DEPTH, &l.mem), 0);
+		for (unsigned q = 0; q < QUEUES; q++)
+			put(&l, q, round % 2 == 0);
+		if (round % 20 == 19)
+			kill_worker(r);
+		rc = drv_pool_msg(l.g->dev, VIRTIO_GRANT_BUS_DROP_POOL,
+				  (uint32_t)(pool->addr >> VIRTIO_GRANT_PAGE_SHIFT),
+				  QUEUES * DEPTH);
+		assert_true(rc == 0 || rc == -EBUSY);
+		busy += rc == -EBUSY;
+		for (unsigned q = 0; q < QUEUES; q++)
+			get(&l, q, round % 2 == 0);
+		assert_int_equal(drv_dev_pool_drop(l.g->dev), 0);
+		assert_int_equal(drv_dev_pool_drop(l.g->dev), 0);
+		l.mem = mem;
+	}
+	print_message("%u of %u pools had data in them\n", busy, rounds);
+	assert_int_equal(l.g->dev->gmem.mem.still_mapped, 0);
+	assert_int_equal(drv_dev_close(l.g->dev), 0);
+	assert_true(rig_nothing_left(r, 2 + 2 * QUEUES));
+}
+
 /* vgrantd goes, with its workers, and comes back; then the guest reconnects. */
 static void vgrantd_dies(void **state)
 {
@@ -224,6 +261,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(workers_die),
 		T(resets),
+		T(pools_come_and_go),
 		T(vgrantd_dies),
 	};
 

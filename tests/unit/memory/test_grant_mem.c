@@ -6,6 +6,8 @@
  * counters that `vgrant list` shows are compared with what the fake Xen has seen.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -425,6 +427,125 @@ static void pool_and_direct_in_one_chain(void **state)
 	vg_grant_pools_drop(&gm);
 }
 
+/* A pool goes: hidden, nobody finds it, and who had found it is counted until he is done. */
+static void a_pool_goes(void **state)
+{
+	struct vg_seg segs[] = { { at(2, 0), PAGE }, { at(3, 100), 50 }, { at(12, 0), PAGE } };
+	struct vg_chain c = chain_of(segs, 3, VG_TO_GUEST);
+	struct vg_data d, other;
+
+	(void)state;
+	assert_int_equal(vg_grant_pool_add(&gm, ref, 8), 0);
+	assert_int_equal(vg_grant_pool_add(&gm, ref + 8, 8), 0);
+	assert_int_equal(vg_grant_pool_find(&gm, ref + 8, 8), 1);
+	assert_int_equal(vg_grant_pool_find(&gm, ref + 8, 7), -EINVAL);
+	assert_int_equal(vg_grant_pool_find(&gm, ref + 7, 1), -EINVAL);
+	assert_int_equal(vg_grant_pool_find(&gm, ref, 16), -EINVAL);
+	assert_int_equal(vg_grant_pool_find(&gm, ref + 16, 8), -ENOENT);
+	assert_int_equal(vg_grant_pool_find(&gm, ref, 0), -EINVAL);
+
+	/* Once for each request, however many of its ranges lie there. */
+	assert_int_equal(vg_data_begin(&d, &batch, &c, VG_TO_GUEST, 0, c.in_len), 0);
+	assert_false(vg_data_is_own(&d));
+	assert_int_equal(gm.held[0], 1);
+	assert_int_equal(gm.held[1], 1);
+	vg_grant_pool_show(&gm, 0, false);
+	assert_int_equal(vg_data_begin(&other, &batch, &c, VG_TO_GUEST, 0, c.in_len), 0);
+	assert_true(vg_data_is_own(&other));
+	assert_int_equal(gm.held[0], 1);
+	assert_int_equal(gm.held[1], 1); /* what it had found before it failed, it let go */
+	vg_data_end(&other);
+	memset(d.iov[0].iov_base, 0x5a, 8);
+	assert_memory_equal(mem_at(2, 0), "\x5a\x5a\x5a\x5a\x5a\x5a\x5a\x5a", 8);
+	vg_data_end(&d);
+	assert_int_equal(gm.held[0], 0);
+	assert_int_equal(gm.held[1], 0);
+
+	/* It stays after all. */
+	vg_grant_pool_show(&gm, 0, true);
+	assert_int_equal(vg_data_begin(&d, &batch, &c, VG_TO_GUEST, 0, c.in_len), 0);
+	assert_false(vg_data_is_own(&d));
+	vg_data_end(&d);
+
+	/* Its place is another's; what is left is found as before. */
+	vg_grant_pool_drop(&gm, 0);
+	assert_int_equal(fx_grants_in_use(world, domid), 8);
+	assert_int_equal(vg_grant_pool_find(&gm, ref, 8), -ENOENT);
+	assert_null(vg_mem_direct(&gm.mem, at(2, 0), 1, VG_TO_GUEST));
+	assert_ptr_equal(vg_mem_direct(&gm.mem, at(8, 5), 1, VG_TO_GUEST), gm.pool[1].ptr + 5);
+	assert_int_equal(vg_grant_pool_add(&gm, ref + 2, 4), 0);
+	assert_int_equal(vg_grant_pool_find(&gm, ref + 2, 4), 0);
+	vg_grant_pools_drop(&gm);
+	assert_int_equal(fx_grants_in_use(world, domid), 0);
+}
+
+/* Another context looks all the time; it is asked before a pool goes (vg_dev_each()). */
+struct looker {
+	struct vg_grant_mem view;
+	_Atomic unsigned asked, answered; /* rounds */
+	_Atomic bool end;
+	unsigned found;
+};
+
+static void *look(void *arg)
+{
+	struct looker *l = arg;
+
+	while (!l->end) {
+		unsigned round = l->asked;
+		uint8_t *p = vg_mem_direct(&l->view.mem, at(1, 0), 64, VG_TO_GUEST);
+
+		if (p) {
+			memset(p, 1, 64);
+			l->found++;
+		}
+		l->answered = round;
+	}
+	return NULL;
+}
+
+static void ask(struct looker *l)
+{
+	l->asked++;
+	while (l->answered != l->asked)
+		sched_yield();
+}
+
+static void ask_and_drop(struct looker *l, unsigned pool)
+{
+	vg_grant_pool_show(&gm, pool, false);
+	ask(l);
+	vg_grant_pool_drop(&gm, pool);
+}
+
+static void pools_come_and_go(void **state)
+{
+	static struct looker l;
+	pthread_t thread;
+
+	(void)state;
+	memset(&l, 0, sizeof(l));
+	assert_int_equal(vg_grant_mem_init(&l.view, domid, &gm, NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, look, &l), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		/* Now in one place, now in another. */
+		if (i & 1)
+			assert_int_equal(vg_grant_pool_add(&gm, ref + 8, 4), 0);
+		assert_int_equal(vg_grant_pool_add(&gm, ref, 8), 0);
+		if (i & 1)
+			ask_and_drop(&l, 0);
+		ask_and_drop(&l, i & 1);
+	}
+	assert_int_equal(vg_grant_pool_add(&gm, ref, 8), 0);
+	ask(&l);
+	ask(&l);
+	l.end = true;
+	pthread_join(thread, NULL);
+	assert_true(l.found > 0);
+	vg_grant_mem_close(&l.view);
+	vg_grant_pools_drop(&gm);
+}
+
 /* What a payload names: one call maps all of it, out of a budget of its own, and what fails in the
  * middle leaves nothing mapped. */
 static void backing(void **state)
@@ -505,6 +626,8 @@ int main(void)
 		T(pages_of_other_sizes),
 		T(pools_are_bounded),
 		T(pool_and_direct_in_one_chain),
+		T(a_pool_goes),
+		T(pools_come_and_go),
 		T(backing),
 	};
 

@@ -128,7 +128,7 @@ static void malformed_messages(void **state)
 		post(g, 3, (uint8_t)id, 0, 12);
 		post(g, 0xfc, (uint8_t)id, 0, 12); /* bits that nobody defined */
 		post(g, 0, (uint8_t)id, 1, 12);	   /* another device */
-		if (id != 3 && id != 0x80 && id != 0x81)
+		if (id != 3 && (id < 0x80 || id > 0x82))
 			post(g, 2, (uint8_t)id, 0, 12);
 	}
 	/* Too short and too long for what they are. */
@@ -483,8 +483,22 @@ static void impossible_pools(void **state)
 		;
 	assert_true(i > 0 && i < DRV_MAX_POOLS); /* the backend has a limit */
 	rig_up(g, NO_PACKED, 16);
-	assert_true(drv_dev_pool(g->dev, 16, &pool) < 0); /* too late */
+	assert_true(drv_dev_pool(g->dev, 16, &pool) < 0); /* too many */
 	rig_reads(g, 1);
+	/* What is given back can be had again, as often as one likes. */
+	for (unsigned int n = 0; n < 3 * DRV_MAX_POOLS; n++) {
+		assert_int_equal(drv_dev_pool_drop(g->dev), 0);
+		if (n % 3 == 2)
+			rig_reads(g, n);
+		assert_int_equal(drv_dev_pool(g->dev, 16, &pool), 0);
+	}
+	for (unsigned int n = 0; n < COUNT(bad); n++) {
+		int rc = drv_pool_msg(g->dev, VIRTIO_GRANT_BUS_DROP_POOL, bad[n].first_ref,
+				      bad[n].pages);
+
+		if (rc && rc != -EINVAL)
+			fail_msg("dropping pool %u + %u: %d", bad[n].first_ref, bad[n].pages, rc);
+	}
 	assert_int_equal(drv_dev_reset(g->dev), 0);
 	closes(g);
 }

@@ -141,6 +141,9 @@ struct bus {
 	struct vg_msg_bus bus;
 	unsigned channels, pools, queues_gone, devices_gone;
 	bool channel_bound;
+	struct vg_wait *dropping; /* contexts look at a pool that is to go */
+	bool at_once;
+	size_t answered; /* bytes of an answer that came later */
 };
 
 static int bus_set_channel(struct vg_msg_bus *b, unsigned q, uint32_t port)
@@ -158,6 +161,23 @@ static int bus_add_pool(struct vg_msg_bus *b, uint32_t first, uint32_t pages)
 	(void)first;
 	((struct bus *)b)->pools++;
 	return pages ? 0 : -EINVAL;
+}
+
+static void bus_drop_pool(struct vg_msg_bus *b, uint32_t first, uint32_t pages, struct vg_wait *w)
+{
+	struct bus *bus = (struct bus *)b;
+
+	(void)first;
+	b->error = pages ? 0 : -EINVAL;
+	if (bus->at_once)
+		w->done(w);
+	else
+		bus->dropping = w;
+}
+
+static void bus_late(struct vg_msg_bus *b, size_t len)
+{
+	((struct bus *)b)->answered = len;
 }
 
 static bool bus_queue_wanted(struct vg_msg_bus *b, unsigned q, void **inflight)
@@ -181,6 +201,8 @@ static void bus_device_gone(struct vg_msg_bus *b)
 static const struct vg_msg_bus_ops bus_ops = {
 	.set_channel = bus_set_channel,
 	.add_pool = bus_add_pool,
+	.drop_pool = bus_drop_pool,
+	.late = bus_late,
 	.queue_wanted = bus_queue_wanted,
 	.queue_gone = bus_queue_gone,
 	.device_gone = bus_device_gone,
@@ -446,15 +468,50 @@ static void test_msg_bus(void **state)
 	req.pool.pages = 0;
 	ask(&bus, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_ADD_POOL, 8);
 	assert_int_equal(le32toh(resp.pool_resp.error), EINVAL);
-	/* Not while it runs. */
+	/* And while it runs. */
 	tp_start(&tp, TP_ALL, 16);
 	req.pool.pages = htole32(4);
 	ask(&bus, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_ADD_POOL, 8);
-	assert_int_equal(le32toh(resp.pool_resp.error), EBUSY);
-	assert_int_equal(bus.pools, 2);
+	assert_int_equal(resp.pool_resp.error, 0);
+	assert_int_equal(bus.pools, 3);
 	req.u32[0] = htole32(0);
 	assert_int_equal(ask(&bus, 0, VIRTIO_MSG_GET_SHM, 4), 12);
 	assert_int_equal(resp.u32[1], 0);
+	tp_close(&tp);
+}
+
+/* A pool is dropped at once, or when all contexts have looked; the answer is the same. */
+static void test_msg_drop_pool(void **state)
+{
+	const struct virtio_grant_pool_resp *late;
+	struct bus bus;
+	struct tp tp;
+
+	(void)state;
+	open_bus(&tp, &bus);
+	bus.at_once = true;
+	req.pool = (struct virtio_grant_pool){ htole32(100), htole32(4) };
+	assert_int_equal(ask(&bus, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_DROP_POOL, 8), 8);
+	assert_int_equal(le32toh(resp.pool_resp.first_ref), 100);
+	assert_int_equal(resp.pool_resp.error, 0);
+	req.pool.pages = 0;
+	ask(&bus, VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_DROP_POOL, 8);
+	assert_int_equal(le32toh(resp.pool_resp.error), EINVAL);
+	assert_int_equal(bus.answered, 0);
+
+	bus.at_once = false;
+	req.pool.pages = htole32(4);
+	req.h = (struct virtio_msg_header){ VIRTIO_MSG_TYPE_BUS, VIRTIO_GRANT_BUS_DROP_POOL, 0,
+					    htole16(7), htole16(16) };
+	assert_true(vg_msg_handle(&bus.bus, &req, 16, &resp) == VG_MSG_LATER);
+	assert_int_equal(bus.answered, 0);
+	bus.bus.error = -EBUSY;
+	bus.dropping->done(bus.dropping);
+	assert_int_equal(bus.answered, 16);
+	late = (const void *)(bus.bus.late + sizeof(struct virtio_msg_header));
+	assert_int_equal(bus.bus.late[0], VIRTIO_MSG_TYPE_BUS | VIRTIO_MSG_TYPE_RESPONSE);
+	assert_int_equal(le32toh(late->first_ref), 100);
+	assert_int_equal(le32toh(late->error), EBUSY);
 	tp_close(&tp);
 }
 
@@ -505,7 +562,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_status),	    TEST(test_queues),	     TEST(test_ring_not_there),
 		TEST(test_msg_device_info), TEST(test_msg_features), TEST(test_msg_config),
-		TEST(test_msg_queues),	    TEST(test_msg_bus),	     TEST(test_msg_hostile),
+		TEST(test_msg_queues),	    TEST(test_msg_bus),	     TEST(test_msg_drop_pool),
+		TEST(test_msg_hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

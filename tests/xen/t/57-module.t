@@ -26,7 +26,7 @@ fi
 
 dom0 'dd if=/dev/urandom of=/root/alone.img bs=1M count=16 2>/dev/null'
 dom0 'truncate -s 16M /root/deep.img'
-guest make alone --type pv --vcpus 2 --memory 256 --vgrant yes --module virtio_blk --file /rig/bin/aio:rig/bin/aio --config "vgrant = [
+guest make alone --type pv --vcpus 2 --memory 256 --append virtio_grant.pool_pages=0 --vgrant yes --module virtio_blk --file /rig/bin/aio:rig/bin/aio --config "vgrant = [
 	'blk,target=/root/alone.img,serial=alone', 'blk,target=/root/deep.img,serial=deep,queues=2' ]"
 guest start alone
 ok "a guest with two disks" guest wait alone "$BOOT" 'waiting for commands'

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "backend/virtio/device.h"
+#include "backend/base/schedule.h"
 #include "backend/daemon/settings.h"
 #include "backend/images/image.h"
 #include "backend/toolstack/hypervisor.h"
@@ -161,6 +162,7 @@ static void check_device(struct findings *f, const struct vg_xlconf *conf,
 	}
 	if (vg_params_check(&d->params, ops->params, vg_common_params, &err) < 0 ||
 	    vg_params_check_paths(&d->params, ops->params, &err) < 0 ||
+	    vg_schedule_check(&d->params, &err) < 0 ||
 	    (ops->check && ops->check(&d->params, &err) < 0)) {
 		if (f->place.line)
 			point_to_key(f, conf, d, err.text);

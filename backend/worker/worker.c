@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/base/schedule.h"
 #include "backend/virtio/port.h"
 #include "backend/worker/sandbox.h"
 
@@ -83,6 +84,9 @@ int vg_worker_open(struct vg_worker *w, const char *spec, struct vg_err *err)
 	if (!ops)
 		return vg_fail(err, -EINVAL, "there is no device '%s': `vgrant help` lists them",
 			       w->params.device);
+	ret = vg_schedule_apply(&w->params, err);
+	if (ret < 0)
+		return ret;
 	ret = vg_dev_open(&w->dev, ops, w->loop, vg_loop_new_disabled, &w->params, err);
 	w->opened = ret == 0;
 	w->dev.lender = &w->lender;

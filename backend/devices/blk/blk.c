@@ -61,8 +61,9 @@ enum {
 	CONFIG_SIZE = 60,
 };
 
-/* What is asked of the supervisor: how long the image is now. */
-#define IMAGE "image"
+/* What is asked of the supervisor: how long the image is now; and memory of a group's limits. */
+#define IMAGE  "image"
+#define LIMITS "limits"
 
 static const struct vg_param_def blk_params[] = {
 	{ "target", VG_PARAM_PATH, true, 0, 0, NULL, "path of a raw image or a block device" },
@@ -91,6 +92,7 @@ static const struct vg_param_def blk_params[] = {
 	  "largest queue size, a power of two; default: 256, or 1024 over vhost-user" },
 	{ "serial", VG_PARAM_STRING, false, 0, 0, "",
 	  "what the guest sees as the disk's serial, at most 20 characters" },
+	BLK_LIMIT_PARAMS,
 	{ 0 },
 };
 
@@ -134,6 +136,19 @@ static uint32_t chain_max(uint32_t queue_size)
 	return queue_size > SEG_MAX + 2 ? queue_size : SEG_MAX + 2;
 }
 
+/* The answer is there before the supervisor, who hears that the device is open after this, connects a
+ * guest of Xen's. A front-end of vhost-user may be quicker: the disk's own limits hold until then. */
+static void ask_for_group(struct vg_dev *dev, const struct vg_params *params)
+{
+	struct blk *blk = dev->priv;
+
+	blk->has_limits = blk_limits_take_up(&blk->own, params);
+	if (blk_limits_group(params) && vg_dev_ask(dev, LIMITS, false) < 0)
+		vg_warn("limit-group=%s: this disk is alone in it, for nobody serves the others "
+			"beside it",
+			blk_limits_group(params));
+}
+
 /* What is in the image is looked at here for the first time. */
 static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
@@ -150,6 +165,7 @@ static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct 
 			"guest's first write may destroy it. Convert it with qemu-img convert -O "
 			"raw; or say format=raw if the guest made it so",
 			vg_params_str(params, blk_params, "target"), blk->img->looks_like);
+	ask_for_group(dev, params);
 	make_config(blk, queues, size);
 	dev->n_queues = queues;
 	dev->saved_size = SAVED_SIZE;
@@ -179,6 +195,8 @@ static void blk_close(struct vg_dev *dev)
 	struct blk *blk = dev->priv;
 
 	vg_image_close(blk->img);
+	if (blk->limits != &blk->own)
+		blk_limits_unmap(blk->limits);
 	free(blk);
 	dev->priv = NULL;
 }
@@ -217,6 +235,7 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	for (unsigned q = 0; q < VG_MAX_QUEUES; q++)
 		blk->io_errors[q] = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	memcpy(blk->serial, serial, strlen(serial));
+	blk->limits = &blk->own;
 	dev->priv = blk;
 	dev->n_groups = threads < queues ? threads : queues;
 	ret = vg_image_open(&image, &blk->img, err);
@@ -311,12 +330,18 @@ static void blk_reset(struct vg_dev *dev)
 static void blk_describe(struct vg_dev *dev, char *buf, size_t len)
 {
 	struct blk *blk = dev->priv;
+	unsigned long limited = 0;
+	int n;
 
-	snprintf(buf, len, "%llu MiB%s%s%s%s", (unsigned long long)(blk->img->size >> 20),
-		 blk->img->read_only ? ", read-only" : "",
-		 blk->write_through ? ", write-through" : "",
-		 blk->img->looks_like ? ", served raw, but looks like " : "",
-		 blk->img->looks_like ? blk->img->looks_like : "");
+	for (unsigned q = 0; q < dev->n_queues; q++)
+		limited += blk->limited[q];
+	n = snprintf(buf, len, "%llu MiB%s%s%s%s", (unsigned long long)(blk->img->size >> 20),
+		     blk->img->read_only ? ", read-only" : "",
+		     blk->write_through ? ", write-through" : "",
+		     blk->img->looks_like ? ", served raw, but looks like " : "",
+		     blk->img->looks_like ? blk->img->looks_like : "");
+	if (limited && n > 0 && (size_t)n < len)
+		snprintf(buf + n, len - (size_t)n, ", has waited %lu times at its limit", limited);
 }
 
 static void tell_capacity(struct vg_dev *dev)
@@ -352,23 +377,47 @@ static void blk_tick(struct vg_dev *dev)
 	blk->asked = ret == 0;
 }
 
-/* In the supervisor. A descriptor that nothing can be read or written by; its file is what counts. */
+/* In the supervisor. Of the image, a descriptor that nothing can be read or written by; its file is what
+ * counts. */
 static int blk_lend(const struct vg_params *params, const char *what, struct vg_err *err)
 {
 	const char *path = vg_params_str(params, blk_params, "target");
+	const char *group = blk_limits_group(params);
 	int fd;
 
+	if (strcmp(what, LIMITS) == 0 && group)
+		return blk_limits_lend(group, err);
 	if (strcmp(what, IMAGE) != 0 || !path)
 		return vg_fail(err, -EPERM, "a blk device has no %s", what);
 	fd = open(path, O_PATH | O_CLOEXEC);
 	return fd < 0 ? vg_fail(err, -errno, "%s cannot be opened: %s", path, strerror(errno)) : fd;
 }
 
+/* The first of the group to say how much says it for all. */
+static void join_group(struct vg_dev *dev, int fd, const char *why)
+{
+	struct blk *blk = dev->priv;
+	struct blk_limits *l = fd < 0 ? NULL : blk_limits_map(fd);
+	if (!l) {
+		vg_warn("the disk does not share its group's limits: %s",
+			fd < 0 ? why : strerror(errno));
+		return;
+	}
+	if (blk->has_limits && !atomic_exchange(&l->said, true))
+		blk_limits_copy(l, &blk->own);
+	blk->limits = l;
+}
+
 static void blk_given(struct vg_dev *dev, const char *what, int fd, const char *why)
 {
 	struct blk *blk = dev->priv;
 
-	(void)what;
+	if (strcmp(what, LIMITS) == 0) {
+		join_group(dev, fd, why);
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
 	blk->asked = false;
 	if (fd < 0) {
 		vg_warn("the image has grown, and the guest is not told: %s", why);
@@ -377,6 +426,18 @@ static void blk_given(struct vg_dev *dev, const char *what, int fd, const char *
 	}
 	close(fd);
 	tell_capacity(dev);
+}
+
+static int blk_set(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err)
+{
+	struct blk *blk = dev->priv;
+	int ret = blk_limits_set(blk->limits, key, value, err);
+
+	return ret != -ENOENT ? ret
+			      : vg_fail(err, ret,
+					"%s cannot be changed while running; the limits can: iops, "
+					"iops-read, iops-write, bps, bps-read, bps-write and burst",
+					key);
 }
 
 static const struct vg_sandbox_call blk_calls[] = {
@@ -409,6 +470,7 @@ const struct vg_device_ops vg_blk = {
 	.stop_queue = blk_stop_queue,
 	.queue_group = blk_queue_group,
 	.reset = blk_reset,
+	.set = blk_set,
 	.describe = blk_describe,
 	.tick = blk_tick,
 	.lend = blk_lend,

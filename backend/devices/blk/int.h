@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * int.h - what blk.c (the device), queue.c (a turn of a queue) and request.c
- * (one request) share; nobody else includes it
+ * (one request) share; nobody else includes it. limit.c: how much a guest may do
  */
 #ifndef VG_BLK_INT_H
 #define VG_BLK_INT_H
@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/devices/blk/limit.h"
 #include "backend/images/image.h"
 #include "backend/memory/data.h"
 #include "backend/virtio/device.h"
@@ -60,6 +61,7 @@ struct blk_queue {
 	int64_t hold_until;    /* the driver is told by then of what is done; 0: nothing waits */
 	struct vg_timer timer; /* runs while something waits */
 	int64_t timer_at;
+	struct vg_timer paid; /* runs while the limits forbid to take more */
 };
 
 struct blk {
@@ -72,6 +74,10 @@ struct blk {
 	int64_t wait_ns;	   /* 0: never wait */
 	bool untold,
 		asked; /* the image has grown: the guest is not told; the supervisor was asked */
+	struct blk_limits own;
+	bool has_limits;			      /* its configuration says some */
+	atomic_ulong limited[VG_MAX_QUEUES];	      /* times that a queue had to wait for them */
+	_Atomic(struct blk_limits *) limits;	      /* its own, or the group's */
 	struct vg_ratelimit io_errors[VG_MAX_QUEUES]; /* a queue's, over its resets */
 	struct blk_queue queue[VG_MAX_QUEUES];
 };

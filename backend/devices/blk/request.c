@@ -78,6 +78,16 @@ void blk_req_count(struct blk_req *r)
 }
 /* ---- the disk ----------------------------------------------------------- */
 
+/* Zeroes may have to be written: they count as if they were. */
+static void pay_zeroes(struct blk_req *r)
+{
+	struct blk_limits *l = atomic_load(&r->bq->blk->limits);
+	const struct blk_cost cost = { .write = true, .bytes = r->len };
+
+	if (blk_limits_on(l))
+		blk_limits_take(l, &cost, vg_loop_now(vg_dev_loop(r->bq->dev, r->bq->q)));
+}
+
 void blk_req_submit(struct blk_req *r)
 {
 	struct vg_image_req *io = &r->io;
@@ -102,6 +112,7 @@ void blk_req_submit(struct blk_req *r)
 		io->op = VG_IMAGE_DISCARD;
 		break;
 	default: /* VIRTIO_BLK_T_WRITE_ZEROES */
+		pay_zeroes(r);
 		io->op = VG_IMAGE_ZEROES;
 		io->flags = fua | (le32toh(r->range.flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
 					   ? VG_IMAGE_UNMAP

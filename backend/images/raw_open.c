@@ -269,27 +269,17 @@ static void measure_file(struct vg_raw *raw, const struct stat *st, const char *
 	raw->no_punch = !punch;
 }
 
-/* A number of the device's queue; a partition's is its disk's. 0 when it is not there. */
-static uint64_t queue_limit(dev_t dev, const char *name)
+/* What only some devices can, and what only a device asks for. */
+static void measure_special(struct vg_raw *raw, dev_t dev)
 {
-	static const char *const where[] = { "queue", "../queue" };
-	unsigned long long value = 0;
-	char path[128];
+	struct vg_image_limits *l = &raw->image.limits;
 
-	for (unsigned i = 0; i < COUNT(where); i++) {
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/%s", major(dev), minor(dev),
-			 where[i], name);
-		f = fopen(path, "re");
-		if (!f)
-			continue;
-		if (fscanf(f, "%llu", &value) != 1)
-			value = 0;
-		fclose(f);
-		break;
-	}
-	return value;
+	raw->life_fd[0] = vg_raw_sysfs_open(dev, "device/life_time");
+	raw->life_fd[1] = vg_raw_sysfs_open(dev, "device/pre_eol_info");
+	l->lifetime = raw->life_fd[0] >= 0 && raw->life_fd[1] >= 0;
+	vg_zones_measure(dev, &l->zones);
+	if (!raw->image.read_only && vg_raw_can_erase(raw->fd))
+		l->max_secure_erase = (uint64_t)VG_LIMIT_DISCARD_SECTORS * SECTOR;
 }
 
 static int measure_device(struct vg_raw *raw, dev_t dev, const char *path, bool discard)
@@ -305,18 +295,27 @@ static int measure_device(struct vg_raw *raw, dev_t dev, const char *path, bool 
 	raw->image.size = size;
 	l->block_size = (uint32_t)logical;
 	l->physical_block_size = physical;
+	measure_special(raw, dev);
+	/* The page cache writes in any order. */
+	if (l->zones.size && !raw->direct)
+		raw->direct = fcntl(raw->fd, F_SETFL, fcntl(raw->fd, F_GETFL) | O_DIRECT) == 0;
 	settle_direct(raw, path);
-	l->optimal_io = (uint32_t)queue_limit(dev, "optimal_io_size");
-	l->discard_granularity = (uint32_t)queue_limit(dev, "discard_granularity");
+	l->minimum_io = (uint32_t)vg_raw_sysfs_number(dev, "queue/minimum_io_size");
+	l->alignment_offset = (uint32_t)vg_raw_sysfs_number(dev, "alignment_offset");
+	l->optimal_io = (uint32_t)vg_raw_sysfs_number(dev, "queue/optimal_io_size");
+	l->discard_granularity = (uint32_t)vg_raw_sysfs_number(dev, "queue/discard_granularity");
 	if (l->discard_granularity < l->block_size || l->discard_granularity % SECTOR)
 		l->discard_granularity = l->block_size;
-	raw->discard_step = queue_limit(dev, "discard_max_bytes");
-	if (discard && !raw->image.read_only) {
+	raw->discard_step = vg_raw_sysfs_number(dev, "queue/discard_max_bytes");
+	raw->serialise |= l->zones.size != 0;
+	/* What is written in order is not discarded anywhere, nor zeroed (5.2.6, 5.2.3). */
+	if (discard && !raw->image.read_only && !l->zones.size) {
 		l->max_discard = raw->discard_step < most ? raw->discard_step : most;
 		raw->discards = l->max_discard > 0;
 		if (raw->discards)
 			vg_loops_discard(raw->fd);
-		l->zeroes_unmap = l->max_discard && queue_limit(dev, "write_zeroes_max_bytes");
+		l->zeroes_unmap =
+			l->max_discard && vg_raw_sysfs_number(dev, "queue/write_zeroes_max_bytes");
 	}
 	raw->no_punch = !l->zeroes_unmap;
 	return 0;
@@ -387,7 +386,7 @@ int vg_raw_open(const struct vg_image_config *cfg, struct vg_image **out, struct
 
 	if (!raw)
 		return vg_fail(err, -ENOMEM, "out of memory");
-	raw->fd = -1;
+	raw->fd = raw->life_fd[0] = raw->life_fd[1] = -1;
 	raw->image.read_only = cfg->read_only;
 	raw->direct = cfg->direct;
 	raw->format_given = cfg->format != NULL;
@@ -397,7 +396,7 @@ int vg_raw_open(const struct vg_image_config *cfg, struct vg_image **out, struct
 		vg_raw_close(&raw->image);
 		return ret;
 	}
-	if (!cfg->read_only)
+	if (!cfg->read_only && !raw->image.limits.zones.size)
 		raw->image.limits.max_zeroes = (uint64_t)VG_LIMIT_DISCARD_SECTORS * SECTOR;
 	*out = &raw->image;
 	return 0;
@@ -442,6 +441,10 @@ void vg_raw_close(struct vg_image *img)
 		vg_loops_discard(-1);
 	if (raw->fd >= 0)
 		close(raw->fd);
+	for (unsigned i = 0; i < COUNT(raw->life_fd); i++) {
+		if (raw->life_fd[i] >= 0)
+			close(raw->life_fd[i]);
+	}
 	pthread_mutex_destroy(&raw->ranges.lock);
 	free(raw);
 }
@@ -460,4 +463,35 @@ bool vg_raw_grown(struct vg_image *img)
 		return false;
 	img->size = size;
 	return true;
+}
+
+/* Numbers as "0x01 0x02\n". lseek(2): what sysfs says is made anew for whoever reads from the start. */
+int vg_raw_lifetime(struct vg_image *img, uint16_t out[3])
+{
+	const struct vg_raw *raw = container_of(img, struct vg_raw, image);
+	unsigned value[3] = { 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		char text[32];
+		ssize_t n = lseek(raw->life_fd[i], 0, SEEK_SET) < 0
+				    ? -1
+				    : read(raw->life_fd[i], text, sizeof(text) - 1);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -ENODATA;
+		text[n] = '\0';
+		if (i == 0 ? sscanf(text, "%x %x", &value[1], &value[2]) != 2
+			   : sscanf(text, "%x", &value[0]) != 1)
+			return -EPROTO;
+	}
+	for (unsigned i = 0; i < 3; i++)
+		out[i] = (uint16_t)value[i];
+	return 0;
+}
+
+int vg_raw_report(struct vg_image *img, uint64_t offset, struct vg_image_zone *out, unsigned n)
+{
+	const struct vg_raw *raw = container_of(img, struct vg_raw, image);
+
+	return vg_zones_report(raw->fd, offset, out, n);
 }

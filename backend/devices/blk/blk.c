@@ -35,6 +35,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/blkzoned.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdio.h>
@@ -56,9 +57,6 @@ enum {
 	SAVED_WRITE_THROUGH = 0, /* index into dev->saved */
 	SAVED_CAPACITY = 8,	 /* likewise: 8 bytes, as the driver was told; 0: not yet */
 	SAVED_SIZE = 16,
-	/* 5.2.4 up to and with unused1: what follows belongs to features that are not offered, and
-	 * its presence in the header depends on the kernel's version. */
-	CONFIG_SIZE = 60,
 };
 
 /* What is asked of the supervisor: how long the image is now; and memory of a group's limits. */
@@ -96,9 +94,6 @@ static const struct vg_param_def blk_params[] = {
 	{ 0 },
 };
 
-_Static_assert(offsetof(struct virtio_blk_config, write_zeroes_may_unmap) + 4 == CONFIG_SIZE,
-	       "the header and 5.2.4 agree");
-
 /* ---- opening ------------------------------------------------------------ */
 
 static uint32_t sectors_of(uint64_t bytes)
@@ -106,20 +101,35 @@ static uint32_t sectors_of(uint64_t bytes)
 	return htole32((uint32_t)(bytes / SECTOR));
 }
 
+/* What a disk of so many sectors has had since heads were last counted: 16 of them, 63 sectors a track,
+ * and what is over 16383 cylinders cannot be said. */
+static void make_geometry(struct blk *blk)
+{
+	uint64_t cylinders = blk->img->size / SECTOR / (16 * 63);
+
+	blk->config.geometry.cylinders = htole16((uint16_t)(cylinders > 16383 ? 16383 : cylinders));
+	blk->config.geometry.heads = 16;
+	blk->config.geometry.sectors = 63;
+}
+
 static void make_config(struct blk *blk, unsigned queues, uint32_t queue_size)
 {
 	const struct vg_image_limits *l = &blk->img->limits;
-	struct virtio_blk_config *c = &blk->config;
+	struct blk_config *c = &blk->config;
 	uint32_t seg_max = queue_size > SEG_MAX + 2 ? SEG_MAX : queue_size - 2;
 	unsigned exp = 0;
 
 	while ((l->block_size << exp) < l->physical_block_size)
 		exp++;
 	c->capacity = htole64(blk->img->size / SECTOR);
+	c->size_max = htole32(VG_LIMIT_BOUNCE_LEAST);
 	c->seg_max = htole32(seg_max ? seg_max : 1);
+	make_geometry(blk);
 	c->blk_size = htole32(l->block_size);
-	c->physical_block_exp = (uint8_t)exp;
-	c->opt_io_size = htole32(l->optimal_io / l->block_size);
+	c->topology.physical_block_exp = (uint8_t)exp;
+	c->topology.alignment_offset = (uint8_t)(l->alignment_offset / l->block_size);
+	c->topology.min_io_size = htole16((uint16_t)(l->minimum_io / l->block_size));
+	c->topology.opt_io_size = htole32(l->optimal_io / l->block_size);
 	c->num_queues = htole16((uint16_t)queues);
 	c->max_discard_sectors = sectors_of(l->max_discard);
 	c->max_discard_seg = htole32(DISCARD_SEGS);
@@ -127,6 +137,10 @@ static void make_config(struct blk *blk, unsigned queues, uint32_t queue_size)
 	c->max_write_zeroes_sectors = sectors_of(l->max_zeroes);
 	c->max_write_zeroes_seg = htole32(DISCARD_SEGS);
 	c->write_zeroes_may_unmap = l->zeroes_unmap;
+	c->max_secure_erase_sectors = sectors_of(l->max_secure_erase);
+	c->max_secure_erase_seg = htole32(DISCARD_SEGS);
+	c->secure_erase_sector_alignment = sectors_of(l->discard_granularity);
+	blk_zones_config(blk);
 }
 
 static uint32_t chain_max(uint32_t queue_size)
@@ -174,11 +188,12 @@ static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct 
 	 * ring that came out smaller. */
 	for (unsigned q = 0; q < queues; q++)
 		dev->queue[q].chain_max = chain_max(size);
-	dev->config_size = CONFIG_SIZE;
-	dev->device_features = VG_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
-			       VG_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
-			       VG_FEATURE(VIRTIO_BLK_F_TOPOLOGY) | VG_FEATURE(VIRTIO_BLK_F_FLUSH) |
-			       VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
+	dev->config_size = sizeof(blk->config);
+	dev->device_features =
+		VG_FEATURE(VIRTIO_BLK_F_SIZE_MAX) | VG_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
+		VG_FEATURE(VIRTIO_BLK_F_GEOMETRY) | VG_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
+		VG_FEATURE(VIRTIO_BLK_F_TOPOLOGY) | VG_FEATURE(VIRTIO_BLK_F_FLUSH) |
+		VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
 	if (queues > 1)
 		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_MQ);
 	if (blk->img->read_only)
@@ -187,6 +202,12 @@ static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct 
 		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_DISCARD);
 	if (blk->img->limits.max_zeroes)
 		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+	if (blk->img->limits.max_secure_erase)
+		dev->device_features |= VG_FEATURE(BLK_F_SECURE_ERASE);
+	if (blk->img->limits.lifetime)
+		dev->device_features |= VG_FEATURE(BLK_F_LIFETIME);
+	if (blk->img->limits.zones.size)
+		dev->device_features |= VG_FEATURE(BLK_F_ZONED);
 	return 0;
 }
 
@@ -261,11 +282,19 @@ static bool write_back(const struct vg_dev *dev)
 	return !dev->saved[SAVED_WRITE_THROUGH];
 }
 
+/* Who does not know of zones would write where it cannot be written. */
+static int blk_features_ok(struct vg_dev *dev, uint64_t features)
+{
+	const struct blk *blk = dev->priv;
+
+	return blk->img->limits.zones.size && !(features & VG_FEATURE(BLK_F_ZONED)) ? -EINVAL : 0;
+}
+
 static void blk_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len)
 {
 	struct blk *blk = dev->priv;
 
-	blk->config.wce = write_back(dev);
+	blk->config.writeback = write_back(dev);
 	memcpy(buf, (const uint8_t *)&blk->config + off, len);
 }
 
@@ -279,7 +308,7 @@ static void apply_cache_mode(struct vg_dev *dev)
 /* Only `writeback` is writable (5.2.4, CONFIG_WCE). */
 static int blk_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len)
 {
-	if (off != offsetof(struct virtio_blk_config, wce) || len != 1 ||
+	if (off != offsetof(struct blk_config, writeback) || len != 1 ||
 	    !vg_dev_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
 		return -EPERM;
 	dev->saved[SAVED_WRITE_THROUGH] = *(const uint8_t *)buf ? 0 : 1;
@@ -441,8 +470,15 @@ static int blk_set(struct vg_dev *dev, const char *key, const char *value, struc
 }
 
 static const struct vg_sandbox_call blk_calls[] = {
-	VG_CALL(lseek),		   /* how large the image is now, see blk_tick() */
+	VG_CALL(lseek),
+	/* how large the image is now, see blk_tick() */
 	VG_CALL_IOCTL(BLKDISCARD), /* images/raw.c, before Linux 6.12 */
+	VG_CALL_IOCTL(BLKSECDISCARD),
+	VG_CALL_IOCTL(BLKREPORTZONE), /* images/zones.c */
+	VG_CALL_IOCTL(BLKRESETZONE),
+	VG_CALL_IOCTL(BLKOPENZONE),
+	VG_CALL_IOCTL(BLKCLOSEZONE),
+	VG_CALL_IOCTL(BLKFINISHZONE),
 	/* images/raw.c. None that takes space behind the end: see hand.h. */
 	VG_CALL_IF(fallocate, 1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
 	VG_CALL_IF(fallocate, 1, FALLOC_FL_ZERO_RANGE),
@@ -464,6 +500,7 @@ const struct vg_device_ops vg_blk = {
 	.close = blk_close,
 	.config_read = blk_config_read,
 	.config_write = blk_config_write,
+	.features_ok = blk_features_ok,
 	.start = blk_start,
 	.start_queue = blk_start_queue,
 	.queue_ready = blk_queue_ready,

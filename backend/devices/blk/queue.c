@@ -98,6 +98,8 @@ static void complete_all(struct vg_deferred *d)
 	for (struct blk_req *r = done; r; r = r->next) {
 		if (r->has_data && r->status == VIRTIO_BLK_S_OK)
 			vg_data_finish(&r->data, batch, r->len);
+		if (r->status == VIRTIO_BLK_S_OK)
+			blk_zones_answer(r, batch);
 		blk_req_put_status(r, batch);
 	}
 	if (vg_batch_run(batch) < 0) {

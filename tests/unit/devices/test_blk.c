@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/devices/blk/config.h"
 #include "tests/driver/devhelp.h"
 #include "tests/driver/testport.h"
 
@@ -337,22 +338,26 @@ static void test_cache_modes(void **state)
 
 static void test_config_space(void **state)
 {
-	struct virtio_blk_config c;
+	struct blk_config c;
 	struct tp tp;
 
 	(void)state;
 	tp_open(&tp, TP_COPY, TARGET ",queues=3");
 	tp_start(&tp, TP_ALL, 16);
-	assert_int_equal(vg_dev_config_read(&tp.dev, 0, &c, 60), 0);
+	assert_int_equal(vg_dev_config_read(&tp.dev, 0, &c, sizeof(c)), 0);
 	assert_int_equal(le64toh(c.capacity), SECTORS);
 	assert_int_equal(le32toh(c.blk_size), 512);
 	assert_int_equal(le16toh(c.num_queues), 3);
+	assert_int_equal(le32toh(c.size_max), 4 << 20);
+	assert_int_equal(le16toh(c.geometry.cylinders), SECTORS / 16 / 63);
+	assert_int_equal(c.geometry.heads, 16);
+	assert_int_equal(c.geometry.sectors, 63);
 	/* Odd offsets and sizes work; past the end fails. */
 	assert_int_equal(vg_dev_config_read(&tp.dev, 3, &c, 5), 0);
-	assert_int_equal(vg_dev_config_read(&tp.dev, 60, &c, 0), 0);
-	assert_int_equal(vg_dev_config_read(&tp.dev, 59, &c, 2), -EINVAL);
+	assert_int_equal(vg_dev_config_read(&tp.dev, sizeof(c), &c, 0), 0);
+	assert_int_equal(vg_dev_config_read(&tp.dev, sizeof(c) - 1, &c, 2), -EINVAL);
 	assert_int_equal(vg_dev_config_read(&tp.dev, UINT32_MAX, &c, 2), -EINVAL);
-	assert_int_equal(vg_dev_config_write(&tp.dev, 60, &c, 1), -EINVAL);
+	assert_int_equal(vg_dev_config_write(&tp.dev, sizeof(c), &c, 1), -EINVAL);
 	tp_close(&tp);
 }
 

@@ -262,7 +262,7 @@ static void test_msg_device_info(void **state)
 	assert_int_equal(ask(&bus, 0, VIRTIO_MSG_GET_DEVICE_INFO, 0), 24);
 	assert_int_equal(le32toh(resp.info.device_id), 2);
 	assert_int_equal(le32toh(resp.info.num_feature_bits), 64);
-	assert_int_equal(le32toh(resp.info.config_size), 60);
+	assert_int_equal(le32toh(resp.info.config_size), 96);
 	assert_int_equal(le32toh(resp.info.max_vqs), 1);
 	tp_close(&tp);
 }
@@ -318,7 +318,7 @@ static void test_msg_config(void **state)
 	assert_int_equal(ask(&bus, 0, VIRTIO_MSG_GET_CONFIG, 8), 12 + 8);
 	assert_int_equal(le32toh(resp.u32[3]), CAPACITY);
 	/* Past the end, and more than a message holds: size 0. */
-	req.get_config = (struct virtio_msg_get_config){ htole32(56), htole32(8) };
+	req.get_config = (struct virtio_msg_get_config){ htole32(92), htole32(8) };
 	assert_int_equal(ask(&bus, 0, VIRTIO_MSG_GET_CONFIG, 8), 12);
 	assert_int_equal(resp.config.size, 0);
 	req.get_config = (struct virtio_msg_get_config){ htole32(UINT32_MAX), htole32(8) };
@@ -469,7 +469,7 @@ static void test_msg_hostile(void **state)
 	open_bus(&tp, &bus);
 	for (unsigned type = 0; type < 256; type++) {
 		for (unsigned id = 0; id < 256; id++) {
-			for (unsigned size = 0; size <= 60; size++) {
+			for (unsigned size = 0; size <= 96; size++) {
 				memset(&req, (int)(id * 31 + size), sizeof(req));
 				req.h = (struct virtio_msg_header){
 					.type = (uint8_t)type,

@@ -173,11 +173,10 @@ static void check_device(struct findings *f, const struct vg_xlconf *conf,
 	check_target(f, d);
 }
 
-static bool is_readonly(const struct vg_xl_device *d)
+static bool is_said(const struct vg_xl_device *d, const char *key)
 {
 	const struct vg_device_ops *ops = vg_device_find(d->params.device);
-
-	return ops && vg_params_bool(&d->params, ops->params, "readonly");
+	return ops && vg_params_bool(&d->params, ops->params, key);
 }
 
 /* Two devices of one guest that write one image destroy it. */
@@ -192,7 +191,8 @@ static void check_shared(struct findings *f, const struct vg_xlconf *conf)
 			const char *other = vg_params_str(&b->params, NULL, "target");
 
 			if (other && strcmp(other, target) == 0 &&
-			    !(is_readonly(a) && is_readonly(b)))
+			    !(is_said(a, "readonly") && is_said(b, "readonly")) &&
+			    !(is_said(a, "shareable") && is_said(b, "shareable")))
 				mistake(f,
 					"%s stands in two vgrant entries, of which one may write",
 					target);

@@ -20,8 +20,8 @@
  *  - A request is done as a whole, or fails as a whole. What is offered in the limits
  *    is done, by another way if the obvious one is not there.
  *  - VG_IMAGE_FUA: it is durable before done() is called. Without, when a FLUSH that
- *    was submitted after its done() is done.
- *  - Locks live with the image: one writer, or any number of readers, and none
+ *    was submitted after its done() is done. *  - Locks live with the image: one writer, or any number of readers, or any number
+ *    of writers who all say that they share it; and none
  *    while this host itself has it mounted for writing. They last until the last
  *    I/O of this process has ended, however the process ended.
  */
@@ -48,6 +48,7 @@ struct vg_image_config {
 	bool read_only;
 	bool direct;	 /* bypass the host's page cache */
 	bool no_discard; /* never give space back, not for zeroes either */
+	bool shareable;	 /* others who say so, too, may write it at the same time */
 };
 
 /* What probe finds out; constant from then on. Bytes, but for the flags. */

@@ -11,7 +11,7 @@
  * it looks at a device that somebody opened for writing, and is waited for. A writer
  * of a block device also claims it (O_EXCL): the kernel then refuses to mount it, and
  * refuses us one that is mounted. A reader does not claim, since there may be several;
- * it tries whether it could.
+ * it tries whether it could. Nor do writers who share it.
  *
  * Alignment. With O_DIRECT, what the disk can write at once is the file system's and
  * the disk's to say: statx(2), STATX_DIOALIGN, since Linux 6.1. Where it says nothing,
@@ -53,6 +53,9 @@ enum {
 };
 
 #define TRY_AGAIN_NS 50000000L
+
+/* Of readers; the next is that of writers who share. */
+#define KIND_BYTE (1LL << 62)
 
 static int open_failed(const char *path, bool read_only, int e, struct vg_err *err)
 {
@@ -117,8 +120,10 @@ static void device_node(const char *path, dev_t dev, char *node, size_t size)
 		fclose(f);
 }
 
-/* Whether a reader may join those who have the device: none of them writes. */
-static int claimable(const char *path, const char *node, dev_t dev, struct vg_err *err)
+/* Whether a reader may join those who have the device: none of them writes. A writer who shares joins
+ * nobody but his like, who have not claimed it. */
+static int claimable(const char *path, const char *node, dev_t dev, bool read_only,
+		     struct vg_err *err)
 {
 	struct vg_holder h;
 
@@ -133,47 +138,73 @@ static int claimable(const char *path, const char *node, dev_t dev, struct vg_er
 			return 0; /* the open that counts says why */
 		vg_holder_of(dev, &h);
 		if (h.found)
-			return h.writes ? held(path, true, &h, err) : 0;
+			return h.writes || !read_only ? held(path, read_only, &h, err) : 0;
 		nap();
 	}
-	return held(path, true, &h, err);
+	return held(path, read_only, &h, err);
 }
 
 /* @probe is open without O_EXCL. Return: the descriptor that counts, or negative errno. */
-static int open_device(const char *path, int probe, dev_t dev, int flags, bool read_only,
-		       struct vg_err *err)
+static int open_device(const char *path, int probe, dev_t dev, int flags,
+		       const struct vg_image_config *cfg, struct vg_err *err)
 {
+	bool claims = !cfg->read_only && !cfg->shareable;
 	char node[256];
 	struct vg_holder h = { 0 };
 	int fd, ret;
 
 	close(probe);
 	device_node(path, dev, node, sizeof(node));
-	if (read_only) {
-		ret = claimable(path, node, dev, err);
+	if (!claims) {
+		ret = claimable(path, node, dev, cfg->read_only, err);
 		if (ret < 0)
 			return ret;
 	}
 	for (int i = 0; i < CLAIM_TRIES; i++) {
-		fd = open(node, flags | (read_only ? 0 : O_EXCL));
+		fd = open(node, flags | (claims ? O_EXCL : 0));
 		if (fd >= 0)
 			return fd;
 		if (errno != EBUSY)
-			return open_failed(path, read_only, errno, err);
+			return open_failed(path, cfg->read_only, errno, err);
 		vg_holder_of(dev, &h);
 		if (h.found)
 			break;
 		nap();
 	}
-	return held(path, read_only, &h, err);
+	return held(path, cfg->read_only, &h, err);
 }
 
-static int lock(const char *path, int fd, bool read_only, bool block_device, struct vg_err *err)
+/*
+ * Readers and sharing writers both hold the shared lock. Of these kinds only one may be there: each
+ * holds a byte of its own behind any image (F_OFD_SETLK), and looks whether anybody has the other's.
+ * Whoever comes second sees the first, or both see each other. Return: whether there is another kind.
+ */
+static bool other_kind(int fd, bool shareable)
 {
+	struct flock mine = { .l_type = F_RDLCK, .l_start = KIND_BYTE + shareable, .l_len = 1 };
+	struct flock other = { .l_type = F_WRLCK, .l_start = KIND_BYTE + !shareable, .l_len = 1 };
+
+	/* A file system that has no such locks has had its say with flock(2). */
+	return fcntl(fd, F_OFD_SETLK, &mine) == 0 && fcntl(fd, F_OFD_GETLK, &other) == 0 &&
+	       other.l_type != F_UNLCK;
+}
+
+static int lock(const char *path, int fd, const struct vg_image_config *cfg, bool block_device,
+		struct vg_err *err)
+{
+	bool shared = cfg->read_only || cfg->shareable;
+
 	/* udev opens only devices; a file's other user is there to stay. */
 	for (int i = block_device ? LOCK_TRIES : 1; i > 0; i--) {
-		if (flock(fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0)
-			return 0;
+		if (flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) {
+			if (!shared || !other_kind(fd, cfg->shareable))
+				return 0;
+			return vg_fail(
+				err, -EBUSY,
+				"%s is in use by another device, which %s: whoever shares an "
+				"image that is written says shareable, all of them",
+				path, cfg->shareable ? "only reads it" : "shares and writes it");
+		}
 		if (errno != EWOULDBLOCK)
 			return vg_fail(err, -errno, "%s cannot be locked: %s", path,
 				       strerror(errno));
@@ -359,7 +390,7 @@ static int open_locked(struct vg_raw *raw, const struct vg_image_config *cfg, st
 		return vg_fail(err, -EINVAL, "%s is neither a file nor a block device", path);
 	raw->block_device = S_ISBLK(st.st_mode);
 	if (raw->block_device) {
-		raw->fd = open_device(path, raw->fd, st.st_rdev, flags, cfg->read_only, err);
+		raw->fd = open_device(path, raw->fd, st.st_rdev, flags, cfg, err);
 		if (raw->fd < 0)
 			return raw->fd;
 	} else {
@@ -367,7 +398,7 @@ static int open_locked(struct vg_raw *raw, const struct vg_image_config *cfg, st
 		if (h.found && (h.writes || !cfg->read_only))
 			return held(path, cfg->read_only, &h, err);
 	}
-	ret = lock(path, raw->fd, cfg->read_only, raw->block_device, err);
+	ret = lock(path, raw->fd, cfg, raw->block_device, err);
 	if (ret < 0)
 		return ret;
 	if (raw->block_device)

@@ -70,8 +70,10 @@ enum vg_ipc_type {
 	VG_IPC_DESCRIPTION, /* text */
 	VG_IPC_SET_DONE,    /* error, text */
 	VG_IPC_BROKEN,	    /* text: the guest broke the control page */
-	VG_IPC_ASK,	    /* asked: its device's configuration must allow it */
-	VG_IPC_SHOWN,	    /* shown: where a display can be looked at */
+	VG_IPC_ASK,
+	/* asked: its device's configuration must allow it */
+	VG_IPC_SHOWN,	/* shown: where a display can be looked at */
+	VG_IPC_TROUBLE, /* text, "": none; before the DESCRIPTION, of devices that tell it */
 };
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is

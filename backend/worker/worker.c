@@ -163,7 +163,12 @@ static void describe(struct vg_wait *wait)
 {
 	struct vg_worker *w = container_of(wait, struct vg_worker, shown);
 	struct vg_ipc answer = { .type = VG_IPC_DESCRIPTION };
+	struct vg_ipc trouble = { .type = VG_IPC_TROUBLE };
 
+	if (w->dev.ops->trouble) {
+		w->dev.ops->trouble(&w->dev, trouble.text, sizeof(trouble.text));
+		vg_ipc_send(w->sock, &trouble, -1);
+	}
 	if (w->dev.ops->describe)
 		w->dev.ops->describe(&w->dev, answer.text, sizeof(answer.text));
 	for (; w->describing; w->describing--)

@@ -43,6 +43,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/base/limits.h"
 #include "backend/devices/blk/int.h"
 #include "backend/devices/devices.h"
@@ -67,6 +68,8 @@ static const struct vg_param_def blk_params[] = {
 	{ "target", VG_PARAM_PATH, true, 0, 0, NULL, "path of a raw image or a block device" },
 	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "refuse writes; several guests may share it" },
+	{ "shareable", VG_PARAM_BOOL, false, 0, 1, "0",
+	  "other disks that say so, too, may write the image at the same time" },
 	{ "format", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "format of the image: raw; said, it silences the warning that the image looks like "
 	  "another" },
@@ -218,6 +221,7 @@ static void blk_close(struct vg_dev *dev)
 	vg_image_close(blk->img);
 	if (blk->limits != &blk->own)
 		blk_limits_unmap(blk->limits);
+	free(blk->target);
 	free(blk);
 	dev->priv = NULL;
 }
@@ -229,6 +233,7 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 		.format = vg_params_str(params, blk_params, "format"),
 		.read_only = vg_params_bool(params, blk_params, "readonly"),
 		.direct = vg_params_bool(params, blk_params, "direct"),
+		.shareable = vg_params_bool(params, blk_params, "shareable"),
 		.no_discard = !vg_params_bool(params, blk_params, "discard"),
 	};
 	const char *serial = vg_params_str(params, blk_params, "serial");
@@ -259,7 +264,9 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	blk->limits = &blk->own;
 	dev->priv = blk;
 	dev->n_groups = threads < queues ? threads : queues;
-	ret = vg_image_open(&image, &blk->img, err);
+	blk->target = strdup(image.path);
+	ret = blk->target ? vg_image_open(&image, &blk->img, err)
+			  : vg_fail(err, -ENOMEM, "out of memory");
 	if (ret < 0)
 		blk_close(dev);
 	else if (!image.read_only)
@@ -371,6 +378,30 @@ static void blk_describe(struct vg_dev *dev, char *buf, size_t len)
 		     blk->img->looks_like ? blk->img->looks_like : "");
 	if (limited && n > 0 && (size_t)n < len)
 		snprintf(buf + n, len - (size_t)n, ", has waited %lu times at its limit", limited);
+}
+
+/* For so long after the last error: of a disk that works again nothing is wrong. */
+#define TROUBLE_S 60
+
+static void blk_trouble(struct vg_dev *dev, char *buf, size_t len)
+{
+	struct blk *blk = dev->priv;
+	int64_t now = vg_now_ns(), last = 0;
+	int error = 0;
+
+	for (unsigned q = 0; q < dev->n_queues; q++) {
+		int e = atomic_load(&blk->last_error[q].error);
+
+		if (e && blk->last_error[q].when > last) {
+			error = e;
+			last = blk->last_error[q].when;
+		}
+	}
+	if (error && now - last < TROUBLE_S * NS_PER_S)
+		snprintf(buf, len, "%s fails: %s; the guest saw an I/O error %lld s ago",
+			 blk->target,
+			 error == ENODATA ? "it is shorter than it was" : strerror(error),
+			 (long long)((now - last) / NS_PER_S));
 }
 
 static void tell_capacity(struct vg_dev *dev)
@@ -509,6 +540,7 @@ const struct vg_device_ops vg_blk = {
 	.reset = blk_reset,
 	.set = blk_set,
 	.describe = blk_describe,
+	.trouble = blk_trouble,
 	.tick = blk_tick,
 	.lend = blk_lend,
 	.given = blk_given,

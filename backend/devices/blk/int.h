@@ -39,6 +39,8 @@ struct blk_req {
 	uint64_t offset;		/* bytes, of the image */
 	size_t len;			/* bytes of data */
 	uint8_t status;			/* VIRTIO_BLK_S_* */
+	uint8_t failure;		/* enum vg_dev_failure, when that is an error */
+	int64_t taken;			/* ns: when it was */
 	union {				/* what the guest learns beside data, little-endian */
 		uint64_t append_sector; /* of ZONE_APPEND: where it was written */
 		uint16_t life[3];	/* of GET_LIFETIME: struct blk_lifetime */
@@ -80,9 +82,14 @@ struct blk {
 	bool untold,
 		asked; /* the image has grown: the guest is not told; the supervisor was asked */
 	struct blk_limits own;
-	bool has_limits;			      /* its configuration says some */
-	atomic_ulong limited[VG_MAX_QUEUES];	      /* times that a queue had to wait for them */
-	_Atomic(struct blk_limits *) limits;	      /* its own, or the group's */
+	bool has_limits;		     /* its configuration says some */
+	atomic_ulong limited[VG_MAX_QUEUES]; /* times that a queue had to wait for them */
+	_Atomic(struct blk_limits *) limits; /* its own, or the group's */
+	char *target;			     /* as the user says it */
+	struct {
+		atomic_int error;     /* positive errno, of the disk below; 0: none yet */
+		_Atomic int64_t when; /* ns */
+	} last_error[VG_MAX_QUEUES];
 	struct vg_ratelimit io_errors[VG_MAX_QUEUES]; /* a queue's, over its resets */
 	struct blk_queue queue[VG_MAX_QUEUES];
 };
@@ -114,8 +121,8 @@ uint32_t blk_req_written(const struct blk_req *r);
 /** blk_req_put_status - queue copying its status byte to the guest */
 void blk_req_put_status(struct blk_req *r, struct vg_batch *batch);
 
-/** blk_req_count - count what completed */
-void blk_req_count(struct blk_req *r);
+/** blk_req_count - count what completed, at @now */
+void blk_req_count(struct blk_req *r, int64_t now);
 
 /**
  * blk_req_range_ok - is it inside of the image?

@@ -85,11 +85,13 @@ static void complete_all(struct vg_deferred *d)
 	struct vg_batch *batch = bq->batch;
 	struct blk_req *done = bq->done;
 	bool starved = bq->starved;
+	int64_t now;
 
 	if (hold_back(bq)) {
 		process(bq);
 		return;
 	}
+	now = vg_loop_now(vg_dev_loop(dev, bq->q));
 	bq->done = NULL;
 	bq->done_tail = &bq->done;
 	bq->n_done = 0;
@@ -124,7 +126,7 @@ static void complete_all(struct vg_deferred *d)
 		done = r->next;
 		if (r->has_data)
 			vg_data_end(&r->data);
-		blk_req_count(r);
+		blk_req_count(r, now);
 		vg_vq_push(vg_dev_vq(dev, bq->q), r->chain, blk_req_written(r));
 		blk_req_put(r);
 	}
@@ -146,6 +148,7 @@ static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 {
 	struct vg_batch *batch = bq->batch;
 	struct blk_req *reqs[BATCH];
+	int64_t now = vg_loop_now(vg_dev_loop(bq->dev, bq->q));
 	unsigned taken = n;
 
 	vg_batch_init(batch, vg_dev_mem(bq->dev, bq->q));
@@ -161,6 +164,7 @@ static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 			return n; /* nothing of them is answered before the reset */
 		}
 		reqs[i] = blk_req_get(bq, c);
+		reqs[i]->taken = now;
 		vg_chain_read(batch, c, 0, &reqs[i]->hdr, sizeof(reqs[i]->hdr));
 		if (c->out_len == sizeof(reqs[i]->hdr) + sizeof(reqs[i]->range))
 			vg_chain_read(batch, c, sizeof(reqs[i]->hdr), &reqs[i]->range,

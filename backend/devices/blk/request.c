@@ -23,6 +23,7 @@ struct blk_req *blk_req_get(struct blk_queue *bq, struct vg_chain *c)
 	r->type = 0;
 	r->len = 0;
 	r->status = VIRTIO_BLK_S_OK;
+	r->failure = VG_FAILED_REFUSED;
 	return r;
 }
 
@@ -65,17 +66,36 @@ void blk_req_put_status(struct blk_req *r, struct vg_batch *batch)
 	vg_chain_write(batch, r->chain, r->chain->in_len - 1, &r->status, 1);
 }
 
-void blk_req_count(struct blk_req *r)
+static enum vg_dev_op op_of(uint32_t type)
+{
+	switch (type) {
+	case VIRTIO_BLK_T_IN:
+		return VG_OP_READ;
+	case VIRTIO_BLK_T_OUT:
+	case BLK_T_ZONE_APPEND:
+		return VG_OP_WRITE;
+	case VIRTIO_BLK_T_FLUSH:
+		return VG_OP_FLUSH;
+	default:
+		return VG_OP_OTHER;
+	}
+}
+
+void blk_req_count(struct blk_req *r, int64_t now)
 {
 	struct vg_dev_stats *stats = vg_dev_stats(r->bq->dev, r->bq->q);
 
 	stats->requests++;
-	if (r->status != VIRTIO_BLK_S_OK)
+	vg_latency_add(&stats->latency[op_of(r->type)], now - r->taken);
+	if (r->status != VIRTIO_BLK_S_OK) {
 		stats->errors++;
-	else if (r->type == VIRTIO_BLK_T_IN)
+		stats->failed[r->status == VIRTIO_BLK_S_UNSUPP ? VG_FAILED_UNSUPPORTED
+							       : r->failure]++;
+	} else if (r->type == VIRTIO_BLK_T_IN) {
 		stats->bytes_read += r->len;
-	else if (r->type == VIRTIO_BLK_T_OUT || r->type == BLK_T_ZONE_APPEND)
+	} else if (op_of(r->type) == VG_OP_WRITE) {
 		stats->bytes_written += r->len;
+	}
 }
 /* ---- the disk ----------------------------------------------------------- */
 
@@ -161,17 +181,46 @@ static const char *doing(uint32_t type)
 	}
 }
 
+static enum vg_dev_failure failure_of(int error)
+{
+	switch (-error) {
+	case ENOSPC:
+	case EDQUOT:
+		return VG_FAILED_SPACE;
+	case ENODATA:
+		return VG_FAILED_SHORT;
+	case ENODEV:
+	case ENXIO:
+	case ENOMEDIUM:
+	case ESTALE:
+		return VG_FAILED_GONE;
+	default:
+		return VG_FAILED_IO;
+	}
+}
+
+/* For `vgrant list`, and the log. */
+static void remember(struct blk_req *r, int error)
+{
+	struct blk *blk = r->bq->blk;
+
+	r->failure = (uint8_t)failure_of(error);
+	atomic_store(&blk->last_error[r->bq->q].when,
+		     vg_loop_now(vg_dev_loop(r->bq->dev, r->bq->q)));
+	atomic_store(&blk->last_error[r->bq->q].error, -error);
+	vg_log_limited(&blk->io_errors[r->bq->q], VG_LOG_ERR,
+		       "%s of %zu bytes at %llu failed: %s; the guest sees an I/O error",
+		       doing(r->type), r->len, (unsigned long long)r->offset,
+		       error == -ENODATA ? "the image is shorter than it was" : strerror(-error));
+}
+
 void blk_req_io_done(struct vg_image_req *io, int error)
 {
 	struct blk_req *r = container_of(io, struct blk_req, io);
 	uint8_t status = status_of(r, error);
 
 	if (status == VIRTIO_BLK_S_IOERR)
-		vg_log_limited(&r->bq->blk->io_errors[r->bq->q], VG_LOG_ERR,
-			       "%s of %zu bytes at %llu failed: %s; the guest sees an I/O error",
-			       doing(r->type), r->len, (unsigned long long)r->offset,
-			       error == -ENODATA ? "the image is shorter than it was"
-						 : strerror(-error));
+		remember(r, error);
 	r->bq->inflight--;
 	blk_req_done(r, status);
 }

@@ -348,6 +348,47 @@ static void limits_of_a_group(void **state)
 		assert_int_equal(drv_dev_close(g[i]->dev), 0);
 }
 
+/* A disk that fails: what the list says of it, by kind, with the image and why; and that each operation's
+ * time is kept, over a worker's death. */
+static void failures_are_told(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	uint8_t data[4096] = { 7 }, back[512];
+	char text[600];
+	pid_t pid;
+
+	assert_true(listed(r,
+			   "\"failed\":{\"refused\":0,\"unsupported\":0,\"io\":0,\"space\":0,"
+			   "\"short\":0,\"gone\":0}",
+			   1000));
+	assert_int_equal(drv_blk_write(&g->blk, 8, data, sizeof(data)), 0);
+	assert_int_equal(drv_blk_flush(&g->blk), 0);
+	assert_int_equal(drv_blk_read(&g->blk, RIG_SECTORS, back, 512), -EIO);
+	assert_int_equal(truncate(g->image, 8192), 0);
+	assert_int_equal(drv_blk_read(&g->blk, RIG_SECTORS - 1, back, 512), -EIO);
+	assert_true(listed(r,
+			   "\"failed\":{\"refused\":1,\"unsupported\":0,\"io\":0,\"space\":0,"
+			   "\"short\":1,\"gone\":0}",
+			   1000));
+	snprintf(text, sizeof(text), "%s fails: it is shorter than it was; the guest saw",
+		 strrchr(g->image, '/') + 1);
+	assert_true(listed(r, text, 1000));
+	assert_true(listed(r, "\"latency\":{\"read\":{\"us\":", 1000));
+	assert_true(listed(r, "\"write\":{\"us\":", 1000));
+	assert_true(listed(r, "\"flush\":{\"us\":", 1000));
+	assert_int_equal(rig_workers(r, &pid, 1), 1);
+	kill(pid, SIGKILL);
+	assert_true(rig_logs(r, "another resumes"));
+	assert_int_equal(drv_blk_read(&g->blk, 0, back, 512), 0);
+	assert_true(listed(r,
+			   "\"failed\":{\"refused\":1,\"unsupported\":0,\"io\":0,\"space\":0,"
+			   "\"short\":1,\"gone\":0}",
+			   1000));
+	assert_true(listed(r, "\"flush\":{\"us\":", 1000));
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
 /* What a user says of a worker's processor time is so of the process. */
 static void scheduled(void **state)
 {
@@ -977,6 +1018,7 @@ int main(void)
 		T(hypercalls_per_request),
 		T(several_guests),
 		T(limits_of_a_group),
+		T(failures_are_told),
 		T(scheduled),
 		T(reset_in_mid_io),
 		T(queue_reset),

@@ -380,6 +380,44 @@ static void test_read_only(void **state)
 	tp_close(&tp);
 }
 
+/* Two who write one image both say that they share it; nobody else joins them, nor they anybody. */
+static void shared(const char *target)
+{
+	static struct tp tp, second, third;
+	uint8_t data[512] = { 3 }, back[512];
+	char spec[200], share[220], readonly[220];
+	struct drv_blk one, two;
+	struct vg_err err;
+
+	snprintf(spec, sizeof(spec), "blk,target=%s", target);
+	snprintf(share, sizeof(share), "%s,shareable", spec);
+	snprintf(readonly, sizeof(readonly), "%s,readonly", spec);
+	blk_rig(&tp, &one, TP_COPY, share, TP_ALL, 16);
+	assert_int_equal(drv_blk_write(&one, 5, data, sizeof(data)), 0);
+	blk_rig(&second, &two, TP_COPY, share, TP_ALL, 16);
+	assert_int_equal(drv_blk_read(&two, 5, back, sizeof(back)), 0);
+	assert_memory_equal(data, back, sizeof(data));
+	assert_int_equal(tp_try_open(&third, TP_COPY, spec, NULL), -EBUSY);
+	assert_int_equal(tp_try_open(&third, TP_COPY, readonly, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "says shareable"));
+	tp_close(&tp);
+	assert_int_equal(tp_try_open(&third, TP_COPY, spec, NULL), -EBUSY);
+	tp_close(&second);
+	tp_open(&tp, TP_COPY, spec);
+	assert_int_equal(tp_try_open(&third, TP_COPY, share, NULL), -EBUSY);
+	tp_close(&tp);
+	tp_open(&tp, TP_COPY, readonly);
+	assert_int_equal(tp_try_open(&third, TP_COPY, share, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "says shareable"));
+	tp_close(&tp);
+}
+
+static void test_shareable(void **state)
+{
+	(void)state;
+	shared(IMAGE);
+}
+
 static void test_discard(void **state)
 {
 	uint8_t data[8192], zero[8192] = { 0 };
@@ -1287,6 +1325,12 @@ static void test_device_discard(void **state)
 	}
 }
 
+static void test_shareable_device(void **state)
+{
+	(void)state;
+	shared(loop_device(""));
+}
+
 /* What this machine has mounted is not served, under whatever name. */
 static void test_mounted(void **state)
 {
@@ -1505,6 +1549,8 @@ int main(void)
 		TEST(test_cache_modes),
 		TEST(test_config_space),
 		TEST(test_read_only),
+		TEST(test_shareable),
+		TEST(test_shareable_device),
 		TEST(test_discard),
 		TEST(test_hostile_ranges),
 		TEST(test_hostile_types),

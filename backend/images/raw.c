@@ -52,6 +52,7 @@ enum step {
 	ZERO_RANGE,
 	RING_DISCARD,
 	FILE_DISCARD,
+	ZONE_COMPARE,
 };
 
 /* What a request has of ours, in priv. */
@@ -60,10 +61,11 @@ struct raw_req {
 	struct vg_image_req *r;
 	struct raw_req *next; /* waits for a bounce buffer */
 	enum step step;
-	bool bounced; /* plain was tried, or must not be */
-	bool written; /* zeroes: by writing */
-	bool placed;  /* an append that has its offset */
-	bool waits;   /* for a bounce buffer, or its range: the kernel has nothing of it */
+	bool bounced;  /* plain was tried, or must not be */
+	bool written;  /* zeroes: by writing */
+	bool placed;   /* an append that has its offset */
+	bool compares; /* a write to a zone that may have been done already, by a worker that died */
+	bool waits;    /* for a bounce buffer, or its range: the kernel has nothing of it */
 	bool cancelled;
 	uint64_t done; /* bytes of the request that are through */
 	/* the slice: bytes that go to or from the buffer, and where these lie in it */
@@ -386,6 +388,12 @@ static void go_discard(struct raw_req *q)
 	}
 }
 
+static void go_sync(struct raw_req *q)
+{
+	q->step = SYNC;
+	vg_loop_fdatasync(loop_of(q), &q->io, raw_of(q)->fd);
+}
+
 /* ---- zones -------------------------------------------------------------- */
 
 static void zone_step(struct vg_deferred *d)
@@ -416,16 +424,80 @@ static void append_step(struct vg_deferred *d)
 	}
 }
 
+/*
+ * A write that is not at the write pointer, but before it, may be one that a worker had begun and did
+ * not live to answer: then what it writes is there. What is there is gone through, slice by slice; what
+ * is not is written, at the write pointer.
+ */
+static void go_compare(struct raw_req *q)
+{
+	uint64_t at = q->r->offset + q->done, end = q->r->offset + q->r->len;
+	struct vg_image_zone z;
+	int error;
+
+	if (!get_buffer(q, &error)) {
+		if (error)
+			finish(q, error);
+		return;
+	}
+	if (vg_zones_report(raw_of(q)->fd, q->r->offset, &z, 1) != 1 ||
+	    z.type == VG_ZONE_CONVENTIONAL || z.wp <= at) {
+		q->compares = false;
+		finish(q, -EIO);
+		return;
+	}
+	q->step = ZONE_COMPARE;
+	q->span = (z.wp < end ? z.wp : end) - at;
+	if (q->span > VG_LIMIT_IMAGE_BOUNCE_BYTES)
+		q->span = VG_LIMIT_IMAGE_BOUNCE_BYTES;
+	q->iov = (struct iovec){ q->buf, q->span };
+	vg_loop_readv(loop_of(q), &q->io, raw_of(q)->fd, &q->iov, 1, at);
+}
+
+/* Whether the caller's next @len bytes are those at @buf. */
+static bool same(const struct vg_image_req *r, const char *buf, size_t len)
+{
+	for (unsigned i = 0; len; i++) {
+		size_t n = len < r->iov[i].iov_len ? len : r->iov[i].iov_len;
+
+		if (memcmp(r->iov[i].iov_base, buf, n) != 0)
+			return false;
+		buf += n;
+		len -= n;
+	}
+	return true;
+}
+
+static void compared(struct raw_req *q, int res)
+{
+	struct vg_image_zone z;
+
+	if (res != (int)q->span || !same(q->r, q->buf, q->span)) {
+		finish(q, -EIO);
+		return;
+	}
+	advance(q->r, q->span);
+	q->done += q->span;
+	q->compares = q->done < q->r->len &&
+		      vg_zones_report(raw_of(q)->fd, q->r->offset, &z, 1) == 1 &&
+		      z.wp > q->r->offset + q->done;
+	if (q->done < q->r->len)
+		go_on(q);
+	else if (q->r->flags & VG_IMAGE_FUA)
+		go_sync(q);
+	else
+		finish(q, 0);
+}
+
+static bool may_be_done(const struct raw_req *q, int res)
+{
+	return res == -EIO && raw_of(q)->image.limits.zones.size && q->r->op == VG_IMAGE_WRITE;
+}
+
 static void go_later(struct raw_req *q, void (*step)(struct vg_deferred *d))
 {
 	q->again.run = step;
 	vg_loop_defer(loop_of(q), &q->again);
-}
-
-static void go_sync(struct raw_req *q)
-{
-	q->step = SYNC;
-	vg_loop_fdatasync(loop_of(q), &q->io, raw_of(q)->fd);
 }
 
 static void go_on(struct raw_req *q)
@@ -436,10 +508,11 @@ static void go_on(struct raw_req *q)
 			go_later(q, append_step);
 			break;
 		}
-		/* fallthrough */
-	case VG_IMAGE_READ:
+	/* fallthrough */ case VG_IMAGE_READ:
 	case VG_IMAGE_WRITE:
-		if (plain(q))
+		if (q->compares)
+			go_compare(q);
+		else if (plain(q))
 			go_plain(q);
 		else
 			go_bounced(q);
@@ -481,6 +554,9 @@ static void plain_done(struct raw_req *q, int res)
 {
 	if (res == -EINVAL && raw_of(q)->direct) {
 		q->bounced = true; /* the disk is choosier than it said */
+		go_on(q);
+	} else if (may_be_done(q, res)) {
+		q->compares = true;
 		go_on(q);
 	} else if (res <= 0) {
 		finish(q, res ? res : -ENODATA);
@@ -576,6 +652,9 @@ static void raw_io_done(struct vg_io *io, int res)
 			break;
 		}
 		finish(q, res);
+		break;
+	case ZONE_COMPARE:
+		compared(q, res);
 		break;
 	case SYNC:
 	case FILE_DISCARD:

@@ -281,14 +281,22 @@ static void test_writes(void **state)
 	assert_int_equal(drv_blk_write(&blk, IN_ZONE, data, sizeof(data)), 0);
 	assert_int_equal(drv_blk_write(&blk, IN_ZONE + 8, data, 512), 0);
 	assert_int_equal(drv_blk_read(&blk, IN_ZONE, back, sizeof(back)), 0);
-	assert_memory_equal(data, back, sizeof(data));
+	assert_memory_equal(
+		data, back,
+		sizeof(data)); /* What a worker that died had written, and did not say, its successor writes again: whole, and in
+	 * part. */
+	assert_int_equal(drv_blk_write(&blk, IN_ZONE, data, sizeof(data)), 0);
+	assert_int_equal(disk.wp[1], ZONE + 4096 + 512);
+	assert_int_equal(drv_blk_write(&blk, IN_ZONE + 8, data, 1024), 0);
+	assert_int_equal(disk.wp[1], ZONE + 4096 + 1024);
+	memset(data, 0x5b, sizeof(data));
 	/* Not at the write pointer: that, and no other error. */
 	memcpy((uint8_t *)buf.virt + 4096, data, 512);
 	assert_int_equal(with_data(VIRTIO_BLK_T_OUT, IN_ZONE, 512, 0, &(void *){ NULL }),
 			 BLK_S_ZONE_UNALIGNED_WP);
 	assert_int_equal(with_data(VIRTIO_BLK_T_OUT, IN_ZONE + 100, 512, 0, &(void *){ NULL }),
 			 BLK_S_ZONE_UNALIGNED_WP);
-	assert_int_equal(disk.wp[1], ZONE + 4096 + 512);
+	assert_int_equal(disk.wp[1], ZONE + 4096 + 1024);
 	down();
 }
 

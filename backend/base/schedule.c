@@ -71,6 +71,7 @@ struct wish {
 
 static int parse(const struct vg_params *params, struct wish *w, struct vg_err *err)
 {
+	*w = (struct wish){ 0 };
 	w->cpus = vg_params_str(params, NULL, "cpus");
 	w->nice = vg_params_str(params, NULL, "nice");
 	w->sched = vg_params_str(params, NULL, "sched");

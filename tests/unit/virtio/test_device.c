@@ -306,6 +306,39 @@ static void test_msg_features(void **state)
 	tp_close(&tp);
 }
 
+/* Bucket i has what took less than 2^i us; the last has the rest. */
+static void test_latency(void **state)
+{
+	static const struct {
+		int64_t ns;
+		unsigned bucket;
+	} cases[] = {
+		{ -5, 0 },
+		{ 0, 0 },
+		{ 999, 0 },
+		{ 1000, 1 },
+		{ 1999, 1 },
+		{ 2000, 2 },
+		{ 3999, 2 },
+		{ 4000, 3 },
+		{ 1023999, 10 },
+		{ 1024000, 11 },
+		{ NS_PER_S, 20 },
+		{ 4 * NS_PER_S, 22 },
+		{ 5 * NS_PER_S, 23 },
+		{ INT64_MAX, 23 },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(cases); i++) {
+		struct vg_latency l = { 0 };
+
+		vg_latency_add(&l, cases[i].ns);
+		assert_int_equal(l.count[cases[i].bucket], 1);
+		assert_int_equal(l.ns, cases[i].ns > 0 ? cases[i].ns : 0);
+	}
+}
+
 static void test_msg_config(void **state)
 {
 	const uint32_t wce = offsetof(struct virtio_blk_config, wce);
@@ -505,7 +538,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_status),	    TEST(test_queues),	     TEST(test_ring_not_there),
 		TEST(test_msg_device_info), TEST(test_msg_features), TEST(test_msg_config),
-		TEST(test_msg_queues),	    TEST(test_msg_bus),	     TEST(test_msg_hostile),
+		TEST(test_latency),	    TEST(test_msg_queues),   TEST(test_msg_bus),
+		TEST(test_msg_hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -185,6 +185,9 @@ $(B)/vgrant-fake: $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c)) $(LIB) $(HELP)
 
 # What the loop is asked for can be counted, and made to fail.
 $(B)/tests/unit/devices/test_blk: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_loop_,readv writev fdatasync fallocate discard)
+# What this machine has no device for is made up.
+$(B)/tests/unit/devices/test_blk_rare: LDFLAGS += $(addprefix -Wl$(comma)--wrap=vg_raw_,can_erase erase sysfs_open)
+$(B)/tests/unit/devices/test_blk_zones: LDFLAGS += -Wl,--wrap=vg_loop_writev $(addprefix -Wl$(comma)--wrap=vg_zones_,measure report manage)
 # Of a GPU, and who shows it, the test moves the clock.
 $(B)/tests/unit/ports/test_vhost_user_gpu: LDFLAGS += -Wl,--wrap=vg_loop_now
 # And the device of event channels.

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "backend/virtio/device.h"
+#include "backend/base/schedule.h"
 #include "backend/daemon/settings.h"
 #include "backend/images/image.h"
 #include "backend/toolstack/hypervisor.h"
@@ -166,6 +167,7 @@ static void check_device(struct findings *f, const struct vg_xlconf *conf,
 	}
 	if (vg_params_check(&d->params, ops->params, vg_common_params, &err) < 0 ||
 	    vg_params_check_paths(&d->params, ops->params, &err) < 0 ||
+	    vg_schedule_check(&d->params, &err) < 0 ||
 	    (ops->check && ops->check(&d->params, &err) < 0)) {
 		if (f->place.line)
 			point_to_key(f, conf, d, err.text);
@@ -176,11 +178,10 @@ static void check_device(struct findings *f, const struct vg_xlconf *conf,
 	check_target(f, d);
 }
 
-static bool is_readonly(const struct vg_xl_device *d)
+static bool is_said(const struct vg_xl_device *d, const char *key)
 {
 	const struct vg_device_ops *ops = vg_device_find(d->params.device);
-
-	return ops && vg_params_bool(&d->params, ops->params, "readonly");
+	return ops && vg_params_bool(&d->params, ops->params, key);
 }
 
 /* Two devices of one guest that write one image destroy it. */
@@ -195,7 +196,8 @@ static void check_shared(struct findings *f, const struct vg_xlconf *conf)
 			const char *other = vg_params_str(&b->params, NULL, "target");
 
 			if (other && strcmp(other, target) == 0 &&
-			    !(is_readonly(a) && is_readonly(b)))
+			    !(is_said(a, "readonly") && is_said(b, "readonly")) &&
+			    !(is_said(a, "shareable") && is_said(b, "shareable")))
 				mistake(f,
 					"%s stands in two vgrant entries, of which one may write",
 					target);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/base/container.h"
 #include "tools/vgrant.h"
 
 enum { COLUMNS = 11 };
@@ -199,6 +200,68 @@ static void print_counters(struct json_object *c)
 	       vgrant_text(c, "resets"));
 }
 
+static void print_failures(struct json_object *failed)
+{
+	static const struct {
+		const char *key, *words;
+	} kinds[] = {
+		{ "refused", "for what cannot be" },
+		{ "unsupported", "not supported" },
+		{ "io", "I/O errors" },
+		{ "space", "for want of space" },
+		{ "short", "of a short image" },
+		{ "gone", "of a device that is gone" },
+	};
+	const char *between = "  failed     ";
+
+	for (unsigned i = 0; i < COUNT(kinds); i++) {
+		if (!vgrant_number(failed, kinds[i].key))
+			continue;
+		printf("%s%s %s", between, vgrant_text(failed, kinds[i].key), kinds[i].words);
+		between = ", ";
+	}
+	if (*between == ',')
+		printf("\n");
+}
+
+/* The bucket that @part of @n requests, in hundredths, did not outlast: less than 2^i us. */
+static void print_within(struct json_object *buckets, uint64_t n, unsigned part)
+{
+	uint64_t sum = 0, us;
+	size_t i = 0, last = json_object_array_length(buckets) - 1;
+
+	do
+		sum += json_object_get_uint64(json_object_array_get_idx(buckets, i));
+	while (sum * 100 < n * part && i++ < last);
+	us = 1ull << i;
+	if (us < 1000)
+		printf(", %u %% within %llu us", part, (unsigned long long)us);
+	else
+		printf(", %u %% within %llu ms", part, (unsigned long long)us / 1000);
+}
+
+static void print_latency(struct json_object *latency)
+{
+	if (!latency)
+		return;
+	json_object_object_foreach(latency, op, l)
+	{
+		struct json_object *buckets = vgrant_member(l, "buckets");
+		size_t len = buckets ? json_object_array_length(buckets) : 0;
+		uint64_t n = 0;
+
+		for (size_t i = 0; i < len; i++)
+			n += json_object_get_uint64(json_object_array_get_idx(buckets, i));
+		if (!n)
+			continue;
+		printf("  %-10s %llu, on average %llu us", op, (unsigned long long)n,
+		       (unsigned long long)(vgrant_number(l, "us") / n));
+		print_within(buckets, n, 50);
+		print_within(buckets, n, 99);
+		printf("\n");
+	}
+}
+
 static void print_xen(struct json_object *x)
 {
 	printf("  xen        %s grant copies of %s, %s maps of %s pages, %s unmaps, %s ranges in "
@@ -232,6 +295,8 @@ static void print_details(struct json_object *dev)
 		       vgrant_text(worker, "restarts"));
 	print_features(vgrant_member(dev, "features"));
 	print_counters(vgrant_member(dev, "counters"));
+	print_failures(vgrant_member(dev, "failed"));
+	print_latency(vgrant_member(dev, "latency"));
 	print_xen(vgrant_member(dev, "xen"));
 	if (*vgrant_text(dev, "detail"))
 		printf("  device     %s\n", vgrant_printable(vgrant_text(dev, "detail")));

@@ -192,6 +192,8 @@ static const struct vgrant_command commands[] = {
 	  "lc", attach },
 	{ "detach", "GUEST ID", "take a device away", 2, 2, "lc", detach },
 	{ "set", "GUEST ID KEY=VALUE", "change a setting of a running device", 3, 3, "lc", set },
+	{ "resize", "GUEST ID SIZE", "make a disk's image larger, while the guest runs or not", 3,
+	  3, "", vgrant_resize },
 	{ "trace", "GUEST ID", "print what passes through a device, until Ctrl-C", 2, 2, "",
 	  trace },
 	{ "capture", "GUEST ID [FILE]",

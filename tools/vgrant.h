@@ -146,6 +146,7 @@ int vgrant_check(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_help(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_convert(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domblkinfo(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_resize(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domblklist(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domiflist(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_domdisplay(const struct vgrant_options *opt, int argc, char **argv);

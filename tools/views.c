@@ -2,9 +2,9 @@
 /*
  * views.c - what people look for in virsh, which cannot show devices that libvirt does not know
  *
- * `vgrant domblklist`, `domblkinfo` and `domiflist` have virsh's columns. A disk's target is the name
- * of its device, as it is in `vgrant list`: which name the guest gives it, vda or another, only the
+ * `vgrant domblklist`, `domblkinfo` and `domiflist` have virsh's columns. A disk's target is the name * of its device, as it is in `vgrant list`: which name the guest gives it, vda or another, only the
  * guest knows. A network device's interface is its TAP in this domain.
+ * `vgrant resize` stands beside `domblkinfo`: it finds a disk's file in the same way.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -209,32 +209,105 @@ static int sizes_of(const char *path, uint64_t *capacity, uint64_t *allocation)
 	return ret;
 }
 
+/* The disk @device of @guest. Return: VGRANT_OK; *@target is in @params; *@answer is to be freed then. */
+static int target_of(const struct vgrant_options *opt, const char *guest, const char *device,
+		     struct vg_params *params, struct json_object **answer, const char **target)
+{
+	struct json_object *devices, *dev;
+	int ret = vgrant_devices(opt, guest, answer, &devices);
+
+	*target = NULL;
+	if (ret != VGRANT_OK)
+		return ret;
+	dev = find_disk(devices, device);
+	*target = dev ? configured(dev, "target", params) : NULL;
+	if (*target)
+		return VGRANT_OK;
+	vgrant_complain("%s has no disk %s: vgrant domblklist shows what there is", guest, device);
+	return VGRANT_FAILED;
+}
+
 int vgrant_domblkinfo(const struct vgrant_options *opt, int argc, char **argv)
 {
-	struct json_object *answer = NULL, *devices, *dev = NULL;
 	uint64_t capacity = 0, allocation = 0;
-	const char *target = NULL;
+	struct json_object *answer = NULL;
 	struct vg_params params;
-	int ret = vgrant_devices(opt, argv[0], &answer, &devices), error;
+	const char *target;
+	int ret = target_of(opt, argv[0], argv[1], &params, &answer, &target), error;
 
 	(void)argc;
 	if (ret == VGRANT_OK) {
-		dev = find_disk(devices, argv[1]);
-		target = dev ? configured(dev, "target", &params) : NULL;
-		ret = VGRANT_FAILED;
-		if (!target)
-			vgrant_complain("%s has no disk %s: vgrant domblklist shows what there is",
-					argv[0], argv[1]);
-		else if ((error = sizes_of(target, &capacity, &allocation)) < 0)
+		error = sizes_of(target, &capacity, &allocation);
+		if (error < 0) {
 			vgrant_complain("%s: %s", vgrant_printable(target), strerror(-error));
-		else
-			ret = VGRANT_OK;
+			ret = VGRANT_FAILED;
+		}
 	}
 	if (ret == VGRANT_OK)
 		printf("%-15s %llu\n%-15s %llu\n%-15s %llu\n",
 		       "Capacity:", (unsigned long long)capacity,
 		       "Allocation:", (unsigned long long)allocation,
 		       "Physical:", (unsigned long long)capacity);
+	json_object_put(answer);
+	return ret;
+}
+
+/* ---- a larger disk ------------------------------------------------------------ */
+
+/* Nothing but its length is changed: the device's worker sees it, and tells the guest. */
+static int grow(const char *path, uint64_t size)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK), ret = VGRANT_FAILED;
+	struct stat st;
+
+	path = vgrant_printable(path);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		vgrant_complain("%s: %s", path, strerror(errno));
+	else if (S_ISBLK(st.st_mode))
+		vgrant_complain("%s is a block device: make it larger with what made it, as "
+				"lvextend; the guest is told within a second",
+				path);
+	else if (!S_ISREG(st.st_mode))
+		vgrant_complain("%s is no file", path);
+	else if (size < (uint64_t)st.st_size)
+		vgrant_complain("%s has %lld bytes: a disk cannot become smaller while a guest "
+				"uses it",
+				path, (long long)st.st_size);
+	else if (ftruncate(fd, (off_t)size) < 0)
+		vgrant_complain("%s: %s", path, strerror(errno));
+	else
+		ret = VGRANT_OK;
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+int vgrant_resize(const struct vgrant_options *opt, int argc, char **argv)
+{
+	static const struct vg_param_def defs[] = {
+		{ "SIZE", VG_PARAM_SIZE, true, 65536, INT64_MAX, NULL, "bytes" },
+		{ 0 },
+	};
+	struct json_object *answer = NULL;
+	struct vg_params one, params;
+	const char *target;
+	struct vg_err err;
+	uint64_t size;
+	int ret;
+
+	(void)argc;
+	if (vg_params_one("disk", "SIZE", argv[2], defs, &one, &err) < 0) {
+		vgrant_complain("%s", err.text);
+		return VGRANT_USAGE;
+	}
+	size = vg_params_uint(&one, defs, "SIZE");
+	if (size % 4096) {
+		vgrant_complain("SIZE must be a multiple of 4096; it is \"%s\"", argv[2]);
+		return VGRANT_USAGE;
+	}
+	ret = target_of(opt, argv[0], argv[1], &params, &answer, &target);
+	if (ret == VGRANT_OK)
+		ret = grow(target, size);
 	json_object_put(answer);
 	return ret;
 }

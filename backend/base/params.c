@@ -44,6 +44,23 @@ const struct vg_param_def vg_common_params[] = {
 		.fallback = "1",
 		.help = "offer packed rings; 0: the driver has to use split ones",
 	},
+	{
+		.key = "cpus",
+		.kind = VG_PARAM_STRING,
+		.help = "processors of this domain that serve the device: 0-1+3; default: any",
+	},
+	{
+		.key = "nice",
+		.kind = VG_PARAM_STRING,
+		.fallback = "0",
+		.help = "how readily its worker runs, from -20, most, to 19",
+	},
+	{
+		.key = "sched",
+		.kind = VG_PARAM_STRING,
+		.fallback = "other",
+		.help = "its worker's scheduling class: other, batch or idle",
+	},
 	{ .key = NULL },
 };
 
@@ -394,6 +411,20 @@ int vg_params_check(const struct vg_params *p, const struct vg_param_def *defs,
 		}
 	}
 	return 0;
+}
+
+int vg_params_one(const char *device, const char *key, const char *value,
+		  const struct vg_param_def *defs, struct vg_params *out, struct vg_err *err)
+{
+	if (strlen(value) >= sizeof(out->text))
+		return vg_fail(err, -E2BIG, "%s=... is too long", key);
+	memset(out, 0, sizeof(*out));
+	snprintf(out->device, sizeof(out->device), "%s", device);
+	memcpy(out->text, value, strlen(value) + 1);
+	out->p[0].key = key;
+	out->p[0].value = out->text;
+	out->n = 1;
+	return vg_params_check(out, defs, NULL, err);
 }
 
 const char *vg_params_str(const struct vg_params *p, const struct vg_param_def *defs,

@@ -84,7 +84,17 @@ int vg_params_check(const struct vg_params *p, const struct vg_param_def *defs,
 int vg_params_check_paths(const struct vg_params *p, const struct vg_param_def *defs,
 			  struct vg_err *err);
 
-/* Keys that every device has: "backend" (domain name or number), "id" and "packed". In params.c. */
+/**
+ * vg_params_one - @value as the one pair of a configuration of @device, checked like any other
+ * @key: a string that lives as long as @out
+ *
+ * For settings that are changed while running. Return: 0; -E2BIG or -EINVAL, with a sentence.
+ */
+int vg_params_one(const char *device, const char *key, const char *value,
+		  const struct vg_param_def *defs, struct vg_params *out, struct vg_err *err);
+
+/* Keys that every device has: "backend" (domain name or number), "id", "packed"; and those of
+ * schedule.h. In params.c. */
 extern const struct vg_param_def vg_common_params[];
 
 /* Values of a set that passed vg_params_check(); @defs gives the fallback. */

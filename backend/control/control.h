@@ -115,8 +115,10 @@ void vg_control_free(struct vg_control *c);
  * Its members: guest, domid, id, name, kind, type, virtio_id, state, error, config, origin, file,
  * features {offered, negotiated: hexadecimal strings, names: words of the negotiated common bits},
  * queues [{index, size, running, packed, chains, inflight, kicks, interrupts}], counters {requests,
- * errors, bytes_read, bytes_written, kicks, interrupts, faults, resets}, worker {pid or null,
- * restarts}, uptime (seconds, with a fraction), detail.
+ * errors, bytes_read, bytes_written, kicks, interrupts, faults, resets}, failed {by kind: refused,
+ * unsupported, io, space, short, gone}, latency {of each operation that there was, read, write, flush,
+ * other: {us of all together, buckets: see struct vg_latency}}, xen {...}, worker {pid or null, restarts},
+ * uptime (seconds, with a fraction), detail.
  */
 void vg_control_list_add(struct vg_control_req *req, const struct vg_control_device *dev);
 

@@ -155,6 +155,15 @@ static const struct counter device_counters[] = {
 	{ "resets", offsetof(struct vg_dev_stats, resets) },
 };
 
+static const struct counter failure_counters[] = {
+	{ "refused", offsetof(struct vg_dev_stats, failed[VG_FAILED_REFUSED]) },
+	{ "unsupported", offsetof(struct vg_dev_stats, failed[VG_FAILED_UNSUPPORTED]) },
+	{ "io", offsetof(struct vg_dev_stats, failed[VG_FAILED_IO]) },
+	{ "space", offsetof(struct vg_dev_stats, failed[VG_FAILED_SPACE]) },
+	{ "short", offsetof(struct vg_dev_stats, failed[VG_FAILED_SHORT]) },
+	{ "gone", offsetof(struct vg_dev_stats, failed[VG_FAILED_GONE]) },
+};
+
 static const struct counter hyper_counters[] = {
 	{ "copy_calls", offsetof(struct vg_hyper_stats, copy_calls) },
 	{ "copy_hypercalls", offsetof(struct vg_hyper_stats, copy_hypercalls) },
@@ -178,6 +187,33 @@ static struct json_object *counters_json(const void *stats, const struct counter
 		add_uint(obj, c->name, value);
 	}
 	return obj;
+}
+
+/* Of operations that there were: {"read": {"us": 1234, "buckets": [...]}}; see struct vg_latency. */
+static struct json_object *latency_json(const struct vg_dev_stats *stats)
+{
+	static const char *const names[VG_OPS] = { "read", "write", "flush", "other" };
+	struct json_object *all = json_object_new_object();
+
+	for (unsigned op = 0; op < VG_OPS; op++) {
+		const struct vg_latency *l = &stats->latency[op];
+		struct json_object *obj, *buckets = json_object_new_array();
+		uint64_t n = 0;
+
+		for (unsigned i = 0; i < VG_LATENCY_BUCKETS; i++) {
+			json_object_array_add(buckets, json_object_new_uint64(l->count[i]));
+			n += l->count[i];
+		}
+		if (!n) {
+			json_object_put(buckets);
+			continue;
+		}
+		obj = json_object_new_object();
+		add_uint(obj, "us", l->ns / 1000);
+		add(obj, "buckets", buckets);
+		add(all, names[op], obj);
+	}
+	return all;
 }
 
 static struct json_object *worker_json(const struct vg_control_device *dev)
@@ -213,6 +249,8 @@ struct json_object *vg_json_device(const struct vg_control_device *dev)
 	add(obj, "features", features_json(dev));
 	add(obj, "queues", queues_json(dev));
 	add(obj, "counters", counters_json(&dev->stats, device_counters, COUNT(device_counters)));
+	add(obj, "failed", counters_json(&dev->stats, failure_counters, COUNT(failure_counters)));
+	add(obj, "latency", latency_json(&dev->stats));
 	add(obj, "xen", counters_json(&dev->hyper, hyper_counters, COUNT(hyper_counters)));
 	add(obj, "worker", worker_json(dev));
 	snprintf(name, sizeof(name), "%.3f", (double)dev->uptime_ns / 1e9);

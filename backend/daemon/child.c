@@ -186,6 +186,9 @@ static void handle(struct vg_child *c, const struct vg_ipc *m)
 		snprintf(c->detail, sizeof(c->detail), "%s", m->text);
 		described(c);
 		break;
+	case VG_IPC_TROUBLE:
+		snprintf(c->trouble, sizeof(c->trouble), "%.511s", m->text);
+		break;
 	case VG_IPC_ASK:
 		asked(c, m);
 		break;
@@ -682,6 +685,8 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 		    (view.status & VG_STATUS_NEEDS_RESET))
 			d.error = "the guest broke the rules: its device stops until its driver "
 				  "resets it; vgrantd's log has the reason";
+		if (!d.error && c->trouble[0] && d.state == VG_CONTROL_CONNECTED)
+			d.error = c->trouble;
 		for (unsigned q = 0; q < view.n_queues; q++) {
 			const struct vg_record_live *live = &view.live[q];
 

@@ -94,6 +94,7 @@ struct vg_child {
 	int record_fd;		      /* -1: none yet; the owner's to make, when it is OPENED */
 	struct vg_err error;	      /* for lists: why it does not work; "": it does */
 	char detail[1024];	      /* of the device's describe() */
+	char trouble[512];	      /* of its trouble(); "": none */
 	bool described;		      /* since the list that is being made was asked for */
 	unsigned asked;		      /* times that the worker has asked for a descriptor */
 	unsigned restarts;

@@ -110,3 +110,13 @@ bool vg_image_grown(struct vg_image *img)
 {
 	return img->ops->grown && img->ops->grown(img);
 }
+
+int vg_image_lifetime(struct vg_image *img, uint16_t out[3])
+{
+	return img->ops->lifetime ? img->ops->lifetime(img, out) : -EOPNOTSUPP;
+}
+
+int vg_image_report(struct vg_image *img, uint64_t offset, struct vg_image_zone *out, unsigned n)
+{
+	return img->ops->report ? img->ops->report(img, offset, out, n) : -EOPNOTSUPP;
+}

@@ -20,8 +20,8 @@
  *  - A request is done as a whole, or fails as a whole. What is offered in the limits
  *    is done, by another way if the obvious one is not there.
  *  - VG_IMAGE_FUA: it is durable before done() is called. Without, when a FLUSH that
- *    was submitted after its done() is done.
- *  - Locks live with the image: one writer, or any number of readers, and none
+ *    was submitted after its done() is done. *  - Locks live with the image: one writer, or any number of readers, or any number
+ *    of writers who all say that they share it; and none
  *    while this host itself has it mounted for writing. They last until the last
  *    I/O of this process has ended, however the process ended.
  */
@@ -55,6 +55,7 @@ struct vg_image_config {
 	bool read_only;
 	enum vg_image_cache cache;
 	bool no_discard; /* never give space back, not for zeroes either */
+	bool shareable;	 /* others who say so, too, may write it at the same time */
 };
 
 /* What probe finds out; constant from then on. Bytes, but for the flags. */
@@ -66,7 +67,27 @@ struct vg_image_limits {
 	uint32_t discard_granularity; /* best multiple, of offsets too; a multiple of 512 */
 	uint64_t max_zeroes;	      /* of one request; 0: it is read-only */
 	bool zeroes_unmap;	      /* with VG_IMAGE_UNMAP, zeroes give space back */
+	uint32_t minimum_io;	      /* best multiple of small requests; 0: not known */
+	uint32_t alignment_offset;    /* the first physical block begins there */
+	uint64_t max_secure_erase; /* of one request; 0: it cannot erase so that nothing is left */
+	bool lifetime;		   /* it tells how worn it is: vg_image_lifetime() */
+	struct vg_image_zones {
+		uint64_t size; /* of a zone; 0: not zoned. Else host-managed: zones are written from
+				* their start on */
+		uint32_t max_open, max_active; /* zones; 0: any number */
+		uint64_t max_append;	       /* of one request */
+		uint32_t granularity;	       /* writes are multiples of it */
+	} zones;
 };
+
+/* A zone, as <linux/blkzoned.h> and VIRTIO 1.3 section 5.2.6 number types and states; bytes. */
+struct vg_image_zone {
+	uint64_t start, size, capacity, wp;
+	uint8_t type, state;
+};
+
+#define VG_ZONE_CONVENTIONAL 1	/* type: written anywhere */
+#define VG_ZONE_READ_ONLY    13 /* state; from here on nothing can be appended: full, offline */
 
 enum vg_image_op {
 	VG_IMAGE_READ,
@@ -74,6 +95,14 @@ enum vg_image_op {
 	VG_IMAGE_FLUSH,
 	VG_IMAGE_ZEROES,
 	VG_IMAGE_DISCARD,
+	VG_IMAGE_SECURE_ERASE,
+	VG_IMAGE_APPEND, /* as WRITE, at the write pointer of the zone that starts at offset; done()
+			  * finds in offset where that was */
+	/* Of all zones in the range. */
+	VG_IMAGE_ZONE_OPEN,
+	VG_IMAGE_ZONE_CLOSE,
+	VG_IMAGE_ZONE_FINISH,
+	VG_IMAGE_ZONE_RESET,
 };
 
 #define VG_IMAGE_FUA   1u /* WRITE, ZEROES */
@@ -85,9 +114,9 @@ enum vg_image_op {
 
 /* One request. Embed it; set what is above the line; it must live until done(). */
 struct vg_image_req {
-	/* Called once, in the thread of the channel's loop and never from vg_image_submit().
-	 * @error: 0, or negative errno: -EOPNOTSUPP: the image cannot do that; -ENODATA: it is
-	 * shorter than it was. */
+	/* Called once, in the thread of the channel's loop and never from vg_image_submit().	 * @error: 0, or negative errno: -EOPNOTSUPP: the image cannot do that; -ENODATA: it is
+	 * shorter than it was. Of zones: -ESPIPE: not at the write pointer; -ETOOMANYREFS,
+	 * -EOVERFLOW: too many are open, active; -EINVAL: what it is asked makes no sense there. */
 	void (*done)(struct vg_image_req *r, int error);
 	enum vg_image_op op;
 	unsigned flags;
@@ -113,6 +142,8 @@ struct vg_image_ops {
 	void (*submit)(struct vg_image_req *r);
 	void (*cancel)(struct vg_image_req *r);
 	bool (*grown)(struct vg_image *img);
+	int (*lifetime)(struct vg_image *img, uint16_t out[3]);
+	int (*report)(struct vg_image *img, uint64_t offset, struct vg_image_zone *out, unsigned n);
 };
 
 struct vg_image {
@@ -179,6 +210,20 @@ void vg_image_drain(struct vg_image_channel *ch, void (*drained)(struct vg_image
 /** vg_image_grown - take up what it has grown by, in whole blocks. Return: whether size changed.
  * One that shrank keeps its size: what lies behind the end is an I/O error. No privileges. */
 bool vg_image_grown(struct vg_image *img);
+
+/**
+ * vg_image_lifetime - how worn it is: PRE_EOL_INFO and two estimates, as eMMC has them
+ *
+ * Only where limits.lifetime says so. No privileges. Return: 0 or negative errno.
+ */
+int vg_image_lifetime(struct vg_image *img, uint16_t out[3]);
+
+/**
+ * vg_image_report - up to @n zones, from the one on that @offset lies in
+ *
+ * Only where limits.zones says so; waits for the device. Return: how many, or negative errno.
+ */
+int vg_image_report(struct vg_image *img, uint64_t offset, struct vg_image_zone *out, unsigned n);
 
 /* ---- for formats -------------------------------------------------------- */
 

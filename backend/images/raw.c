@@ -12,7 +12,9 @@
  *		 of a block is read, changed and written, and while that goes on nobody
  *		 else writes the block (ranges.c).
  *	zeroes	 PUNCH_HOLE if space may be given back, or ZERO_RANGE, or written: the
- *		 first that the file can. Fallocate knows no FUA: fdatasync follows.
+ *		 first that the file can. Fallocate knows no FUA: fdatasync follows. *	zones	 of a host-managed device. What goes to one zone goes there one after the
+ *		 other (ranges.c), so that an append is a write to where the device says
+ *		 that its write pointer is.
  *	discard	 PUNCH_HOLE in a file. On a block device that would be write-zeroes, which
  *		 thin volumes lack: URING_CMD (Linux 6.12), or BLKDISCARD in steps of one
  *		 request of the device, between which the loop turns.
@@ -38,6 +40,9 @@
  * difference; without it RLIMIT_FSIZE has a say (worker/sandbox.c). */
 enum { PUNCH_MODE = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE };
 
+/* Bytes that are erased in one go: flash erases some hundred MiB a second. */
+#define ERASE_STEP (32ull << 20)
+
 enum step {
 	PLAIN,
 	BOUNCE_READ, /* of a read, or of what surrounds a write */
@@ -47,6 +52,7 @@ enum step {
 	ZERO_RANGE,
 	RING_DISCARD,
 	FILE_DISCARD,
+	ZONE_COMPARE,
 };
 
 /* What a request has of ours, in priv. */
@@ -55,9 +61,11 @@ struct raw_req {
 	struct vg_image_req *r;
 	struct raw_req *next; /* waits for a bounce buffer */
 	enum step step;
-	bool bounced; /* plain was tried, or must not be */
-	bool written; /* zeroes: by writing */
-	bool waits;   /* for a bounce buffer, or its range: the kernel has nothing of it */
+	bool bounced;  /* plain was tried, or must not be */
+	bool written;  /* zeroes: by writing */
+	bool placed;   /* an append that has its offset */
+	bool compares; /* a write to a zone that may have been done already, by a worker that died */
+	bool waits;    /* for a bounce buffer, or its range: the kernel has nothing of it */
 	bool cancelled;
 	uint64_t done; /* bytes of the request that are through */
 	/* the slice: bytes that go to or from the buffer, and where these lie in it */
@@ -166,9 +174,25 @@ static void channel_close(struct vg_image_channel *ch)
 
 /* ---- one operation after the other -------------------------------------- */
 
+/* The kernel says EIO to a write that is not at the write pointer: is it that? */
+static int zone_error(const struct raw_req *q, int error)
+{
+	const struct vg_raw *raw = raw_of(q);
+	struct vg_image_zone z;
+
+	if (error == -EIO && raw->image.limits.zones.size && q->r->op == VG_IMAGE_WRITE &&
+	    vg_zones_report(raw->fd, q->r->offset, &z, 1) == 1 && z.type != VG_ZONE_CONVENTIONAL &&
+	    z.wp != q->r->offset + q->done)
+		return -ESPIPE;
+	return error;
+}
+
 static void finish(struct raw_req *q, int error)
 {
 	struct vg_raw *raw = raw_of(q);
+
+	if (error)
+		error = zone_error(q, error);
 
 	if (q->in_range)
 		vg_range_leave(&raw->ranges, &q->range);
@@ -316,21 +340,28 @@ static void go_zeroes(struct raw_req *q)
 	}
 }
 
-/* Kernels before 6.12 know no other way than one that blocks: for one request of the device. */
+/* There is no way that does not block, and for BLKDISCARD none before Linux 6.12: for one request of the
+ * device. */
 static void discard_step(struct vg_deferred *d)
 {
 	struct raw_req *q = container_of(d, struct raw_req, again);
 	struct vg_raw *raw = raw_of(q);
+	bool erase = q->r->op == VG_IMAGE_SECURE_ERASE;
 	uint64_t left = q->r->len - q->done;
-	uint64_t range[2] = { q->r->offset + q->done,
-			      left < raw->discard_step ? left : raw->discard_step };
+	uint64_t most = erase ? ERASE_STEP : raw->discard_step;
+	uint64_t range[2] = { q->r->offset + q->done, left < most ? left : most };
+	int ret;
 
 	if (q->cancelled) {
 		finish(q, -ECANCELED);
 		return;
 	}
-	if (ioctl(raw->fd, BLKDISCARD, range) < 0) {
-		finish(q, -errno);
+	if (erase)
+		ret = vg_raw_erase(raw->fd, range[0], range[1]);
+	else
+		ret = ioctl(raw->fd, BLKDISCARD, range) < 0 ? -errno : 0;
+	if (ret < 0) {
+		finish(q, ret);
 		return;
 	}
 	q->done += range[1];
@@ -363,12 +394,125 @@ static void go_sync(struct raw_req *q)
 	vg_loop_fdatasync(loop_of(q), &q->io, raw_of(q)->fd);
 }
 
+/* ---- zones -------------------------------------------------------------- */
+
+static void zone_step(struct vg_deferred *d)
+{
+	struct raw_req *q = container_of(d, struct raw_req, again);
+	const struct vg_image_req *r = q->r;
+
+	finish(q, vg_zones_manage(raw_of(q)->fd, r->op, r->offset, r->len));
+}
+
+/* Nothing else goes to this zone meanwhile. */
+static void append_step(struct vg_deferred *d)
+{
+	struct raw_req *q = container_of(d, struct raw_req, again);
+	struct vg_image_req *r = q->r;
+	struct vg_image_zone z;
+	int ret = vg_zones_report(raw_of(q)->fd, r->offset, &z, 1);
+
+	if (ret < 1)
+		finish(q, ret < 0 ? ret : -EINVAL);
+	else if (z.type == VG_ZONE_CONVENTIONAL || z.state >= VG_ZONE_READ_ONLY ||
+		 r->len > z.start + z.capacity - z.wp)
+		finish(q, -EINVAL);
+	else {
+		r->offset = z.wp;
+		q->placed = true;
+		go_on(q);
+	}
+}
+
+/*
+ * A write that is not at the write pointer, but before it, may be one that a worker had begun and did
+ * not live to answer: then what it writes is there. What is there is gone through, slice by slice; what
+ * is not is written, at the write pointer.
+ */
+static void go_compare(struct raw_req *q)
+{
+	uint64_t at = q->r->offset + q->done, end = q->r->offset + q->r->len;
+	struct vg_image_zone z;
+	int error;
+
+	if (!get_buffer(q, &error)) {
+		if (error)
+			finish(q, error);
+		return;
+	}
+	if (vg_zones_report(raw_of(q)->fd, q->r->offset, &z, 1) != 1 ||
+	    z.type == VG_ZONE_CONVENTIONAL || z.wp <= at) {
+		q->compares = false;
+		finish(q, -EIO);
+		return;
+	}
+	q->step = ZONE_COMPARE;
+	q->span = (z.wp < end ? z.wp : end) - at;
+	if (q->span > VG_LIMIT_IMAGE_BOUNCE_BYTES)
+		q->span = VG_LIMIT_IMAGE_BOUNCE_BYTES;
+	q->iov = (struct iovec){ q->buf, q->span };
+	vg_loop_readv(loop_of(q), &q->io, raw_of(q)->fd, &q->iov, 1, at);
+}
+
+/* Whether the caller's next @len bytes are those at @buf. */
+static bool same(const struct vg_image_req *r, const char *buf, size_t len)
+{
+	for (unsigned i = 0; len; i++) {
+		size_t n = len < r->iov[i].iov_len ? len : r->iov[i].iov_len;
+
+		if (memcmp(r->iov[i].iov_base, buf, n) != 0)
+			return false;
+		buf += n;
+		len -= n;
+	}
+	return true;
+}
+
+static void compared(struct raw_req *q, int res)
+{
+	struct vg_image_zone z;
+
+	if (res != (int)q->span || !same(q->r, q->buf, q->span)) {
+		finish(q, -EIO);
+		return;
+	}
+	advance(q->r, q->span);
+	q->done += q->span;
+	q->compares = q->done < q->r->len &&
+		      vg_zones_report(raw_of(q)->fd, q->r->offset, &z, 1) == 1 &&
+		      z.wp > q->r->offset + q->done;
+	if (q->done < q->r->len)
+		go_on(q);
+	else if (q->r->flags & VG_IMAGE_FUA)
+		go_sync(q);
+	else
+		finish(q, 0);
+}
+
+static bool may_be_done(const struct raw_req *q, int res)
+{
+	return res == -EIO && raw_of(q)->image.limits.zones.size && q->r->op == VG_IMAGE_WRITE;
+}
+
+static void go_later(struct raw_req *q, void (*step)(struct vg_deferred *d))
+{
+	q->again.run = step;
+	vg_loop_defer(loop_of(q), &q->again);
+}
+
 static void go_on(struct raw_req *q)
 {
 	switch (q->r->op) {
-	case VG_IMAGE_READ:
+	case VG_IMAGE_APPEND:
+		if (!q->placed) {
+			go_later(q, append_step);
+			break;
+		}
+	/* fallthrough */ case VG_IMAGE_READ:
 	case VG_IMAGE_WRITE:
-		if (plain(q))
+		if (q->compares)
+			go_compare(q);
+		else if (plain(q))
 			go_plain(q);
 		else
 			go_bounced(q);
@@ -381,6 +525,15 @@ static void go_on(struct raw_req *q)
 		break;
 	case VG_IMAGE_FLUSH:
 		go_sync(q);
+		break;
+	case VG_IMAGE_SECURE_ERASE:
+		vg_loop_defer(loop_of(q), &q->again);
+		break;
+	case VG_IMAGE_ZONE_OPEN:
+	case VG_IMAGE_ZONE_CLOSE:
+	case VG_IMAGE_ZONE_FINISH:
+	case VG_IMAGE_ZONE_RESET:
+		go_later(q, zone_step);
 		break;
 	}
 }
@@ -401,6 +554,9 @@ static void plain_done(struct raw_req *q, int res)
 {
 	if (res == -EINVAL && raw_of(q)->direct) {
 		q->bounced = true; /* the disk is choosier than it said */
+		go_on(q);
+	} else if (may_be_done(q, res)) {
+		q->compares = true;
 		go_on(q);
 	} else if (res <= 0) {
 		finish(q, res ? res : -ENODATA);
@@ -497,6 +653,9 @@ static void raw_io_done(struct vg_io *io, int res)
 		}
 		finish(q, res);
 		break;
+	case ZONE_COMPARE:
+		compared(q, res);
+		break;
 	case SYNC:
 	case FILE_DISCARD:
 		finish(q, res);
@@ -518,7 +677,9 @@ static void range_entered(struct vg_post *p)
 static bool enter_range(struct raw_req *q)
 {
 	struct vg_raw *raw = raw_of(q);
-	uint64_t align = raw->offset_align;
+	bool alone = q->r->op >= VG_IMAGE_APPEND; /* for zones */
+	uint64_t zone = raw->image.limits.zones.size;
+	uint64_t align = zone ? zone : raw->offset_align;
 	uint64_t start = q->r->offset, end = start + q->r->len;
 
 	if (!raw->serialise || q->r->op == VG_IMAGE_READ || q->r->op == VG_IMAGE_FLUSH)
@@ -526,7 +687,7 @@ static bool enter_range(struct raw_req *q)
 	q->range = (struct vg_range){
 		.start = start / align * align,
 		.end = (end + align - 1) / align * align,
-		.exclusive = (start | end) % align != 0,
+		.exclusive = zone ? alone : (start | end) % align != 0,
 		.loop = loop_of(q),
 		.post.run = range_entered,
 	};
@@ -551,7 +712,8 @@ static void raw_submit(struct vg_image_req *r)
 	raw = raw_of(q);
 	q->bounced = raw->direct && raw->image.read_only && !(r->flags & VG_IMAGE_OWN);
 	q->again.run = discard_step;
-	if (r->op == VG_IMAGE_DISCARD && !raw->image.limits.max_discard)
+	if ((r->op == VG_IMAGE_DISCARD && !raw->image.limits.max_discard) ||
+	    (r->op == VG_IMAGE_SECURE_ERASE && !raw->image.limits.max_secure_erase))
 		q->again.run = refuse;
 	if (enter_range(q))
 		go_on(q);
@@ -577,4 +739,6 @@ const struct vg_image_ops vg_image_raw = {
 	.submit = raw_submit,
 	.cancel = raw_cancel,
 	.grown = vg_raw_grown,
+	.lifetime = vg_raw_lifetime,
+	.report = vg_raw_report,
 };

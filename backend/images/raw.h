@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * raw.h - a raw image, a file or a block device: what raw.c (requests), raw_open.c
- * (opening, locks, limits), ranges.c and holder.c share
+/* * raw.h - a raw image, a file or a block device: what raw.c (requests), raw_open.c
+ * (opening, locks, limits), ranges.c, holder.c, sysfs.c, erase.c and zones.c share
  */
 #ifndef VG_RAW_H
 #define VG_RAW_H
@@ -53,6 +52,37 @@ void vg_holder_of(dev_t dev, struct vg_holder *h);
 /** vg_holder_of_file - the same of a file, by way of a loop device that stands on it */
 void vg_holder_of_file(dev_t dev, ino_t ino, struct vg_holder *h);
 
+/* ---- sysfs.c ------------------------------------------------------------ */
+
+/** vg_raw_sysfs_text - attribute @name of @dev, or of the disk that it is a partition of; its first line.
+ * Return: whether it is there */
+bool vg_raw_sysfs_text(dev_t dev, const char *name, char *text, size_t size);
+
+/** vg_raw_sysfs_number - the same as a number; 0 when it is none */
+uint64_t vg_raw_sysfs_number(dev_t dev, const char *name);
+
+/** vg_raw_sysfs_open - the same, open for reading; -1: it is not there */
+int vg_raw_sysfs_open(dev_t dev, const char *name);
+
+/* ---- erase.c ------------------------------------------------------------ */
+
+/** vg_raw_can_erase - can the block device @fd erase? */
+bool vg_raw_can_erase(int fd);
+
+/** vg_raw_erase - wait until it has erased that. Return: 0 or negative errno. */
+int vg_raw_erase(int fd, uint64_t offset, uint64_t len);
+
+/* ---- zones.c ------------------------------------------------------------ */
+
+/** vg_zones_measure - what zones @dev has; size 0: none, or it takes writes anywhere */
+void vg_zones_measure(dev_t dev, struct vg_image_zones *z);
+
+/** vg_zones_report - see vg_image_report() */
+int vg_zones_report(int fd, uint64_t offset, struct vg_image_zone *out, unsigned n);
+
+/** vg_zones_manage - VG_IMAGE_ZONE_*. Return: 0 or negative errno. */
+int vg_zones_manage(int fd, enum vg_image_op op, uint64_t offset, uint64_t len);
+
 /* ---- raw_open.c --------------------------------------------------------- */
 
 struct vg_raw {
@@ -65,8 +95,10 @@ struct vg_raw {
 	bool format_given; /* by the user: what it looks like is no news */
 	uint32_t
 		offset_align; /* bytes, of offsets and lengths of what goes to the disk; 1 or more */
-	uint32_t mem_align;   /* bytes, of buffers */
-	bool serialise;	      /* offset_align is more than the guest knows of: ranges are used */
+	uint32_t mem_align;
+	/* bytes, of buffers */ /* Ranges are used: offset_align is more than the guest knows of, or there are zones. */
+	bool serialise;
+	int life_fd[2]; /* eMMC's life_time and pre_eol_info; -1: it has none */
 	struct vg_ranges ranges;
 	uint64_t discard_step; /* bytes of one BLKDISCARD */
 	/* Ways that were tried in vain, once and for all; any thread sets them. */
@@ -77,5 +109,7 @@ int vg_raw_open(const struct vg_image_config *cfg, struct vg_image **out, struct
 int vg_raw_probe(struct vg_image *img, struct vg_err *err);
 void vg_raw_close(struct vg_image *img);
 bool vg_raw_grown(struct vg_image *img);
+int vg_raw_lifetime(struct vg_image *img, uint16_t out[3]);
+int vg_raw_report(struct vg_image *img, uint64_t offset, struct vg_image_zone *out, unsigned n);
 
 #endif /* VG_RAW_H */

@@ -11,7 +11,7 @@
  * it looks at a device that somebody opened for writing, and is waited for. A writer
  * of a block device also claims it (O_EXCL): the kernel then refuses to mount it, and
  * refuses us one that is mounted. A reader does not claim, since there may be several;
- * it tries whether it could.
+ * it tries whether it could. Nor do writers who share it.
  *
  * Alignment. With O_DIRECT, what the disk can write at once is the file system's and
  * the disk's to say: statx(2), STATX_DIOALIGN, since Linux 6.1. Where it says nothing,
@@ -53,6 +53,9 @@ enum {
 };
 
 #define TRY_AGAIN_NS 50000000L
+
+/* Of readers; the next is that of writers who share. */
+#define KIND_BYTE (1LL << 62)
 
 static int open_failed(const char *path, bool read_only, int e, struct vg_err *err)
 {
@@ -117,8 +120,10 @@ static void device_node(const char *path, dev_t dev, char *node, size_t size)
 		fclose(f);
 }
 
-/* Whether a reader may join those who have the device: none of them writes. */
-static int claimable(const char *path, const char *node, dev_t dev, struct vg_err *err)
+/* Whether a reader may join those who have the device: none of them writes. A writer who shares joins
+ * nobody but his like, who have not claimed it. */
+static int claimable(const char *path, const char *node, dev_t dev, bool read_only,
+		     struct vg_err *err)
 {
 	struct vg_holder h;
 
@@ -133,47 +138,73 @@ static int claimable(const char *path, const char *node, dev_t dev, struct vg_er
 			return 0; /* the open that counts says why */
 		vg_holder_of(dev, &h);
 		if (h.found)
-			return h.writes ? held(path, true, &h, err) : 0;
+			return h.writes || !read_only ? held(path, read_only, &h, err) : 0;
 		nap();
 	}
-	return held(path, true, &h, err);
+	return held(path, read_only, &h, err);
 }
 
 /* @probe is open without O_EXCL. Return: the descriptor that counts, or negative errno. */
-static int open_device(const char *path, int probe, dev_t dev, int flags, bool read_only,
-		       struct vg_err *err)
+static int open_device(const char *path, int probe, dev_t dev, int flags,
+		       const struct vg_image_config *cfg, struct vg_err *err)
 {
+	bool claims = !cfg->read_only && !cfg->shareable;
 	char node[256];
 	struct vg_holder h = { 0 };
 	int fd, ret;
 
 	close(probe);
 	device_node(path, dev, node, sizeof(node));
-	if (read_only) {
-		ret = claimable(path, node, dev, err);
+	if (!claims) {
+		ret = claimable(path, node, dev, cfg->read_only, err);
 		if (ret < 0)
 			return ret;
 	}
 	for (int i = 0; i < CLAIM_TRIES; i++) {
-		fd = open(node, flags | (read_only ? 0 : O_EXCL));
+		fd = open(node, flags | (claims ? O_EXCL : 0));
 		if (fd >= 0)
 			return fd;
 		if (errno != EBUSY)
-			return open_failed(path, read_only, errno, err);
+			return open_failed(path, cfg->read_only, errno, err);
 		vg_holder_of(dev, &h);
 		if (h.found)
 			break;
 		nap();
 	}
-	return held(path, read_only, &h, err);
+	return held(path, cfg->read_only, &h, err);
 }
 
-static int lock(const char *path, int fd, bool read_only, bool block_device, struct vg_err *err)
+/*
+ * Readers and sharing writers both hold the shared lock. Of these kinds only one may be there: each
+ * holds a byte of its own behind any image (F_OFD_SETLK), and looks whether anybody has the other's.
+ * Whoever comes second sees the first, or both see each other. Return: whether there is another kind.
+ */
+static bool other_kind(int fd, bool shareable)
 {
+	struct flock mine = { .l_type = F_RDLCK, .l_start = KIND_BYTE + shareable, .l_len = 1 };
+	struct flock other = { .l_type = F_WRLCK, .l_start = KIND_BYTE + !shareable, .l_len = 1 };
+
+	/* A file system that has no such locks has had its say with flock(2). */
+	return fcntl(fd, F_OFD_SETLK, &mine) == 0 && fcntl(fd, F_OFD_GETLK, &other) == 0 &&
+	       other.l_type != F_UNLCK;
+}
+
+static int lock(const char *path, int fd, const struct vg_image_config *cfg, bool block_device,
+		struct vg_err *err)
+{
+	bool shared = cfg->read_only || cfg->shareable;
+
 	/* udev opens only devices; a file's other user is there to stay. */
 	for (int i = block_device ? LOCK_TRIES : 1; i > 0; i--) {
-		if (flock(fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0)
-			return 0;
+		if (flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) {
+			if (!shared || !other_kind(fd, cfg->shareable))
+				return 0;
+			return vg_fail(
+				err, -EBUSY,
+				"%s is in use by another device, which %s: whoever shares an "
+				"image that is written says shareable, all of them",
+				path, cfg->shareable ? "only reads it" : "shares and writes it");
+		}
 		if (errno != EWOULDBLOCK)
 			return vg_fail(err, -errno, "%s cannot be locked: %s", path,
 				       strerror(errno));
@@ -275,27 +306,17 @@ static void measure_file(struct vg_raw *raw, const struct stat *st, const char *
 	raw->no_punch = !punch;
 }
 
-/* A number of the device's queue; a partition's is its disk's. 0 when it is not there. */
-static uint64_t queue_limit(dev_t dev, const char *name)
+/* What only some devices can, and what only a device asks for. */
+static void measure_special(struct vg_raw *raw, dev_t dev)
 {
-	static const char *const where[] = { "queue", "../queue" };
-	unsigned long long value = 0;
-	char path[128];
+	struct vg_image_limits *l = &raw->image.limits;
 
-	for (unsigned i = 0; i < COUNT(where); i++) {
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/%s", major(dev), minor(dev),
-			 where[i], name);
-		f = fopen(path, "re");
-		if (!f)
-			continue;
-		if (fscanf(f, "%llu", &value) != 1)
-			value = 0;
-		fclose(f);
-		break;
-	}
-	return value;
+	raw->life_fd[0] = vg_raw_sysfs_open(dev, "device/life_time");
+	raw->life_fd[1] = vg_raw_sysfs_open(dev, "device/pre_eol_info");
+	l->lifetime = raw->life_fd[0] >= 0 && raw->life_fd[1] >= 0;
+	vg_zones_measure(dev, &l->zones);
+	if (!raw->image.read_only && vg_raw_can_erase(raw->fd))
+		l->max_secure_erase = (uint64_t)VG_LIMIT_DISCARD_SECTORS * SECTOR;
 }
 
 static int measure_device(struct vg_raw *raw, dev_t dev, const char *path, bool discard)
@@ -311,18 +332,27 @@ static int measure_device(struct vg_raw *raw, dev_t dev, const char *path, bool 
 	raw->image.size = size;
 	l->block_size = (uint32_t)logical;
 	l->physical_block_size = physical;
+	measure_special(raw, dev);
+	/* The page cache writes in any order. */
+	if (l->zones.size && !raw->direct)
+		raw->direct = fcntl(raw->fd, F_SETFL, fcntl(raw->fd, F_GETFL) | O_DIRECT) == 0;
 	settle_direct(raw, path);
-	l->optimal_io = (uint32_t)queue_limit(dev, "optimal_io_size");
-	l->discard_granularity = (uint32_t)queue_limit(dev, "discard_granularity");
+	l->minimum_io = (uint32_t)vg_raw_sysfs_number(dev, "queue/minimum_io_size");
+	l->alignment_offset = (uint32_t)vg_raw_sysfs_number(dev, "alignment_offset");
+	l->optimal_io = (uint32_t)vg_raw_sysfs_number(dev, "queue/optimal_io_size");
+	l->discard_granularity = (uint32_t)vg_raw_sysfs_number(dev, "queue/discard_granularity");
 	if (l->discard_granularity < l->block_size || l->discard_granularity % SECTOR)
 		l->discard_granularity = l->block_size;
-	raw->discard_step = queue_limit(dev, "discard_max_bytes");
-	if (discard && !raw->image.read_only) {
+	raw->discard_step = vg_raw_sysfs_number(dev, "queue/discard_max_bytes");
+	raw->serialise |= l->zones.size != 0;
+	/* What is written in order is not discarded anywhere, nor zeroed (5.2.6, 5.2.3). */
+	if (discard && !raw->image.read_only && !l->zones.size) {
 		l->max_discard = raw->discard_step < most ? raw->discard_step : most;
 		raw->discards = l->max_discard > 0;
 		if (raw->discards)
 			vg_loops_discard(raw->fd);
-		l->zeroes_unmap = l->max_discard && queue_limit(dev, "write_zeroes_max_bytes");
+		l->zeroes_unmap =
+			l->max_discard && vg_raw_sysfs_number(dev, "queue/write_zeroes_max_bytes");
 	}
 	raw->no_punch = !l->zeroes_unmap;
 	return 0;
@@ -375,7 +405,7 @@ static int open_locked(struct vg_raw *raw, const struct vg_image_config *cfg, st
 		return vg_fail(err, -EINVAL, "%s is neither a file nor a block device", path);
 	raw->block_device = S_ISBLK(st.st_mode);
 	if (raw->block_device) {
-		raw->fd = open_device(path, raw->fd, st.st_rdev, flags, cfg->read_only, err);
+		raw->fd = open_device(path, raw->fd, st.st_rdev, flags, cfg, err);
 		if (raw->fd < 0)
 			return raw->fd;
 	} else {
@@ -383,7 +413,7 @@ static int open_locked(struct vg_raw *raw, const struct vg_image_config *cfg, st
 		if (h.found && (h.writes || !cfg->read_only))
 			return held(path, cfg->read_only, &h, err);
 	}
-	ret = lock(path, raw->fd, cfg->read_only, raw->block_device, err);
+	ret = lock(path, raw->fd, cfg, raw->block_device, err);
 	if (ret < 0)
 		return ret;
 	choose_cache(raw, cfg->cache);
@@ -403,7 +433,7 @@ int vg_raw_open(const struct vg_image_config *cfg, struct vg_image **out, struct
 
 	if (!raw)
 		return vg_fail(err, -ENOMEM, "out of memory");
-	raw->fd = -1;
+	raw->fd = raw->life_fd[0] = raw->life_fd[1] = -1;
 	raw->image.read_only = cfg->read_only;
 	raw->direct_asked = cfg->cache == VG_CACHE_NONE;
 	raw->format_given = cfg->format != NULL;
@@ -413,7 +443,7 @@ int vg_raw_open(const struct vg_image_config *cfg, struct vg_image **out, struct
 		vg_raw_close(&raw->image);
 		return ret;
 	}
-	if (!cfg->read_only)
+	if (!cfg->read_only && !raw->image.limits.zones.size)
 		raw->image.limits.max_zeroes = (uint64_t)VG_LIMIT_DISCARD_SECTORS * SECTOR;
 	*out = &raw->image;
 	return 0;
@@ -458,6 +488,10 @@ void vg_raw_close(struct vg_image *img)
 		vg_loops_discard(-1);
 	if (raw->fd >= 0)
 		close(raw->fd);
+	for (unsigned i = 0; i < COUNT(raw->life_fd); i++) {
+		if (raw->life_fd[i] >= 0)
+			close(raw->life_fd[i]);
+	}
 	pthread_mutex_destroy(&raw->ranges.lock);
 	free(raw);
 }
@@ -476,4 +510,35 @@ bool vg_raw_grown(struct vg_image *img)
 		return false;
 	img->size = size;
 	return true;
+}
+
+/* Numbers as "0x01 0x02\n". lseek(2): what sysfs says is made anew for whoever reads from the start. */
+int vg_raw_lifetime(struct vg_image *img, uint16_t out[3])
+{
+	const struct vg_raw *raw = container_of(img, struct vg_raw, image);
+	unsigned value[3] = { 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		char text[32];
+		ssize_t n = lseek(raw->life_fd[i], 0, SEEK_SET) < 0
+				    ? -1
+				    : read(raw->life_fd[i], text, sizeof(text) - 1);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -ENODATA;
+		text[n] = '\0';
+		if (i == 0 ? sscanf(text, "%x %x", &value[1], &value[2]) != 2
+			   : sscanf(text, "%x", &value[0]) != 1)
+			return -EPROTO;
+	}
+	for (unsigned i = 0; i < 3; i++)
+		out[i] = (uint16_t)value[i];
+	return 0;
+}
+
+int vg_raw_report(struct vg_image *img, uint64_t offset, struct vg_image_zone *out, unsigned n)
+{
+	const struct vg_raw *raw = container_of(img, struct vg_raw, image);
+
+	return vg_zones_report(raw->fd, offset, out, n);
 }

@@ -144,7 +144,8 @@ static int lay_out(const struct vg_record_shape *shape, struct vg_record_head *h
 	at = state + 2 * h->states.stride;
 	h->spec = place(&at, VG_PARAMS_LEN, VG_PARAMS_LEN, 1);
 	h->offered = place(&at, 8, LINE, 1);
-	h->stats = place(&at, sizeof(struct vg_dev_stats), LINE, 1);
+	h->stats = place(&at, sizeof(struct vg_dev_stats),
+			 round_up(sizeof(struct vg_dev_stats), LINE), 1);
 	h->queue_stats = place(&at, sizeof(struct vg_dev_stats),
 			       round_up(sizeof(struct vg_dev_stats), LINE), n);
 	h->hyper = place(&at, sizeof(struct vg_hyper_stats),

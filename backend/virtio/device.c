@@ -34,6 +34,7 @@
 #include "backend/base/container.h"
 #include "backend/base/ticks.h"
 #include "backend/base/limits.h"
+#include "backend/base/schedule.h"
 #include "backend/virtio/port.h"
 
 enum { LOOP_ENTRIES = 256 };
@@ -116,6 +117,8 @@ int vg_dev_open(struct vg_dev *dev, const struct vg_device_ops *ops, struct vg_l
 	dev->queue_size = VG_QUEUE_SIZE;
 	dev->fault_log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	ret = vg_params_check(params, ops->params, vg_common_params, err);
+	if (ret == 0)
+		ret = vg_schedule_check(params, err);
 	if (ret == 0 && ops->check)
 		ret = ops->check(params, err);
 	if (ret < 0)

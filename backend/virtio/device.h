@@ -210,8 +210,11 @@ struct vg_device_ops {
 	 * or zero. Told before the terminals. NULL: it needs none. */
 	void (*memory)(struct vg_dev *dev, int fd);
 	size_t memory_size; /* bytes of it for each terminal */
-	/* Device's own counters as "name=value ..." for `vgrant list`; NULL: none. */
-	void (*describe)(struct vg_dev *dev, char *buf, size_t len);
+	/* Device's own counters as "name=value ..." for `vgrant list`; NULL: none. */ void (
+		*describe)(struct vg_dev *dev, char *buf, size_t len);
+	/* What is wrong with what it stands on, a sentence for people, or ""; asked beside describe. NULL:
+	 * nothing is told. */
+	void (*trouble)(struct vg_dev *dev, char *buf, size_t len);
 	/* It writes lines to dev->trace, for `vgrant trace`. */
 	bool traces;
 	/* Send copies of packets to @fd, the device's from now on (base/capture.h), for `vgrant
@@ -266,7 +269,40 @@ static inline uint32_t vg_device_grants(const struct vg_device_ops *ops,
 	return 1 + (ops->grants ? ops->grants(params) : vg_ring_grants(VG_QUEUE_SIZE));
 }
 
-/* Counters that `vgrant list` shows; one writer (the worker), any readers. */
+/* Why a request failed. */
+enum vg_dev_failure {
+	VG_FAILED_REFUSED,     /* it asked for what cannot be, such as what lies behind the end */
+	VG_FAILED_UNSUPPORTED, /* the device, or what is below it, cannot do that */
+	VG_FAILED_IO,	       /* below: an error */
+	VG_FAILED_SPACE,       /* below: no space is left */
+	VG_FAILED_SHORT,       /* below: the image is shorter than it was */
+	VG_FAILED_GONE,	       /* below: the device is gone */
+	VG_FAILURES,
+};
+
+enum vg_dev_op { VG_OP_READ, VG_OP_WRITE, VG_OP_FLUSH, VG_OP_OTHER, VG_OPS };
+
+#define VG_LATENCY_BUCKETS 24
+
+/* How long requests took, from when they were taken until they were answered. Bucket 0 counts those of
+ * less than 1 us, bucket i those of less than 2^i us, the last all others. */
+struct vg_latency {
+	uint64_t ns; /* of all together */
+	uint64_t count[VG_LATENCY_BUCKETS];
+};
+
+/** vg_latency_add - one took @ns */
+static inline void vg_latency_add(struct vg_latency *l, int64_t ns)
+{
+	uint64_t us = ns > 0 ? (uint64_t)ns / 1000 : 0;
+	unsigned i = us ? 64 - (unsigned)__builtin_clzll(us) : 0;
+
+	l->ns += ns > 0 ? (uint64_t)ns : 0;
+	l->count[i < VG_LATENCY_BUCKETS ? i : VG_LATENCY_BUCKETS - 1]++;
+}
+
+/* Counters that `vgrant list` shows; one writer (the worker), any readers. New ones go to the end: a
+ * record of before has those that it has. */
 struct vg_dev_stats {
 	uint64_t requests;	/* completed */
 	uint64_t errors;	/* completed with an error status */
@@ -276,6 +312,8 @@ struct vg_dev_stats {
 	uint64_t interrupts;	/* notifications sent */
 	uint64_t faults;	/* times that the guest broke the rules */
 	uint64_t resets;
+	uint64_t failed[VG_FAILURES]; /* of errors, by kind, where the device knows it */
+	struct vg_latency latency[VG_OPS];
 };
 
 /* Somebody who waits for queues to stop: see port.h. Zero it, set done. */

@@ -79,6 +79,7 @@ enum vg_ipc_type {
 	VG_IPC_ASK,	    /* asked: its device's configuration must allow it */
 	VG_IPC_SHOWN,	    /* shown: where a display can be looked at */
 	VG_IPC_SCREEN_IS,   /* screen_is: where a screen is seen, or why not */
+	VG_IPC_TROUBLE,	    /* text, "": none; before the DESCRIPTION, of devices that tell it */
 };
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is

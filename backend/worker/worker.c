@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/base/schedule.h"
 #include "backend/virtio/port.h"
 #include "backend/worker/sandbox.h"
 
@@ -83,6 +84,9 @@ int vg_worker_open(struct vg_worker *w, const char *spec, struct vg_err *err)
 	if (!ops)
 		return vg_fail(err, -EINVAL, "there is no device '%s': `vgrant help` lists them",
 			       w->params.device);
+	ret = vg_schedule_apply(&w->params, err);
+	if (ret < 0)
+		return ret;
 	ret = vg_dev_open(&w->dev, ops, w->loop, vg_loop_new_disabled, &w->params, err);
 	w->opened = ret == 0;
 	w->dev.lender = &w->lender;
@@ -159,7 +163,12 @@ static void describe(struct vg_wait *wait)
 {
 	struct vg_worker *w = container_of(wait, struct vg_worker, shown);
 	struct vg_ipc answer = { .type = VG_IPC_DESCRIPTION };
+	struct vg_ipc trouble = { .type = VG_IPC_TROUBLE };
 
+	if (w->dev.ops->trouble) {
+		w->dev.ops->trouble(&w->dev, trouble.text, sizeof(trouble.text));
+		vg_ipc_send(w->sock, &trouble, -1);
+	}
 	if (w->dev.ops->describe)
 		w->dev.ops->describe(&w->dev, answer.text, sizeof(answer.text));
 	for (; w->describing; w->describing--)

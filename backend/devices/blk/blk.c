@@ -36,6 +36,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/blkzoned.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdio.h>
@@ -58,18 +59,18 @@ enum {
 	SAVED_WRITE_THROUGH = 0, /* index into dev->saved */
 	SAVED_CAPACITY = 8,	 /* likewise: 8 bytes, as the driver was told; 0: not yet */
 	SAVED_SIZE = 16,
-	/* 5.2.4 up to and with unused1: what follows belongs to features that are not offered, and
-	 * its presence in the header depends on the kernel's version. */
-	CONFIG_SIZE = 60,
 };
 
-/* What is asked of the supervisor: how long the image is now. */
-#define IMAGE "image"
+/* What is asked of the supervisor: how long the image is now; and memory of a group's limits. */
+#define IMAGE  "image"
+#define LIMITS "limits"
 
 static const struct vg_param_def blk_params[] = {
 	{ "target", VG_PARAM_PATH, true, 0, 0, NULL, "path of a raw image or a block device" },
 	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "refuse writes; several guests may share it" },
+	{ "shareable", VG_PARAM_BOOL, false, 0, 1, "0",
+	  "other disks that say so, too, may write the image at the same time" },
 	{ "format", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "format of the image: raw; said, it silences the warning that the image looks like "
 	  "another" },
@@ -101,11 +102,9 @@ static const struct vg_param_def blk_params[] = {
 	  "largest queue size, a power of two; default: 256, or 1024 over vhost-user" },
 	{ "serial", VG_PARAM_STRING, false, 0, 0, "",
 	  "what the guest sees as the disk's serial, at most 20 characters" },
+	BLK_LIMIT_PARAMS,
 	{ 0 },
 };
-
-_Static_assert(offsetof(struct virtio_blk_config, write_zeroes_may_unmap) + 4 == CONFIG_SIZE,
-	       "the header and 5.2.4 agree");
 
 /* xl's words, and QEMU's; the first is what nobody says. */
 enum { FITTING, NONE, WRITEBACK, WRITETHROUGH, UNSAFE };
@@ -127,20 +126,35 @@ static uint32_t sectors_of(uint64_t bytes)
 	return htole32((uint32_t)(bytes / SECTOR));
 }
 
+/* What a disk of so many sectors has had since heads were last counted: 16 of them, 63 sectors a track,
+ * and what is over 16383 cylinders cannot be said. */
+static void make_geometry(struct blk *blk)
+{
+	uint64_t cylinders = blk->img->size / SECTOR / (16 * 63);
+
+	blk->config.geometry.cylinders = htole16((uint16_t)(cylinders > 16383 ? 16383 : cylinders));
+	blk->config.geometry.heads = 16;
+	blk->config.geometry.sectors = 63;
+}
+
 static void make_config(struct blk *blk, unsigned queues, uint32_t queue_size)
 {
 	const struct vg_image_limits *l = &blk->img->limits;
-	struct virtio_blk_config *c = &blk->config;
+	struct blk_config *c = &blk->config;
 	uint32_t seg_max = queue_size > SEG_MAX + 2 ? SEG_MAX : queue_size - 2;
 	unsigned exp = 0;
 
 	while ((l->block_size << exp) < l->physical_block_size)
 		exp++;
 	c->capacity = htole64(blk->img->size / SECTOR);
+	c->size_max = htole32(VG_LIMIT_BOUNCE_LEAST);
 	c->seg_max = htole32(seg_max ? seg_max : 1);
+	make_geometry(blk);
 	c->blk_size = htole32(l->block_size);
-	c->physical_block_exp = (uint8_t)exp;
-	c->opt_io_size = htole32(l->optimal_io / l->block_size);
+	c->topology.physical_block_exp = (uint8_t)exp;
+	c->topology.alignment_offset = (uint8_t)(l->alignment_offset / l->block_size);
+	c->topology.min_io_size = htole16((uint16_t)(l->minimum_io / l->block_size));
+	c->topology.opt_io_size = htole32(l->optimal_io / l->block_size);
 	c->num_queues = htole16((uint16_t)queues);
 	c->max_discard_sectors = sectors_of(l->max_discard);
 	c->max_discard_seg = htole32(DISCARD_SEGS);
@@ -148,6 +162,10 @@ static void make_config(struct blk *blk, unsigned queues, uint32_t queue_size)
 	c->max_write_zeroes_sectors = sectors_of(l->max_zeroes);
 	c->max_write_zeroes_seg = htole32(DISCARD_SEGS);
 	c->write_zeroes_may_unmap = l->zeroes_unmap;
+	c->max_secure_erase_sectors = sectors_of(l->max_secure_erase);
+	c->max_secure_erase_seg = htole32(DISCARD_SEGS);
+	c->secure_erase_sector_alignment = sectors_of(l->discard_granularity);
+	blk_zones_config(blk);
 }
 
 static uint32_t chain_max(uint32_t queue_size)
@@ -155,6 +173,19 @@ static uint32_t chain_max(uint32_t queue_size)
 	if (queue_size > VG_CHAIN_MAX)
 		return VG_CHAIN_MAX;
 	return queue_size > SEG_MAX + 2 ? queue_size : SEG_MAX + 2;
+}
+
+/* The answer is there before the supervisor, who hears that the device is open after this, connects a
+ * guest of Xen's. A front-end of vhost-user may be quicker: the disk's own limits hold until then. */
+static void ask_for_group(struct vg_dev *dev, const struct vg_params *params)
+{
+	struct blk *blk = dev->priv;
+
+	blk->has_limits = blk_limits_take_up(&blk->own, params);
+	if (blk_limits_group(params) && vg_dev_ask(dev, LIMITS, false) < 0)
+		vg_warn("limit-group=%s: this disk is alone in it, for nobody serves the others "
+			"beside it",
+			blk_limits_group(params));
 }
 
 /* What is in the image is looked at here for the first time. */
@@ -173,6 +204,7 @@ static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct 
 			"guest's first write may destroy it. Convert it with qemu-img convert -O "
 			"raw; or say format=raw if the guest made it so",
 			vg_params_str(params, blk_params, "target"), blk->img->looks_like);
+	ask_for_group(dev, params);
 	make_config(blk, queues, size);
 	dev->n_queues = queues;
 	dev->saved_size = SAVED_SIZE;
@@ -181,10 +213,11 @@ static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct 
 	 * ring that came out smaller. */
 	for (unsigned q = 0; q < queues; q++)
 		dev->queue[q].chain_max = chain_max(size);
-	dev->config_size = CONFIG_SIZE;
-	dev->device_features = VG_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
-			       VG_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
-			       VG_FEATURE(VIRTIO_BLK_F_TOPOLOGY);
+	dev->config_size = sizeof(blk->config);
+	dev->device_features =
+		VG_FEATURE(VIRTIO_BLK_F_SIZE_MAX) | VG_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
+		VG_FEATURE(VIRTIO_BLK_F_GEOMETRY) | VG_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
+		VG_FEATURE(VIRTIO_BLK_F_TOPOLOGY);
 	/* 5.2.5.2: whose driver cannot flush, its writes are durable each. */
 	if (!blk->cache_is_through)
 		dev->device_features |=
@@ -197,6 +230,12 @@ static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct 
 		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_DISCARD);
 	if (blk->img->limits.max_zeroes)
 		dev->device_features |= VG_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+	if (blk->img->limits.max_secure_erase)
+		dev->device_features |= VG_FEATURE(BLK_F_SECURE_ERASE);
+	if (blk->img->limits.lifetime)
+		dev->device_features |= VG_FEATURE(BLK_F_LIFETIME);
+	if (blk->img->limits.zones.size)
+		dev->device_features |= VG_FEATURE(BLK_F_ZONED);
 	return 0;
 }
 
@@ -205,6 +244,9 @@ static void blk_close(struct vg_dev *dev)
 	struct blk *blk = dev->priv;
 
 	vg_image_close(blk->img);
+	if (blk->limits != &blk->own)
+		blk_limits_unmap(blk->limits);
+	free(blk->target);
 	free(blk);
 	dev->priv = NULL;
 }
@@ -247,6 +289,7 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 		.format = vg_params_str(params, blk_params, "format"),
 		.read_only = vg_params_bool(params, blk_params, "readonly"),
 		.cache = caches[cache < 0 ? FITTING : cache].image,
+		.shareable = vg_params_bool(params, blk_params, "shareable"),
 		.no_discard = !vg_params_bool(params, blk_params, "discard"),
 	};
 	const char *serial = vg_params_str(params, blk_params, "serial");
@@ -277,9 +320,12 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	blk->cache_is_through = cache == WRITETHROUGH;
 	blk->flush_is_nothing = cache == UNSAFE;
 	memcpy(blk->serial, serial, strlen(serial));
+	blk->limits = &blk->own;
 	dev->priv = blk;
 	dev->n_groups = threads < queues ? threads : queues;
-	ret = vg_image_open(&image, &blk->img, err);
+	blk->target = strdup(image.path);
+	ret = blk->target ? vg_image_open(&image, &blk->img, err)
+			  : vg_fail(err, -ENOMEM, "out of memory");
 	if (ret < 0)
 		blk_close(dev);
 	else if (!image.read_only)
@@ -310,11 +356,19 @@ static bool write_back(const struct vg_dev *dev)
 	return !dev->saved[SAVED_WRITE_THROUGH];
 }
 
+/* Who does not know of zones would write where it cannot be written. */
+static int blk_features_ok(struct vg_dev *dev, uint64_t features)
+{
+	const struct blk *blk = dev->priv;
+
+	return blk->img->limits.zones.size && !(features & VG_FEATURE(BLK_F_ZONED)) ? -EINVAL : 0;
+}
+
 static void blk_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len)
 {
 	struct blk *blk = dev->priv;
 
-	blk->config.wce = write_back(dev);
+	blk->config.writeback = write_back(dev);
 	memcpy(buf, (const uint8_t *)&blk->config + off, len);
 }
 
@@ -328,7 +382,7 @@ static void apply_cache_mode(struct vg_dev *dev)
 /* Only `writeback` is writable (5.2.4, CONFIG_WCE). */
 static int blk_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len)
 {
-	if (off != offsetof(struct virtio_blk_config, wce) || len != 1 ||
+	if (off != offsetof(struct blk_config, writeback) || len != 1 ||
 	    !vg_dev_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
 		return -EPERM;
 	dev->saved[SAVED_WRITE_THROUGH] = *(const uint8_t *)buf ? 0 : 1;
@@ -379,12 +433,42 @@ static void blk_reset(struct vg_dev *dev)
 static void blk_describe(struct vg_dev *dev, char *buf, size_t len)
 {
 	struct blk *blk = dev->priv;
+	unsigned long limited = 0;
+	int n;
 
-	snprintf(buf, len, "%llu MiB%s%s%s%s", (unsigned long long)(blk->img->size >> 20),
-		 blk->img->read_only ? ", read-only" : "",
-		 blk->write_through ? ", write-through" : "",
-		 blk->img->looks_like ? ", served raw, but looks like " : "",
-		 blk->img->looks_like ? blk->img->looks_like : "");
+	for (unsigned q = 0; q < dev->n_queues; q++)
+		limited += blk->limited[q];
+	n = snprintf(buf, len, "%llu MiB%s%s%s%s", (unsigned long long)(blk->img->size >> 20),
+		     blk->img->read_only ? ", read-only" : "",
+		     blk->write_through ? ", write-through" : "",
+		     blk->img->looks_like ? ", served raw, but looks like " : "",
+		     blk->img->looks_like ? blk->img->looks_like : "");
+	if (limited && n > 0 && (size_t)n < len)
+		snprintf(buf + n, len - (size_t)n, ", has waited %lu times at its limit", limited);
+}
+
+/* For so long after the last error: of a disk that works again nothing is wrong. */
+#define TROUBLE_S 60
+
+static void blk_trouble(struct vg_dev *dev, char *buf, size_t len)
+{
+	struct blk *blk = dev->priv;
+	int64_t now = vg_now_ns(), last = 0;
+	int error = 0;
+
+	for (unsigned q = 0; q < dev->n_queues; q++) {
+		int e = atomic_load(&blk->last_error[q].error);
+
+		if (e && blk->last_error[q].when > last) {
+			error = e;
+			last = blk->last_error[q].when;
+		}
+	}
+	if (error && now - last < TROUBLE_S * NS_PER_S)
+		snprintf(buf, len, "%s fails: %s; the guest saw an I/O error %lld s ago",
+			 blk->target,
+			 error == ENODATA ? "it is shorter than it was" : strerror(error),
+			 (long long)((now - last) / NS_PER_S));
 }
 
 static void tell_capacity(struct vg_dev *dev)
@@ -420,23 +504,47 @@ static void blk_tick(struct vg_dev *dev)
 	blk->asked = ret == 0;
 }
 
-/* In the supervisor. A descriptor that nothing can be read or written by; its file is what counts. */
+/* In the supervisor. Of the image, a descriptor that nothing can be read or written by; its file is what
+ * counts. */
 static int blk_lend(const struct vg_params *params, const char *what, struct vg_err *err)
 {
 	const char *path = vg_params_str(params, blk_params, "target");
+	const char *group = blk_limits_group(params);
 	int fd;
 
+	if (strcmp(what, LIMITS) == 0 && group)
+		return blk_limits_lend(group, err);
 	if (strcmp(what, IMAGE) != 0 || !path)
 		return vg_fail(err, -EPERM, "a blk device has no %s", what);
 	fd = open(path, O_PATH | O_CLOEXEC);
 	return fd < 0 ? vg_fail(err, -errno, "%s cannot be opened: %s", path, strerror(errno)) : fd;
 }
 
+/* The first of the group to say how much says it for all. */
+static void join_group(struct vg_dev *dev, int fd, const char *why)
+{
+	struct blk *blk = dev->priv;
+	struct blk_limits *l = fd < 0 ? NULL : blk_limits_map(fd);
+	if (!l) {
+		vg_warn("the disk does not share its group's limits: %s",
+			fd < 0 ? why : strerror(errno));
+		return;
+	}
+	if (blk->has_limits && !atomic_exchange(&l->said, true))
+		blk_limits_copy(l, &blk->own);
+	blk->limits = l;
+}
+
 static void blk_given(struct vg_dev *dev, const char *what, int fd, const char *why)
 {
 	struct blk *blk = dev->priv;
 
-	(void)what;
+	if (strcmp(what, LIMITS) == 0) {
+		join_group(dev, fd, why);
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
 	blk->asked = false;
 	if (fd < 0) {
 		vg_warn("the image has grown, and the guest is not told: %s", why);
@@ -447,9 +555,28 @@ static void blk_given(struct vg_dev *dev, const char *what, int fd, const char *
 	tell_capacity(dev);
 }
 
+static int blk_set(struct vg_dev *dev, const char *key, const char *value, struct vg_err *err)
+{
+	struct blk *blk = dev->priv;
+	int ret = blk_limits_set(blk->limits, key, value, err);
+
+	return ret != -ENOENT ? ret
+			      : vg_fail(err, ret,
+					"%s cannot be changed while running; the limits can: iops, "
+					"iops-read, iops-write, bps, bps-read, bps-write and burst",
+					key);
+}
+
 static const struct vg_sandbox_call blk_calls[] = {
-	VG_CALL(lseek),		   /* how large the image is now, see blk_tick() */
+	VG_CALL(lseek),
+	/* how large the image is now, see blk_tick() */
 	VG_CALL_IOCTL(BLKDISCARD), /* images/raw.c, before Linux 6.12 */
+	VG_CALL_IOCTL(BLKSECDISCARD),
+	VG_CALL_IOCTL(BLKREPORTZONE), /* images/zones.c */
+	VG_CALL_IOCTL(BLKRESETZONE),
+	VG_CALL_IOCTL(BLKOPENZONE),
+	VG_CALL_IOCTL(BLKCLOSEZONE),
+	VG_CALL_IOCTL(BLKFINISHZONE),
 	/* images/raw.c. None that takes space behind the end: see hand.h. */
 	VG_CALL_IF(fallocate, 1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
 	VG_CALL_IF(fallocate, 1, FALLOC_FL_ZERO_RANGE),
@@ -471,13 +598,16 @@ const struct vg_device_ops vg_blk = {
 	.close = blk_close,
 	.config_read = blk_config_read,
 	.config_write = blk_config_write,
+	.features_ok = blk_features_ok,
 	.start = blk_start,
 	.start_queue = blk_start_queue,
 	.queue_ready = blk_queue_ready,
 	.stop_queue = blk_stop_queue,
 	.queue_group = blk_queue_group,
 	.reset = blk_reset,
+	.set = blk_set,
 	.describe = blk_describe,
+	.trouble = blk_trouble,
 	.tick = blk_tick,
 	.lend = blk_lend,
 	.given = blk_given,

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * int.h - what blk.c (the device), queue.c (a turn of a queue) and request.c
- * (one request) share; nobody else includes it
+ * (one request) share; nobody else includes it. limit.c: how much a guest may do.
+ * zones.c: requests to a disk that has zones
  */
 #ifndef VG_BLK_INT_H
 #define VG_BLK_INT_H
 
-#include <linux/virtio_blk.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/devices/blk/config.h"
+#include "backend/devices/blk/limit.h"
 #include "backend/images/image.h"
 #include "backend/memory/data.h"
 #include "backend/virtio/device.h"
@@ -32,11 +34,17 @@ struct blk_req {
 	struct virtio_blk_discard_write_zeroes range;
 	struct vg_data data;
 	bool has_data;
-	bool decided;	 /* its status is known: on the done list */
-	uint32_t type;	 /* VIRTIO_BLK_T_* */
-	uint64_t offset; /* bytes, of the image */
-	size_t len;	 /* bytes of data */
-	uint8_t status;	 /* VIRTIO_BLK_S_* */
+	bool decided;			/* its status is known: on the done list */
+	uint32_t type;			/* VIRTIO_BLK_T_* */
+	uint64_t offset;		/* bytes, of the image */
+	size_t len;			/* bytes of data */
+	uint8_t status;			/* VIRTIO_BLK_S_* */
+	uint8_t failure;		/* enum vg_dev_failure, when that is an error */
+	int64_t taken;			/* ns: when it was */
+	union {				/* what the guest learns beside data, little-endian */
+		uint64_t append_sector; /* of ZONE_APPEND: where it was written */
+		uint16_t life[3];	/* of GET_LIFETIME: struct blk_lifetime */
+	};
 };
 
 struct blk_queue {
@@ -60,11 +68,12 @@ struct blk_queue {
 	int64_t hold_until;    /* the driver is told by then of what is done; 0: nothing waits */
 	struct vg_timer timer; /* runs while something waits */
 	int64_t timer_at;
+	struct vg_timer paid; /* runs while the limits forbid to take more */
 };
 
 struct blk {
 	struct vg_image *img;
-	struct virtio_blk_config config; /* little-endian, as the guest reads it; but for wce */
+	struct blk_config config; /* as the guest reads it; but for writeback */
 	char serial[VIRTIO_BLK_ID_BYTES];
 	atomic_bool write_through; /* set by the main context, read by all */
 	size_t map_from;	   /* bytes; see struct vg_mem */
@@ -74,6 +83,15 @@ struct blk {
 	int64_t wait_ns;	   /* 0: never wait */
 	bool untold,
 		asked; /* the image has grown: the guest is not told; the supervisor was asked */
+	struct blk_limits own;
+	bool has_limits;		     /* its configuration says some */
+	atomic_ulong limited[VG_MAX_QUEUES]; /* times that a queue had to wait for them */
+	_Atomic(struct blk_limits *) limits; /* its own, or the group's */
+	char *target;			     /* as the user says it */
+	struct {
+		atomic_int error;     /* positive errno, of the disk below; 0: none yet */
+		_Atomic int64_t when; /* ns */
+	} last_error[VG_MAX_QUEUES];
 	struct vg_ratelimit io_errors[VG_MAX_QUEUES]; /* a queue's, over its resets */
 	struct blk_queue queue[VG_MAX_QUEUES];
 };
@@ -105,8 +123,34 @@ uint32_t blk_req_written(const struct blk_req *r);
 /** blk_req_put_status - queue copying its status byte to the guest */
 void blk_req_put_status(struct blk_req *r, struct vg_batch *batch);
 
-/** blk_req_count - count what completed */
-void blk_req_count(struct blk_req *r);
+/** blk_req_count - count what completed, at @now */
+void blk_req_count(struct blk_req *r, int64_t now);
+
+/**
+ * blk_req_range_ok - is it inside of the image?
+ * @sector: of 512 bytes; @len: bytes
+ */
+bool blk_req_range_ok(const struct blk *blk, uint64_t sector, uint64_t len);
+
+/** blk_req_take_data - make @r->len bytes of data at @off of that part available. Return: as parse */
+int blk_req_take_data(struct blk_req *r, struct vg_batch *batch, enum vg_dir dir, size_t off);
+
+/* ---- zones.c ------------------------------------------------------------ */
+
+/** blk_zones_config - what of the configuration is about zones */
+void blk_zones_config(struct blk *blk);
+
+/** blk_zones_parse - as blk_req_parse(), of a request to zones */
+int blk_zones_parse(struct blk_req *r, struct vg_batch *batch);
+
+/** blk_zones_submit - what the disk is told: @io gets all but offset and length */
+void blk_zones_submit(struct blk_req *r, struct vg_image_req *io);
+
+/** blk_zones_status - the status of an error that is about zones; 0: it is not */
+uint8_t blk_zones_status(const struct blk_req *r, int error);
+
+/** blk_zones_answer - @r is done, without an error: queue what the guest learns of it beside data */
+void blk_zones_answer(struct blk_req *r, struct vg_batch *batch);
 
 /* ---- queue.c ------------------------------------------------------------ */
 

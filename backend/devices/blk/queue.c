@@ -16,6 +16,9 @@ enum {
 	HOLD_FROM = 4, /* requests that the disk has: fewer are answered at once */
 };
 
+/* The limits may be others by then: nobody waits for longer before he asks again. */
+#define PAID_MAX_NS 100000000
+
 static void process(struct blk_queue *bq);
 static void try_stop(struct blk_queue *bq);
 
@@ -92,11 +95,13 @@ static void complete_all(struct vg_deferred *d)
 	struct vg_batch *batch = bq->batch;
 	struct blk_req *done = bq->done;
 	bool starved = bq->starved;
+	int64_t now;
 
 	if (hold_back(bq)) {
 		process(bq);
 		return;
 	}
+	now = vg_loop_now(vg_dev_loop(dev, bq->q));
 	bq->done = NULL;
 	bq->done_tail = &bq->done;
 	bq->n_done = 0;
@@ -105,6 +110,8 @@ static void complete_all(struct vg_deferred *d)
 	for (struct blk_req *r = done; r; r = r->next) {
 		if (r->has_data && r->status == VIRTIO_BLK_S_OK)
 			vg_data_finish(&r->data, batch, r->len);
+		if (r->status == VIRTIO_BLK_S_OK)
+			blk_zones_answer(r, batch);
 		blk_req_put_status(r, batch);
 	}
 	if (vg_batch_run(batch) < 0) {
@@ -129,7 +136,7 @@ static void complete_all(struct vg_deferred *d)
 		done = r->next;
 		if (r->has_data)
 			vg_data_end(&r->data);
-		blk_req_count(r);
+		blk_req_count(r, now);
 		vg_vq_push(vg_dev_vq(dev, bq->q), r->chain, blk_req_written(r));
 		blk_req_put(r);
 	}
@@ -151,6 +158,7 @@ static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 {
 	struct vg_batch *batch = bq->batch;
 	struct blk_req *reqs[BATCH];
+	int64_t now = vg_loop_now(vg_dev_loop(bq->dev, bq->q));
 	unsigned taken = n;
 
 	vg_batch_init(batch, vg_dev_mem(bq->dev, bq->q));
@@ -166,6 +174,7 @@ static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 			return n; /* nothing of them is answered before the reset */
 		}
 		reqs[i] = blk_req_get(bq, c);
+		reqs[i]->taken = now;
 		vg_chain_read(batch, c, 0, &reqs[i]->hdr, sizeof(reqs[i]->hdr));
 		if (c->out_len == sizeof(reqs[i]->hdr) + sizeof(reqs[i]->range))
 			vg_chain_read(batch, c, sizeof(reqs[i]->hdr), &reqs[i]->range,
@@ -225,22 +234,94 @@ static bool rearm(struct blk_queue *bq, unsigned *all)
 	return vg_dev_rearm_after(dev, bq->q, bq->pace.ahead);
 }
 
+/* ---- limits ------------------------------------------------------------- */
+
+static struct blk_limits *limits_of(const struct blk_queue *bq)
+{
+	return atomic_load_explicit(&bq->blk->limits, memory_order_acquire);
+}
+
+/* What a request is to its limits, as far as its chain tells: header, data, status byte (5.2.6). What
+ * write-zeroes comes to is known later. */
+static struct blk_cost cost_of(const struct vg_chain *c)
+{
+	const size_t header = sizeof(struct virtio_blk_outhdr);
+	bool reads = c->in_len > 1;
+	size_t out = c->out_len > header ? c->out_len - header : 0;
+
+	return (struct blk_cost){
+		.write = !reads,
+		.requests = reads || out,
+		.bytes = reads ? c->in_len - 1 : out,
+	};
+}
+
+/* Back to the ring, from @from on of @n; the first @paid had been paid for. */
+static void put_back(struct blk_queue *bq, struct vg_chain **chains, unsigned from, unsigned paid,
+		     unsigned n)
+{
+	struct blk_limits *l = limits_of(bq);
+
+	while (n > from) {
+		n--;
+		if (n < paid && blk_limits_on(l)) {
+			struct blk_cost cost = cost_of(chains[n]);
+
+			blk_limits_give_back(l, &cost);
+		}
+		vg_vq_unpop(vg_dev_vq(bq->dev, bq->q), chains[n]);
+	}
+}
+
+/* Return: how many of @n the limits allow; the others are back in the ring, and a timer brings us. */
+static unsigned allowed(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
+{
+	struct blk_limits *l = limits_of(bq);
+	int64_t now, ns = 0;
+	unsigned may = 0;
+
+	if (!blk_limits_on(l))
+		return n;
+	now = vg_loop_now(vg_dev_loop(bq->dev, bq->q));
+	for (; may < n; may++) {
+		struct blk_cost cost = cost_of(chains[may]);
+
+		ns = blk_limits_wait(l, &cost, now);
+		if (ns)
+			break;
+		blk_limits_take(l, &cost, now);
+	}
+	if (may == n)
+		return n;
+	put_back(bq, chains, may, may, n);
+	atomic_fetch_add_explicit(&bq->blk->limited[bq->q], 1, memory_order_relaxed);
+	vg_loop_timer(vg_dev_loop(bq->dev, bq->q), &bq->paid, ns < PAID_MAX_NS ? ns : PAID_MAX_NS);
+	return may;
+}
+
+static void paid(struct vg_timer *t)
+{
+	process(container_of(t, struct blk_queue, paid));
+}
+
 static void process(struct blk_queue *bq)
 {
 	struct vg_chain *chains[BATCH];
 	unsigned n, taken, all = 0;
 
-	if (bq->stopping || bq->starved || !vg_dev_vq(bq->dev, bq->q))
+	if (bq->stopping || bq->starved || bq->paid.tether || !vg_dev_vq(bq->dev, bq->q))
 		return;
 	do {
 		vg_vq_quiet(vg_dev_vq(bq->dev, bq->q));
 		while ((n = vg_dev_pop(bq->dev, bq->q, chains, BATCH)) > 0) {
+			n = allowed(bq, chains, n);
 			taken = take(bq, chains, n);
 			all += taken;
+			if (taken == n && bq->paid.tether)
+				return;
 			if (taken == n)
 				continue;
-			while (n > taken)
-				vg_vq_unpop(vg_dev_vq(bq->dev, bq->q), chains[--n]);
+			put_back(bq, chains, taken, n, n);
 			bq->starved = true;
 			vg_bounce_wait(vg_dev_mem(bq->dev, bq->q), vg_dev_loop(bq->dev, bq->q),
 				       &bq->waiter);
@@ -275,6 +356,7 @@ void blk_start_queue(struct vg_dev *dev, unsigned q)
 	bq->done_tail = &bq->done;
 	bq->complete.run = complete_all;
 	bq->timer.expired = wait_is_over;
+	bq->paid.expired = paid;
 	bq->waiter.run = fed;
 	bq->reqs = calloc(size, sizeof(*bq->reqs));
 	bq->batch = malloc(sizeof(*bq->batch));
@@ -299,6 +381,7 @@ static void try_stop(struct blk_queue *bq)
 		return;
 	bq->stopped = true;
 	vg_loop_timer_stop(&bq->timer);
+	vg_loop_timer_stop(&bq->paid);
 	vg_loop_undefer(vg_dev_loop(bq->dev, bq->q), &bq->complete);
 	vg_bounce_unwait(vg_dev_mem(bq->dev, bq->q), &bq->waiter);
 	vg_image_channel_close(&bq->disk);

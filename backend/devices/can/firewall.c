@@ -226,21 +226,6 @@ int can_firewall_init(struct can_firewall *fw, const struct vg_params *params,
 	return 0;
 }
 
-/* @value as the one pair of a configuration, checked like any other. */
-static int check_one(const char *key, const char *value, const struct vg_param_def *defs,
-		     struct vg_params *p, struct vg_err *err)
-{
-	if (strlen(value) >= sizeof(p->text) - 1)
-		return vg_fail(err, -E2BIG, "%s=... is too long", key);
-	memset(p, 0, sizeof(*p));
-	memcpy(p->device, "can", sizeof("can"));
-	memcpy(p->text, value, strlen(value) + 1);
-	p->p[0].key = key;
-	p->p[0].value = p->text;
-	p->n = 1;
-	return vg_params_check(p, defs, NULL, err);
-}
-
 int can_firewall_set(struct can_firewall *fw, const char *key, const char *value,
 		     struct vg_err *err)
 {
@@ -253,7 +238,7 @@ int can_firewall_set(struct can_firewall *fw, const char *key, const char *value
 		d++;
 	if (!d->key)
 		return -ENOENT;
-	ret = check_one(key, value, defs, &p, err);
+	ret = vg_params_one("can", key, value, defs, &p, err);
 	if (ret < 0)
 		return ret;
 	if (strcmp(key, "tx-allow") == 0)

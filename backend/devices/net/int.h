@@ -202,7 +202,7 @@ struct net {
 	uint8_t mac[6];	 /* as configured */
 	atomic_uint mtu; /* the link's */
 	bool lent;	 /* the interface is somebody's: `tap=` */
-	struct net_rate rate;
+	struct vg_rate rate;
 	atomic_bool antispoof;
 	uint32_t speed;	 /* Mbit/s */
 	bool plugged;	 /* `link=up` */

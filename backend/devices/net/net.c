@@ -442,7 +442,7 @@ static int net_check_params(const struct vg_params *params, struct vg_err *err)
 	uint32_t mtu = (uint32_t)vg_params_uint(params, net_params, "mtu");
 	const char *mac = vg_params_str(params, net_params, "mac");
 	struct net_addresses addresses;
-	struct net_rate rate = { 0 };
+	struct vg_rate rate = { 0 };
 	uint8_t bytes[6];
 	bool up;
 	int ret = 0;

@@ -1,13 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * rate.c - see rate.h
- *
- * A bucket that several threads draw from without a lock: kept is not how many bytes
- * are left but when all that were sent will be paid for at the rate that is set (the
- * generic cell rate algorithm, ITU-T I.371). While that lies further ahead than the
- * burst lasts, nothing is sent. Whoever sends more than is left has sent it, and
- * everybody waits longer: the average is right, whatever the size of frames.
- */
+/* rate.c - see rate.h; how it is kept is base/rate.c's */
 #include "backend/devices/net/rate.h"
 
 #include <errno.h>
@@ -70,7 +62,7 @@ static bool parse(const char *text, uint64_t *bytes, int64_t *burst)
 	return false;
 }
 
-int net_rate_set(struct net_rate *r, const char *text, struct vg_err *err)
+int net_rate_set(struct vg_rate *r, const char *text, struct vg_err *err)
 {
 	uint64_t bytes = 0;
 	int64_t burst = 0;
@@ -81,30 +73,6 @@ int net_rate_set(struct net_rate *r, const char *text, struct vg_err *err)
 			"rate=%s is none: a number, K, M or G, b/s (bits) or B/s (bytes), and "
 			"perhaps @ and an interval of at most 1s, as 10Mb/s@20ms; 0: no limit",
 			text);
-	atomic_store(&r->due, 0);
-	atomic_store(&r->burst, burst);
-	atomic_store(&r->bytes, bytes);
+	vg_rate_set(r, bytes, burst);
 	return 0;
-}
-
-int64_t net_rate_wait(const struct net_rate *r, int64_t now)
-{
-	int64_t ahead;
-
-	if (!atomic_load_explicit(&r->bytes, memory_order_relaxed))
-		return 0;
-	ahead = atomic_load(&r->due) - now - atomic_load(&r->burst);
-	return ahead > 0 ? ahead : 0;
-}
-
-void net_rate_take(struct net_rate *r, uint64_t bytes, int64_t now)
-{
-	uint64_t rate = atomic_load_explicit(&r->bytes, memory_order_relaxed);
-	int64_t due = atomic_load(&r->due), next;
-
-	if (!rate)
-		return;
-	do {
-		next = (due > now ? due : now) + (int64_t)((double)bytes * NS_PER_S / (double)rate);
-	} while (!atomic_compare_exchange_weak(&r->due, &due, next));
 }

@@ -243,8 +243,8 @@ static void send(struct net_tx_req *r, const struct tx_rules *rules)
 			return;
 		}
 	}
-	if (net_rate_on(&p->net->rate))
-		net_rate_take(&p->net->rate, len, vg_loop_now(loop_of(p)));
+	if (vg_rate_on(&p->net->rate))
+		vg_rate_take(&p->net->rate, len, vg_loop_now(loop_of(p)));
 	if (vg_capture_on(&p->capture))
 		vg_capture_packet(&p->capture, VG_CAPTURE_ETHERNET, r->iov, n, NET_HDR);
 	p->tx.inflight++;
@@ -336,14 +336,14 @@ static unsigned take(struct net_pair *p, struct vg_chain **chains, unsigned n)
 /* Does the rate forbid to send now? Then a timer brings us back. @batch: how many, if not */
 static bool has_to_wait(struct net_pair *p, unsigned *batch)
 {
-	const struct net_rate *rate = &p->net->rate;
+	const struct vg_rate *rate = &p->net->rate;
 	int64_t ns;
 
 	*batch = NET_BATCH;
-	if (!net_rate_on(rate))
+	if (!vg_rate_on(rate))
 		return false;
 	*batch = NET_TX_PAID;
-	ns = net_rate_wait(rate, vg_loop_now(loop_of(p)));
+	ns = vg_rate_wait(rate, vg_loop_now(loop_of(p)));
 	/* Not for too long: the rate may be another one by then. */
 	if (ns)
 		vg_loop_timer(loop_of(p), &p->tx.paid, ns < PAID_MAX_NS ? ns : PAID_MAX_NS);

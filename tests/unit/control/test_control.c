@@ -73,7 +73,12 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		.negotiated = VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(VG_F_RING_PACKED),
 		.queues = queues,
 		.n_queues = 2,
-		.stats = { .requests = 100, .bytes_read = 1ULL << 60, .faults = 1 },
+		.stats = { .requests = 100,
+			   .bytes_read = 1ULL << 60,
+			   .faults = 1,
+			   .failed = { [VG_FAILED_IO] = 2 },
+			   .latency = { [VG_OP_WRITE] = { .ns = 9000003000,
+							  .count = { [2] = 1, [23] = 1 } } } },
 		.hyper = { .copy_calls = 1,
 			   .copy_hypercalls = 2,
 			   .copied_bytes = 3,
@@ -407,9 +412,9 @@ static void a_descriptor_comes_with_its_request(void **state)
 static void the_list_has_what_the_header_says(void **state)
 {
 	static const char *const members[] = {
-		"guest",     "domid",	 "id",	     "name",   "kind",	 "type",
-		"virtio_id", "state",	 "error",    "config", "file",	 "origin",
-		"queues",    "features", "counters", "worker", "uptime", "detail",
+		"guest",    "domid",  "id",	"name",	  "kind",   "type",    "virtio_id",
+		"state",    "error",  "config", "file",	  "origin", "queues",  "features",
+		"counters", "worker", "uptime", "detail", "failed", "latency",
 	};
 	struct json_object *obj, *devices, *dev, *v;
 	int fd = connect_client();
@@ -423,7 +428,7 @@ static void the_list_has_what_the_header_says(void **state)
 		if (!json_object_object_get_ex(dev, members[i], &v))
 			fail_msg("a device has no %s", members[i]);
 	}
-	assert_int_equal(json_object_object_length(dev), 19);
+	assert_int_equal(json_object_object_length(dev), 21);
 	json_object_object_get_ex(dev, "name", &v);
 	assert_string_equal(json_object_get_string(v), "virtio/0");
 	json_object_object_get_ex(dev, "state", &v);
@@ -447,6 +452,15 @@ static void the_list_has_what_the_header_says(void **state)
 		json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN),
 		"{\"copy_calls\":1,\"copy_hypercalls\":2,\"copied_bytes\":3,\"maps\":4,"
 		"\"mapped_pages\":5,\"unmaps\":6,\"pool_hits\":7,\"notifies\":8,\"unmasks\":9}");
+	json_object_object_get_ex(dev, "failed", &v);
+	assert_string_equal(json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN),
+			    "{\"refused\":0,\"unsupported\":0,\"io\":2,\"space\":0,\"short\":0,"
+			    "\"gone\":0}");
+	/* 3 us, and more than the last bound; of operations that there were. */
+	json_object_object_get_ex(dev, "latency", &v);
+	assert_string_equal(json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN),
+			    "{\"write\":{\"us\":9000003,\"buckets\":[0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,"
+			    "0,0,0,0,0,0,0,0,1]}}");
 	json_object_object_get_ex(dev, "worker", &v);
 	assert_string_equal(json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN),
 			    "{\"pid\":4321,\"restarts\":0}");

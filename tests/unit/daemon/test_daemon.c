@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#include <sched.h>
+#include <sys/resource.h>
+
 #include "tests/rigs/daemon_rig.h"
 #include "tests/rigs/loop_device.h"
 
@@ -273,6 +276,145 @@ static void several_guests(void **state)
 			rig_reads(&r->guest[i], k * 7);
 	for (i = 0; i < RIG_GUESTS; i++)
 		assert_int_equal(drv_dev_close(r->guest[i].dev), 0);
+}
+
+/* ---- limits ---------------------------------------------------------------- */
+
+static void set(struct rig *r, const struct rig_guest *g, const char *key, const char *value)
+{
+	char request[200];
+
+	snprintf(request, sizeof(request),
+		 "{\"cmd\":\"set\",\"guest\":\"%u\",\"id\":\"%u\",\"key\":\"%s\",\"value\":"
+		 "\"%s\"}\n",
+		 g->id, RIG_ID, key, value);
+	assert_non_null(strstr(rig_ask(r, request), "\"ok\":true"));
+}
+
+/* Whether the list says it, in @ms at most. */
+static bool listed(struct rig *r, const char *text, int ms)
+{
+	int64_t end = now_ms() + ms;
+
+	do {
+		if (strstr(rig_ask(r, "{\"cmd\":\"list\"}\n"), text))
+			return true;
+		usleep(10000);
+	} while (now_ms() < end);
+	return false;
+}
+
+/* Two guests' disks are one group: what one has used up the other waits for; a third is not slowed. A
+ * worker that is replaced finds its group as it is. */
+static void limits_of_a_group(void **state)
+{
+	struct rig *r = *state;
+	uint8_t data[512] = { 1 };
+	struct drv_blk_req req;
+	struct rig_guest *g[3];
+	struct drv_buf buf;
+	struct drv_used used;
+	pid_t pids[3];
+
+	for (unsigned i = 0; i < 3; i++) {
+		char spec[300];
+
+		g[i] = rig_domain(r, i);
+		rig_image(g[i]->image, RIG_SECTORS, g[i]->id);
+		snprintf(spec, sizeof(spec), "blk,target=%s,bps-write=1%s", g[i]->image,
+			 i < 2 ? ",limit-group=both" : "");
+		rig_nodes(r, i, spec);
+		assert_int_equal(drv_dev_connect(g[i]->dev), 0);
+		rig_up(g[i], ~BIT(VIRTIO_F_RING_PACKED), 64);
+	}
+	assert_int_equal(drv_blk_write(&g[0]->blk, 0, data, sizeof(data)), 0);
+	assert_int_equal(drv_alloc(&g[1]->dev->gmem.mem, 512, 512, true, &buf), 0);
+	req = (struct drv_blk_req){ .type = VIRTIO_BLK_T_OUT,
+				    .segs = 1,
+				    .seg = { { buf.addr, 512 } } };
+	assert_int_equal(drv_blk_submit(&g[1]->blk, &req), 0);
+	drv_queue_kick(&g[1]->dev->queues[0]);
+	assert_true(listed(r, "has waited", 10000));
+	assert_int_equal(drv_blk_write(&g[2]->blk, 0, data, sizeof(data)), 0);
+	assert_int_equal(rig_workers(r, pids, 3), 3);
+	kill(pids[1], SIGKILL);
+	assert_true(rig_logs(r, "another resumes"));
+	assert_true(listed(r, "has waited", 10000)); /* of the new worker */
+	set(r, g[0], "bps-write", "0");
+	assert_int_equal(drv_queue_wait(&g[1]->dev->queues[0], &used), 0);
+	assert_int_equal(drv_blk_finish(&g[1]->blk, &used)->result, 0);
+	assert_int_equal(drv_free(&g[1]->dev->gmem.mem, &buf), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(drv_dev_close(g[i]->dev), 0);
+}
+
+/* A disk that fails: what the list says of it, by kind, with the image and why; and that each operation's
+ * time is kept, over a worker's death. */
+static void failures_are_told(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	uint8_t data[4096] = { 7 }, back[512];
+	char text[600];
+	pid_t pid;
+
+	assert_true(listed(r,
+			   "\"failed\":{\"refused\":0,\"unsupported\":0,\"io\":0,\"space\":0,"
+			   "\"short\":0,\"gone\":0}",
+			   1000));
+	assert_int_equal(drv_blk_write(&g->blk, 8, data, sizeof(data)), 0);
+	assert_int_equal(drv_blk_flush(&g->blk), 0);
+	assert_int_equal(drv_blk_read(&g->blk, RIG_SECTORS, back, 512), -EIO);
+	assert_int_equal(truncate(g->image, 8192), 0);
+	assert_int_equal(drv_blk_read(&g->blk, RIG_SECTORS - 1, back, 512), -EIO);
+	assert_true(listed(r,
+			   "\"failed\":{\"refused\":1,\"unsupported\":0,\"io\":0,\"space\":0,"
+			   "\"short\":1,\"gone\":0}",
+			   1000));
+	snprintf(text, sizeof(text), "%s fails: it is shorter than it was; the guest saw",
+		 strrchr(g->image, '/') + 1);
+	assert_true(listed(r, text, 1000));
+	assert_true(listed(r, "\"latency\":{\"read\":{\"us\":", 1000));
+	assert_true(listed(r, "\"write\":{\"us\":", 1000));
+	assert_true(listed(r, "\"flush\":{\"us\":", 1000));
+	assert_int_equal(rig_workers(r, &pid, 1), 1);
+	kill(pid, SIGKILL);
+	assert_true(rig_logs(r, "another resumes"));
+	assert_int_equal(drv_blk_read(&g->blk, 0, back, 512), 0);
+	assert_true(listed(r,
+			   "\"failed\":{\"refused\":1,\"unsupported\":0,\"io\":0,\"space\":0,"
+			   "\"short\":1,\"gone\":0}",
+			   1000));
+	assert_true(listed(r, "\"flush\":{\"us\":", 1000));
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+/* What a user says of a worker's processor time is so of the process. */
+static void scheduled(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_domain(r, 0);
+	unsigned cpu = 0;
+	char spec[300];
+	cpu_set_t has;
+	pid_t pid;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(has), &has), 0);
+	while (!CPU_ISSET(cpu, &has))
+		cpu++;
+	rig_image(g->image, RIG_SECTORS, g->id);
+	snprintf(spec, sizeof(spec), "blk,target=%s,cpus=%u,nice=19,sched=idle", g->image, cpu);
+	rig_nodes(r, 0, spec);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~BIT(VIRTIO_F_RING_PACKED), 64);
+	rig_reads(g, 3);
+	assert_int_equal(rig_workers(r, &pid, 1), 1);
+	assert_int_equal(sched_getaffinity(pid, sizeof(has), &has), 0);
+	assert_int_equal(CPU_COUNT(&has), 1);
+	assert_true(CPU_ISSET(cpu, &has));
+	assert_int_equal(sched_getscheduler(pid), SCHED_IDLE);
+	assert_int_equal(getpriority(PRIO_PROCESS, (id_t)pid), 19);
+	assert_int_equal(drv_dev_close(g->dev), 0);
 }
 
 /* ---- reset, reconnect ------------------------------------------------------ */
@@ -875,6 +1017,9 @@ int main(void)
 		T(at_depth),
 		T(hypercalls_per_request),
 		T(several_guests),
+		T(limits_of_a_group),
+		T(failures_are_told),
+		T(scheduled),
 		T(reset_in_mid_io),
 		T(queue_reset),
 		T(reconnects),

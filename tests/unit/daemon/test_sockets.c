@@ -574,11 +574,11 @@ static void set_trace_and_detach(void **state)
 	comes_to(r, "m", "failed", NULL);
 	/* The worker's own answer. */
 	refuses(r, "{\"cmd\":\"set\",\"guest\":\"a\",\"id\":\"0\",\"key\":\"k\",\"value\":\"1\"}",
-		"a running blk device has nothing that can be changed");
+		"k cannot be changed while running");
 	refuses(r,
 		"{\"cmd\":\"set\",\"guest\":\"a\",\"id\":\"vhost-user/0\",\"key\":\"k\","
 		"\"value\":\"1\"}",
-		"a running blk device");
+		"k cannot be changed while running");
 	refuses(r, "{\"cmd\":\"set\",\"guest\":\"m\",\"id\":\"0\",\"key\":\"k\",\"value\":\"1\"}",
 		"no worker now");
 	refuses(r, "{\"cmd\":\"set\",\"guest\":\"a\",\"id\":\"1\",\"key\":\"k\",\"value\":\"1\"}",

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/devices/blk/config.h"
 #include "tests/driver/devhelp.h"
 #include "tests/driver/testport.h"
 
@@ -468,22 +469,26 @@ static void test_poll_ends(void **state)
 
 static void test_config_space(void **state)
 {
-	struct virtio_blk_config c;
+	struct blk_config c;
 	struct tp tp;
 
 	(void)state;
 	tp_open(&tp, TP_COPY, TARGET ",queues=3");
 	tp_start(&tp, TP_ALL, 16);
-	assert_int_equal(vg_dev_config_read(&tp.dev, 0, &c, 60), 0);
+	assert_int_equal(vg_dev_config_read(&tp.dev, 0, &c, sizeof(c)), 0);
 	assert_int_equal(le64toh(c.capacity), SECTORS);
 	assert_int_equal(le32toh(c.blk_size), 512);
 	assert_int_equal(le16toh(c.num_queues), 3);
+	assert_int_equal(le32toh(c.size_max), 4 << 20);
+	assert_int_equal(le16toh(c.geometry.cylinders), SECTORS / 16 / 63);
+	assert_int_equal(c.geometry.heads, 16);
+	assert_int_equal(c.geometry.sectors, 63);
 	/* Odd offsets and sizes work; past the end fails. */
 	assert_int_equal(vg_dev_config_read(&tp.dev, 3, &c, 5), 0);
-	assert_int_equal(vg_dev_config_read(&tp.dev, 60, &c, 0), 0);
-	assert_int_equal(vg_dev_config_read(&tp.dev, 59, &c, 2), -EINVAL);
+	assert_int_equal(vg_dev_config_read(&tp.dev, sizeof(c), &c, 0), 0);
+	assert_int_equal(vg_dev_config_read(&tp.dev, sizeof(c) - 1, &c, 2), -EINVAL);
 	assert_int_equal(vg_dev_config_read(&tp.dev, UINT32_MAX, &c, 2), -EINVAL);
-	assert_int_equal(vg_dev_config_write(&tp.dev, 60, &c, 1), -EINVAL);
+	assert_int_equal(vg_dev_config_write(&tp.dev, sizeof(c), &c, 1), -EINVAL);
 	tp_close(&tp);
 }
 
@@ -504,6 +509,44 @@ static void test_read_only(void **state)
 	tp_close(&second);
 	assert_int_equal(tp_try_open(&second, TP_COPY, TARGET, NULL), -EBUSY);
 	tp_close(&tp);
+}
+
+/* Two who write one image both say that they share it; nobody else joins them, nor they anybody. */
+static void shared(const char *target)
+{
+	static struct tp tp, second, third;
+	uint8_t data[512] = { 3 }, back[512];
+	char spec[200], share[220], readonly[220];
+	struct drv_blk one, two;
+	struct vg_err err;
+
+	snprintf(spec, sizeof(spec), "blk,target=%s", target);
+	snprintf(share, sizeof(share), "%s,shareable", spec);
+	snprintf(readonly, sizeof(readonly), "%s,readonly", spec);
+	blk_rig(&tp, &one, TP_COPY, share, TP_ALL, 16);
+	assert_int_equal(drv_blk_write(&one, 5, data, sizeof(data)), 0);
+	blk_rig(&second, &two, TP_COPY, share, TP_ALL, 16);
+	assert_int_equal(drv_blk_read(&two, 5, back, sizeof(back)), 0);
+	assert_memory_equal(data, back, sizeof(data));
+	assert_int_equal(tp_try_open(&third, TP_COPY, spec, NULL), -EBUSY);
+	assert_int_equal(tp_try_open(&third, TP_COPY, readonly, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "says shareable"));
+	tp_close(&tp);
+	assert_int_equal(tp_try_open(&third, TP_COPY, spec, NULL), -EBUSY);
+	tp_close(&second);
+	tp_open(&tp, TP_COPY, spec);
+	assert_int_equal(tp_try_open(&third, TP_COPY, share, NULL), -EBUSY);
+	tp_close(&tp);
+	tp_open(&tp, TP_COPY, readonly);
+	assert_int_equal(tp_try_open(&third, TP_COPY, share, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "says shareable"));
+	tp_close(&tp);
+}
+
+static void test_shareable(void **state)
+{
+	(void)state;
+	shared(IMAGE);
 }
 
 static void test_discard(void **state)
@@ -1413,6 +1456,12 @@ static void test_device_discard(void **state)
 	}
 }
 
+static void test_shareable_device(void **state)
+{
+	(void)state;
+	shared(loop_device(""));
+}
+
 /* What this machine has mounted is not served, under whatever name. */
 static void test_mounted(void **state)
 {
@@ -1638,6 +1687,8 @@ int main(void)
 		TEST(test_poll_ends),
 		TEST(test_config_space),
 		TEST(test_read_only),
+		TEST(test_shareable),
+		TEST(test_shareable_device),
 		TEST(test_discard),
 		TEST(test_hostile_ranges),
 		TEST(test_hostile_types),

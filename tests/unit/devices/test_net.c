@@ -1244,49 +1244,49 @@ static void test_rate_words(void **state)
 		"10 Mb/s",
 		"10Mb/s@ 20ms",
 	};
-	struct net_rate r = { 0 };
+	struct vg_rate r = { 0 };
 	struct vg_err err;
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(good); i++) {
 		assert_int_equal(net_rate_set(&r, good[i].text, &err), 0);
-		assert_int_equal(r.bytes, good[i].bytes);
+		assert_int_equal(r.per_s, good[i].bytes);
 		assert_int_equal(r.burst, good[i].burst);
 	}
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		if (net_rate_set(&r, bad[i], &err) != -EINVAL)
 			fail_msg("rate=%s", bad[i]);
 	}
-	assert_int_equal(r.bytes, 125000000000); /* as it was */
+	assert_int_equal(r.per_s, 125000000000); /* as it was */
 }
 
 /* A second of sending as fast as is allowed carries what the rate says, and the burst. */
 static void test_rate_bucket(void **state)
 {
-	struct net_rate r = { 0 };
+	struct vg_rate r = { 0 };
 	uint64_t sent = 0;
 	int64_t now = 5 * NS_PER_S, end = now + NS_PER_S;
 
 	(void)state;
-	assert_int_equal(net_rate_wait(&r, now), 0); /* no limit */
-	net_rate_take(&r, 1 << 30, now);
-	assert_int_equal(net_rate_wait(&r, now), 0);
+	assert_int_equal(vg_rate_wait(&r, now), 0); /* no limit */
+	vg_rate_take(&r, 1 << 30, now);
+	assert_int_equal(vg_rate_wait(&r, now), 0);
 	assert_int_equal(net_rate_set(&r, "1MB/s@20ms", NULL), 0);
 	while (now < end) {
-		int64_t wait = net_rate_wait(&r, now);
+		int64_t wait = vg_rate_wait(&r, now);
 
 		if (wait) {
 			now += wait;
 			continue;
 		}
 		sent += 1500;
-		net_rate_take(&r, 1500, now);
+		vg_rate_take(&r, 1500, now);
 	}
 	assert_in_range(sent, 1000000, 1000000 + 20000 + 1500);
 	/* What was not sent while nothing was to be sent is not saved up. */
 	now += 10 * NS_PER_S;
-	for (sent = 0; net_rate_wait(&r, now) == 0; sent += 1500)
-		net_rate_take(&r, 1500, now);
+	for (sent = 0; vg_rate_wait(&r, now) == 0; sent += 1500)
+		vg_rate_take(&r, 1500, now);
 	assert_in_range(sent, 20000, 20000 + 1500);
 }
 

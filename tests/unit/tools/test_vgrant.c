@@ -487,6 +487,32 @@ static void sizes_of_a_disk(void **state)
 	assert_out("web has no disk 99");
 }
 
+static void a_disk_becomes_larger(void **state)
+{
+	char image[96], command[160];
+	struct stat st;
+
+	(void)state;
+	snprintf(image, sizeof(image), "%s/image", dir);
+	snprintf(command, sizeof(command), "resize cards %s 2M", image);
+	assert_int_equal(run(command), 0);
+	assert_int_equal(stat(image, &st), 0);
+	assert_int_equal(st.st_size, 2 << 20);
+	assert_int_equal(run("resize cards virtio/66 2M"), 0); /* it is so already */
+	assert_int_equal(run("resize cards virtio/66 1M"), 1);
+	assert_out("cannot become smaller");
+	assert_int_equal(run("resize cards virtio/66 3000000"), 2);
+	assert_out("multiple of 4096");
+	assert_int_equal(run("resize cards virtio/66 large"), 2);
+	assert_out("SIZE must be a number of bytes");
+	assert_int_equal(run("resize cards virtio/64 2M"), 1);
+	assert_out("cards has no disk virtio/64");
+	assert_int_equal(run("resize web 64 2M"), 1);
+	assert_out("/srv/web.img: No such file or directory");
+	assert_int_equal(stat(image, &st), 0);
+	assert_int_equal(st.st_size, 2 << 20);
+}
+
 static void attach_waits_for_the_device_to_be_opened(void **state)
 {
 	(void)state;
@@ -978,6 +1004,7 @@ int main(void)
 		SERVED(cards_in_virshs_columns),
 		SERVED(displays_as_virsh_has_them),
 		SERVED(sizes_of_a_disk),
+		SERVED(a_disk_becomes_larger),
 		SERVED(list_has_forms_for_programs_and_for_the_curious),
 		SERVED(attach_waits_for_the_device_to_be_opened),
 		SERVED(doctor_reads_the_list),

@@ -284,7 +284,7 @@ static void test_msg_device_info(void **state)
 	assert_int_equal(ask(&bus, 0, VIRTIO_MSG_GET_DEVICE_INFO, 0), 24);
 	assert_int_equal(le32toh(resp.info.device_id), 2);
 	assert_int_equal(le32toh(resp.info.num_feature_bits), 64);
-	assert_int_equal(le32toh(resp.info.config_size), 60);
+	assert_int_equal(le32toh(resp.info.config_size), 96);
 	assert_int_equal(le32toh(resp.info.max_vqs), 1);
 	tp_close(&tp);
 }
@@ -328,6 +328,39 @@ static void test_msg_features(void **state)
 	tp_close(&tp);
 }
 
+/* Bucket i has what took less than 2^i us; the last has the rest. */
+static void test_latency(void **state)
+{
+	static const struct {
+		int64_t ns;
+		unsigned bucket;
+	} cases[] = {
+		{ -5, 0 },
+		{ 0, 0 },
+		{ 999, 0 },
+		{ 1000, 1 },
+		{ 1999, 1 },
+		{ 2000, 2 },
+		{ 3999, 2 },
+		{ 4000, 3 },
+		{ 1023999, 10 },
+		{ 1024000, 11 },
+		{ NS_PER_S, 20 },
+		{ 4 * NS_PER_S, 22 },
+		{ 5 * NS_PER_S, 23 },
+		{ INT64_MAX, 23 },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(cases); i++) {
+		struct vg_latency l = { 0 };
+
+		vg_latency_add(&l, cases[i].ns);
+		assert_int_equal(l.count[cases[i].bucket], 1);
+		assert_int_equal(l.ns, cases[i].ns > 0 ? cases[i].ns : 0);
+	}
+}
+
 static void test_msg_config(void **state)
 {
 	const uint32_t wce = offsetof(struct virtio_blk_config, wce);
@@ -340,7 +373,7 @@ static void test_msg_config(void **state)
 	assert_int_equal(ask(&bus, 0, VIRTIO_MSG_GET_CONFIG, 8), 12 + 8);
 	assert_int_equal(le32toh(resp.u32[3]), CAPACITY);
 	/* Past the end, and more than a message holds: size 0. */
-	req.get_config = (struct virtio_msg_get_config){ htole32(56), htole32(8) };
+	req.get_config = (struct virtio_msg_get_config){ htole32(92), htole32(8) };
 	assert_int_equal(ask(&bus, 0, VIRTIO_MSG_GET_CONFIG, 8), 12);
 	assert_int_equal(resp.config.size, 0);
 	req.get_config = (struct virtio_msg_get_config){ htole32(UINT32_MAX), htole32(8) };
@@ -526,7 +559,7 @@ static void test_msg_hostile(void **state)
 	open_bus(&tp, &bus);
 	for (unsigned type = 0; type < 256; type++) {
 		for (unsigned id = 0; id < 256; id++) {
-			for (unsigned size = 0; size <= 60; size++) {
+			for (unsigned size = 0; size <= 96; size++) {
 				memset(&req, (int)(id * 31 + size), sizeof(req));
 				req.h = (struct virtio_msg_header){
 					.type = (uint8_t)type,
@@ -563,7 +596,7 @@ int main(void)
 		TEST(test_status),	    TEST(test_queues),	     TEST(test_ring_not_there),
 		TEST(test_msg_device_info), TEST(test_msg_features), TEST(test_msg_config),
 		TEST(test_msg_queues),	    TEST(test_msg_bus),	     TEST(test_msg_drop_pool),
-		TEST(test_msg_hostile),
+		TEST(test_latency),	    TEST(test_msg_hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -841,6 +841,7 @@ static bool spin(struct vg_loop *loop, bool once)
 			if (completed(loop))
 				break;
 		}
+		loop->now = 0; /* the turn may have begun long ago */
 		found = look(loop, now, preempted);
 		if (once)
 			break;

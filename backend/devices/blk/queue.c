@@ -101,7 +101,7 @@ static void complete_all(struct vg_deferred *d)
 		process(bq);
 		return;
 	}
-	now = vg_loop_now(vg_dev_loop(dev, bq->q));
+	now = vg_span_ns();
 	bq->done = NULL;
 	bq->done_tail = &bq->done;
 	bq->n_done = 0;
@@ -158,7 +158,7 @@ static unsigned take(struct blk_queue *bq, struct vg_chain **chains, unsigned n)
 {
 	struct vg_batch *batch = bq->batch;
 	struct blk_req *reqs[BATCH];
-	int64_t now = vg_loop_now(vg_dev_loop(bq->dev, bq->q));
+	int64_t now = vg_span_ns();
 	unsigned taken = n;
 
 	vg_batch_init(batch, vg_dev_mem(bq->dev, bq->q));

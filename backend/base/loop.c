@@ -48,7 +48,6 @@
 #include "backend/base/container.h"
 #include "backend/base/hand.h"
 #include "backend/base/limits.h"
-#include "backend/base/ticks.h"
 
 enum { CQE_BATCH = 64, COMMANDS = 16 };
 /* While memory is looked at: how often others are let run, and how long that takes if they do. */
@@ -127,14 +126,6 @@ static const struct {
 	{ VG_LOOP_SEND, IORING_OP_SEND },
 	{ VG_LOOP_RECV, IORING_OP_RECV },
 };
-
-int64_t vg_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
 
 int64_t vg_loop_now(struct vg_loop *loop)
 {
@@ -821,6 +812,16 @@ static bool yield(int64_t now, int64_t *back)
 	return *back - now > SPIN_GAP_NS;
 }
 
+/* Leave the other threads of this core more room. */
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield" ::: "memory");
+#endif
+}
+
 /* Look, as long as there are pollers and nothing else to do; or @once. Return: whether one of them has
  * found something. */
 static bool spin(struct vg_loop *loop, bool once)
@@ -845,7 +846,7 @@ static bool spin(struct vg_loop *loop, bool once)
 		found = look(loop, now, preempted);
 		if (once)
 			break;
-		vg_relax();
+		relax();
 	}
 	return found;
 }

@@ -24,6 +24,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "backend/base/ticks.h"
+
 struct sockaddr;
 struct vg_loop;
 
@@ -243,8 +245,5 @@ struct vg_loop *vg_loop_current(void);
  * Taken once a turn, when it is asked for: enough for rates and deadlines, and free on the data path.
  */
 int64_t vg_loop_now(struct vg_loop *loop);
-
-/** vg_now_ns - CLOCK_MONOTONIC in nanoseconds */
-int64_t vg_now_ns(void);
 
 #endif /* VG_LOOP_H */

@@ -96,7 +96,14 @@ up() {
 	done
 	await "$1" '^guest: .* is up' 100
 }
-launch() { begin "$1" && up "$1"; }
+# Two guests live side by side: while one boots, the other boots, too, or is worked with.
+# each WHAT CMD...: of both; their names stand where CMD says @
+each() {
+	local name words=("${@:2}")
+	for name in lv-pv lv-pvh; do ok "$name: $1" "${words[@]//@/$name}"; done
+}
+# reads NAME: of its disk, in the memory that it had when /kept was made
+reads() { guest run "$1" '[ -e /kept ] && dd if=/dev/vda of=/dev/null bs=64k iflag=direct'; }
 libvirtd_again() { in_dom0 'libvirtd_end; rm -f /run/libvirt/virtxend-sock; libvirtd_begin'; }
 gone() { until_dom0 60 '! vgrant list --brief | grep -q .'; }
 started() { dom0 "grep -c 'libvirt: connected to xen:///system' /var/log/vgrantd.log"; }
@@ -131,9 +138,13 @@ before=$(holds)
 
 ok "a PV guest is defined" define lv-pv $pv pv \
 	"<vgrant:blk target='/root/one.img' id='64' serial='one'/>"
-ok "and started" launch lv-pv
+ok "and started" begin lv-pv
+ok "a PVH guest is defined" define lv-pvh $pvh pvh "<vgrant:blk target='/root/pvh.img'/>"
+ok "virsh edit adds a device" dom0 "EDITOR=\"sed -i 's|</vgrant:devices>|<vgrant:rng/>&|'\" virsh -q -c xen:///system edit lv-pvh"
+ok "and it is started" begin lv-pvh
+ok "the PV guest is up" up lv-pv
 ok "its disk connects" until_list '^lv-pv virtio/64 blk connected'
-is "$(devices)" "lv-pv virtio/64 blk connected" "and nothing that the file of xl's names"
+is "$(devices lv-pv)" "lv-pv virtio/64 blk connected" "and nothing that the file of xl's names"
 like "$(dom0 vgrant list -v lv-pv)" 'origin +libvirt libvirt.s metadata of lv-pv' "vgrant list says where it is from"
 like "$(dom0 vgrant list)" "lv-pv: from libvirt's metadata, which counts" "so does the table"
 is "$(guest run lv-pv 'cat /sys/block/vda/size')" 8192 "the guest has it"
@@ -145,18 +156,17 @@ ok "the configuration for the next start is as it was" in_dom0 "! v dumpxml --in
 
 n=$(started)
 in_dom0 libvirtd_end
-is "$(devices)" "lv-pv virtio/64 blk connected
+is "$(devices lv-pv)" "lv-pv virtio/64 blk connected
 lv-pv virtio/65 blk connected" "libvirtd ends: the devices stay"
 # It comes back as virtxend would, whose socket has another name: the same driver in a daemon of its own.
 in_dom0 'libvirtd_begin; mv /run/libvirt/libvirt-sock /run/libvirt/virtxend-sock; pkill -x vgrant-libvirt'
 ok "it starts again, with the socket of virtxend, and vgrantd is connected again" until_dom0 60 \
 	"[ \$(grep -c 'libvirt: connected to xen:///system' /var/log/vgrantd.log) -gt $n ] && ! [ -e /run/libvirt/libvirt-sock ]"
-is "$(devices)" "lv-pv virtio/64 blk connected
+is "$(devices lv-pv)" "lv-pv virtio/64 blk connected
 lv-pv virtio/65 blk connected" "the devices stay"
 ok "live metadata takes a disk away" virsh metadata lv-pv --live --uri urn:vgrant:devices:1 --key vgrant --set \
 	"<devices><blk target='/root/one.img' id='64' serial='one'/></devices>"
-ok "which goes" until_dom0 60 '! vgrant list --brief | grep -q virtio/65'
-
+ok "which goes" until_dom0 60 '! vgrant list --brief lv-pv | grep -q virtio/65'
 
 ok "vgrant attach --live --config" dom0 "vgrant attach lv-pv blk,target=/root/two.img,serial=two --live --config"
 ok "connects the disk" until_list '^lv-pv virtio/65 blk connected'
@@ -198,41 +208,67 @@ ok "a key that goes" live "queues='2'"
 ok "has its default again" shown 'rate=0'
 ok "the card goes" dom0 vgrant detach lv-pv 66 --live
 
-ok "virsh save" virsh save lv-pv /root/lv.save
-ok "its devices are gone" gone
-ok "virsh restore" virsh restore /root/lv.save
-ok "they connect again" until_list '^lv-pv virtio/64 blk connected'
-ok "and the guest reads its disk" guest run lv-pv 'dd if=/dev/vda of=/dev/null bs=64k'
-dom0 rm -f /root/lv.save
-ok "virsh suspend and resume" in_dom0 'v suspend lv-pv && v resume lv-pv'
-ok "the guest reads on" guest run lv-pv 'dd if=/dev/vda of=/dev/null bs=64k iflag=direct'
-ok "virsh managedsave" virsh managedsave lv-pv
-ok "its devices are gone" gone
-ok "virsh start brings it back" virsh start lv-pv
-ok "with its disk" until_list '^lv-pv virtio/64 blk connected'
-ok "which it reads" guest run lv-pv 'dd if=/dev/vda of=/dev/null bs=64k iflag=direct'
+ok "the PVH guest is up" up lv-pvh
+ok "its disk connects" until_list '^lv-pvh virtio/64 blk connected'
+is "$(guest run lv-pvh 'cat /sys/block/vda/size')" 8192 "the guest has it"
+# What has no id= gets its number written down, and is known by that when what stood before it goes.
+ids() { in_dom0 "v dumpxml lv-pvh $* | grep -Eo 'vgrant:(rng|blk) [^>]*' | grep -c ' id='"; }
+ok "its numbers stand in the live metadata" until_v 30 "[ \$(v dumpxml lv-pvh | grep -c \"vgrant:.* id=.6[45].\") = 2 ]"
+is "$(ids --inactive)" 0 "and not in what was defined"
+ok "live metadata takes the disk away" virsh metadata lv-pvh --live --uri urn:vgrant:devices:1 --key vgrant --set '<devices><rng/></devices>'
+ok "which goes" until_dom0 60 '! vgrant list --brief lv-pvh | grep -q virtio/64'
+ok "the other device has its number" until_v 30 "v dumpxml lv-pvh | grep -q \"vgrant:rng id=.65.\""
+ok "and is detached by it" dom0 vgrant detach lv-pvh 65 --live
+ok "live metadata plugs a console, an input device and a GPU" virsh metadata lv-pvh --live --uri urn:vgrant:devices:1 --key vgrant \
+	--set "<devices><console id='70'/><input id='71' kind='keyboard'/><gpu id='72' mode='640x480'/></devices>"
+for device in '70 console' '71 input' '72 gpu'; do
+	ok "device $device is there" until_list "^lv-pvh virtio/$device (waiting|connected)"
+done
+like "$(dom0 vgrant domdisplay lv-pvh)" '^vnc://127.0.0.1:[0-9]+$' "vgrant domdisplay has the GPU's picture"
+ok "live metadata brings the disk back, and takes these away" virsh metadata lv-pvh --live --uri urn:vgrant:devices:1 --key vgrant \
+	--set "<devices><blk target='/root/pvh.img' id='64'/></devices>"
+ok "which go" until_dom0 60 '[ "$(vgrant list --brief lv-pvh | cut -f 1,2)" = "lv-pvh	virtio/64" ]'
+
+# What becomes of both, up to their ends.
+each "its disk connects" until_list '^@ virtio/64 blk connected'
+each "it has what it will not have when it boots" guest run @ ': >/kept'
+each "virsh save" virsh save @ /root/@.save
+ok "their devices are gone" gone
+each "virsh restore" virsh restore /root/@.save
+each "its disk connects again" until_list '^@ virtio/64 blk connected'
+each "and it reads" reads @
+dom0 'rm -f /root/*.save'
+each "virsh suspend and resume" in_dom0 'v suspend @ && [ "$(v domstate @)" = paused ] && v resume @'
+each "it reads on" reads @
+each "virsh managedsave" virsh managedsave @
+ok "their devices are gone" gone
+each "virsh start brings it back" virsh start @
+each "with its disk" until_list '^@ virtio/64 blk connected'
+each "which it reads" reads @
 # A guest of libvirt's is a guest of xl's, too.
-ok "xl pause and unpause" dom0 'xl pause lv-pv && xl unpause lv-pv'
-ok "the guest reads on" guest run lv-pv 'dd if=/dev/vda of=/dev/null bs=64k iflag=direct'
-domid=$(dom0 xl domid lv-pv)
-dom0 rm -f /var/log/xen/console/guest-lv-pv.log
-ok "virsh reboot" virsh reboot lv-pv
-ok "ends the domain" until_dom0 60 "! xl domname $domid"
-ok "and starts it again" await lv-pv '^guest: .* is up' 100
-ok "with its disk" until_list '^lv-pv virtio/64 blk connected'
-ok "virsh shutdown" virsh shutdown lv-pv
-ok "ends it" until_dom0 60 '! xl domid lv-pv'
-ok "its devices are gone" gone
+each "xl pause and unpause" dom0 'xl pause @ && xl unpause @'
+each "it reads on" reads @
+each "virsh reboot" in_dom0 'xl domid @ >/root/@.domid; rm -f /var/log/xen/console/guest-@.log; v reboot @'
+each "ends the domain" until_dom0 60 '! xl domname $(cat /root/@.domid)'
+each "and starts another" until_dom0 60 'xl domid @'
+each "which comes up" up @
+each "with its disk" until_list '^@ virtio/64 blk connected'
+each "and has booted" guest run @ '[ ! -e /kept ]'
+each "virsh shutdown" virsh shutdown @
+each "ends it" until_dom0 60 '! xl domid @'
+ok "their devices are gone" gone
 
 # libvirt's Xen driver cannot rename a domain; what is defined anew under another name has the same devices.
-like "$(virsh domrename lv-pv lv-pv.b 2>&1)" 'not supported by the connection driver' "virsh domrename is not libvirt's to do"
-in_dom0 'v dumpxml --inactive lv-pv | sed "s|<name>lv-pv<|<name>lv-pv.b<|" >/root/renamed.xml'
-like "$(virsh define /root/renamed.xml 2>&1)" 'already defined with uuid' "nor is a second name for a uuid"
-ok "what is undefined is defined under another name" in_dom0 \
-	'v undefine lv-pv && v define /root/renamed.xml'
+for name in lv-pv lv-pvh; do
+	like "$(virsh domrename "$name" "$name.b" 2>&1)" 'not supported by the connection driver' "$name: virsh domrename is not libvirt's to do"
+	in_dom0 "v dumpxml --inactive $name | sed 's|<name>$name<|<name>$name.b<|' >/root/renamed.xml"
+	like "$(virsh define /root/renamed.xml 2>&1)" 'already defined with uuid' "$name: nor is a second name for a uuid"
+	ok "$name: what is undefined is defined under another name" in_dom0 \
+		"v undefine $name && v define /root/renamed.xml"
+done
 
 # Once libvirtd starts as if the machine had.
-ok "virsh autostart" virsh autostart lv-pv.b
+each "virsh autostart" virsh autostart @.b
 
 # A libvirtd that does not let vgrantd in. The socket of virtxend's name above would be asked first.
 conf=/etc/libvirt/libvirtd.conf
@@ -245,25 +281,37 @@ dom0 "cp /root/libvirtd.conf $conf"
 
 dom0 'rm -f /run/libvirt/*/autostarted'
 ok "libvirtd starts" libvirtd_again
-ok "and with it the guest, with its disk" until_list '^lv-pv\.b virtio/64 blk'
-ok "xl destroy" dom0 xl destroy lv-pv.b
-ok "its devices are gone" gone
-ok "and libvirt knows" until_v 30 '[ "$(v domstate lv-pv.b)" = "shut off" ]'
-ok "virsh undefine" virsh undefine lv-pv.b
+each "and with it the guest, with its disk" until_list '^@\.b virtio/64 blk'
+each "xl destroy" dom0 xl destroy @.b
+ok "their devices are gone" gone
+each "and libvirt knows" until_v 30 '[ "$(v domstate @.b)" = "shut off" ]'
+each "virsh undefine" virsh undefine @.b
 
 # libvirt tells of a transient guest once that runs: it is asked, before the file of the guest's name is taken.
-ok "virsh create" virsh create /root/lv-pv.xml
-ok "a transient guest has its disk" until_list '^lv-pv virtio/64 blk'
+each "virsh create" virsh create /root/@.xml
+each "a transient guest has its disk" until_list '^@ virtio/64 blk'
 nok "and nothing that the file of xl's names" dom0 'vgrant list --brief | grep rng'
 like "$(dom0 'vgrant attach lv-pv rng --config' 2>&1)" 'lv-pv is transient' "and no other configuration to be changed"
-ok "virsh destroy" virsh destroy lv-pv
-ok "its devices are gone" gone
-nok "and so is the guest" virsh domstate lv-pv
+each "virsh destroy" virsh destroy @
+ok "their devices are gone" gone
+each "and so is the guest" in_dom0 '! v domstate @'
 
-# It comes up meanwhile.
-ok "a PVH guest is defined" define lv-pvh $pvh pvh "<vgrant:blk target='/root/pvh.img'/>"
-ok "virsh edit adds a device" dom0 "EDITOR=\"sed -i 's|</vgrant:devices>|<vgrant:rng/>&|'\" virsh -q -c xen:///system edit lv-pvh"
-ok "and it is started" begin lv-pvh
+# virt-install is this machine's, for Python takes long on an emulated CPU; it reaches libvirtd in dom0 as
+# it would through ssh.
+if command -v virt-install >/dev/null; then
+	printf '#!/bin/sh\nexec %q sh --name %q -i virt-ssh-helper xen:///system\n' "$XEN_DIR/rig" "$RIG" >"$T/to-dom0"
+	chmod 755 "$T/to-dom0"
+	read -ra words < <(grep '^ *--xml ' "$REPO/README.md")
+	ok "virt-install makes a guest by the manual's words" virt-install --connect "xen+ext:///system?command=$T/to-dom0" \
+		--name lv-pv --osinfo linux2022 --memory 192 --vcpus 1,cpuset=1 --paravirt --import --disk none "${words[@]//srv\/web/root\/one}" \
+		--boot kernel=/rig/kernels/stock/vmlinux,initrd=/rig/lv-pv.initramfs --graphics none --network none --noautoconsole
+	ok "which runs, and has its disk" until_list '^lv-pv virtio/64 blk'
+	ok "virsh destroy" virsh destroy lv-pv
+	ok "its devices are gone" gone
+	ok "virsh undefine" virsh undefine lv-pv
+else
+	skip "virtinst is not installed" 5
+fi
 
 # What cannot work is not started, and virsh says why.
 # refused METADATA SENTENCE WHAT
@@ -282,27 +330,6 @@ refused "$(ours "<v:rng/>")<w:devices xmlns:w='urn:vgrant:devices:2'/>" 'urn:vgr
 	"a second namespace of ours"
 nok "it does not run" dom0 xl domid lv-pv
 ok "virsh undefine" virsh undefine lv-pv
-
-ok "the PVH guest is up" up lv-pvh
-ok "its disk connects" until_list '^lv-pvh virtio/64 blk connected'
-is "$(guest run lv-pvh 'cat /sys/block/vda/size')" 8192 "the guest has it"
-# What has no id= gets its number written down, and is known by that when what stood before it goes.
-ids() { in_dom0 "v dumpxml lv-pvh $* | grep -Eo 'vgrant:(rng|blk) [^>]*' | grep -c ' id='"; }
-ok "its numbers stand in the live metadata" until_v 30 "[ \$(v dumpxml lv-pvh | grep -c \"vgrant:.* id=.6[45].\") = 2 ]"
-is "$(ids --inactive)" 0 "and not in what was defined"
-ok "live metadata takes the disk away" virsh metadata lv-pvh --live --uri urn:vgrant:devices:1 --key vgrant --set '<devices><rng/></devices>'
-ok "which goes" until_dom0 60 '! vgrant list --brief | grep -q virtio/64'
-ok "the other device has its number" until_v 30 "v dumpxml lv-pvh | grep -q \"vgrant:rng id=.65.\""
-ok "and is detached by it" dom0 vgrant detach lv-pvh 65 --live
-ok "live metadata plugs a console, an input device and a GPU" virsh metadata lv-pvh --live --uri urn:vgrant:devices:1 --key vgrant \
-	--set "<devices><console id='70'/><input id='71' kind='keyboard'/><gpu id='72' mode='640x480'/></devices>"
-for device in '70 console' '71 input' '72 gpu'; do
-	ok "device $device is there" until_list "^lv-pvh virtio/$device (waiting|connected)"
-done
-like "$(dom0 vgrant domdisplay lv-pvh)" '^vnc://127.0.0.1:[0-9]+$' "vgrant domdisplay has the GPU's picture"
-ok "virsh destroy" virsh destroy lv-pvh
-ok "its devices are gone" gone
-ok "virsh undefine" virsh undefine lv-pvh
 
 # A guest of the QEMU driver is confined, where AppArmor runs, by a profile that libvirt makes; this
 # kernel enforces it. What goes to our sockets with that profile is a program, for a QEMU would boot for

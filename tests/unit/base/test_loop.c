@@ -757,10 +757,14 @@ static bool glance_look(struct vg_poller *p)
 	return true;
 }
 
+/* One that is to find something goes on, if it ended because others wanted the processor. */
 static void glance_over(struct vg_poller *p, bool preempted)
 {
-	(void)preempted;
-	((struct glance *)p)->overs++;
+	struct glance *g = (struct glance *)p;
+
+	g->overs++;
+	if (g->find_at && preempted)
+		vg_loop_poll(loop, p, 3600 * INT64_C(1000000000));
 }
 
 static void glance_begin(struct glance *g, int64_t ns)
@@ -777,13 +781,12 @@ static void test_poll_finds(void **state)
 
 	(void)state;
 	glance_begin(&g, 3600 * INT64_C(1000000000));
-	while (g.looks < 1000 && !g.overs) /* the machine may be busy: then the look ends early */
+	while (g.looks < 1000)
 		assert_true(vg_loop_turn(loop, true) >= 0);
 	for (unsigned looks = g.looks, i = 0; i < 3; i++) {
 		assert_true(vg_loop_turn(loop, false) >= 0);
 		assert_int_equal(g.looks, looks);
 	}
-	assert_int_equal(g.overs, g.looks < 1000);
 }
 
 /* A turn that must not wait looks once. */

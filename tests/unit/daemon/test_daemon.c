@@ -356,7 +356,7 @@ static void failures_are_told(void **state)
 	struct rig_guest *g = rig_connected(r, 0);
 	uint8_t data[4096] = { 7 }, back[512];
 	char text[600];
-	pid_t pid;
+	pid_t pid = 0;
 
 	assert_true(listed(r,
 			   "\"failed\":{\"refused\":0,\"unsupported\":0,\"io\":0,\"space\":0,"
@@ -397,7 +397,7 @@ static void scheduled(void **state)
 	unsigned cpu = 0;
 	char spec[300];
 	cpu_set_t has;
-	pid_t pid;
+	pid_t pid = 0;
 
 	assert_int_equal(sched_getaffinity(0, sizeof(has), &has), 0);
 	while (!CPU_ISSET(cpu, &has))

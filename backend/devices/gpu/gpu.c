@@ -173,7 +173,7 @@ static int gpu_features_ok(struct vg_dev *dev, uint64_t f)
 
 static void gpu_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len)
 {
-	struct gpu *gpu = dev->priv;
+	const struct gpu *gpu = dev->priv;
 	const struct virtio_gpu_config c = {
 		.events_read = htole32(gpu->events),
 		.num_scanouts = htole32(gpu->n_heads),
@@ -181,21 +181,21 @@ static void gpu_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_
 	};
 
 	memcpy(buf, (const uint8_t *)&c + off, len);
-	if (off == 0 && len >= sizeof(c.events_read))
-		gpu->unread = false;
 }
 
 /*
- * A driver reads events_read, looks at its monitors and clears the event; another that comes in between
- * it would clear unseen, and never ask for what that was about.
+ * A driver reads events_read, looks at its monitors and clears the event; another that came in between
+ * it would clear unseen, and never ask for what that was about. Nobody knows when it looked, so that
+ * it is told once more: a look too many costs little.
  */
 static void clear_events(struct gpu *gpu, uint32_t clear)
 {
-	bool again = gpu->unread && clear & VIRTIO_GPU_EVENT_DISPLAY;
+	bool again = gpu->again && clear & VIRTIO_GPU_EVENT_DISPLAY;
 
 	gpu->events &= ~clear;
 	if (again)
 		gpu->events |= VIRTIO_GPU_EVENT_DISPLAY;
+	gpu->again = gpu->again && !again;
 	gpu_save(gpu);
 	if (again)
 		vg_dev_config_changed(gpu->dev);
@@ -253,7 +253,7 @@ static void gpu_reset(struct vg_dev *dev)
 		}
 	}
 	gpu->events = 0;
-	gpu->unread = false;
+	gpu->again = false;
 	gpu->dirty = false;
 	memset(dev->saved, 0, dev->saved_size);
 }

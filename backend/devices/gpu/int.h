@@ -239,7 +239,7 @@ struct gpu {
 	bool resize;		/* a viewer may change modes */
 	uint8_t uuid[GPU_UUID]; /* of the next resource that asks for one: random, and a count */
 	uint32_t events;	/* VIRTIO_GPU_EVENT_* that the driver has not cleared */
-	bool unread;		/* one came since the driver last read events_read */
+	bool again;		/* one came while the driver had not cleared the last */
 	struct gpu_resources res;
 	struct gpu_link link;
 	struct gpu_render render;

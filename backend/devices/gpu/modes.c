@@ -106,8 +106,8 @@ uint32_t gpu_edid_of(const struct gpu *gpu, uint32_t head, union gpu_answer *a)
 
 static void tell(struct gpu *gpu)
 {
+	gpu->again = gpu->events & VIRTIO_GPU_EVENT_DISPLAY;
 	gpu->events |= VIRTIO_GPU_EVENT_DISPLAY;
-	gpu->unread = true;
 	gpu_save(gpu);
 	vg_dev_config_changed(gpu->dev);
 }

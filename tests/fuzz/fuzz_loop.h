@@ -48,6 +48,8 @@ struct vg_tether {
 };
 
 static struct vg_deferred *fl_list, **fl_tail = &fl_list;
+static unsigned fl_round; /* of fl_deferred(); marks what was deferred since it began */
+static struct vg_poller *fl_pollers;
 static struct vg_post *fl_posts, **fl_posts_tail = &fl_posts;
 static struct vg_tether fl_timer[FL_TIMERS], fl_watch[FL_WATCHES];
 static struct fl_op fl_op[FL_OPS];
@@ -73,26 +75,34 @@ static MAYBE_UNUSED void fl_posted(void)
 	}
 }
 
+/* Each is looked at once, and has no more time than that. */
+static void fl_polled(void)
+{
+	struct vg_poller *list = fl_pollers, *p;
+
+	fl_pollers = NULL;
+	if (list)
+		list->pprev = &list;
+	while ((p = list) != NULL) {
+		vg_loop_unpoll(p);
+		if (!p->look(p))
+			p->over(p, false);
+	}
+}
+
 /** fl_deferred - run what has been posted and deferred so far. Return: whether more was since. */
 static MAYBE_UNUSED bool fl_deferred(void)
 {
-	struct vg_deferred *list;
+	struct vg_deferred *d;
+	unsigned round;
 
 	fl_posted();
-	list = fl_list;
-	fl_list = NULL;
-	fl_tail = &fl_list;
-	for (struct vg_deferred *d = list; d; d = d->next)
-		d->turn = 1; /* of this round: undefer finds it by `queued` */
-	while (list) {
-		struct vg_deferred *d = list;
-
-		list = d->next;
-		if (!d->queued)
-			continue;
-		d->queued = false;
+	round = fl_round++;
+	while ((d = fl_list) != NULL && (int)(d->turn - round) <= 0) {
+		vg_loop_undefer(NULL, d);
 		d->run(d);
 	}
+	fl_polled();
 	return fl_list || fl_posts;
 }
 
@@ -151,7 +161,7 @@ static MAYBE_UNUSED bool fl_idle(void)
 	for (unsigned i = 0; i < FL_WATCHES; i++)
 		if (fl_watch[i].watch)
 			return false;
-	return !fl_list && !fl_posts && !fl_ops;
+	return !fl_list && !fl_posts && !fl_ops && !fl_pollers;
 }
 
 /* ---- loop.h ------------------------------------------------------------------ */
@@ -159,6 +169,33 @@ static MAYBE_UNUSED bool fl_idle(void)
 int64_t vg_now_ns(void)
 {
 	return fl_now;
+}
+
+int64_t vg_span_ns(void)
+{
+	return fl_now;
+}
+
+void vg_loop_poll(struct vg_loop *loop, struct vg_poller *p, int64_t ns)
+{
+	(void)loop;
+	(void)ns;
+	vg_loop_unpoll(p);
+	p->next = fl_pollers;
+	p->pprev = &fl_pollers;
+	if (p->next)
+		p->next->pprev = &p->next;
+	fl_pollers = p;
+}
+
+void vg_loop_unpoll(struct vg_poller *p)
+{
+	if (!p->pprev)
+		return;
+	*p->pprev = p->next;
+	if (p->next)
+		p->next->pprev = p->pprev;
+	p->pprev = NULL;
 }
 
 int64_t vg_loop_now(struct vg_loop *loop)
@@ -174,6 +211,7 @@ void vg_loop_defer(struct vg_loop *loop, struct vg_deferred *d)
 		return;
 	d->queued = true;
 	d->next = NULL;
+	d->turn = fl_round;
 	*fl_tail = d;
 	fl_tail = &d->next;
 }

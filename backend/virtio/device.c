@@ -409,7 +409,8 @@ bool vg_dev_watch(struct vg_dev *dev, unsigned q, bool busy)
 	struct vg_vq *vq = vg_dev_vq(dev, q);
 	int64_t ns;
 
-	if (!vq || queue->stopping || !may_look(dev))
+	if (!vq || queue->stopping || !may_look(dev) ||
+	    atomic_load_explicit(&dev->broken, memory_order_relaxed))
 		return vg_dev_rearm(dev, q);
 	look_away(queue);
 	if (vg_vq_waiting(vq))

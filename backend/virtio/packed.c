@@ -378,7 +378,7 @@ bool vg_packed_waiting(const struct vg_vq *vq)
 {
 	struct place next = { .idx = vq->avail_idx, .wrap = vq->avail_wrap };
 
-	return packed_waits(vq, next);
+	return vq->descs_out < vq->size && packed_waits(vq, next);
 }
 
 bool vg_packed_rearm(struct vg_vq *vq, uint32_t skip)

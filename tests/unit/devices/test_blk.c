@@ -443,6 +443,27 @@ static void test_poll(void **state)
 	told_of(TARGET); /* who is slower than notifications are dear */
 }
 
+/* A queue of a device that broke is left alone, whatever lies in its ring: it does not turn for ever. */
+static void test_broken_is_left(void **state)
+{
+	struct drv_blk_req req = { .type = VIRTIO_BLK_T_FLUSH };
+	struct drv_used used;
+	struct drv_blk blk;
+	struct tp tp;
+
+	(void)state;
+	blk_rig(&tp, &blk, TP_COPY, TARGET ",wait=0", TP_ALL, 16);
+	assert_int_equal(drv_blk_submit(&blk, &req), 0);
+	drv_vring_publish(&tp.vr[0]);
+	atomic_store(&tp.dev.broken, true);
+	tp.dev.ops->queue_ready(&tp.dev, 0);
+	assert_null(tp.dev.queue[0].poller.pprev);
+	atomic_store(&tp.dev.broken, false);
+	tp_kick_anyway(&tp, 0);
+	tp_wait(&tp, 0, &used);
+	tp_close(&tp);
+}
+
 /* The time is over: then a notification is asked for, and nothing that came meanwhile is missed. */
 static void test_poll_ends(void **state)
 {
@@ -1685,6 +1706,7 @@ int main(void)
 		TEST(test_cache_words),
 		TEST(test_poll),
 		TEST(test_poll_ends),
+		TEST(test_broken_is_left),
 		TEST(test_config_space),
 		TEST(test_read_only),
 		TEST(test_shareable),

@@ -865,7 +865,7 @@ bool vg_dev_flush(struct vg_dev *dev, unsigned q)
 	if (!vq)
 		return false;
 	wanted = vg_vq_flush(vq);
-	if (!vg_vq_inflight(vq))
+	if (may_look(dev) && !vg_vq_inflight(vq))
 		vg_spin_answered(&dev->queue[q].spin, vg_span_ns());
 	if (gathers(&dev->queue[q].gather))
 		return gather_more(&dev->queue[q], wanted);
@@ -973,7 +973,7 @@ unsigned vg_dev_pop(struct vg_dev *dev, unsigned q, struct vg_chain **out, unsig
 	if (!vq || atomic_load_explicit(&dev->broken, memory_order_relaxed))
 		return 0;
 	n = vg_vq_pop(vq, out, max);
-	if (n > 0)
+	if (n > 0 && may_look(dev))
 		vg_spin_came(&dev->queue[q].spin, vg_span_ns(), vg_dev_patience(dev, q));
 	if (n >= 0)
 		return (unsigned)n;

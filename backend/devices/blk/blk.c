@@ -15,9 +15,9 @@
  * works on guest memory itself; vg_data hides the difference.
  *
  * Pace. A busy queue is not looked at for each request: see pace.h. Nor is the
- * driver told of each that is done: while VG_PACE_START or more are under way, what
+ * driver told of each that is done: while HOLD_FROM or more are under way, what
  * is done waits until it is half of all. Both for as long as pace.h says and at
- * most `wait` microseconds, which a timer ends. And the ring is looked at whenever
+ * most `wait` microseconds (limit_of()), which a timer ends. And the ring is looked at whenever
  * something completes.
  *
  * Durability (5.2.6.2). The cache is write-back when the driver negotiated

@@ -9,6 +9,7 @@ set -uo pipefail
 
 dom0_script <<'EOS'
 cd /root && modprobe loop && losetup -D
+rm -f none.img # as a second run in one dom0 needs it
 for i in good adopted disk one two hot; do truncate -s 8M $i.img; mkfs.ext4 -q -F $i.img; done
 truncate -s 1000001 odd.img
 mkfifo fifo 2>/dev/null
@@ -89,6 +90,8 @@ for want in 'none.img does not exist' 'colour' "device 'drum'" 'one.img is in us
 done
 diag "$list"
 like "$(devices bad)" 'bad virtio/7[45] blk connected' "the good one is connected"
+# The two whose image somebody else holds are opened again for ten seconds, before they have failed.
+until_dom0 60 '[ $(vgrant list --brief bad | cut -f 4 | grep -cx failed) = 12 ]'
 is "$(devices bad | grep -c ' failed$')" 12 "the other twelve failed"
 dom0 'truncate -s 8M /root/none.img; pkill -HUP -ox vgrantd'
 ok "a device that failed is tried again at SIGHUP" until_list 'bad virtio/64 blk connected'

@@ -157,7 +157,7 @@ until_dom0() {
 	local limit=$1
 	shift
 	dom0 "for i in \$(seq $((limit * 2))); do { $*; } >/dev/null 2>&1 && exit 0; sleep 0.5; done
-		echo 'not within $limit s: $*' >&2; exit 1"
+		printf 'not within %s s: %s\n' $limit $(printf %q "$*") >&2; exit 1"
 }
 
 until_list() { until_dom0 "${2:-60}" "vgrant list --brief | tr '\\t' ' ' | grep -Eq '$1'"; }

@@ -31,6 +31,7 @@
 #include "backend/daemon/budget.h"
 #include "backend/daemon/child_log.h"
 #include "backend/toolstack/xlhost.h"
+#include "backend/virtio/device.h"
 
 enum {
 	FIRST_DELAY_MS = 100,
@@ -179,6 +180,33 @@ static void asked(struct vg_child *c, const struct vg_ipc *m)
 	vg_ipc_answer(c->sock, c->pid, spec, m);
 }
 
+static void news_heard(struct vg_follower *f)
+{
+	vg_child_tell_type(container_of(f, struct vg_child, news), VG_IPC_NEWS);
+}
+
+/* What a device looks at of this machine: it is woken when the kernel tells that this is another. The
+ * first word is that there will be such words. */
+static void follow(struct vg_child *c)
+{
+	const struct vg_device_ops *ops = c->parent ? NULL : vg_device_find(c->device);
+	struct vg_news *all = &c->all->news;
+	struct vg_params params;
+	struct vg_err ignored;
+	const char *path = NULL;
+	bool follows;
+
+	c->news.heard = news_heard;
+	if (!ops || vg_params_parse(c->spec, &params, &ignored) < 0)
+		return;
+	if (ops->looks_at)
+		path = ops->looks_at(&params);
+	follows = path ? vg_news_file(all, &c->news, path)
+		       : ops->looks_at_links && vg_news_links(all, &c->news);
+	if (follows)
+		vg_child_tell_type(c, VG_IPC_NEWS);
+}
+
 static void handle(struct vg_child *c, const struct vg_ipc *m)
 {
 	switch (m->type) {
@@ -194,6 +222,10 @@ static void handle(struct vg_child *c, const struct vg_ipc *m)
 		break;
 	case VG_IPC_SET_DONE:
 		set_answered(c, m->error, m->text);
+		break;
+	case VG_IPC_OPENED:
+		follow(c);
+		c->ops->message(c, m);
 		break;
 	default:
 		c->ops->message(c, m);
@@ -804,6 +836,7 @@ void vg_child_fini(struct vg_child *c)
 		if (c->parent->helper[i] == c)
 			c->parent->helper[i] = NULL;
 	}
+	vg_news_unfollow(&c->news);
 	set_answered(c, -ENODEV, "the device is gone");
 	vg_tracers_end(&c->tracers);
 	vg_terminals_free(&c->terminals);

@@ -18,6 +18,7 @@
 #include "backend/base/loop.h"
 #include "backend/control/control.h"
 #include "backend/daemon/cgroup.h"
+#include "backend/daemon/news.h"
 #include "backend/daemon/settings.h"
 #include "backend/daemon/terminals.h"
 #include "backend/daemon/tidy.h"
@@ -42,6 +43,7 @@ struct vg_children {
 	uid_t uid_base; /* a guest's workers run as this plus its domain's number; 0: as in sandbox */
 	struct vg_cgroup cgroup;
 	struct vg_tidies tidies; /* what is run after workers */
+	struct vg_news news;	 /* what wakes a device that looks at something of this machine's */
 	bool stopping;		 /* vg_children_stop() */
 	struct vg_child *first;
 	unsigned n; /* devices */
@@ -90,6 +92,7 @@ struct vg_child {
 	struct vg_process *process;   /* NULL: none */
 	int sock;		      /* -1: none */
 	struct vg_watch watch;	      /* of sock */
+	struct vg_follower news;      /* of what its device looks at */
 	struct vg_deferred more;      /* it has said something, or more than one turn should hear */
 	int record_fd;		      /* -1: none yet; the owner's to make, when it is OPENED */
 	struct vg_err error;	      /* for lists: why it does not work; "": it does */

@@ -8,6 +8,7 @@
  *	           read [vhost-user] again; SIGCHLD
  *	control    requests of `vgrant` (requests.c)
  *	workers    child.c, and node.c or sockets.c
+ *	kernel     what it tells of images, disks and interfaces (news.c)
  *	libvirt    what the process that speaks to it says (virt.c)
  *
  * Watch events are drained first, all there are, and only mark what they name:
@@ -372,6 +373,7 @@ static void close_all(struct vg_super *s)
 		vg_loop_unwatch(&s->xs_watch);
 		vg_xs_close(s->xs);
 	}
+	vg_news_close(&s->children.news);
 	vg_tidies_free(&s->children.tidies);
 	vg_cgroup_close(&s->children.cgroup);
 	if (s->nodes.runtime_fd >= 0)
@@ -412,6 +414,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 		return vg_fail(err, ret, "io_uring cannot be set up: %s%s", strerror(-ret),
 			       ret == -EPERM ? "; set sysctl kernel.io_uring_disabled to 0" : "");
 	s.children.loop = s.children.tidies.loop = s.loop;
+	vg_news_open(&s.children.news, s.loop);
 	/* Signals first: the threads of xenstore inherit the mask. The control socket next: its lock
 	 * keeps a second vgrantd from touching anything. */
 	ret = watch_signals(&s);

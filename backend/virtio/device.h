@@ -240,8 +240,15 @@ struct vg_device_ops {
 	uint32_t (*grants)(const struct vg_params *params);
 	/* It has a share of long_pages and host_bytes (struct vg_budget). */
 	bool keeps;
-	/* Called on the worker's clock, once a second, privileged to nothing; NULL: not called. */
+	/*
+	 * Is what it stands on as it was? Privileged to nothing; NULL: it does not ask. Called once a
+	 * second; where the kernel tells (daemon/news.h), when it has told, and once a minute.
+	 */
 	void (*tick)(struct vg_dev *dev);
+	/* What tick() looks at: a file or block device, by its path, which is @params' (NULL: none), or
+	 * network interfaces. */
+	const char *(*looks_at)(const struct vg_params *params);
+	bool looks_at_links;
 };
 
 /** vg_devices - all devices, NULL-terminated (devices/table.c) */

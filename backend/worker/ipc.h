@@ -21,6 +21,8 @@
  *	VIEWER (with a socket), to a display: it is told all that a viewer is, and says what one says
  *	SCREEN (with that socket's other end) -> SCREEN_IS, to who shows guests on monitors, at any time;
  *	  without a socket: the screen is gone
+ *	NEWS, at any time behind OPENED: its device looks at what it stands on (daemon/news.h), which
+ *	  only this wakes it for from the first on
  *	QUIESCE                              -> (ends)
  *	                                        BROKEN, at any time
  *	                                        SHOWN, of a display, at any time
@@ -58,6 +60,7 @@ enum vg_ipc_type {
 	VG_IPC_GIVEN, /* error, given; without an error: with a descriptor */
 
 	VG_IPC_CAPTURE, /* packets go to the descriptor that comes with it, see capture.h */
+	VG_IPC_NEWS,
 
 	VG_IPC_PEER =
 		32,   /* peer, with a socket to another process of the device's (daemon/group.h) */

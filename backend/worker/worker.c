@@ -20,7 +20,7 @@
 #include "backend/virtio/port.h"
 #include "backend/worker/sandbox.h"
 
-enum { LOOP_ENTRIES = 256 };
+enum { LOOP_ENTRIES = 256, TOLD_LOOK_S = 60 };
 
 /* ---- opening ------------------------------------------------------------ */
 
@@ -33,16 +33,23 @@ static void sock_ready(struct vg_watch *watch, unsigned events)
 		vg_loop_unwatch(watch);
 }
 
-static void tick(struct vg_timer *t)
+/* A worker that is told of news looks for itself seldom: not all that may change is told of. */
+static void look(struct vg_worker *w)
 {
-	struct vg_worker *w = container_of(t, struct vg_worker, tick);
 	const struct vg_ipc quiesce = { .type = VG_IPC_QUIESCE };
 
+	if (!w->dev.ops->tick)
+		return;
 	w->dev.ops->tick(&w->dev);
 	if (w->dev.outdated && w->sock >= 0 && !w->ending)
 		w->heard(w, &quiesce, -1);
 	else
-		vg_loop_timer(w->loop, t, NS_PER_S);
+		vg_loop_timer(w->loop, &w->tick, w->told ? TOLD_LOOK_S * NS_PER_S : NS_PER_S);
+}
+
+static void tick(struct vg_timer *t)
+{
+	look(container_of(t, struct vg_worker, tick));
 }
 
 static int ask(struct vg_dev_lender *lender, const char *what, bool write)
@@ -239,6 +246,10 @@ static void handle(struct vg_worker *w, const struct vg_ipc *m, int fd)
 		break;
 	case VG_IPC_GIVEN:
 		vg_worker_given(w, m, fd);
+		break;
+	case VG_IPC_NEWS:
+		w->told = true;
+		look(w);
 		break;
 	case VG_IPC_TRACE:
 		if (fd >= 0)

@@ -37,7 +37,8 @@ struct vg_worker {
 	bool opened;
 	struct vg_params params;
 	struct vg_record_map rec;
-	struct vg_timer tick;
+	struct vg_timer tick;  /* look() */
+	bool told;	       /* of news */
 	struct vg_watch watch; /* of sock */
 	bool something;	       /* sock has something */
 	struct vg_wait shown;

@@ -484,9 +484,8 @@ static void tell_capacity(struct vg_dev *dev)
 }
 
 /*
- * An image that grew (truncate, lvextend): the driver is told and reads `capacity` again. Nobody
- * tells us; one lseek(2) a second is what it costs to find out, and the kernel has no notification
- * that fits both files and block devices and does not come with each write.
+ * An image that grew (truncate, lvextend): the driver is told and reads `capacity` again. One lseek(2)
+ * is what it costs to find out, whenever the kernel has told of the image.
  * In its sandbox the worker may not write behind the end of before: the supervisor looks how long the
  * image is, and lets it (vg_ipc_answer()). Where there is none, there is no limit.
  */
@@ -502,6 +501,11 @@ static void blk_tick(struct vg_dev *dev)
 	if (ret == -ENOTCONN)
 		tell_capacity(dev);
 	blk->asked = ret == 0;
+}
+
+static const char *blk_looks_at(const struct vg_params *params)
+{
+	return vg_params_str(params, blk_params, "target");
 }
 
 /* In the supervisor. Of the image, a descriptor that nothing can be read or written by; its file is what
@@ -609,6 +613,7 @@ const struct vg_device_ops vg_blk = {
 	.describe = blk_describe,
 	.trouble = blk_trouble,
 	.tick = blk_tick,
+	.looks_at = blk_looks_at,
 	.lend = blk_lend,
 	.given = blk_given,
 	.grants = blk_grants,

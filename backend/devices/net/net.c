@@ -958,6 +958,7 @@ const struct vg_device_ops vg_net = {
 	.set = net_set,
 	.describe = net_describe,
 	.tick = net_tick,
+	.looks_at_links = true,
 	.grants = net_grants,
 	.capture = net_capture,
 };

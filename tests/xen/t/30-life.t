@@ -56,6 +56,13 @@ out=$(dom0 "unshare -m sh -c 'mount -t tmpfs none /run/xenstored; mount -t tmpfs
 	vgrantd; echo \$?' 2>&1")
 like "$out" 'xenstore cannot be reached.*dom0.*1$' "where there is no xenstore it says so, and ends"
 
+# Nobody looks once a second whether anything has changed: the kernel tells.
+pid=$(json 'd["life/virtio/66"]["worker"]["pid"]')
+is "$(dom0 "woken() { awk '/^voluntary/ { print \$2 }' /proc/$pid/status; }
+	sleep 2; n=\$(woken); sleep 5; echo \$((\$(woken) - n))")" 0 "the worker of an idle disk is not woken in five seconds"
+ok "but when its image has grown" dom0 'truncate -s 17M /root/keep.img'
+ok "which it tells the guest" until_dom0 30 'guest run life "[ \$(cat /sys/block/vd?/size | grep -c 34816) = 1 ]"'
+
 # A worker each, five times; then all at once.
 for i in 1 2 3 4 5; do
 	dom0 "vgrant list --json | python3 -c 'import json,sys

@@ -29,6 +29,14 @@ static inline bool vg_rate_on(const struct vg_rate *r)
 /** vg_rate_wait - for how many ns nothing may be taken; 0: go on. @now: ns, CLOCK_MONOTONIC */
 int64_t vg_rate_wait(const struct vg_rate *r, int64_t now);
 
+#define VG_RATE_PAUSE_NS 100000000
+
+/** vg_rate_pause - who is to wait for @ns asks again after so long: the limit may be another by then */
+static inline int64_t vg_rate_pause(int64_t ns)
+{
+	return ns < VG_RATE_PAUSE_NS ? ns : VG_RATE_PAUSE_NS;
+}
+
 /** vg_rate_take - @units were taken */
 void vg_rate_take(struct vg_rate *r, uint64_t units, int64_t now);
 

@@ -16,9 +16,6 @@ enum {
 	HOLD_FROM = 4, /* requests that the disk has: fewer are answered at once */
 };
 
-/* The limits may be others by then: nobody waits for longer before he asks again. */
-#define PAID_MAX_NS 100000000
-
 static void process(struct blk_queue *bq);
 static void try_stop(struct blk_queue *bq);
 
@@ -295,7 +292,7 @@ static unsigned allowed(struct blk_queue *bq, struct vg_chain **chains, unsigned
 		return n;
 	put_back(bq, chains, may, may, n);
 	atomic_fetch_add_explicit(&bq->blk->limited[bq->q], 1, memory_order_relaxed);
-	vg_loop_timer(vg_dev_loop(bq->dev, bq->q), &bq->paid, ns < PAID_MAX_NS ? ns : PAID_MAX_NS);
+	vg_loop_timer(vg_dev_loop(bq->dev, bq->q), &bq->paid, vg_rate_pause(ns));
 	return may;
 }
 

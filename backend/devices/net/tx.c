@@ -344,9 +344,8 @@ static bool has_to_wait(struct net_pair *p, unsigned *batch)
 		return false;
 	*batch = NET_TX_PAID;
 	ns = vg_rate_wait(rate, vg_loop_now(loop_of(p)));
-	/* Not for too long: the rate may be another one by then. */
 	if (ns)
-		vg_loop_timer(loop_of(p), &p->tx.paid, ns < PAID_MAX_NS ? ns : PAID_MAX_NS);
+		vg_loop_timer(loop_of(p), &p->tx.paid, vg_rate_pause(ns));
 	return ns > 0;
 }
 

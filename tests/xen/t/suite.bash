@@ -17,6 +17,9 @@
 # Dom0
 #   holds                       what it holds on behalf of guests: compare before and
 #                               after. Counters, nodes of guests, records
+#   another SUFFIX ARG...       boot a machine beside the rig's, with all that was built, which
+#                               dom0 and all else mean from then on; it goes with the test.
+#                               ARG: as for `rig up`
 #
 # The daemon
 #   devices [GUEST]             `vgrant list --brief` without tabs, sorted
@@ -32,6 +35,22 @@
 REPO=$(cd "$XEN_DIR/../.." && pwd)
 T=$(mktemp -d "${TMPDIR:-/tmp}/vgrant-t.XXXXXX")
 trap 'rm -rf "$T"; [[ $_done ]] || diag "the test ended before done_testing"' EXIT
+
+another() {
+	local file other=$RIG-$1
+	shift
+	# shellcheck disable=SC2064 # that name
+	trap "'$XEN_DIR/rig' down --name '$other' >/dev/null 2>&1; rm -rf '$T'; [[ \$_done ]] || diag 'the test ended before done_testing'" EXIT
+	"$XEN_DIR/rig" --arch "$ARCH" up --name "$other" --owner $$ "$@" || return
+	RIG=$other
+	rm -f "$T"/base-*
+	for file in "$IMAGE"/products/*; do
+		case ${file##*/} in
+		ko) push "$file" /rig/ ;;
+		*) push "$file" /rig/bin/ ;;
+		esac
+	done
+}
 
 # Functions for a guest's main. Kernel lines may come between, never within.
 guest_kit() {

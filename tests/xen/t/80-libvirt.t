@@ -9,93 +9,9 @@ set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash
 . "$(dirname "$0")/suite.bash"
 
-# In dom0: what virsh says, by one that stays, for the emulated CPU takes a second to start one; and
-# libvirtd with its Xen driver alone, as virtxend is.
-cat >"$T/v" <<'EOS'
-# v COMMAND...: an error of virsh's goes to standard error, and is the status
-v() {
-	local arg line='' out='' rc=0
-	for arg; do line+="'${arg//\'/\'\\\'\'}' "; done
-	printf '%s\n@@end\n' "$line" 1<>/root/virsh.in
-	while IFS= read -r -t 120 line; do
-		case $line in
-		'virsh # '*) ;; # what it was told
-		"error: unknown command: '@@end'")
-			[[ ! $out ]] || printf '%s' "$out" # all is read: whoever reads us may have gone
-			return $rc
-			;;
-		error:*) rc=1 && echo "$line" >&2 ;;
-		*) out+=$line$'\n' ;;
-		esac
-	done <>/root/virsh.out
-	echo "no answer of virsh" >&2
-	return 1
-}
-# libvirtd_end, libvirtd_begin: and virsh with it
-libvirtd_end() {
-	pkill -x virsh
-	pkill -x libvirtd
-	while pgrep -x libvirtd >/dev/null; do sleep 0.1; done
-}
-libvirtd_begin() {
-	LIBVIRT_DRIVER_DIR=/root/drivers libvirtd -d
-	for _ in $(seq 300); do [[ -S /run/libvirt/libvirt-sock ]] && break; sleep 0.2; done
-	rm -f /root/virsh.in /root/virsh.out
-	mkfifo /root/virsh.in /root/virsh.out
-	{
-		TERM=dumb setsid virsh -q -c xen:///system <&7 >&8 2>&1 &
-		v list >/dev/null
-	} 7<>/root/virsh.in 8<>/root/virsh.out
-}
-EOS
-push "$T/v" /root/v
-# in_dom0 CMD...: with these; until_v as until_dom0
-in_dom0() { dom0 ". /root/v; $*"; }
-until_v() { until_dom0 "$1" ". /root/v; ${*:2}"; }
-virsh() { in_dom0 "v $(printf '%q ' "$@")"; }
-# domain NAME UUID TYPE DEVICES: its XML, on the CPU that guests have here. What stands behind a dot
-# in NAME tells guests of one initramfs apart.
-domain() {
-	local initramfs=${1%%.*} os=xenpvh machine=xenpvh
-	[[ $3 == pvh ]] || os=linux machine=xenpv
-	cat <<XML
-<domain type='xen'>
-  <name>$1</name>
-  <uuid>$2</uuid>
-  <metadata>
-    <vgrant:devices xmlns:vgrant='urn:vgrant:devices:1'>$4</vgrant:devices>
-  </metadata>
-  <memory unit='MiB'>192</memory>
-  <vcpu cpuset='1'>1</vcpu>
-  <os>
-    <type arch='x86_64' machine='$machine'>$os</type>
-    <kernel>/rig/kernels/stock/vmlinux</kernel>
-    <initrd>/rig/$initramfs.initramfs</initrd>
-    <cmdline>console=hvc0 guest=$1</cmdline>
-  </os>
-  <on_crash>destroy</on_crash>
-  <devices><console type='pty'><target type='xen' port='0'/></console></devices>
-</domain>
-XML
-}
-# define NAME UUID TYPE DEVICES
-define() {
-	domain "$@" >"$T/$1.xml"
-	push "$T/$1.xml" "/root/$1.xml"
-	virsh define "/root/$1.xml"
-}
-begin() { in_dom0 "rm -f /var/log/xen/console/guest-$1.log; v start $1"; }
-# up NAME: what was begun has come up; it is begun again where the emulated CPU lost it before its
-# first program
-up() {
-	local _
-	for _ in 1 2; do
-		await "$1" '^guest: .* is up' 100 && return
-		virsh destroy "$1"
-		begin "$1" || return
-	done
-	await "$1" '^guest: .* is up' 100
-}
+# shellcheck source=tests/xen/t/libvirt.bash
+. "$(dirname "$0")/libvirt.bash"
+
 # Two guests live side by side: while one boots, the other boots, too, or is worked with.
 # each WHAT CMD...: of both; their names stand where CMD says @
 each() {
@@ -104,25 +20,8 @@ each() {
 }
 # reads NAME: of its disk, in the memory that it had when /kept was made
 reads() { guest run "$1" '[ -e /kept ] && dd if=/dev/vda of=/dev/null bs=64k iflag=direct'; }
-libvirtd_again() { in_dom0 'libvirtd_end; rm -f /run/libvirt/virtxend-sock; libvirtd_begin'; }
-gone() { until_dom0 60 '! vgrant list --brief | grep -q .'; }
-started() { dom0 "grep -c 'libvirt: connected to xen:///system' /var/log/vgrantd.log"; }
 
-dom0_script <<'EOS'
-cd /root
-modprobe tun && modprobe bridge
-ip link add xenbr0 type bridge && ip link set xenbr0 up
-rm -f one.img two.img pvh.img
-truncate -s 4M one.img two.img pvh.img
-mkdir -p /etc/libvirt/hooks/libxl.d /run/dbus drivers
-ln -sf /usr/lib/*/libvirt/connection-driver/libvirt_driver_libxl.so drivers/
-dbus-uuidgen --ensure
-pgrep -x dbus-daemon >/dev/null || dbus-daemon --system --fork
-EOS
-sed 's|@SBINDIR@|/rig/bin|' "$REPO/configs/libvirt/hook" >"$T/50-vgrant"
-push "$T/50-vgrant" /etc/libvirt/hooks/libxl.d/50-vgrant
-dom0 chmod 755 /etc/libvirt/hooks/libxl.d/50-vgrant
-
+libvirt_there
 pv=11111111-2222-3333-4444-555555555501 pvh=11111111-2222-3333-4444-555555555502
 # A file of xl's has the guest's name, too: what libvirt has counts.
 quick lv-pv --type pv --config "vgrant = [ 'rng,id=99' ]"

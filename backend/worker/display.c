@@ -25,7 +25,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +39,7 @@
 #include "backend/displays/needs.h"
 #include "backend/displays/tls.h"
 #include "backend/displays/vnc.h"
+#include "backend/worker/helper.h"
 #include "backend/worker/ipc.h"
 #include "backend/worker/sandbox.h"
 
@@ -83,10 +83,7 @@ struct head {
 };
 
 struct display {
-	int sock; /* to the supervisor */
-	struct vg_loop *loop;
-	struct vg_watch watch;
-	bool something, ending, open;
+	struct vg_helper h;
 	char who[160];
 	char password[VG_VNC_PASSWORD + 1];
 	bool has_password, websocket;
@@ -189,7 +186,7 @@ static void say_shown(struct display *d)
 	m.shown.port = d->head[0].listen.port;
 	snprintf(m.shown.where, sizeof(m.shown.where), "%s", d->head[0].listen.where);
 	m.shown.viewers = d->n_viewers;
-	vg_ipc_send(d->sock, &m, -1);
+	vg_ipc_send(d->h.sock, &m, -1);
 }
 
 /* A key or a pointer, to all that listen; they know what is theirs. */
@@ -351,7 +348,7 @@ static bool viewer_add(struct display *d, uint32_t head, int sock, bool monitor)
 	if (v->next)
 		v->next->pprev = &v->next;
 	d->viewers = v;
-	vg_loop_watch(d->loop, &v->watch, v->sock);
+	vg_loop_watch(d->h.loop, &v->watch, v->sock);
 	show_frame_memory(v);
 	show_all(v);
 	return true;
@@ -442,7 +439,7 @@ static void damage(struct display *d, const struct vg_display_msg *m)
 		show_damage(v);
 	}
 	if (!seen && !h->unseen.tether)
-		vg_loop_timer(d->loop, &h->unseen, UNSEEN_MS * (NS_PER_S / 1000));
+		vg_loop_timer(d->h.loop, &h->unseen, UNSEEN_MS * (NS_PER_S / 1000));
 }
 
 /* Return: whether it makes sense. */
@@ -511,7 +508,7 @@ static void peer_new(struct display *d, int sock)
 	peer_gone(d);
 	d->peer = sock;
 	d->peer_watch.ready = peer_ready;
-	vg_loop_watch(d->loop, &d->peer_watch, sock);
+	vg_loop_watch(d->h.loop, &d->peer_watch, sock);
 }
 
 /* ---- keyboards and pointers ------------------------------------------------------ */
@@ -539,7 +536,7 @@ static void sink_new(struct display *d, int sock)
 			continue;
 		s->sock = sock;
 		s->watch.ready = sink_ready;
-		vg_loop_watch(d->loop, &s->watch, sock);
+		vg_loop_watch(d->h.loop, &s->watch, sock);
 		return;
 	}
 	close(sock);
@@ -607,17 +604,20 @@ static int listen_all(struct display *d, const struct vg_params *params, struct 
 	for (uint32_t i = 0; ret == 0 && i < d->n_heads; i++)
 		ret = vg_listen_open(vnc, i, &d->head[i].listen, err);
 	for (uint32_t i = 0; ret == 0 && i < d->n_heads; i++)
-		vg_loop_watch(d->loop, &d->head[i].watch, d->head[i].listen.fd);
+		vg_loop_watch(d->h.loop, &d->head[i].watch, d->head[i].listen.fd);
 	return ret;
 }
 
-static int open_all(struct display *d, const struct vg_ipc *m, struct vg_err *err)
+static int setup(struct vg_helper *h, const struct vg_ipc *m, struct vg_ipc *answer,
+		 struct vg_err *err)
 {
+	struct display *d = container_of(h, struct display, h);
 	const struct vg_sandbox_needs *const all[] = { &vg_display_needs, NULL };
 	struct vg_params params;
 	const char *file, *tls;
 	int ret = vg_params_parse(m->setup.spec, &params, err);
 
+	(void)answer;
 	if (ret < 0)
 		return ret;
 	snprintf(d->who, sizeof(d->who), "%s", m->setup.who);
@@ -637,98 +637,54 @@ static int open_all(struct display *d, const struct vg_ipc *m, struct vg_err *er
 	return ret;
 }
 
-static void setup(struct display *d, const struct vg_ipc *m)
+static void opened(struct vg_helper *h)
 {
-	struct vg_ipc answer = { .type = VG_IPC_OPENED };
-	struct vg_err err = { "" };
-	int ret;
-
-	vg_log_init((enum vg_log_target)m->setup.log_target, (enum vg_log_level)m->setup.log_level,
-		    m->setup.who);
-	ret = open_all(d, m, &err);
-	if (ret < 0) {
-		answer = (struct vg_ipc){ .type = VG_IPC_FAILED, .error = ret };
-		snprintf(answer.text, sizeof(answer.text), "%s", err.text);
-		d->ending = true;
-	}
-	d->open = ret == 0;
-	vg_ipc_send(d->sock, &answer, -1);
-	if (d->open)
-		say_shown(d);
+	say_shown(container_of(h, struct display, h));
 }
 
-static void hear(struct display *d)
+static bool heard(struct vg_helper *h, const struct vg_ipc *m, int fd)
 {
-	struct vg_ipc m;
-	int fd = -1, ret;
+	struct display *d = container_of(h, struct display, h);
 
-	d->something = false;
-	while (!d->ending && (ret = vg_ipc_recv(d->sock, &m, &fd)) != -EAGAIN) {
-		if (ret <= 0 || m.type == VG_IPC_QUIESCE) {
-			d->ending = true;
-		} else if (m.type == VG_IPC_SETUP && !d->open) {
-			setup(d, &m);
-		} else if (m.type == VG_IPC_PEER && d->open && fd >= 0) {
-			peer_new(d, fd);
-			fd = -1;
-		} else if (m.type == VG_IPC_INPUT && d->open && fd >= 0) {
-			sink_new(d, fd);
-			fd = -1;
-		} else if (m.type == VG_IPC_VIEWER && d->open && fd >= 0 &&
-			   m.look.head < d->n_heads) {
-			viewer_add(d, m.look.head, fd, true);
-			fd = -1;
-		} else if (m.type == VG_IPC_LOOK && d->open && fd >= 0) {
-			show_once(d, m.look.head, fd);
-		}
-		if (fd >= 0)
-			close(fd);
-		fd = -1;
+	if (fd < 0)
+		return false;
+	switch (m->type) {
+	case VG_IPC_PEER:
+		peer_new(d, fd);
+		return true;
+	case VG_IPC_INPUT:
+		sink_new(d, fd);
+		return true;
+	case VG_IPC_VIEWER:
+		if (m->look.head >= d->n_heads)
+			return false;
+		viewer_add(d, m->look.head, fd, true);
+		return true;
+	case VG_IPC_LOOK:
+		show_once(d, m->look.head, fd);
+		return false;
+	default:
+		return false;
 	}
-}
-
-static void sock_ready(struct vg_watch *w, unsigned events)
-{
-	struct display *d = container_of(w, struct display, watch);
-
-	d->something = true;
-	if (!(events & POLLIN))
-		vg_loop_unwatch(w);
 }
 
 int vg_display_main(int sock)
 {
 	struct display *d = calloc(1, sizeof(*d));
-	int ret = d ? vg_loop_new_disabled(LOOP_ENTRIES, &d->loop) : -ENOMEM;
+	int ret;
 
-	if (ret < 0)
+	if (!d)
 		return EXIT_FAILURE;
-	/* A terminal's ^C goes to the whole group; the supervisor decides when we end. Viewers that
-	 * end are nobody's to wait for. */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGCHLD, SIG_IGN);
-	d->sock = sock;
+	vg_helper_begin();
+	signal(SIGCHLD, SIG_IGN); /* viewers that end are nobody's to wait for */
+	d->h = (struct vg_helper){ .setup = setup, .opened = opened, .heard = heard, .sock = sock };
 	d->peer = d->frame = -1;
 	for (unsigned i = 0; i < SINKS_MAX; i++)
 		d->sink[i] = (struct sink){ .d = d, .sock = -1 };
-	d->watch.ready = sock_ready;
-	vg_loop_watch(d->loop, &d->watch, sock);
-	/* The loop is enabled by the sandbox: SETUP is waited for without it. */
-	while (!d->ending && !d->open) {
-		struct pollfd p = { .fd = sock, .events = POLLIN };
-
-		if (poll(&p, 1, -1) > 0)
-			hear(d);
-	}
-	while (!d->ending && ret >= 0) {
-		ret = vg_loop_turn(d->loop, true);
-		if (d->something)
-			hear(d);
-	}
+	if (vg_helper_loop(&d->h, LOOP_ENTRIES) < 0)
+		return EXIT_FAILURE;
+	ret = vg_helper_run(&d->h);
 	for (uint32_t i = 0; i < d->n_heads; i++)
 		vg_listen_close(&d->head[i].listen);
-	/* The process ends here: the kernel takes back what is left. */
-	return ret < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return ret;
 }

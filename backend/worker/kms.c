@@ -29,7 +29,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +39,7 @@
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
 #include "backend/displays/card.h"
+#include "backend/worker/helper.h"
 #include "backend/worker/ipc.h"
 #include "backend/worker/sandbox.h"
 
@@ -90,11 +90,9 @@ struct screen {
 };
 
 struct kms {
-	int sock; /* to the supervisor */
-	struct vg_loop *loop;
-	struct vg_watch watch, card_watch, plug_watch;
+	struct vg_helper h;
+	struct vg_watch card_watch, plug_watch;
 	struct vg_timer plug; /* monitors are looked for when it expires */
-	bool something, ending, open;
 	struct vg_card *card;
 	struct output output[OUTPUTS_MAX];
 	struct screen *screens;
@@ -143,7 +141,7 @@ static unsigned layers_of(const struct output *o, struct vg_layer layers[LAYERS_
 static void want(struct output *o)
 {
 	o->wanted = true;
-	vg_loop_defer(o->k->loop, &o->draw);
+	vg_loop_defer(o->k->h.loop, &o->draw);
 }
 
 /* Of what is on the output, whoever has it. */
@@ -202,7 +200,7 @@ static void unseen_expired(struct vg_timer *t)
 static void read_later(struct screen *s)
 {
 	if (s->unread && !s->unseen.tether)
-		vg_loop_timer(s->k->loop, &s->unseen, UNSEEN_MS * (NS_PER_S / 1000));
+		vg_loop_timer(s->k->h.loop, &s->unseen, UNSEEN_MS * (NS_PER_S / 1000));
 }
 
 /* Draw what the back buffer has not. Return: how many areas. */
@@ -260,7 +258,7 @@ static void draw(struct vg_deferred *d)
 		       strerror(-ret));
 	for (unsigned i = 0; i < n; i++)
 		damage_output(o, damage[i]);
-	vg_loop_timer(o->k->loop, &o->again, FLIP_AGAIN_MS * (NS_PER_S / 1000));
+	vg_loop_timer(o->k->h.loop, &o->again, FLIP_AGAIN_MS * (NS_PER_S / 1000));
 }
 
 static void again_expired(struct vg_timer *t)
@@ -292,7 +290,7 @@ static void tell(struct screen *s, const char *text)
 		return;
 	snprintf(s->text, sizeof(s->text), "%s", text);
 	snprintf(m.screen_is.text, sizeof(m.screen_is.text), "%s", text);
-	vg_ipc_send(s->k->sock, &m, -1);
+	vg_ipc_send(s->k->h.sock, &m, -1);
 }
 
 static void tell_trouble(struct screen *s, const struct vg_err *err)
@@ -444,7 +442,7 @@ static void hang_up(struct screen *s)
 	if (s->sock < 0)
 		return;
 	vg_loop_unwatch(&s->watch);
-	vg_loop_undefer(s->k->loop, &s->more);
+	vg_loop_undefer(s->k->h.loop, &s->more);
 	close(s->sock);
 	s->sock = -1;
 	s->unread = s->flipping = false;
@@ -555,7 +553,7 @@ static void hear_display(struct vg_deferred *d)
 		}
 	}
 	if (ret == 1)
-		vg_loop_defer(s->k->loop, &s->more);
+		vg_loop_defer(s->k->h.loop, &s->more);
 	else if (ret != -EAGAIN)
 		hang_up(s);
 }
@@ -565,7 +563,7 @@ static void display_ready(struct vg_watch *w, unsigned events)
 	struct screen *s = container_of(w, struct screen, watch);
 
 	(void)events;
-	vg_loop_defer(s->k->loop, &s->more);
+	vg_loop_defer(s->k->h.loop, &s->more);
 }
 
 /* ---- screens -------------------------------------------------------------------- */
@@ -653,7 +651,7 @@ static void screen(struct kms *k, const struct vg_ipc *m, int sock)
 	}
 	hang_up(s);
 	s->sock = sock;
-	vg_loop_watch(k->loop, &s->watch, sock);
+	vg_loop_watch(k->h.loop, &s->watch, sock);
 	wish(s);
 }
 
@@ -667,7 +665,7 @@ static void card_ready(struct vg_watch *w, unsigned events)
 	if (events & POLLIN)
 		return;
 	vg_error("its card is gone");
-	k->ending = true;
+	k->h.ending = true;
 }
 
 static void plug_ready(struct vg_watch *w, unsigned events)
@@ -676,80 +674,42 @@ static void plug_ready(struct vg_watch *w, unsigned events)
 
 	(void)events;
 	if (vg_card_plugged(k->card) && !k->plug.tether)
-		vg_loop_timer(k->loop, &k->plug, PLUG_MS * (NS_PER_S / 1000));
+		vg_loop_timer(k->h.loop, &k->plug, PLUG_MS * (NS_PER_S / 1000));
 }
 
 /* ---- the supervisor ---------------------------------------------------------------- */
 
-static int open_all(struct kms *k, const struct vg_ipc *m, struct vg_err *err)
+static int setup(struct vg_helper *h, const struct vg_ipc *m, struct vg_ipc *answer,
+		 struct vg_err *err)
 {
+	struct kms *k = container_of(h, struct kms, h);
 	const struct vg_sandbox_needs *const all[] = { &vg_card_needs, NULL };
 	struct vg_params params;
 	int ret = vg_params_parse(m->setup.spec, &params, err);
 
+	(void)answer;
 	if (ret == 0)
 		ret = vg_params_check(&params, kms_params, NULL, err);
 	if (ret == 0)
 		ret = vg_card_open(vg_params_str(&params, kms_params, "card"), &k->card, err);
 	if (ret < 0)
 		return ret;
-	vg_loop_watch(k->loop, &k->card_watch, vg_card_fd(k->card));
-	vg_loop_watch(k->loop, &k->plug_watch, vg_card_plugs(k->card));
+	vg_loop_watch(k->h.loop, &k->card_watch, vg_card_fd(k->card));
+	vg_loop_watch(k->h.loop, &k->plug_watch, vg_card_plugs(k->card));
 	return vg_sandbox_enter(&m->setup.sandbox, all, err);
 }
 
-static void setup(struct kms *k, const struct vg_ipc *m)
+static bool heard(struct vg_helper *h, const struct vg_ipc *m, int fd)
 {
-	struct vg_ipc answer = { .type = VG_IPC_OPENED };
-	struct vg_err err = { "" };
-	int ret;
-
-	vg_log_init((enum vg_log_target)m->setup.log_target, (enum vg_log_level)m->setup.log_level,
-		    m->setup.who);
-	ret = open_all(k, m, &err);
-	if (ret < 0) {
-		answer = (struct vg_ipc){ .type = VG_IPC_FAILED, .error = ret };
-		snprintf(answer.text, sizeof(answer.text), "%s", err.text);
-		k->ending = true;
-	}
-	k->open = ret == 0;
-	vg_ipc_send(k->sock, &answer, -1);
-}
-
-static void hear(struct kms *k)
-{
-	struct vg_ipc m;
-	int fd = -1, ret;
-
-	k->something = false;
-	while (!k->ending && (ret = vg_ipc_recv(k->sock, &m, &fd)) != -EAGAIN) {
-		if (ret <= 0 || m.type == VG_IPC_QUIESCE) {
-			k->ending = true;
-		} else if (m.type == VG_IPC_SETUP && !k->open) {
-			setup(k, &m);
-		} else if (m.type == VG_IPC_SCREEN && k->open) {
-			screen(k, &m, fd);
-			fd = -1;
-		}
-		if (fd >= 0)
-			close(fd);
-		fd = -1;
-	}
-}
-
-static void sock_ready(struct vg_watch *w, unsigned events)
-{
-	struct kms *k = container_of(w, struct kms, watch);
-
-	k->something = true;
-	if (!(events & POLLIN))
-		vg_loop_unwatch(w);
+	if (m->type != VG_IPC_SCREEN)
+		return false;
+	screen(container_of(h, struct kms, h), m, fd);
+	return true;
 }
 
 static void init(struct kms *k, int sock)
 {
-	k->sock = sock;
-	k->watch.ready = sock_ready;
+	k->h = (struct vg_helper){ .setup = setup, .heard = heard, .sock = sock };
 	k->card_watch.ready = card_ready;
 	k->plug_watch.ready = plug_ready;
 	k->plug.expired = plug_expired;
@@ -762,33 +722,15 @@ static void init(struct kms *k, int sock)
 		o->again.expired = again_expired;
 		o->log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	}
-	vg_loop_watch(k->loop, &k->watch, sock);
 }
 
 int vg_kms_main(int sock)
 {
 	struct kms *k = calloc(1, sizeof(*k));
-	int ret = k ? vg_loop_new_disabled(LOOP_ENTRIES, &k->loop) : -ENOMEM;
 
-	if (ret < 0)
+	if (!k)
 		return EXIT_FAILURE;
-	/* A terminal's ^C goes to the whole group; the supervisor decides when we end. */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
+	vg_helper_begin();
 	init(k, sock);
-	/* The loop is enabled by the sandbox: SETUP is waited for without it. */
-	while (!k->ending && !k->open) {
-		struct pollfd p = { .fd = sock, .events = POLLIN };
-
-		if (poll(&p, 1, -1) > 0)
-			hear(k);
-	}
-	while (!k->ending && ret >= 0) {
-		ret = vg_loop_turn(k->loop, true);
-		if (k->something)
-			hear(k);
-	}
-	/* The process ends here: the kernel takes back what is left, and the card. */
-	return ret < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return vg_helper_loop(&k->h, LOOP_ENTRIES) < 0 ? EXIT_FAILURE : vg_helper_run(&k->h);
 }

@@ -31,6 +31,7 @@
 #include "backend/base/container.h"
 #include "backend/renderers/engine.h"
 #include "backend/renderers/needs.h"
+#include "backend/worker/helper.h"
 #include "backend/worker/ipc.h"
 #include "backend/worker/sandbox.h"
 
@@ -45,8 +46,8 @@ struct unsaid {
 };
 
 struct renderer {
-	int sock, peer; /* -1: there is none */
-	bool open, ending;
+	struct vg_helper h;
+	int peer;     /* to the device's worker; -1: there is none */
 	bool greeted; /* the window is there */
 	struct unsaid unsaid[UNSAID];
 	unsigned first, n;
@@ -145,70 +146,40 @@ static void peer_ready(struct renderer *r)
 	}
 	/* It served one device, which it has had memory of. */
 	if (ret != 1 && ret != -EAGAIN)
-		r->ending = true;
+		r->h.ending = true;
 }
 
 /* ---- the supervisor ------------------------------------------------------------- */
 
-static int open_all(const struct vg_ipc *m, struct vg_render_capsets *caps, struct vg_err *err)
+static int setup(struct vg_helper *h, const struct vg_ipc *m, struct vg_ipc *answer,
+		 struct vg_err *err)
 {
 	const struct vg_sandbox_needs *const all[] = { &vg_renderer_needs, NULL };
-	int ret = vg_engine_open(caps, err);
+	int ret = vg_engine_open(&answer->peer.capsets, err);
 
+	(void)h;
 	return ret < 0 ? ret : vg_sandbox_enter(&m->setup.sandbox, all, err);
 }
 
-static void setup(struct renderer *r, const struct vg_ipc *m)
+static bool heard(struct vg_helper *h, const struct vg_ipc *m, int fd)
 {
-	struct vg_ipc answer = { .type = VG_IPC_OPENED };
-	struct vg_err err = { "" };
-	int ret;
+	struct renderer *r = container_of(h, struct renderer, h);
 
-	vg_log_init((enum vg_log_target)m->setup.log_target, (enum vg_log_level)m->setup.log_level,
-		    m->setup.who);
-	ret = open_all(m, &answer.peer.capsets, &err);
-	if (ret < 0) {
-		answer = (struct vg_ipc){ .type = VG_IPC_FAILED, .error = ret };
-		snprintf(answer.text, sizeof(answer.text), "%s", err.text);
-		r->ending = true;
-	}
-	r->open = ret == 0;
-	vg_ipc_send(r->sock, &answer, -1);
-}
-
-static void hear(struct renderer *r)
-{
-	struct vg_ipc m;
-	int fd = -1, ret;
-
-	while (!r->ending && (ret = vg_ipc_recv(r->sock, &m, &fd)) != -EAGAIN) {
-		if (ret <= 0 || m.type == VG_IPC_QUIESCE) {
-			r->ending = true;
-		} else if (m.type == VG_IPC_SETUP && !r->open) {
-			setup(r, &m);
-		} else if (m.type == VG_IPC_PEER && r->open && fd >= 0) {
-			r->ending = r->peer >= 0; /* another device: for another renderer */
-			if (!r->ending) {
-				r->peer = fd;
-				fd = -1;
-			}
-		}
-		if (fd >= 0)
-			close(fd);
-		fd = -1;
-	}
+	if (m->type != VG_IPC_PEER || fd < 0)
+		return false;
+	h->ending = r->peer >= 0; /* another device: for another renderer */
+	if (!h->ending)
+		r->peer = fd;
+	return !h->ending;
 }
 
 int vg_renderer_main(int sock)
 {
 	static struct renderer r;
 
-	/* A terminal's ^C goes to the whole group; the supervisor decides when we end. */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
-	r = (struct renderer){ .sock = sock, .peer = -1 };
-	while (!r.ending) {
+	vg_helper_begin();
+	r = (struct renderer){ .h = { .setup = setup, .heard = heard, .sock = sock }, .peer = -1 };
+	while (!r.h.ending) {
 		struct pollfd p[] = { { .fd = sock, .events = POLLIN },
 				      { .fd = r.peer, .events = POLLIN } };
 
@@ -217,10 +188,10 @@ int vg_renderer_main(int sock)
 		if (poll(p, COUNT(p), r.n ? FINISH_POLL : -1) < 0 && errno != EINTR)
 			break;
 		if (p[0].revents)
-			hear(&r);
-		if (!r.ending && r.n && !say(&r))
-			r.ending = true;
-		if (!r.ending && p[1].revents)
+			vg_helper_hear(&r.h);
+		if (!r.h.ending && r.n && !say(&r))
+			r.h.ending = true;
+		if (!r.h.ending && p[1].revents)
 			peer_ready(&r);
 	}
 	/* No destructor of the GL's is of use to anybody. */

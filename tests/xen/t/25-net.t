@@ -106,6 +106,7 @@ modprobe openvswitch && mkdir -p /run/openvswitch && cd /run
 ovsdb-tool create ovs.db /usr/share/openvswitch/vswitch.ovsschema
 ovsdb-server /run/ovs.db --remote=punix:/run/openvswitch/db.sock --pidfile --detach --log-file=/run/ovsdb.log
 ovs-vsctl --no-wait init
+PATH=$PATH:/usr/lib/openvswitch-switch # where its package is not configured
 ovs-vswitchd --pidfile --detach --log-file=/run/ovs.log
 ovs-vsctl add-br ovs0 -- add-port ovs0 in5 tag=5 -- set interface in5 type=internal
 ip addr flush dev other; ip link set in5 up; ip addr add 10.9.0.1/24 dev in5

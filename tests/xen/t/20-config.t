@@ -19,10 +19,11 @@ EOS
 cat >"$T/forms.main" <<'EOS'
 good=$(disk good) adopted=$(disk adopted)
 check "made and adopted disks are there" [ -b "$good" -a -b "$adopted" ]
-third=
-for d in /sys/block/vd*; do
-	d=/dev/${d##*/}
-	case $d in "$good" | "$adopted") ;; *) third="$third $d" ;; esac
+# It has no serial number to be waited for.
+for try in $(seq 300); do
+	third=$(cd /dev && ls -d vd[a-z] | sed 's,^,/dev/,' | grep -vx -e "$good" -e "$adopted")
+	[ "$third" ] && break
+	usleep 100000
 done
 check "and xl's disk, and no other" [ $(echo $third | wc -w) = 1 ]
 for d in $good $adopted $third; do

@@ -108,21 +108,21 @@ ovsdb-server /run/ovs.db --remote=punix:/run/openvswitch/db.sock --pidfile --det
 ovs-vsctl --no-wait init
 PATH=$PATH:/usr/lib/openvswitch-switch # where its package is not configured
 ovs-vswitchd --pidfile --detach --log-file=/run/ovs.log
-ovs-vsctl add-br ovs0 -- add-port ovs0 in5 tag=5 -- set interface in5 type=internal
+ovs-vsctl --timeout=30 add-br ovs0 -- add-port ovs0 in5 tag=5 -- set interface in5 type=internal
 ip addr flush dev other; ip link set in5 up; ip addr add 10.9.0.1/24 dev in5
 EOS
 ok "a card is attached in a VLAN of an Open vSwitch" dom0 'vgrant attach pvh net,script=vgrant-openvswitch,bridge=ovs0.5,vifname=switched,mac=00:16:3e:00:00:09'
 ok "and comes up" guest run pvh 'net up eth1 9'
 ok "it carries what was sent" dom0 rr echo 10.9.0.9 7000 "$bytes"
-dom0 'ovs-vsctl set port in5 tag=6'
+dom0 'ovs-vsctl --timeout=30 set port in5 tag=6'
 nok "but not from another VLAN" dom0 'busybox ping -c 2 -W 1 10.9.0.9'
-dom0 'ovs-vsctl set port in5 tag=5'
+dom0 'ovs-vsctl --timeout=30 set port in5 tag=5'
 dom0 "kill -9 \$(vgrant list -v pvh | sed -n 's/.*process \([0-9]*\),.*/\1/p' | tail -n 1)"
 ok "another worker's interface is on the switch, too" until_dom0 60 'rr echo 10.9.0.9 7000 4096'
 is "$(dom0 'ovs-vsctl get port switched tag')" 5 "and in the VLAN"
 ok "it is detached" dom0 "vgrant detach pvh $(card pvh 2)"
 ok "and gone from the switch" until_dom0 30 '! ovs-vsctl list-ports ovs0 | grep -qx switched && ! ls /run/vgrant/*.tidy'
-dom0 'ovs-vsctl del-br ovs0; ovs-appctl -t ovs-vswitchd exit --cleanup; ovs-appctl -t ovsdb-server exit'
+dom0 'ovs-vsctl --timeout=30 del-br ovs0; ovs-appctl -t ovs-vswitchd exit --cleanup; ovs-appctl -t ovsdb-server exit'
 
 # ---- the end ----------------------------------------------------------------
 

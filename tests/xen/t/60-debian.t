@@ -1,26 +1,118 @@
 #!/bin/bash
-# A stock Debian boots with its root file system on a vgrant disk.
+# A stock Debian boots with its root file system on a vgrant disk, and is seen and touched: modetest on two
+# heads, weston, kmscube through virgl.
 # not arm64: DKMS and initramfs-tools run on arm64 alone, and this machine cannot run its programs
 # needs: debian
 # limit: 900
+# Text in single quotes is expanded in dom0, and in the guest.
+# shellcheck disable=SC2016
 set -uo pipefail
-# shellcheck source=tests/xen/lib.bash
-. "$(dirname "$0")/../lib.bash"
+# shellcheck source=tests/xen/t/suite.bash
+. "$(dirname "$0")/suite.bash"
 
 ok "vgrantd starts" vgrantd_start
-guest make debian --type pv --memory 512 \
+guest make debian --type pv --memory 768 \
 	--image /rig/debian/kernel --initrd /rig/debian/initrd.img \
 	--append "$(dom0 cat /rig/debian/cmdline)" \
-	--config "vgrant = [ 'blk,target=/rig/debian/root,serial=ROOT' ]"
+	--config "vgrant = [ 'blk,target=/rig/debian/root,serial=ROOT', 'gpu,heads=2,mode=640x480+800x600,render=virgl',
+		'input,kind=keyboard', 'input,kind=touch' ]"
 ok "the guest is created" guest start debian
 like "$(guest wait debian 600 'guest: .* is up')" 'root on /dev/vda' "Debian is up, its root on /dev/vda"
 is "$(guest run debian 'cat /sys/block/vda/serial')" ROOT "which is our disk"
 like "$(guest run debian 'cat /proc/cmdline; findmnt -no OPTIONS /')" 'rw' "it is mounted writable"
 like "$(guest run debian 'modinfo -n virtio_grant')" 'updates/dkms/virtio_grant.ko' "by the module that DKMS installed"
-# shellcheck disable=SC2016 # the guest expands these
 ok "files written there are read back" guest run debian \
 	'cd /root && dd if=/dev/urandom of=f bs=1M count=8 conv=fsync 2>/dev/null && a=$(md5sum <f) && echo 3 >/proc/sys/vm/drop_caches && test "$(md5sum <f)" = "$a"'
 ok "and systemd is content" guest run debian 'systemctl is-system-running --wait | grep -qx running || { systemctl --failed; false; }'
+
+# ---- a desktop ----------------------------------------------------------------
+
+# seen HEAD FILE: what a viewer of that head sees, as raw pixels of 32 bits
+port=$(dom0 'xenstore-read /local/domain/$(xl domid debian)/console/vnc-port')
+seen() { dom0 "view $((port + $1)) raw /tmp/raw" && pull /tmp/raw "$2"; }
+# keep: what the first head shows, beside the logs, to be looked at
+keep() { dom0 'vgrant screenshot debian /tmp/shot.png' && pull /tmp/shot.png "$REPO/build/check-xen/60-debian-$1.png"; }
+# smpte FILE WIDTH HEIGHT: is each pixel that of modetest's pattern (libdrm, tests/util/pattern.c)?
+smpte() {
+	python3 - "$@" <<'EOP'
+import struct, sys
+file, w, h = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def rgb(r, g, b): return r << 16 | g << 8 | b
+top = [rgb(*c) for c in ((192,192,192), (192,192,0), (0,192,192), (0,192,0), (192,0,192), (192,0,0), (0,0,192))]
+middle = [rgb(*c) for c in ((0,0,192), (19,19,19), (192,0,192), (19,19,19), (0,192,192), (19,19,19), (192,192,192))]
+bottom = [rgb(*c) for c in ((0,33,76), (255,255,255), (50,0,106), (19,19,19), (9,9,9), (19,19,19), (29,29,29), (19,19,19))]
+def want(x, y):
+    if y < h * 6 // 9: return top[x * 7 // w]
+    if y < h * 7 // 9: return middle[x * 7 // w]
+    if x < w * 5 // 7: return bottom[x * 4 // (w * 5 // 7)]
+    if x < w * 6 // 7: return bottom[(x - w * 5 // 7) * 3 // (w // 7) + 4]
+    return bottom[7]
+got = open(file, "rb").read()
+if len(got) != w * h * 4: sys.exit(f"{len(got)} bytes, not {w} x {h} pixels")
+for i, (p,) in enumerate(struct.iter_unpack("<I", got)):
+    if p != want(i % w, i // w): sys.exit(f"at {i % w},{i // w} it is {p:06x}, not {want(i % w, i // w):06x}")
+EOP
+}
+ok "its graphics card is there" guest run debian 'for i in $(seq 100); do [ -e /dev/dri/card0 ] && exit; sleep 0.2; done; exit 1'
+guest run debian 'modetest -M virtio_gpu -c >/tmp/heads; set -- $(awk "/^[0-9]+\t[0-9]+\t/ { print \$1 }" /tmp/heads)
+	sleep 900 | modetest -M virtio_gpu -s $1:640x480 -s $2:800x600 >/tmp/modetest 2>&1 &'
+# shown HEAD WIDTH HEIGHT: until a viewer sees the whole pattern
+shown() {
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		seen "$1" "$T/raw" && smpte "$T/raw" "$2" "$3" >"$T/why" 2>&1 && return
+		sleep 1
+	done
+	cat "$T/why"
+	guest run debian 'cat /tmp/heads /tmp/modetest'
+	return 1
+}
+ok "modetest's pattern is on its first head, pixel by pixel" shown 0 640 480
+ok "and on its second" shown 1 800 600
+keep modetest
+guest run debian 'pkill modetest'
+
+# What a window of a client's is on: each pixel that is not the background.
+window() {
+	python3 - "$1" <<'EOP'
+import struct, sys
+w, h = 640, 480
+p = [x for (x,) in struct.iter_unpack("<I", open(sys.argv[1], "rb").read())]
+at = [(i % w, i // w) for i, x in enumerate(p) if x != 0x204060]
+xs, ys = [x for x, _ in at] or [0], [y for _, y in at] or [0]
+print(max(xs) - min(xs) + 1, max(ys) - min(ys) + 1, len(at))
+EOP
+}
+guest run debian 'mkdir -p -m 700 /run/w; printf "%s\n" "[shell]" panel-position=none background-color=0xff204060 "[output]" name=Virtual-2 mode=off >/root/weston.ini
+	export XDG_RUNTIME_DIR=/run/w LIBSEAT_BACKEND=seatd WAYLAND_DISPLAY=wayland-1
+	(seatd -u root >/tmp/seatd 2>&1 &)
+	(weston --backend=drm --renderer=pixman --config=/root/weston.ini --idle-time=0 >/tmp/weston 2>&1 &)
+	for i in $(seq 200); do [ -S /run/w/wayland-1 ] && break; sleep 0.2; done
+	(weston-simple-shm >/tmp/client 2>&1 &)'
+desktop() {
+	for _ in $(seq 20); do
+		seen 0 "$T/raw" && [[ $(window "$T/raw") == "$1" ]] && return
+		sleep 1
+	done
+	window "$T/raw"
+	guest run debian 'tail -n 30 /tmp/weston; cat /tmp/client /tmp/seatd'
+	return 1
+}
+ok "weston shows a client's window, of its size, on its background" desktop '250 250 62500'
+cp "$T/raw" "$T/before"
+keep weston
+moved() { for _ in 1 2 3 4 5; do seen 0 "$T/raw" && ! cmp -s "$T/raw" "$T/before" && return; sleep 1; done; return 1; }
+ok "which is drawn anew" moved
+guest run debian 'e=$(grep -l "vgrant touch" /sys/class/input/event*/device/name | cut -d / -f 5); (timeout 300 evtest /dev/input/$e >/tmp/evtest 2>&1 &)
+	for i in $(seq 50); do grep -q "Testing" /tmp/evtest && break; sleep 0.2; done'
+dom0 "view $port point 320 240 1"
+ok "a finger reaches evtest" guest run debian 'for i in $(seq 100); do grep -q "ABS_MT_POSITION_X), value 16" /tmp/evtest && grep -q "BTN_TOUCH), value 0" /tmp/evtest && exit
+	sleep 0.2; done; tail -n 20 /tmp/evtest; exit 1'
+guest run debian 'pkill weston; pkill evtest; for i in $(seq 50); do pgrep weston >/dev/null || break; sleep 0.2; done'
+ok "kmscube draws by virgl" guest run -t 300 debian 'timeout 280 kmscube -D /dev/dri/card0 -c 3 >/tmp/cube 2>&1; cat /tmp/cube; grep -qi "renderer.*virgl" /tmp/cube'
+keep kmscube
+guest run debian 'pkill seatd'
+nok "its kernel has nothing to say" guest run debian 'dmesg | grep -E "BUG|WARNING|Oops|still in use|blocked for"'
+
 ok "xl shutdown ends it in order" guest shutdown debian 240
 ok "its root file system is clean" dom0 'blockdev --flushbufs /rig/debian/root 2>/dev/null; e2fsck -fn /rig/debian/root'
 ok "vgrantd stops" vgrantd_stop

@@ -32,11 +32,13 @@ port=$(dom0 'xenstore-read /local/domain/$(xl domid debian)/console/vnc-port')
 seen() { dom0 "view $((port + $1)) raw /tmp/raw" && pull /tmp/raw "$2"; }
 # keep: what the first head shows, beside the logs, to be looked at
 keep() { dom0 'vgrant screenshot debian /tmp/shot.png' && pull /tmp/shot.png "$REPO/build/check-xen/60-debian-$1.png"; }
-# smpte FILE WIDTH HEIGHT: is each pixel that of modetest's pattern (libdrm, tests/util/pattern.c)?
+# smpte FILE X WIDTH HEIGHT: is each pixel that of modetest's pattern (libdrm, tests/util/pattern.c)? It is one
+# for both heads, of which each shows its part.
 smpte() {
 	python3 - "$@" <<'EOP'
 import struct, sys
-file, w, h = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+file, left, width, height = sys.argv[1], *map(int, sys.argv[2:5])
+w, h = 640 + 800, 600
 def rgb(r, g, b): return r << 16 | g << 8 | b
 top = [rgb(*c) for c in ((192,192,192), (192,192,0), (0,192,192), (0,192,0), (192,0,192), (192,0,0), (0,0,192))]
 middle = [rgb(*c) for c in ((0,0,192), (19,19,19), (192,0,192), (19,19,19), (0,192,192), (19,19,19), (192,192,192))]
@@ -48,26 +50,27 @@ def want(x, y):
     if x < w * 6 // 7: return bottom[(x - w * 5 // 7) * 3 // (w // 7) + 4]
     return bottom[7]
 got = open(file, "rb").read()
-if len(got) != w * h * 4: sys.exit(f"{len(got)} bytes, not {w} x {h} pixels")
+if len(got) != width * height * 4: sys.exit(f"{len(got)} bytes, not {width} x {height} pixels")
 for i, (p,) in enumerate(struct.iter_unpack("<I", got)):
-    if p != want(i % w, i // w): sys.exit(f"at {i % w},{i // w} it is {p:06x}, not {want(i % w, i // w):06x}")
+    x, y = i % width, i // width
+    if p != want(left + x, y): sys.exit(f"at {x},{y} it is {p:06x}, not {want(left + x, y):06x}")
 EOP
 }
 ok "its graphics card is there" guest run debian 'for i in $(seq 100); do [ -e /dev/dri/card0 ] && exit; sleep 0.2; done; exit 1'
 guest run debian 'modetest -M virtio_gpu -c >/tmp/heads; set -- $(awk "/^[0-9]+\t[0-9]+\t/ { print \$1 }" /tmp/heads)
-	sleep 900 | modetest -M virtio_gpu -s $1:640x480 -s $2:800x600 >/tmp/modetest 2>&1 &'
-# shown HEAD WIDTH HEIGHT: until a viewer sees the whole pattern
+	(sleep 900 | modetest -M virtio_gpu -s $1:640x480 -s $2:800x600) </dev/null >/tmp/modetest 2>&1 &'
+# shown HEAD X WIDTH HEIGHT: until a viewer sees the whole pattern
 shown() {
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		seen "$1" "$T/raw" && smpte "$T/raw" "$2" "$3" >"$T/why" 2>&1 && return
+		seen "$1" "$T/raw" && smpte "$T/raw" "${@:2}" >"$T/why" 2>&1 && return
 		sleep 1
 	done
 	cat "$T/why"
 	guest run debian 'cat /tmp/heads /tmp/modetest'
 	return 1
 }
-ok "modetest's pattern is on its first head, pixel by pixel" shown 0 640 480
-ok "and on its second" shown 1 800 600
+ok "modetest's pattern is on its first head, pixel by pixel" shown 0 0 640 480
+ok "and on its second" shown 1 640 800 600
 keep modetest
 guest run debian 'pkill modetest'
 
@@ -84,10 +87,10 @@ EOP
 }
 guest run debian 'mkdir -p -m 700 /run/w; printf "%s\n" "[shell]" panel-position=none background-color=0xff204060 "[output]" name=Virtual-2 mode=off >/root/weston.ini
 	export XDG_RUNTIME_DIR=/run/w LIBSEAT_BACKEND=seatd WAYLAND_DISPLAY=wayland-1
-	(seatd -u root >/tmp/seatd 2>&1 &)
-	(weston --backend=drm --renderer=pixman --config=/root/weston.ini --idle-time=0 >/tmp/weston 2>&1 &)
+	(seatd -u root </dev/null >/tmp/seatd 2>&1 &)
+	(weston --backend=drm --renderer=pixman --config=/root/weston.ini --idle-time=0 </dev/null >/tmp/weston 2>&1 &)
 	for i in $(seq 200); do [ -S /run/w/wayland-1 ] && break; sleep 0.2; done
-	(weston-simple-shm >/tmp/client 2>&1 &)'
+	(weston-simple-shm </dev/null >/tmp/client 2>&1 &)'
 desktop() {
 	for _ in $(seq 20); do
 		seen 0 "$T/raw" && [[ $(window "$T/raw") == "$1" ]] && return
@@ -102,7 +105,7 @@ cp "$T/raw" "$T/before"
 keep weston
 moved() { for _ in 1 2 3 4 5; do seen 0 "$T/raw" && ! cmp -s "$T/raw" "$T/before" && return; sleep 1; done; return 1; }
 ok "which is drawn anew" moved
-guest run debian 'e=$(grep -l "vgrant touch" /sys/class/input/event*/device/name | cut -d / -f 5); (timeout 300 evtest /dev/input/$e >/tmp/evtest 2>&1 &)
+guest run debian 'e=$(grep -l "vgrant touch" /sys/class/input/event*/device/name | cut -d / -f 5); (timeout 300 evtest /dev/input/$e </dev/null >/tmp/evtest 2>&1 &)
 	for i in $(seq 50); do grep -q "Testing" /tmp/evtest && break; sleep 0.2; done'
 dom0 "view $port point 320 240 1"
 ok "a finger reaches evtest" guest run debian 'for i in $(seq 100); do grep -q "ABS_MT_POSITION_X), value 16" /tmp/evtest && grep -q "BTN_TOUCH), value 0" /tmp/evtest && exit

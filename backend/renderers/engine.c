@@ -116,8 +116,8 @@ int vg_engine_open(struct vg_render_capsets *caps, struct vg_err *err)
 					  &callbacks);
 	if (ret)
 		return vg_fail(err, -ENODEV,
-			       "there is no EGL that draws without a screen: install Mesa's "
-			       "libegl-mesa0 and libgl1-mesa-dri");
+			       "there is no EGL that draws without a screen: install "
+			       "libegl1 and libgl1-mesa-dri");
 	find_capsets(&known);
 	*caps = known;
 	if (!known.n)

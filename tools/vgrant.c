@@ -188,6 +188,8 @@ static int version(const struct vgrant_options *opt, int argc, char **argv)
 
 static const struct vgrant_command commands[] = {
 	{ "list", "[GUEST]", "show devices, of one guest or of all", 0, 1, "jbv", vgrant_list },
+	{ "top", "[GUEST]", "what devices do just now, a line each, again and again", 0, 1, "jin1k",
+	  vgrant_top },
 	{ "attach", "GUEST DEVICE", "add a device, as in: attach web blk,target=/srv/x.img", 2, 2,
 	  "lc", attach },
 	{ "detach", "GUEST ID", "take a device away", 2, 2, "lc", detach },

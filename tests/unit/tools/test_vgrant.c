@@ -27,11 +27,7 @@
 #include "backend/base/capture.h"
 #include "backend/base/container.h"
 #include "backend/control/control.h"
-
-static char dir[] = "/tmp/vgrant-tool.XXXXXX";
-static char path[64], vgrant[4096];
-static pid_t server;
-static char out[1 << 16]; /* what vgrant said, stderr included */
+#include "tests/rigs/tool_rig.h"
 
 /* ---- a daemon with two guests ------------------------------------------- */
 
@@ -229,45 +225,6 @@ static const struct vg_control_ops ops = {
 	.show_config = do_show_config,
 };
 
-static int serve(int ready)
-{
-	const struct vg_control_config cfg = {
-		.path = path, .group = (gid_t)-1, .mode = 0666, .version = "9.9", .ops = &ops
-	};
-	struct vg_control *control;
-	struct vg_loop *loop;
-	struct vg_err err;
-
-	if (vg_loop_new(16, &loop) < 0 || vg_control_new(loop, &cfg, &control, &err) < 0)
-		return 1;
-	(void)!write(ready, "x", 1);
-	return vg_loop_run(loop);
-}
-
-static int start_server(void **state)
-{
-	int ready[2];
-	char c;
-
-	(void)state;
-	if (pipe(ready) < 0)
-		return -1;
-	server = fork();
-	if (server == 0)
-		_exit(serve(ready[1]));
-	close(ready[1]);
-	if (read(ready[0], &c, 1) != 1)
-		return -1;
-	return close(ready[0]);
-}
-
-static int stop_server(void **state)
-{
-	(void)state;
-	kill(server, SIGKILL);
-	return waitpid(server, NULL, 0) == server ? 0 : -1;
-}
-
 static int write_image(void)
 {
 	char image[96];
@@ -283,60 +240,17 @@ static int write_image(void)
 
 static int make_dir(void **state)
 {
-	ssize_t n = readlink("/proc/self/exe", vgrant, sizeof(vgrant) - 32);
-	char *end;
-
 	(void)state;
-	if (n < 0 || !mkdtemp(dir))
+	if (tool_begin(&ops) < 0)
 		return -1;
-	vgrant[n] = '\0';
-	end = strstr(vgrant, "/tests/unit/");
-	if (getenv("VGRANT"))
-		snprintf(vgrant, sizeof(vgrant), "%s", getenv("VGRANT"));
-	else if (end)
-		strcpy(end, "/vgrant");
-	snprintf(path, sizeof(path), "%s/control", dir);
 	snprintf(image_config, sizeof(image_config), "blk,target=%s/image", dir);
 	return write_image();
 }
 
 static int remove_dir(void **state)
 {
-	char cmd[128];
-
 	(void)state;
-	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
-	return system(cmd);
-}
-
-/* Run `vgrant ARGS`; its words are in out. Return: its exit code. */
-static int run(const char *args)
-{
-	char cmd[8192];
-	FILE *p;
-	size_t n;
-	int status;
-
-	snprintf(cmd, sizeof(cmd), "%s -s %s %s 2>&1", vgrant, path, args);
-	p = popen(cmd, "r");
-	assert_non_null(p);
-	n = fread(out, 1, sizeof(out) - 1, p);
-	out[n] = '\0';
-	status = pclose(p);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
-static void assert_out(const char *part)
-{
-	if (!strstr(out, part))
-		fail_msg("\"%s\" has no \"%s\"", out, part);
-}
-
-static void assert_not_out(const char *part)
-{
-	if (strstr(out, part))
-		fail_msg("vgrant says \"%s\":\n%s", part, out);
+	return tool_end();
 }
 
 /* ---- tests -------------------------------------------------------------- */
@@ -944,8 +858,6 @@ static void doctor_reads_the_list(void **state)
 		   "not have it. Mend: in the guest: modprobe virtio_grant");
 	assert_out("the vgrantd that runs is 9.9, and vgrant is ");
 }
-
-#define SERVED(f) cmocka_unit_test_setup_teardown(f, start_server, stop_server)
 
 /* As pcap-savefile(5) has it. */
 static void packets_make_a_file(void **state)

@@ -24,6 +24,8 @@ static const struct {
 	  "top: by guest, requests, bytes, latency, depth, kicks, hypercalls or errors" },
 	{ 'l', "live", NULL, "of a libvirt domain: the one that runs" },
 	{ 'c', "config", NULL, "of a libvirt domain: what its next start takes" },
+	{ 'g', "guest", "GUEST", "events: of this one's devices alone" },
+	{ 't', "timeout", "SECONDS", "events: end after so long" },
 	{ 's', "socket", "PATH", "vgrantd's control socket; default: as vgrantd.conf says" },
 	{ 'h', "help", NULL, "explain, and do nothing" },
 	{ 'V', "version", NULL, "print vgrant's own version" },
@@ -83,6 +85,12 @@ static void take_option(struct vgrant_line *p, char letter)
 		break;
 	case 'k':
 		p->opt.sort = optarg;
+		break;
+	case 'g':
+		p->opt.guest = optarg;
+		break;
+	case 't':
+		p->opt.timeout = optarg;
 		break;
 	case 's':
 		p->opt.socket = optarg;

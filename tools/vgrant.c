@@ -190,6 +190,8 @@ static const struct vgrant_command commands[] = {
 	{ "list", "[GUEST]", "show devices, of one guest or of all", 0, 1, "jbv", vgrant_list },
 	{ "top", "[GUEST]", "what devices do just now, a line each, again and again", 0, 1, "jin1k",
 	  vgrant_top },
+	{ "events", "", "what happens to devices, a line each, until Ctrl-C", 0, 0, "jgt",
+	  vgrant_events },
 	{ "attach", "GUEST DEVICE", "add a device, as in: attach web blk,target=/srv/x.img", 2, 2,
 	  "lc", attach },
 	{ "detach", "GUEST ID", "take a device away", 2, 2, "lc", detach },

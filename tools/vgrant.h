@@ -3,7 +3,7 @@
  * vgrant.h - the command line, `vgrant`: what its files share
  *
  * vgrant.c has the table of commands, options.c the options; client.c talks to
- * vgrantd; list.c prints devices, top.c what they do, by figures.c, on terminal.c's;
+ * vgrantd; list.c prints devices, events.c what happens to them, top.c what they do, by figures.c, on terminal.c's;
  * capture.c writes packets; check.c, convert.c and help.c need no
  * daemon: they go by the devices' own tables. doctor.c and doctor_guests.c look for what is wrong. hook.c is libvirt's. views.c has what virsh cannot
  * show, screens.c a guest's pictures. text.c and table.c are what all of them say things with.
@@ -34,7 +34,8 @@ struct vgrant_options {
 	const char *socket; /* NULL: as vgrantd.conf says */
 	bool json, brief, verbose;
 	bool once;
-	const char *interval, *batch, *sort;   /* as they were written; NULL: they were not */
+	const char *interval, *batch, *sort, *guest,
+		*timeout;		       /* as they were written; NULL: they were not */
 	bool live, config;		       /* of a libvirt domain: which definition */
 	const struct vgrant_command *commands; /* all that there are, for `vgrant help` */
 };
@@ -105,6 +106,10 @@ void vgrant_request(int fd, const char *cmd, const struct vgrant_arg *args, int 
 
 /** vgrant_answer - wait for its answer; as vgrant_ask() */
 int vgrant_answer(int fd, struct json_object **answer);
+
+/** vgrant_stream - the same, with @more for each object of a stream, in place of printing its line */
+int vgrant_stream(int fd, void (*more)(struct json_object *obj, void *ctx), void *ctx,
+		  struct json_object **answer);
 
 /** vgrant_is_there - does vgrantd take connections? Says nothing. */
 bool vgrant_is_there(const struct vgrant_options *opt);
@@ -185,6 +190,7 @@ int vgrant_table_print(struct vgrant_table *t, FILE *out);
 size_t vgrant_cut(const char *line, unsigned width);
 
 int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_events(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_top(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_capture(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_console(const struct vgrant_options *opt, int argc, char **argv);

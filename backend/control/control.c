@@ -66,6 +66,8 @@ static void pump(struct vg_client *client)
 	struct vg_control *c = client->control;
 
 	vg_client_flush(client);
+	if (client->fd >= 0 && client->req && !vg_client_unsent(client))
+		vg_control_caught_up(client->req);
 	if (!handle_lines(client))
 		vg_loop_timer(c->loop, &c->again, 0);
 	if (client->fd < 0)
@@ -231,7 +233,10 @@ static void second_expired(struct vg_timer *t)
 		bool busy = vg_client_unsent(client) || client->in_len > 0;
 		int64_t limit = (busy ? SLOW_S : IDLE_S) * NS_PER_S;
 
-		/* A request under way is the handler's to end, but its stream must be read. */
+		/* A request under way is the handler's to end, but its stream must be read; what is held
+		 * for who hears of events is little, and they are told what they miss. */
+		if (client->req && client->req->of_events)
+			continue;
 		if (client->fd >= 0 && (!client->req || vg_client_unsent(client)) &&
 		    now - client->since > limit)
 			vg_client_drop(client);

@@ -14,6 +14,8 @@
  *	{"cmd":"version"}                           {"ok":true,"version":"..."}
  *	{"cmd":"shutdown"}
  *	{"cmd":"trace","guest":"web","id":"0"}      {"ok":true,"more":true,"line":"..."} ... {"ok":true}
+ *	{"cmd":"events"}                            {"ok":true,"more":true,"event":{...}} ...
+ *	{"cmd":"events","guest":"web"}
  *	{"cmd":"look","guest":"web","id":"64","head":"0"}  {"ok":true}
  *	{"cmd":"capture","guest":"web","id":"0"}    {"ok":true}, when the device goes
  *
@@ -23,10 +25,13 @@
  * until the connection is closed: base/capture.h.
  * "guest" is a name or a domain number; "id" is a device's number, or its name ("virtio/0"). An
  * answer ends with the line that has no "more". A connection carries one request at a time.
+ * The members of an event are time (seconds since 1970, with a fraction), event (a word), guest, domid,
+ * name, type, text. A line with "dropped":n and no event says that so many were lost, for the client
+ * did not read; it comes as soon as the client has read what was before.
  * The members of a device are those of struct vg_control_device, see vg_control_list_add(), and view.h.
  *
  * Who may: root (and the user that vgrantd runs as) all; the socket's group list, version,
- * show-config and trace. To attach is to open any file with root's rights.
+ * show-config, trace and events. To attach is to open any file with root's rights.
  */
 #ifndef VG_CONTROL_H
 #define VG_CONTROL_H
@@ -65,6 +70,8 @@ struct vg_control_ops {
 		    const char *key, const char *value);
 	/* Stream with vg_control_line() until vg_control_is_gone(). */
 	void (*trace)(void *ctx, struct vg_control_req *req, const struct vg_control_target *t);
+	/* Stream with vg_control_event() until vg_control_is_gone(). @guest: NULL: all. */
+	void (*events)(void *ctx, struct vg_control_req *req, const char *guest);
 	/* Once. @fd: a socket that came with the request, the callee's; -1: none did. */
 	void (*look)(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
 		     unsigned head, int fd);
@@ -139,6 +146,14 @@ void vg_control_fail(struct vg_control_req *req, int code, const struct vg_err *
  * many were ("dropped":n); -EPIPE: the client is gone. The request must still be finished.
  */
 int vg_control_line(struct vg_control_req *req, const char *text);
+
+/**
+ * vg_control_event - send an event of a stream, at once
+ *
+ * Return: as vg_control_line(). What was dropped is told once the client has read what was before, also
+ * when nothing more happens; and a client that does not read for long is not given up.
+ */
+int vg_control_event(struct vg_control_req *req, const struct vg_control_event *event);
 
 enum { VG_CONTROL_LIVE = 1u << 0, VG_CONTROL_CONFIG = 1u << 1 };
 

@@ -30,6 +30,15 @@ const char *const vg_control_origin_words[VG_CONTROL_ORIGINS] = {
 	[VG_CONTROL_FROM_LIBVIRT] = "libvirt", [VG_CONTROL_FROM_SOCKET] = "vhost-user",
 };
 
+const char *const vg_control_event_words[VG_EVENTS] = {
+	[VG_EVENT_MADE] = "made",	    [VG_EVENT_PLUGGED] = "plugged",
+	[VG_EVENT_CONNECTED] = "connected", [VG_EVENT_DISCONNECTED] = "disconnected",
+	[VG_EVENT_FAILED] = "failed",	    [VG_EVENT_DIED] = "died",
+	[VG_EVENT_RESUMED] = "resumed",	    [VG_EVENT_RESIZED] = "resized",
+	[VG_EVENT_CHANGED] = "changed",	    [VG_EVENT_UNPLUGGED] = "unplugged",
+	[VG_EVENT_REMOVED] = "removed",
+};
+
 static const struct {
 	unsigned bit;
 	const char *word;
@@ -225,19 +234,50 @@ static struct json_object *worker_json(const struct vg_control_device *dev)
 	return obj;
 }
 
+static void add_domid(struct json_object *obj, unsigned domid)
+{
+	add(obj, "domid", domid == VG_CONTROL_NO_DOMAIN ? NULL : json_object_new_uint64(domid));
+}
+
+static void add_name(struct json_object *obj, const char *kind, unsigned id)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s/%u", kind, id);
+	add(obj, "name", vg_json_text(name));
+}
+
+/* Seconds, with thousandths. */
+static void add_seconds(struct json_object *obj, const char *key, int64_t ns)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "%.3f", (double)ns / 1e9);
+	add(obj, key, json_object_new_double_s((double)ns / 1e9, text));
+}
+
+struct json_object *vg_json_event(const struct vg_control_event *e)
+{
+	struct json_object *obj = json_object_new_object();
+
+	add_seconds(obj, "time", e->ns);
+	add(obj, "event", vg_json_text(vg_control_event_words[e->what]));
+	add(obj, "guest", vg_json_text(e->guest));
+	add_domid(obj, e->domid);
+	add_name(obj, e->kind, e->id);
+	add(obj, "type", vg_json_text(e->type));
+	add(obj, "text", vg_json_text(e->text));
+	return obj;
+}
+
 struct json_object *vg_json_device(const struct vg_control_device *dev)
 {
 	struct json_object *obj = json_object_new_object();
-	char name[64];
 
-	snprintf(name, sizeof(name), "%s/%u", dev->kind, dev->id);
 	add(obj, "guest", vg_json_text(dev->guest));
-	if (dev->domid == VG_CONTROL_NO_DOMAIN)
-		add(obj, "domid", NULL);
-	else
-		add_uint(obj, "domid", dev->domid);
+	add_domid(obj, dev->domid);
 	add_uint(obj, "id", dev->id);
-	add(obj, "name", vg_json_text(name));
+	add_name(obj, dev->kind, dev->id);
 	add(obj, "kind", vg_json_text(dev->kind));
 	add(obj, "type", vg_json_text(dev->type));
 	add_uint(obj, "virtio_id", dev->virtio_id);
@@ -253,8 +293,7 @@ struct json_object *vg_json_device(const struct vg_control_device *dev)
 	add(obj, "latency", latency_json(&dev->stats));
 	add(obj, "xen", counters_json(&dev->hyper, hyper_counters, COUNT(hyper_counters)));
 	add(obj, "worker", worker_json(dev));
-	snprintf(name, sizeof(name), "%.3f", (double)dev->uptime_ns / 1e9);
-	add(obj, "uptime", json_object_new_double_s((double)dev->uptime_ns / 1e9, name));
+	add_seconds(obj, "uptime", dev->uptime_ns);
 	add(obj, "detail", vg_json_text(dev->detail));
 	return obj;
 }

@@ -37,7 +37,8 @@ const struct vg_setting_key vg_settings_keys[] = {
 	{ "guests", "libvirt", VG_SETTING_STRING, MEMBER(libvirt), 0, 0, "xen:///system",
 	  "libvirt whose domains' metadata is searched, too, and before the folders; off: none" },
 	{ "control", "group", VG_SETTING_STRING, MEMBER(group), 0, 0, "",
-	  "group whose members may run vgrant list and trace; only root may change anything" },
+	  "group whose members may run vgrant list, top, events and trace; only root may change "
+	  "anything" },
 	{ "control", "mode", VG_SETTING_MODE, MEMBER(mode), 0, 0777, "0660",
 	  "permissions of the control socket, octal" },
 	{ "worker", "user", VG_SETTING_STRING, MEMBER(user), 0, 0, "vgrant",

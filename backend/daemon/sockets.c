@@ -153,9 +153,13 @@ static void remove_socket(struct vg_socket_device *d)
 static void fail(struct vg_socket_device *d, int error, const char *text)
 {
 	unsigned ms = vg_child_retry(&d->c, error, d->served);
+	bool is_new = strncmp(d->c.error.text, text, sizeof(d->c.error.text) - 1) != 0;
 
-	if (!ms || strncmp(d->c.error.text, text, sizeof(d->c.error.text) - 1) != 0)
-		vg_child_say(&d->c, ms && !d->served ? VG_LOG_INFO : VG_LOG_ERR, text);
+	/* Nobody has it yet, and it may pass. */
+	if (is_new && ms && !d->served)
+		vg_child_say(&d->c, VG_LOG_INFO, text);
+	else if (is_new || !ms)
+		vg_child_event(&d->c, VG_EVENT_FAILED, VG_LOG_ERR, text);
 	snprintf(d->c.error.text, sizeof(d->c.error.text), "%.255s", text);
 	d->phase = ms ? IDLE : FAILED;
 	if (ms)
@@ -243,9 +247,11 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 	case VG_IPC_CONNECTED:
 		d->phase = CONNECTED;
 		d->served = true;
+		vg_child_connected(c, c->died);
 		break;
 	case VG_IPC_DISCONNECTED:
 		d->phase = WAITING;
+		vg_child_event_unlogged(c, VG_EVENT_DISCONNECTED, NULL);
 		break;
 	}
 }
@@ -255,6 +261,7 @@ static void dispose(struct vg_socket_device *d)
 {
 	vg_loop_timer_stop(&d->timer);
 	remove_socket(d);
+	vg_child_event_unlogged(&d->c, VG_EVENT_REMOVED, NULL);
 	vg_child_fini(&d->c);
 	free(d);
 }
@@ -365,6 +372,7 @@ static void add(struct vg_sockets *s, const struct vg_settings_socket_device *se
 	d->timer.expired = timer_expired;
 	d->next = s->first;
 	s->first = d;
+	vg_child_event_unlogged(&d->c, VG_EVENT_MADE, set->spec);
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s.sock", s->settings->runtime_dir, d->name) >=
 	    sizeof(d->path)) {
 		fail(d, -ENAMETOOLONG,
@@ -387,6 +395,7 @@ static void update(struct vg_socket_device *d, const char *line)
 		name_it(d);
 		d->served = false;
 		vg_child_say(&d->c, VG_LOG_INFO, "its configuration has changed");
+		vg_child_event_unlogged(&d->c, VG_EVENT_CHANGED, line);
 	}
 	if (d->phase == ENDING || !d->path[0] || (same && d->phase != FAILED))
 		return;

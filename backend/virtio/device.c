@@ -894,6 +894,12 @@ void vg_dev_save(struct vg_dev *dev)
 	record(dev);
 }
 
+void vg_dev_resized(struct vg_dev *dev, const char *text)
+{
+	if (dev->lender && dev->lender->resized)
+		dev->lender->resized(dev->lender, text);
+}
+
 int vg_dev_ask(struct vg_dev *dev, const char *what, bool write)
 {
 	return dev->lender ? dev->lender->ask(dev->lender, what, write) : -ENOTCONN;

@@ -80,6 +80,7 @@ enum vg_ipc_type {
 	VG_IPC_SHOWN,	    /* shown: where a display can be looked at */
 	VG_IPC_SCREEN_IS,   /* screen_is: where a screen is seen, or why not */
 	VG_IPC_TROUBLE,	    /* text, "": none; before the DESCRIPTION, of devices that tell it */
+	VG_IPC_RESIZED,	    /* text: to what; for who hears of events */
 };
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is

@@ -133,6 +133,18 @@ static struct vg_client *client_new(struct vg_control *c, int fd)
 	return client;
 }
 
+int vg_control_adopt(struct vg_control *c, int fd)
+{
+	struct vg_client *client = client_new(c, fd);
+
+	if (!client) {
+		close(fd);
+		return -ENOMEM;
+	}
+	client->kept = true;
+	return 0;
+}
+
 /* A new client, or one that is told at once why not. Return: false: there is no more to accept. */
 static bool accept_one(struct vg_control *c)
 {
@@ -235,7 +247,7 @@ static void second_expired(struct vg_timer *t)
 
 		/* A request under way is the handler's to end, but its stream must be read; what is held
 		 * for who hears of events is little, and they are told what they miss. */
-		if (client->req && client->req->of_events)
+		if ((client->req && client->req->of_events) || (client->kept && !busy))
 			continue;
 		if (client->fd >= 0 && (!client->req || vg_client_unsent(client)) &&
 		    now - client->since > limit)

@@ -108,6 +108,14 @@ int vg_control_new(struct vg_loop *loop, const struct vg_control_config *cfg,
 		   struct vg_control **out, struct vg_err *err);
 
 /**
+ * vg_control_adopt - serve the client at the other end of @fd, which may look, and change nothing
+ * @fd: of a stream socket that does not block; the callee's
+ *
+ * It is one of ours: it is not given up when it asks for nothing.
+ */
+int vg_control_adopt(struct vg_control *c, int fd);
+
+/**
  * vg_control_free - send what can be sent at once, close all, remove the socket
  *
  * Requests that wait are told to their on_gone functions, and must not be touched after.

@@ -35,6 +35,7 @@ struct vg_client {
 	struct vg_control *control;
 	int fd;		   /* -1: dropped, to be freed by vg_client_reap() */
 	bool may_change;   /* root, or our own user */
+	bool kept;	   /* of ours: it may be silent */
 	bool no_more;	   /* it sends nothing more, or is to be closed when its answer is sent */
 	int passed;	   /* a descriptor that came with what is in in, or -1 */
 	uint32_t interest; /* EPOLL* it is registered with */

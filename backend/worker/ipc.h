@@ -67,6 +67,7 @@ enum vg_ipc_type {
 	VG_IPC_MEMORY,	 /* with memory that outlives the worker */
 	VG_IPC_VIEWER,	 /* look, with a socket to who looks */
 	VG_IPC_SCREEN,	 /* screen, with a socket to its display; without one, it is gone */
+	VG_IPC_CONTROL,	 /* with a client's end of the control socket */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */

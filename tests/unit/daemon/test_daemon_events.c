@@ -74,7 +74,7 @@ static void what_happens_is_told(void **state)
 	struct rig_guest *g = rig_connected(r, 0);
 	struct rig_guest *bad = rig_domain(r, 1);
 	char request[160];
-	pid_t worker;
+	pid_t worker = 0;
 
 	hears(all, "made", g->id, "\"text\":\"blk,target=");
 	hears(all, "connected", g->id, "\"text\":null");

@@ -6,7 +6,15 @@
 
 #include <json-c/json.h>
 
-#include "backend/base/container.h"
+const struct vgrant_failure vgrant_failures[] = {
+	{ "refused", "for what cannot be" },
+	{ "unsupported", "not supported" },
+	{ "io", "I/O errors" },
+	{ "space", "for want of space" },
+	{ "short", "of a short image" },
+	{ "gone", "of a device that is gone" },
+	{ NULL, NULL },
+};
 
 static uint64_t sum_of(struct json_object *queues, const char *key)
 {

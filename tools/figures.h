@@ -43,4 +43,9 @@ uint64_t vgrant_latency_read(struct json_object *l, uint64_t count[VG_LATENCY_BU
  */
 uint64_t vgrant_within(const uint64_t count[VG_LATENCY_BUCKETS], unsigned percent);
 
+/* Why requests failed: members of "failed", and words for people: "3 I/O errors". Ended by NULL. */
+extern const struct vgrant_failure {
+	const char *key, *words;
+} vgrant_failures[];
+
 #endif /* VGRANT_FIGURES_H */

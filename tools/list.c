@@ -131,22 +131,13 @@ static void print_counters(struct json_object *c)
 
 static void print_failures(struct json_object *failed)
 {
-	static const struct {
-		const char *key, *words;
-	} kinds[] = {
-		{ "refused", "for what cannot be" },
-		{ "unsupported", "not supported" },
-		{ "io", "I/O errors" },
-		{ "space", "for want of space" },
-		{ "short", "of a short image" },
-		{ "gone", "of a device that is gone" },
-	};
 	const char *between = "  failed     ";
 
-	for (unsigned i = 0; i < COUNT(kinds); i++) {
-		if (!vgrant_number(failed, kinds[i].key))
+	for (unsigned i = 0; vgrant_failures[i].key; i++) {
+		if (!vgrant_number(failed, vgrant_failures[i].key))
 			continue;
-		printf("%s%s %s", between, vgrant_text(failed, kinds[i].key), kinds[i].words);
+		printf("%s%s %s", between, vgrant_text(failed, vgrant_failures[i].key),
+		       vgrant_failures[i].words);
 		between = ", ";
 	}
 	if (*between == ',')

@@ -201,6 +201,8 @@ static int version(const struct vgrant_options *opt, int argc, char **argv)
 
 static const struct vgrant_command commands[] = {
 	{ "list", "[GUEST]", "show devices, of one guest or of all", 0, 1, "jbv", vgrant_list },
+	{ "show", "GUEST [ID]", "all of a guest's devices, or of one, in sentences", 1, 2, "j",
+	  vgrant_show },
 	{ "top", "[GUEST]", "what devices do just now, a line each, again and again", 0, 1, "jin1k",
 	  vgrant_top },
 	{ "events", "", "what happens to devices, a line each, until Ctrl-C", 0, 0, "jgt",

@@ -3,7 +3,7 @@
  * vgrant.h - the command line, `vgrant`: what its files share
  *
  * vgrant.c has the table of commands, options.c the options; client.c talks to
- * vgrantd; list.c prints devices, events.c what happens to them, top.c what they do, by figures.c, on terminal.c's;
+ * vgrantd; list.c prints devices, show.c one of them in sentences, events.c what happens to them, top.c what they do, by figures.c, on terminal.c's;
  * capture.c writes packets; check.c, convert.c and help.c need no
  * daemon: they go by the devices' own tables. doctor.c and doctor_guests.c look for what is wrong. hook.c is libvirt's. views.c has what virsh cannot
  * show, screens.c a guest's pictures. text.c and table.c are what all of them say things with.
@@ -190,6 +190,7 @@ int vgrant_table_print(struct vgrant_table *t, FILE *out);
 size_t vgrant_cut(const char *line, unsigned width);
 
 int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_show(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_events(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_top(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_capture(const struct vgrant_options *opt, int argc, char **argv);

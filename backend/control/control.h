@@ -128,7 +128,8 @@ void vg_control_free(struct vg_control *c);
  * vg_control_list_add - one more device to the answer's "devices"
  *
  * Its members: guest, domid, id, name, kind, type, virtio_id, state, error, config, origin, file,
- * features {offered, negotiated: hexadecimal strings, names: words of the negotiated common bits},
+ * features {offered, negotiated: hexadecimal strings, names: words of the negotiated bits, unused: of
+ * those that the driver did not take},
  * queues [{index, size, running, packed, chains, inflight, kicks, interrupts}], counters {requests,
  * errors, bytes_read, bytes_written, kicks, interrupts, faults, resets}, failed {by kind: refused,
  * unsupported, io, space, short, gone}, latency {of each operation that there was, read, write, flush,

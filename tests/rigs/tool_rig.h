@@ -121,4 +121,19 @@ static inline void assert_not_out(const char *part)
 		fail_msg("vgrant says \"%s\":\n%s", part, out);
 }
 
+/* What vgrant said is, as JSON, what configs/vgrant.schema.json says of @kind; see unit/schema.py. */
+static inline void assert_schema(const char *kind)
+{
+	const char *build = getenv("VGRANT_BUILD");
+	char cmd[512];
+	FILE *p;
+
+	snprintf(cmd, sizeof(cmd), "python3 %s/../../tests/unit/schema.py %s",
+		 build ? build : "build/asan", kind);
+	p = popen(cmd, "w");
+	assert_non_null(p);
+	fputs(out, p);
+	assert_int_equal(pclose(p), 0);
+}
+
 #endif /* TOOL_RIG_H */

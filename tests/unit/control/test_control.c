@@ -69,7 +69,7 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		.config = "blk,target=/x\xff\xc3\xa9",
 		.origin = VG_CONTROL_FROM_CONFIG,
 		.file = "/etc/xen/web.cfg",
-		.offered = 0xffffffffffffffff,
+		.offered = 0x8000000520020020,
 		.negotiated = VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(VG_F_RING_PACKED),
 		.queues = queues,
 		.n_queues = 2,
@@ -445,8 +445,9 @@ static void the_list_has_what_the_header_says(void **state)
 	assert_string_equal(json_object_get_string(v), "1.235");
 	json_object_object_get_ex(dev, "features", &v);
 	assert_string_equal(json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN),
-			    "{\"offered\":\"0xffffffffffffffff\",\"negotiated\":\"0x500000000\","
-			    "\"names\":[\"VERSION_1\",\"RING_PACKED\"]}");
+			    "{\"offered\":\"0x8000000520020020\",\"negotiated\":\"0x500000000\","
+			    "\"names\":[\"VERSION_1\",\"RING_PACKED\"],"
+			    "\"unused\":[\"EVENT_IDX\",\"BLK_RO\",\"BLK_ZONED\"]}");
 	json_object_object_get_ex(dev, "queues", &v);
 	assert_string_equal(
 		json_object_to_json_string_ext(json_object_array_get_idx(v, 0),

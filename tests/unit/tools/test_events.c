@@ -68,6 +68,8 @@ static void a_line_each(void **state)
 static void json_lines(void **state)
 {
 	(void)state;
+	assert_int_equal(run("events --json --guest end 2>/dev/null; true"), 0);
+	assert_schema("event");
 	assert_int_equal(run("events --json --guest end"), 3);
 	assert_out("{\"time\":1234567890.123,\"event\":\"died\",\"guest\":\"web\",\"domid\":7,"
 		   "\"name\":\"virtio/64\",\"type\":\"blk\",\"text\":\"it \\u001b[31mdied\"}\n{");
@@ -101,6 +103,8 @@ static void what_was_lost_is_told(void **state)
 	assert_in_range(json_object_get_int(lost), 1, 4999);
 	assert_int_equal(strtoul(out, NULL, 10) + (unsigned long)json_object_get_int(lost), 5000);
 	json_object_put(obj);
+	memmove(out, last, strlen(last) + 1);
+	assert_schema("lost");
 	flooded("");
 	assert_out("events, for this side reads too slowly");
 }

@@ -173,6 +173,7 @@ static void a_new_device_has_no_rates(void **state)
 {
 	(void)state;
 	assert_int_equal(run("top --json --batch 2 -i 0.1"), 0);
+	assert_schema("top");
 	assert_null(member(0, "new", "requests_per_second"));
 	assert_null(member(0, "new", "errors_since"));
 	assert_null(member(0, "new", "latency_99_us"));

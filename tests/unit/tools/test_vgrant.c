@@ -111,6 +111,27 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		dev.config = image_config;
 		vg_control_list_add(req, &dev);
 	}
+	if (guest && vg_control_is_guest(guest, "slow", 11)) {
+		dev.guest = "slow";
+		dev.domid = 11;
+		dev.error = "/srv/web.img fails: Input/output error";
+		dev.offered = VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(9) | VG_FEATURE(13);
+		dev.negotiated = VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(9);
+		dev.restarts = 2;
+		dev.stats.errors = 3;
+		dev.stats.faults = 1;
+		dev.stats.failed[VG_FAILED_IO] = 2;
+		dev.stats.failed[VG_FAILED_SPACE] = 1;
+		dev.stats.kicks = 617;
+		dev.stats.latency[VG_OP_READ] =
+			(struct vg_latency){ .ns = 200000000,
+					     .count = { [7] = 800, [8] = 199, [23] = 1 } };
+		vg_control_list_add(req, &dev);
+		dev.id = 65;
+		dev.state = VG_CONTROL_WAITING;
+		dev.error = NULL;
+		vg_control_list_add(req, &dev);
+	}
 	if (guest && vg_control_is_guest(guest, "screens", 10)) {
 		struct vg_control_device gpu = {
 			.guest = "screens",
@@ -331,6 +352,7 @@ static void list_has_forms_for_programs_and_for_the_curious(void **state)
 	assert_non_null(obj);
 	assert_int_equal(json_object_object_length(obj), 1);
 	json_object_put(obj);
+	assert_schema("list");
 	assert_int_equal(run("list -v web"), 0);
 	assert_out("web (domain 7), device virtio/64: blk, connected; here for 3m12s");
 	assert_out("origin     config /etc/xen/web.cfg");
@@ -340,6 +362,46 @@ static void list_has_forms_for_programs_and_for_the_curious(void **state)
 	assert_out("device     cache=on");
 	assert_int_equal(run("list nobody"), 1);
 	assert_out("vgrantd has no device of a guest nobody");
+}
+
+static void a_device_in_sentences(void **state)
+{
+	(void)state;
+	assert_int_equal(run("show slow 64"), 0);
+	assert_out("Device virtio/64 of slow (domain 11): blk, connected, here for 3m12s.\n"
+		   "  WRONG: /srv/web.img fails: Input/output error.\n"
+		   "  A driver uses it.\n"
+		   "  Settings: blk,target=/srv/web.img\n"
+		   "    from the guest's xl configuration /etc/xen/web.cfg\n"
+		   "  The device says: cache=on\n"
+		   "  Its worker is process 4321; 2 before it died, and vgrantd's log says how.\n"
+		   "  The driver uses VERSION_1 BLK_FLUSH.\n"
+		   "  It was offered, and does not use, BLK_DISCARD.\n"
+		   "  Queue 0 runs: split, 256 entries; ");
+	assert_out("  It has done 1234 requests: 1.2 GiB read, 512 B written. 3 ended with an "
+		   "error. Of "
+		   "them: 2 I/O errors, 1 for want of space.\n"
+		   "  WRONG: the guest broke the rules 1 time; vgrantd's log says how.\n");
+	assert_out("  A request costs 0.50 kicks, 0.00 interrupts and 0.00 hypercalls; Xen copied "
+		   "1.0 MiB.\n");
+	assert_out("  How long each read took: 200 us on average of 1000.\n"
+		   "    <  128 us |########################################| 800\n"
+		   "    <  256 us |##########                              | 199\n"
+		   "    <  512 us |                                        | 0\n");
+	assert_out("    >    4 s  |#                                       | 1\n");
+	assert_not_out("virtio/65");
+	assert_int_equal(run("show slow"), 0);
+	assert_out("\n\nDevice virtio/65 of slow");
+	assert_out("no driver of the guest's has connected");
+	assert_int_equal(run("show --json slow virtio/65"), 0);
+	assert_schema("list");
+	assert_out("\"virtio/65\"");
+	assert_not_out("\"virtio/64\"");
+	assert_int_equal(run("show slow 99"), 1);
+	assert_out("slow has no device 99: vgrant list shows what there is");
+	assert_int_equal(run("show nobody"), 1);
+	assert_out("nobody has no device: vgrant list");
+	assert_int_equal(run("show"), 2);
 }
 
 static void disks_in_virshs_columns(void **state)
@@ -912,6 +974,7 @@ int main(void)
 		SERVED(hook_refuses_what_cannot_work),
 		SERVED(bad_metadata_is_told),
 		SERVED(the_table_is_aligned),
+		SERVED(a_device_in_sentences),
 		SERVED(disks_in_virshs_columns),
 		SERVED(cards_in_virshs_columns),
 		SERVED(displays_as_virsh_has_them),

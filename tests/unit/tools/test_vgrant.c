@@ -404,6 +404,88 @@ static void a_device_in_sentences(void **state)
 	assert_int_equal(run("show"), 2);
 }
 
+static void write_file(const char *name, const char *text)
+{
+	char file[128];
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/%s", dir, name);
+	f = fopen(file, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* See unit/completion.bash. */
+static void completion_in_bash_and_zsh(void **state)
+{
+	const char *build = getenv("VGRANT_BUILD");
+	char cmd[PATH_MAX], script[PATH_MAX + 128];
+
+	(void)state;
+	snprintf(cmd, sizeof(cmd), "%s/bin", dir);
+	assert_int_equal(mkdir(cmd, 0755), 0);
+	snprintf(script, sizeof(script), "#!/bin/sh\nexec %s -s %s \"$@\"\n", vgrant, path);
+	write_file("bin/vgrant", script);
+	snprintf(cmd, sizeof(cmd),
+		 "chmod 755 %s/bin/vgrant && PATH=%s/bin:$PATH %s/../../tests/unit/completion.bash",
+		 dir, dir, build ? build : "build/asan");
+	assert_int_equal(system(cmd), 0);
+}
+
+/*
+ * What vgrant(8) says of exit statuses: 0 done, 1 refused or failed, 2 wrong usage, 3 no vgrantd. Of
+ * every command, without a vgrantd and with wrong arguments; what else fails has its own tests.
+ */
+static void exit_statuses(void **state)
+{
+	static const struct {
+		const char *args;
+		int status; /* without a vgrantd */
+	} commands[] = {
+		{ "list", 3 },
+		{ "show web", 3 },
+		{ "top --once", 3 },
+		{ "events", 3 },
+		{ "attach web rng", 3 },
+		{ "detach web 64", 3 },
+		{ "set web 64 a=b", 3 },
+		{ "resize web 64 1G", 3 },
+		{ "trace web 64", 3 },
+		{ "capture web 64", 3 },
+		{ "console web", 3 },
+		{ "domblklist web", 3 },
+		{ "domblkinfo web 64", 3 },
+		{ "domiflist web", 3 },
+		{ "domdisplay web", 3 },
+		{ "screenshot web -", 3 },
+		{ "metrics", 3 },
+		{ "show-config", 3 },
+		{ "log-level debug", 3 },
+		{ "shutdown", 3 },
+		{ "version", 3 },
+		{ "help", 0 },
+		{ "schema", 0 },
+		{ "check /nonexistent", 1 },
+		{ "convert /nonexistent", 1 },
+	};
+	char args[64];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(commands); i++) {
+		if (run(commands[i].args) != commands[i].status)
+			fail_msg("vgrant %s does not end with %d: %s", commands[i].args,
+				 commands[i].status, out);
+		/* One more option than there is, and more arguments than any command takes. */
+		snprintf(args, sizeof(args), "%.*s --nonsense", (int)strcspn(commands[i].args, " "),
+			 commands[i].args);
+		assert_int_equal(run(args), 2);
+		snprintf(args, sizeof(args), "%.*s a b c d e f g -j -b",
+			 (int)strcspn(commands[i].args, " "), commands[i].args);
+		assert_int_equal(run(args), 2);
+	}
+}
+
 static void disks_in_virshs_columns(void **state)
 {
 	(void)state;
@@ -556,23 +638,11 @@ static void an_ordinary_user_is_told_why_not(void **state)
 	assert_int_equal(chmod(path, 0666), 0);
 }
 
-static void put(const char *name, const char *text)
-{
-	char file[128];
-	FILE *f;
-
-	snprintf(file, sizeof(file), "%s/%s", dir, name);
-	f = fopen(file, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
-
 static int check(const char *text)
 {
 	char args[128];
 
-	put("x.cfg", text);
+	write_file("x.cfg", text);
 	snprintf(args, sizeof(args), "check %s/x.cfg", dir);
 	return run(args);
 }
@@ -627,18 +697,6 @@ static void check_finds_mistakes(void **state)
 }
 
 /* ---- libvirt's XML ------------------------------------------------------ */
-
-static void write_file(const char *name, const char *text)
-{
-	char file[128];
-	FILE *f;
-
-	snprintf(file, sizeof(file), "%s/%s", dir, name);
-	f = fopen(file, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
 
 static void check_reads_libvirts_xml(void **state)
 {
@@ -801,9 +859,9 @@ static void check_on_xen(const char *config, const char *command_line, const cha
 	snprintf(vgrant + strlen(vgrant), sizeof(vgrant) - strlen(vgrant), "-fake");
 	setenv("FAKE_XEN_DIR", dir, 1);
 	if (config)
-		put("config", config);
+		write_file("config", config);
 	if (command_line)
-		put("commandline", command_line);
+		write_file("commandline", command_line);
 	assert_int_equal(check(text), 0);
 	unsetenv("FAKE_XEN_DIR");
 	snprintf(name, sizeof(name), "%s/config", dir);
@@ -975,6 +1033,8 @@ int main(void)
 		SERVED(bad_metadata_is_told),
 		SERVED(the_table_is_aligned),
 		SERVED(a_device_in_sentences),
+		SERVED(completion_in_bash_and_zsh),
+		cmocka_unit_test(exit_statuses),
 		SERVED(disks_in_virshs_columns),
 		SERVED(cards_in_virshs_columns),
 		SERVED(displays_as_virsh_has_them),

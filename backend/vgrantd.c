@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/control/exporter.h"
 #include "backend/daemon/settings.h"
 #include "backend/daemon/child.h"
 #include "backend/devices/net/macvtap.h"
@@ -109,6 +110,8 @@ int main(int argc, char **argv)
 		return vg_grant_worker_main(VG_CHILD_SOCK);
 	if (argc == 2 && strcmp(argv[1], "--socket-worker") == 0)
 		return vg_socket_worker_main(VG_CHILD_SOCK, VG_CHILD_EXTRA);
+	if (argc == 2 && strcmp(argv[1], "--metrics") == 0)
+		return vg_exporter_main(VG_CHILD_SOCK, VG_CHILD_EXTRA);
 	if (argc == 4 && strcmp(argv[1], NET_MACVTAP_REMOVE) == 0)
 		return net_macvtap_main(argv[2], argv[3]);
 	/* What whoever started us left open is for no worker. */

@@ -158,20 +158,22 @@ static bool send_line(int fd, const char *text, int fd_to_pass)
 	return true;
 }
 
-/* One line that is not the last: a stream's. */
-static void print_stream(struct json_object *obj)
+/* One line that is not the last: a trace's. */
+static void print_line(struct json_object *obj, void *ctx)
 {
 	uint64_t dropped = vgrant_number(obj, "dropped");
 
 	if (dropped)
 		vgrant_complain("%llu lines were dropped: this side reads too slowly",
 				(unsigned long long)dropped);
+	(void)ctx;
 	printf("%s\n", vgrant_printable(vgrant_text(obj, "line")));
 	fflush(stdout);
 }
 
 /* Read lines up to the last one of the answer. Return: its object, or NULL after a complaint. */
-static struct json_object *read_answer(int fd)
+static struct json_object *read_answer(int fd, void (*more)(struct json_object *obj, void *ctx),
+				       void *ctx)
 {
 	FILE *in = fdopen(fcntl(fd, F_DUPFD_CLOEXEC, 0), "r");
 	struct json_object *obj = NULL;
@@ -185,7 +187,7 @@ static struct json_object *read_answer(int fd)
 		obj = json_tokener_parse(line);
 		if (!json_object_get_boolean(vgrant_member(obj, "more")))
 			break;
-		print_stream(obj);
+		more(obj, ctx);
 		json_object_put(obj);
 		obj = NULL;
 		heard = false;
@@ -221,7 +223,13 @@ void vgrant_request(int fd, const char *cmd, const struct vgrant_arg *args, int 
 
 int vgrant_answer(int fd, struct json_object **answer)
 {
-	struct json_object *obj = read_answer(fd);
+	return vgrant_stream(fd, print_line, NULL, answer);
+}
+
+int vgrant_stream(int fd, void (*more)(struct json_object *obj, void *ctx), void *ctx,
+		  struct json_object **answer)
+{
+	struct json_object *obj = read_answer(fd, more, ctx);
 	int ret;
 
 	if (!obj)

@@ -97,8 +97,20 @@ static void print_command(const struct vgrant_command *cmd)
 	vgrant_print_option_help(cmd->options);
 }
 
-static void print_all(const struct vgrant_command *c)
+/* Those of all commands. */
+static void print_options(const struct vgrant_command *c)
 {
+	char letters[256] = "";
+
+	for (; c->name; c++)
+		strncat(letters, c->options, sizeof(letters) - strlen(letters) - 1);
+	vgrant_print_option_help(letters);
+}
+
+static void print_all(const struct vgrant_command *commands)
+{
+	const struct vgrant_command *c = commands;
+
 	printf("usage: vgrant COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n");
 	for (; c->name; c++) {
 		char what[64];
@@ -106,8 +118,8 @@ static void print_all(const struct vgrant_command *c)
 		snprintf(what, sizeof(what), "%s %s", c->name, c->args);
 		printf("  %-26s %s\n", what, c->help);
 	}
-	printf("\nOptions:\n");
-	vgrant_print_option_help("jbv");
+	printf("\nOptions (vgrant help COMMAND lists those of one):\n");
+	print_options(commands);
 	printf("\nDevices (vgrant help DEVICE lists the keys of one):\n");
 	for (size_t i = 0; vg_devices[i]; i++)
 		printf("  %-26s %s\n", vg_devices[i]->name, vg_devices[i]->help);

@@ -13,42 +13,16 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "tools/figures.h"
 #include "tools/vgrant.h"
 
-enum { COLUMNS = 11 };
-
-static const struct {
-	const char *title;
-	bool right; /* a number */
-} columns[COLUMNS] = {
+static const struct vgrant_column columns[] = {
 	{ "GUEST", false },  { "ID", true },	   { "TYPE", false },	{ "STATE", false },
 	{ "QUEUES", false }, { "REQUESTS", true }, { "READ", true },	{ "WRITTEN", true },
 	{ "ERRORS", true },  { "UP", true },	   { "CONFIG", false },
 };
 
-struct row {
-	char *cell[COLUMNS - 1]; /* each as long as it is; NULL: out of memory */
-	char *config;
-	char *error;
-};
-
 /* ---- words -------------------------------------------------------------- */
-
-/* Characters that show: UTF-8's continuation bytes take no place. */
-static size_t width_of(const char *s)
-{
-	size_t n = 0;
-
-	for (; s && *s; s++)
-		n += ((unsigned char)*s & 0xc0) != 0x80;
-	return n;
-}
-
-static void pad(size_t n)
-{
-	while (n--)
-		putchar(' ');
-}
 
 /* "4x256", "2/4 x256" when not all run, "-" when none is set up. */
 static void queues_text(struct json_object *dev, char *buf, size_t len)
@@ -83,78 +57,33 @@ static const char *without_type(const char *config)
 
 /* ---- the table ---------------------------------------------------------- */
 
-static void fill_row(struct json_object *dev, struct row *row)
+static void fill_row(struct json_object *dev, struct vgrant_table *t)
 {
 	struct json_object *counters = vgrant_member(dev, "counters");
 	char queues[64];
-	int c = 0;
 
-	row->cell[c++] = strdup(vgrant_printable(vgrant_text(dev, "guest")));
-	/* Where the number alone would mislead, the kind of the node goes with it. */
-	row->cell[c++] =
-		strdup(strcmp(vgrant_text(dev, "kind"), "virtio") == 0 ? vgrant_text(dev, "id")
-								       : vgrant_text(dev, "name"));
-	row->cell[c++] = strdup(vgrant_printable(vgrant_text(dev, "type")));
-	row->cell[c++] = strdup(vgrant_text(dev, "state"));
 	queues_text(dev, queues, sizeof(queues));
-	row->cell[c++] = strdup(queues);
-	row->cell[c++] = strdup(vgrant_text(counters, "requests"));
-	row->cell[c++] = strdup(vgrant_bytes(vgrant_number(counters, "bytes_read")));
-	row->cell[c++] = strdup(vgrant_bytes(vgrant_number(counters, "bytes_written")));
-	row->cell[c++] = strdup(vgrant_text(counters, "errors"));
-	row->cell[c++] = strdup(vgrant_duration(vgrant_number(dev, "uptime")));
-	row->config = strdup(vgrant_printable(without_type(vgrant_text(dev, "config"))));
-	row->error = strdup(vgrant_printable(vgrant_text(dev, "error")));
-}
-
-static void print_row(const struct row *row, const size_t *width)
-{
-	for (int c = 0; c < COLUMNS - 1; c++) {
-		size_t gap = width[c] - width_of(row->cell[c]);
-
-		if (columns[c].right)
-			pad(gap);
-		printf("%s", row->cell[c] ? row->cell[c] : "");
-		if (!columns[c].right)
-			pad(gap);
-		if (c < COLUMNS - 2)
-			printf("  ");
-	}
-	printf("%s%s\n", row->config && *row->config ? "  " : "", row->config ? row->config : "");
-	if (row->error && *row->error)
-		printf("%*s%s\n", (int)width[0] + 2, "", row->error);
+	vgrant_table_add(t, vgrant_text(dev, "guest"));
+	vgrant_table_add(t, vgrant_short_name(dev));
+	vgrant_table_add(t, vgrant_text(dev, "type"));
+	vgrant_table_add(t, vgrant_text(dev, "state"));
+	vgrant_table_add(t, queues);
+	vgrant_table_add(t, vgrant_text(counters, "requests"));
+	vgrant_table_add(t, vgrant_bytes(vgrant_number(counters, "bytes_read")));
+	vgrant_table_add(t, vgrant_bytes(vgrant_number(counters, "bytes_written")));
+	vgrant_table_add(t, vgrant_text(counters, "errors"));
+	vgrant_table_add(t, vgrant_duration(vgrant_number(dev, "uptime")));
+	vgrant_table_add(t, without_type(vgrant_text(dev, "config")));
+	vgrant_table_below(t, vgrant_text(dev, "error"));
 }
 
 static int print_table(struct json_object *devices)
 {
-	size_t n = json_object_array_length(devices);
-	struct row *rows = calloc(n + 1, sizeof(*rows));
-	size_t width[COLUMNS - 1] = { 0 };
+	struct vgrant_table t = { .columns = columns, .n_columns = COUNT(columns) };
 
-	if (!rows) {
-		vgrant_complain("out of memory");
-		return VGRANT_FAILED;
-	}
-	for (int c = 0; c < COLUMNS - 1; c++)
-		rows[0].cell[c] = strdup(columns[c].title);
-	rows[0].config = strdup(columns[COLUMNS - 1].title);
-	for (size_t i = 0; i < n; i++)
-		fill_row(json_object_array_get_idx(devices, i), &rows[i + 1]);
-	for (size_t i = 0; i <= n; i++) {
-		for (int c = 0; c < COLUMNS - 1; c++) {
-			if (width_of(rows[i].cell[c]) > width[c])
-				width[c] = width_of(rows[i].cell[c]);
-		}
-	}
-	for (size_t i = 0; i <= n; i++) {
-		print_row(&rows[i], width);
-		for (int c = 0; c < COLUMNS - 1; c++)
-			free(rows[i].cell[c]);
-		free(rows[i].config);
-		free(rows[i].error);
-	}
-	free(rows);
-	return VGRANT_OK;
+	for (size_t i = 0; i < json_object_array_length(devices); i++)
+		fill_row(json_object_array_get_idx(devices, i), &t);
+	return vgrant_table_print(&t, stdout);
 }
 
 /* ---- details ------------------------------------------------------------ */
@@ -202,38 +131,23 @@ static void print_counters(struct json_object *c)
 
 static void print_failures(struct json_object *failed)
 {
-	static const struct {
-		const char *key, *words;
-	} kinds[] = {
-		{ "refused", "for what cannot be" },
-		{ "unsupported", "not supported" },
-		{ "io", "I/O errors" },
-		{ "space", "for want of space" },
-		{ "short", "of a short image" },
-		{ "gone", "of a device that is gone" },
-	};
 	const char *between = "  failed     ";
 
-	for (unsigned i = 0; i < COUNT(kinds); i++) {
-		if (!vgrant_number(failed, kinds[i].key))
+	for (unsigned i = 0; vgrant_failures[i].key; i++) {
+		if (!vgrant_number(failed, vgrant_failures[i].key))
 			continue;
-		printf("%s%s %s", between, vgrant_text(failed, kinds[i].key), kinds[i].words);
+		printf("%s%s %s", between, vgrant_text(failed, vgrant_failures[i].key),
+		       vgrant_failures[i].words);
 		between = ", ";
 	}
 	if (*between == ',')
 		printf("\n");
 }
 
-/* The bucket that @part of @n requests, in hundredths, did not outlast: less than 2^i us. */
-static void print_within(struct json_object *buckets, uint64_t n, unsigned part)
+static void print_within(const uint64_t *count, unsigned part)
 {
-	uint64_t sum = 0, us;
-	size_t i = 0, last = json_object_array_length(buckets) - 1;
+	uint64_t us = vgrant_within(count, part);
 
-	do
-		sum += json_object_get_uint64(json_object_array_get_idx(buckets, i));
-	while (sum * 100 < n * part && i++ < last);
-	us = 1ull << i;
 	if (us < 1000)
 		printf(", %u %% within %llu us", part, (unsigned long long)us);
 	else
@@ -246,18 +160,15 @@ static void print_latency(struct json_object *latency)
 		return;
 	json_object_object_foreach(latency, op, l)
 	{
-		struct json_object *buckets = vgrant_member(l, "buckets");
-		size_t len = buckets ? json_object_array_length(buckets) : 0;
-		uint64_t n = 0;
+		uint64_t count[VG_LATENCY_BUCKETS] = { 0 };
+		uint64_t n = vgrant_latency_read(l, count);
 
-		for (size_t i = 0; i < len; i++)
-			n += json_object_get_uint64(json_object_array_get_idx(buckets, i));
 		if (!n)
 			continue;
 		printf("  %-10s %llu, on average %llu us", op, (unsigned long long)n,
 		       (unsigned long long)(vgrant_number(l, "us") / n));
-		print_within(buckets, n, 50);
-		print_within(buckets, n, 99);
+		print_within(count, 50);
+		print_within(count, 99);
 		printf("\n");
 	}
 }
@@ -351,8 +262,7 @@ static int print_devices(const struct vgrant_options *opt, struct json_object *d
 	return VGRANT_OK;
 }
 
-/* By domain, then kind, name and number, whatever the daemon's order is; what no domain has last. */
-static int by_place(const void *a, const void *b)
+int vgrant_by_place(const void *a, const void *b)
 {
 	struct json_object *x = *(struct json_object *const *)a;
 	struct json_object *y = *(struct json_object *const *)b;
@@ -382,7 +292,7 @@ int vgrant_list(const struct vgrant_options *opt, int argc, char **argv)
 	json_object_object_del(answer, "ok");
 	devices = vgrant_member(answer, "devices");
 	if (json_object_is_type(devices, json_type_array))
-		json_object_array_sort(devices, by_place);
+		json_object_array_sort(devices, vgrant_by_place);
 	if (!json_object_is_type(devices, json_type_array)) {
 		vgrant_complain("vgrantd answered without a list: is it of another version?");
 		ret = VGRANT_FAILED;

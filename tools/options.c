@@ -14,11 +14,18 @@ static const struct {
 	char letter;
 	const char *name, *arg, *help;
 } options[] = {
-	{ 'j', "json", NULL, "list, doctor: print JSON" },
+	{ 'j', "json", NULL, "print JSON" },
 	{ 'b', "brief", NULL, "list: print GUEST, NAME, TYPE, STATE, separated by tabs" },
 	{ 'v', "verbose", NULL, "list: print all that is known of each device" },
+	{ 'i', "interval", "SECONDS", "top: between two looks, 0.1 to 3600; default: 2" },
+	{ 'n', "batch", "N", "top: print N looks, for scripts and logs, and end" },
+	{ '1', "once", NULL, "top: the same as --batch 1" },
+	{ 'k', "sort", "KEY",
+	  "top: by guest, requests, bytes, latency, depth, kicks, hypercalls or errors" },
 	{ 'l', "live", NULL, "of a libvirt domain: the one that runs" },
 	{ 'c', "config", NULL, "of a libvirt domain: what its next start takes" },
+	{ 'g', "guest", "GUEST", "events: of this one's devices alone" },
+	{ 't', "timeout", "SECONDS", "events: end after so long" },
 	{ 's', "socket", "PATH", "vgrantd's control socket; default: as vgrantd.conf says" },
 	{ 'h', "help", NULL, "explain, and do nothing" },
 	{ 'V', "version", NULL, "print vgrant's own version" },
@@ -66,6 +73,24 @@ static void take_option(struct vgrant_line *p, char letter)
 		break;
 	case 'c':
 		p->opt.config = true;
+		break;
+	case 'i':
+		p->opt.interval = optarg;
+		break;
+	case 'n':
+		p->opt.batch = optarg;
+		break;
+	case '1':
+		p->opt.once = true;
+		break;
+	case 'k':
+		p->opt.sort = optarg;
+		break;
+	case 'g':
+		p->opt.guest = optarg;
+		break;
+	case 't':
+		p->opt.timeout = optarg;
 		break;
 	case 's':
 		p->opt.socket = optarg;

@@ -9,10 +9,27 @@
 
 enum { BUFFERS = 8 };
 
+static struct {
+	char *buf; /* NULL: stderr */
+	size_t size;
+} complaints;
+
+void vgrant_complain_into(char *buf, size_t size)
+{
+	complaints.buf = buf;
+	complaints.size = size;
+}
+
 void vgrant_complain(const char *fmt, ...)
 {
 	va_list ap;
 
+	if (complaints.buf) {
+		va_start(ap, fmt);
+		vsnprintf(complaints.buf, complaints.size, fmt, ap);
+		va_end(ap);
+		return;
+	}
 	fflush(stdout);
 	fputs("vgrant: ", stderr);
 	va_start(ap, fmt);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "backend/base/log.h"
+#include "backend/control/metrics.h"
 
 /* ---- small commands ----------------------------------------------------- */
 
@@ -159,6 +160,18 @@ static int show_config(const struct vgrant_options *opt, int argc, char **argv)
 	return ret;
 }
 
+/* As vgrantd serves it where `metrics` is set; here for scripts, and files that node_exporter reads. */
+static int metrics(const struct vgrant_options *opt, int argc, char **argv)
+{
+	struct json_object *answer = NULL, *devices;
+	int ret = vgrant_devices(opt, argc ? argv[0] : NULL, &answer, &devices);
+
+	if (ret == VGRANT_OK)
+		vg_metrics_print(devices, stdout);
+	json_object_put(answer);
+	return ret;
+}
+
 static int log_level(const struct vgrant_options *opt, int argc, char **argv)
 {
 	(void)argc;
@@ -188,6 +201,12 @@ static int version(const struct vgrant_options *opt, int argc, char **argv)
 
 static const struct vgrant_command commands[] = {
 	{ "list", "[GUEST]", "show devices, of one guest or of all", 0, 1, "jbv", vgrant_list },
+	{ "show", "GUEST [ID]", "all of a guest's devices, or of one, in sentences", 1, 2, "j",
+	  vgrant_show },
+	{ "top", "[GUEST]", "what devices do just now, a line each, again and again", 0, 1, "jin1k",
+	  vgrant_top },
+	{ "events", "", "what happens to devices, a line each, until Ctrl-C", 0, 0, "jgt",
+	  vgrant_events },
 	{ "attach", "GUEST DEVICE", "add a device, as in: attach web blk,target=/srv/x.img", 2, 2,
 	  "lc", attach },
 	{ "detach", "GUEST ID", "take a device away", 2, 2, "lc", detach },
@@ -226,6 +245,8 @@ static const struct vgrant_command commands[] = {
 	{ "libvirt-hook", "NAME OPERATION SUB-OPERATION EXTRA",
 	  "libvirt's question whether a guest may start (its XML on stdin)", 2, 4, "",
 	  vgrant_hook },
+	{ "metrics", "[GUEST]", "print what devices have counted as Prometheus reads it", 0, 1, "",
+	  metrics },
 	{ "show-config", "", "show vgrantd's settings in effect", 0, 0, "", show_config },
 	{ "log-level", "LEVEL", "make vgrantd log error, warning, info or debug lines", 1, 1, "",
 	  log_level },

@@ -3,9 +3,10 @@
  * vgrant.h - the command line, `vgrant`: what its files share
  *
  * vgrant.c has the table of commands, options.c the options; client.c talks to
- * vgrantd; list.c prints devices; capture.c writes packets; check.c, convert.c and help.c need no
+ * vgrantd; list.c prints devices, show.c one of them in sentences, events.c what happens to them, top.c what they do, by figures.c, on terminal.c's;
+ * capture.c writes packets; check.c, convert.c and help.c need no
  * daemon: they go by the devices' own tables. doctor.c and doctor_guests.c look for what is wrong. hook.c is libvirt's. views.c has what virsh cannot
- * show, screens.c a guest's pictures. text.c is what all of them say things with.
+ * show, screens.c a guest's pictures. text.c and table.c are what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
  */
@@ -32,6 +33,9 @@ enum vgrant_exit {
 struct vgrant_options {
 	const char *socket; /* NULL: as vgrantd.conf says */
 	bool json, brief, verbose;
+	bool once;
+	const char *interval, *batch, *sort, *guest,
+		*timeout;		       /* as they were written; NULL: they were not */
 	bool live, config;		       /* of a libvirt domain: which definition */
 	const struct vgrant_command *commands; /* all that there are, for `vgrant help` */
 };
@@ -45,7 +49,7 @@ struct vgrant_command {
 	int (*run)(const struct vgrant_options *opt, int argc, char **argv);
 };
 
-enum { VGRANT_LETTERS = 16 };
+enum { VGRANT_LETTERS = 24 };
 
 /* What the command line holds beside the command and its arguments. */
 struct vgrant_line {
@@ -56,6 +60,9 @@ struct vgrant_line {
 
 /** vgrant_complain - "vgrant: ..." on stderr */
 void vgrant_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/** vgrant_complain_into - from here on to @buf rather than to stderr, the last one counts; NULL: no more */
+void vgrant_complain_into(char *buf, size_t size);
 
 /**
  * vgrant_parse - take the options out of a command line
@@ -100,6 +107,10 @@ void vgrant_request(int fd, const char *cmd, const struct vgrant_arg *args, int 
 /** vgrant_answer - wait for its answer; as vgrant_ask() */
 int vgrant_answer(int fd, struct json_object **answer);
 
+/** vgrant_stream - the same, with @more for each object of a stream, in place of printing its line */
+int vgrant_stream(int fd, void (*more)(struct json_object *obj, void *ctx), void *ctx,
+		  struct json_object **answer);
+
 /** vgrant_is_there - does vgrantd take connections? Says nothing. */
 bool vgrant_is_there(const struct vgrant_options *opt);
 
@@ -139,7 +150,49 @@ const char *vgrant_bytes(uint64_t bytes);
 /** vgrant_duration - "3m12s"; one of a few static buffers, used in turn */
 const char *vgrant_duration(uint64_t seconds);
 
+/**
+ * vgrant_short_name - what stands under ID: a device's number, or, where that alone would mislead,
+ * its full name
+ */
+const char *vgrant_short_name(struct json_object *dev);
+
+/**
+ * vgrant_by_place - an order of devices, for qsort(3) of pointers to them
+ *
+ * By domain, then kind, name and number, whatever vgrantd's order is; what no domain has last.
+ */
+int vgrant_by_place(const void *a, const void *b);
+
+/* A table for people: columns two blanks apart, each as wide as it must be. Zero it, set columns. */
+struct vgrant_column {
+	const char *title;
+	bool right; /* a number */
+};
+
+struct vgrant_table {
+	const struct vgrant_column *columns;
+	unsigned n_columns;
+	char **cells, **below; /* row by row; lines below rows, NULL: none */
+	unsigned n_cells, n_below;
+	bool short_of_memory;
+};
+
+/** vgrant_table_add - the next cell, in a new row when the last one is full; made printable */
+void vgrant_table_add(struct vgrant_table *t, const char *text);
+
+/** vgrant_table_below - a line below the row that is full now; "": none */
+void vgrant_table_below(struct vgrant_table *t, const char *text);
+
+/** vgrant_table_print - titles and rows to @out; frees what the table holds. Return: a code. */
+int vgrant_table_print(struct vgrant_table *t, FILE *out);
+
+/** vgrant_cut - the bytes of @line, @width characters of it at most; no escape sequences in it */
+size_t vgrant_cut(const char *line, unsigned width);
+
 int vgrant_list(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_show(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_events(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_top(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_capture(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_console(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_check(const struct vgrant_options *opt, int argc, char **argv);

@@ -167,6 +167,12 @@ static void run_trace(struct vg_control *c, struct vg_control_req *req, const ch
 		c->cfg.ops->trace(c->cfg.ctx, req, &t);
 }
 
+static void run_events(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
+{
+	req->of_events = true;
+	c->cfg.ops->events(c->cfg.ctx, req, arg[0]);
+}
+
 static void run_look(struct vg_control *c, struct vg_control_req *req, const char *const *arg)
 {
 	struct vg_control_target t;
@@ -263,6 +269,7 @@ static const struct command commands[] = {
 	    { "scope", true } },
 	  run_set },
 	{ "trace", false, NEEDS(trace), { { "guest", false }, { "id", false } }, run_trace },
+	{ "events", false, NEEDS(events), { { "guest", true } }, run_events },
 	{ "look",
 	  true,
 	  NEEDS(look),
@@ -424,27 +431,57 @@ void vg_control_fail(struct vg_control_req *req, int code, const struct vg_err *
 	finish(req);
 }
 
-int vg_control_line(struct vg_control_req *req, const char *text)
+/* Whether one more of the stream can be sent. Return: 0, or as vg_control_line(). */
+static int has_room(struct vg_control_req *req)
 {
 	struct vg_client *client = req->client;
-	struct json_object *obj;
 
 	if (!client)
 		return -EPIPE;
-	if (client->out_len - client->out_sent > STREAM_MAX) {
-		req->dropped++;
-		return -EAGAIN;
-	}
-	obj = json_object_new_object();
+	if (client->out_len - client->out_sent <= STREAM_MAX)
+		return 0;
+	req->dropped++;
+	return -EAGAIN;
+}
+
+/* One object of a stream, with @value, which is taken; @key: NULL: only what was dropped. */
+static void stream(struct vg_control_req *req, const char *key, struct json_object *value)
+{
+	struct json_object *obj = json_object_new_object();
+
 	json_object_object_add(obj, "ok", json_object_new_boolean(true));
 	json_object_object_add(obj, "more", json_object_new_boolean(true));
-	json_object_object_add(obj, "line", vg_json_text(text));
+	if (key)
+		json_object_object_add(obj, key, value);
 	if (req->dropped)
 		json_object_object_add(obj, "dropped", json_object_new_uint64(req->dropped));
 	req->dropped = 0;
-	vg_client_send(client, obj);
+	vg_client_send(req->client, obj);
 	json_object_put(obj);
-	return 0;
+}
+
+int vg_control_line(struct vg_control_req *req, const char *text)
+{
+	int ret = has_room(req);
+
+	if (ret == 0)
+		stream(req, "line", vg_json_text(text));
+	return ret;
+}
+
+int vg_control_event(struct vg_control_req *req, const struct vg_control_event *event)
+{
+	int ret = has_room(req);
+
+	if (ret == 0)
+		stream(req, "event", vg_json_event(event));
+	return ret;
+}
+
+void vg_control_caught_up(struct vg_control_req *req)
+{
+	if (req->of_events && req->dropped)
+		stream(req, NULL, NULL);
 }
 
 unsigned vg_control_scope(const struct vg_control_req *req)

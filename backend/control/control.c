@@ -66,6 +66,8 @@ static void pump(struct vg_client *client)
 	struct vg_control *c = client->control;
 
 	vg_client_flush(client);
+	if (client->fd >= 0 && client->req && !vg_client_unsent(client))
+		vg_control_caught_up(client->req);
 	if (!handle_lines(client))
 		vg_loop_timer(c->loop, &c->again, 0);
 	if (client->fd < 0)
@@ -129,6 +131,18 @@ static struct vg_client *client_new(struct vg_control *c, int fd)
 	if (c->n_clients++ == 0)
 		vg_loop_timer(c->loop, &c->second, NS_PER_S);
 	return client;
+}
+
+int vg_control_adopt(struct vg_control *c, int fd)
+{
+	struct vg_client *client = client_new(c, fd);
+
+	if (!client) {
+		close(fd);
+		return -ENOMEM;
+	}
+	client->kept = true;
+	return 0;
 }
 
 /* A new client, or one that is told at once why not. Return: false: there is no more to accept. */
@@ -231,7 +245,10 @@ static void second_expired(struct vg_timer *t)
 		bool busy = vg_client_unsent(client) || client->in_len > 0;
 		int64_t limit = (busy ? SLOW_S : IDLE_S) * NS_PER_S;
 
-		/* A request under way is the handler's to end, but its stream must be read. */
+		/* A request under way is the handler's to end, but its stream must be read; what is held
+		 * for who hears of events is little, and they are told what they miss. */
+		if ((client->req && client->req->of_events) || (client->kept && !busy))
+			continue;
 		if (client->fd >= 0 && (!client->req || vg_client_unsent(client)) &&
 		    now - client->since > limit)
 			vg_client_drop(client);

@@ -14,6 +14,8 @@
  *	{"cmd":"version"}                           {"ok":true,"version":"..."}
  *	{"cmd":"shutdown"}
  *	{"cmd":"trace","guest":"web","id":"0"}      {"ok":true,"more":true,"line":"..."} ... {"ok":true}
+ *	{"cmd":"events"}                            {"ok":true,"more":true,"event":{...}} ...
+ *	{"cmd":"events","guest":"web"}
  *	{"cmd":"look","guest":"web","id":"64","head":"0"}  {"ok":true}
  *	{"cmd":"capture","guest":"web","id":"0"}    {"ok":true}, when the device goes
  *
@@ -23,10 +25,13 @@
  * until the connection is closed: base/capture.h.
  * "guest" is a name or a domain number; "id" is a device's number, or its name ("virtio/0"). An
  * answer ends with the line that has no "more". A connection carries one request at a time.
+ * The members of an event are time (seconds since 1970, with a fraction), event (a word), guest, domid,
+ * name, type, text. A line with "dropped":n and no event says that so many were lost, for the client
+ * did not read; it comes as soon as the client has read what was before.
  * The members of a device are those of struct vg_control_device, see vg_control_list_add(), and view.h.
  *
  * Who may: root (and the user that vgrantd runs as) all; the socket's group list, version,
- * show-config and trace. To attach is to open any file with root's rights.
+ * show-config, trace and events. To attach is to open any file with root's rights.
  */
 #ifndef VG_CONTROL_H
 #define VG_CONTROL_H
@@ -65,6 +70,8 @@ struct vg_control_ops {
 		    const char *key, const char *value);
 	/* Stream with vg_control_line() until vg_control_is_gone(). */
 	void (*trace)(void *ctx, struct vg_control_req *req, const struct vg_control_target *t);
+	/* Stream with vg_control_event() until vg_control_is_gone(). @guest: NULL: all. */
+	void (*events)(void *ctx, struct vg_control_req *req, const char *guest);
 	/* Once. @fd: a socket that came with the request, the callee's; -1: none did. */
 	void (*look)(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
 		     unsigned head, int fd);
@@ -101,6 +108,14 @@ int vg_control_new(struct vg_loop *loop, const struct vg_control_config *cfg,
 		   struct vg_control **out, struct vg_err *err);
 
 /**
+ * vg_control_adopt - serve the client at the other end of @fd, which may look, and change nothing
+ * @fd: of a stream socket that does not block; the callee's
+ *
+ * It is one of ours: it is not given up when it asks for nothing.
+ */
+int vg_control_adopt(struct vg_control *c, int fd);
+
+/**
  * vg_control_free - send what can be sent at once, close all, remove the socket
  *
  * Requests that wait are told to their on_gone functions, and must not be touched after.
@@ -113,7 +128,8 @@ void vg_control_free(struct vg_control *c);
  * vg_control_list_add - one more device to the answer's "devices"
  *
  * Its members: guest, domid, id, name, kind, type, virtio_id, state, error, config, origin, file,
- * features {offered, negotiated: hexadecimal strings, names: words of the negotiated common bits},
+ * features {offered, negotiated: hexadecimal strings, names: words of the negotiated bits, unused: of
+ * those that the driver did not take},
  * queues [{index, size, running, packed, chains, inflight, kicks, interrupts}], counters {requests,
  * errors, bytes_read, bytes_written, kicks, interrupts, faults, resets}, failed {by kind: refused,
  * unsupported, io, space, short, gone}, latency {of each operation that there was, read, write, flush,
@@ -139,6 +155,14 @@ void vg_control_fail(struct vg_control_req *req, int code, const struct vg_err *
  * many were ("dropped":n); -EPIPE: the client is gone. The request must still be finished.
  */
 int vg_control_line(struct vg_control_req *req, const char *text);
+
+/**
+ * vg_control_event - send an event of a stream, at once
+ *
+ * Return: as vg_control_line(). What was dropped is told once the client has read what was before, also
+ * when nothing more happens; and a client that does not read for long is not given up.
+ */
+int vg_control_event(struct vg_control_req *req, const struct vg_control_event *event);
 
 enum { VG_CONTROL_LIVE = 1u << 0, VG_CONTROL_CONFIG = 1u << 1 };
 

@@ -19,7 +19,7 @@
 struct json_object;
 
 enum {
-	CLIENTS_MAX = 16,	/* of people and scripts; one more is told so */
+	CLIENTS_MAX = 64,	/* of people and scripts; one more is told so */
 	REQUEST_MAX = 16384,	/* bytes of a line: VG_PARAMS_LEN, each byte escaped as \u00xx */
 	ANSWER_MAX = 8 << 20,	/* bytes of an answer: VG_LIMIT_DEVICES of some KiB each */
 	STREAM_MAX = 256 << 10, /* unsent bytes of a stream beyond which lines are dropped */
@@ -35,6 +35,7 @@ struct vg_client {
 	struct vg_control *control;
 	int fd;		   /* -1: dropped, to be freed by vg_client_reap() */
 	bool may_change;   /* root, or our own user */
+	bool kept;	   /* of ours: it may be silent */
 	bool no_more;	   /* it sends nothing more, or is to be closed when its answer is sent */
 	int passed;	   /* a descriptor that came with what is in in, or -1 */
 	uint32_t interest; /* EPOLL* it is registered with */
@@ -51,6 +52,7 @@ struct vg_control_req {
 	struct vg_client *client;	      /* NULL: gone */
 	struct json_object *answer, *devices;
 	unsigned scope;	  /* VG_CONTROL_LIVE, VG_CONTROL_CONFIG */
+	bool of_events;	  /* it streams them */
 	uint64_t dropped; /* lines of the stream since the last one that was sent */
 	void (*gone)(void *arg);
 	void *gone_arg;
@@ -103,6 +105,9 @@ void vg_client_reap(struct vg_control *c);
 
 /** vg_control_handle_line - a client's request, NUL-terminated */
 void vg_control_handle_line(struct vg_client *client, const char *line, size_t len);
+
+/** vg_control_caught_up - all that was queued for @req's client is sent: tell it what it missed */
+void vg_control_caught_up(struct vg_control_req *req);
 
 /** vg_control_req_free - forget a request, unfinished or not */
 void vg_control_req_free(struct vg_control_req *req);

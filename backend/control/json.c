@@ -30,14 +30,95 @@ const char *const vg_control_origin_words[VG_CONTROL_ORIGINS] = {
 	[VG_CONTROL_FROM_LIBVIRT] = "libvirt", [VG_CONTROL_FROM_SOCKET] = "vhost-user",
 };
 
+const char *const vg_control_event_words[VG_EVENTS] = {
+	[VG_EVENT_MADE] = "made",	    [VG_EVENT_PLUGGED] = "plugged",
+	[VG_EVENT_CONNECTED] = "connected", [VG_EVENT_DISCONNECTED] = "disconnected",
+	[VG_EVENT_FAILED] = "failed",	    [VG_EVENT_DIED] = "died",
+	[VG_EVENT_RESUMED] = "resumed",	    [VG_EVENT_RESIZED] = "resized",
+	[VG_EVENT_CHANGED] = "changed",	    [VG_EVENT_UNPLUGGED] = "unplugged",
+	[VG_EVENT_REMOVED] = "removed",
+};
+
+/* VIRTIO 1.3 section 5; CAN: 1.4. */
+enum { ID_NET = 1, ID_BLK = 2, ID_CONSOLE = 3, ID_GPU = 16, ID_CAN = 36 };
+
+/* Names of the standard's for feature bits; virtio_id 0: of every device. */
 static const struct {
-	unsigned bit;
+	unsigned virtio_id, bit;
 	const char *word;
 } feature_words[] = {
-	{ 28, "INDIRECT_DESC" },     { 29, "EVENT_IDX" },   { 32, "VERSION_1" },
-	{ 33, "ACCESS_PLATFORM" },   { 34, "RING_PACKED" }, { 35, "IN_ORDER" },
-	{ 36, "ORDER_PLATFORM" },    { 37, "SR_IOV" },	    { 38, "NOTIFICATION_DATA" },
-	{ 39, "NOTIF_CONFIG_DATA" }, { 40, "RING_RESET" },  { 41, "ADMIN_VQ" },
+	{ 0, 28, "INDIRECT_DESC" },
+	{ 0, 29, "EVENT_IDX" },
+	{ 0, 32, "VERSION_1" },
+	{ 0, 33, "ACCESS_PLATFORM" },
+	{ 0, 34, "RING_PACKED" },
+	{ 0, 35, "IN_ORDER" },
+	{ 0, 36, "ORDER_PLATFORM" },
+	{ 0, 37, "SR_IOV" },
+	{ 0, 38, "NOTIFICATION_DATA" },
+	{ 0, 39, "NOTIF_CONFIG_DATA" },
+	{ 0, 40, "RING_RESET" },
+	{ 0, 41, "ADMIN_VQ" },
+	{ ID_NET, 0, "NET_CSUM" },
+	{ ID_NET, 1, "NET_GUEST_CSUM" },
+	{ ID_NET, 2, "NET_CTRL_GUEST_OFFLOADS" },
+	{ ID_NET, 3, "NET_MTU" },
+	{ ID_NET, 5, "NET_MAC" },
+	{ ID_NET, 7, "NET_GUEST_TSO4" },
+	{ ID_NET, 8, "NET_GUEST_TSO6" },
+	{ ID_NET, 9, "NET_GUEST_ECN" },
+	{ ID_NET, 10, "NET_GUEST_UFO" },
+	{ ID_NET, 11, "NET_HOST_TSO4" },
+	{ ID_NET, 12, "NET_HOST_TSO6" },
+	{ ID_NET, 13, "NET_HOST_ECN" },
+	{ ID_NET, 14, "NET_HOST_UFO" },
+	{ ID_NET, 15, "NET_MRG_RXBUF" },
+	{ ID_NET, 16, "NET_STATUS" },
+	{ ID_NET, 17, "NET_CTRL_VQ" },
+	{ ID_NET, 18, "NET_CTRL_RX" },
+	{ ID_NET, 19, "NET_CTRL_VLAN" },
+	{ ID_NET, 20, "NET_CTRL_RX_EXTRA" },
+	{ ID_NET, 21, "NET_GUEST_ANNOUNCE" },
+	{ ID_NET, 22, "NET_MQ" },
+	{ ID_NET, 23, "NET_CTRL_MAC_ADDR" },
+	{ ID_NET, 51, "NET_HASH_TUNNEL" },
+	{ ID_NET, 52, "NET_VQ_NOTF_COAL" },
+	{ ID_NET, 53, "NET_NOTF_COAL" },
+	{ ID_NET, 54, "NET_GUEST_USO4" },
+	{ ID_NET, 55, "NET_GUEST_USO6" },
+	{ ID_NET, 56, "NET_HOST_USO" },
+	{ ID_NET, 57, "NET_HASH_REPORT" },
+	{ ID_NET, 59, "NET_GUEST_HDRLEN" },
+	{ ID_NET, 60, "NET_RSS" },
+	{ ID_NET, 61, "NET_RSC_EXT" },
+	{ ID_NET, 62, "NET_STANDBY" },
+	{ ID_NET, 63, "NET_SPEED_DUPLEX" },
+	{ ID_BLK, 1, "BLK_SIZE_MAX" },
+	{ ID_BLK, 2, "BLK_SEG_MAX" },
+	{ ID_BLK, 4, "BLK_GEOMETRY" },
+	{ ID_BLK, 5, "BLK_RO" },
+	{ ID_BLK, 6, "BLK_BLK_SIZE" },
+	{ ID_BLK, 9, "BLK_FLUSH" },
+	{ ID_BLK, 10, "BLK_TOPOLOGY" },
+	{ ID_BLK, 11, "BLK_CONFIG_WCE" },
+	{ ID_BLK, 12, "BLK_MQ" },
+	{ ID_BLK, 13, "BLK_DISCARD" },
+	{ ID_BLK, 14, "BLK_WRITE_ZEROES" },
+	{ ID_BLK, 15, "BLK_LIFETIME" },
+	{ ID_BLK, 16, "BLK_SECURE_ERASE" },
+	{ ID_BLK, 17, "BLK_ZONED" },
+	{ ID_CONSOLE, 0, "CONSOLE_SIZE" },
+	{ ID_CONSOLE, 1, "CONSOLE_MULTIPORT" },
+	{ ID_CONSOLE, 2, "CONSOLE_EMERG_WRITE" },
+	{ ID_GPU, 0, "GPU_VIRGL" },
+	{ ID_GPU, 1, "GPU_EDID" },
+	{ ID_GPU, 2, "GPU_RESOURCE_UUID" },
+	{ ID_GPU, 3, "GPU_RESOURCE_BLOB" },
+	{ ID_GPU, 4, "GPU_CONTEXT_INIT" },
+	{ ID_CAN, 0, "CAN_CAN_CLASSIC" },
+	{ ID_CAN, 1, "CAN_CAN_FD" },
+	{ ID_CAN, 2, "CAN_RTR_FRAMES" },
+	{ ID_CAN, 3, "CAN_LATE_TX_ACK" },
 };
 
 /* Length of the UTF-8 character at @s (RFC 3629), or 0. */
@@ -99,21 +180,30 @@ static void add_uint(struct json_object *obj, const char *key, uint64_t value)
 	add(obj, key, json_object_new_uint64(value));
 }
 
+/* Names of those of @bits that have one. */
+static struct json_object *names_json(unsigned virtio_id, uint64_t bits)
+{
+	struct json_object *names = json_object_new_array();
+
+	for (size_t i = 0; i < COUNT(feature_words); i++) {
+		if ((!feature_words[i].virtio_id || feature_words[i].virtio_id == virtio_id) &&
+		    (bits & VG_FEATURE(feature_words[i].bit)))
+			json_object_array_add(names, json_object_new_string(feature_words[i].word));
+	}
+	return names;
+}
+
 static struct json_object *features_json(const struct vg_control_device *dev)
 {
 	struct json_object *obj = json_object_new_object();
-	struct json_object *names = json_object_new_array();
 	char hex[24];
 
 	snprintf(hex, sizeof(hex), "0x%" PRIx64, dev->offered);
 	add(obj, "offered", json_object_new_string(hex));
 	snprintf(hex, sizeof(hex), "0x%" PRIx64, dev->negotiated);
 	add(obj, "negotiated", json_object_new_string(hex));
-	for (size_t i = 0; i < COUNT(feature_words); i++) {
-		if (dev->negotiated & VG_FEATURE(feature_words[i].bit))
-			json_object_array_add(names, json_object_new_string(feature_words[i].word));
-	}
-	add(obj, "names", names);
+	add(obj, "names", names_json(dev->virtio_id, dev->negotiated));
+	add(obj, "unused", names_json(dev->virtio_id, dev->offered & ~dev->negotiated));
 	return obj;
 }
 
@@ -225,19 +315,50 @@ static struct json_object *worker_json(const struct vg_control_device *dev)
 	return obj;
 }
 
+static void add_domid(struct json_object *obj, unsigned domid)
+{
+	add(obj, "domid", domid == VG_CONTROL_NO_DOMAIN ? NULL : json_object_new_uint64(domid));
+}
+
+static void add_name(struct json_object *obj, const char *kind, unsigned id)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s/%u", kind, id);
+	add(obj, "name", vg_json_text(name));
+}
+
+/* Seconds, with thousandths. */
+static void add_seconds(struct json_object *obj, const char *key, int64_t ns)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "%.3f", (double)ns / 1e9);
+	add(obj, key, json_object_new_double_s((double)ns / 1e9, text));
+}
+
+struct json_object *vg_json_event(const struct vg_control_event *e)
+{
+	struct json_object *obj = json_object_new_object();
+
+	add_seconds(obj, "time", e->ns);
+	add(obj, "event", vg_json_text(vg_control_event_words[e->what]));
+	add(obj, "guest", vg_json_text(e->guest));
+	add_domid(obj, e->domid);
+	add_name(obj, e->kind, e->id);
+	add(obj, "type", vg_json_text(e->type));
+	add(obj, "text", vg_json_text(e->text));
+	return obj;
+}
+
 struct json_object *vg_json_device(const struct vg_control_device *dev)
 {
 	struct json_object *obj = json_object_new_object();
-	char name[64];
 
-	snprintf(name, sizeof(name), "%s/%u", dev->kind, dev->id);
 	add(obj, "guest", vg_json_text(dev->guest));
-	if (dev->domid == VG_CONTROL_NO_DOMAIN)
-		add(obj, "domid", NULL);
-	else
-		add_uint(obj, "domid", dev->domid);
+	add_domid(obj, dev->domid);
 	add_uint(obj, "id", dev->id);
-	add(obj, "name", vg_json_text(name));
+	add_name(obj, dev->kind, dev->id);
 	add(obj, "kind", vg_json_text(dev->kind));
 	add(obj, "type", vg_json_text(dev->type));
 	add_uint(obj, "virtio_id", dev->virtio_id);
@@ -253,8 +374,7 @@ struct json_object *vg_json_device(const struct vg_control_device *dev)
 	add(obj, "latency", latency_json(&dev->stats));
 	add(obj, "xen", counters_json(&dev->hyper, hyper_counters, COUNT(hyper_counters)));
 	add(obj, "worker", worker_json(dev));
-	snprintf(name, sizeof(name), "%.3f", (double)dev->uptime_ns / 1e9);
-	add(obj, "uptime", json_object_new_double_s((double)dev->uptime_ns / 1e9, name));
+	add_seconds(obj, "uptime", dev->uptime_ns);
 	add(obj, "detail", vg_json_text(dev->detail));
 	return obj;
 }

@@ -22,6 +22,9 @@ struct json_object *vg_json_text(const char *s);
 /** vg_json_device - the JSON object that vg_control_list_add() describes */
 struct json_object *vg_json_device(const struct vg_control_device *dev);
 
+/** vg_json_event - the "event" of a line that vg_control_event() sends */
+struct json_object *vg_json_event(const struct vg_control_event *e);
+
 /**
  * vg_json_parse - one line, which must be one object and nothing else
  *

@@ -73,4 +73,35 @@ struct vg_control_device {
 	const char *detail; /* the device's own describe(), or NULL */
 };
 
+/* What may happen to a device; the words of "event" in vg_control_event_words[]. */
+enum vg_control_happening {
+	VG_EVENT_MADE,	       /* it is here: "text" has its configuration */
+	VG_EVENT_PLUGGED,      /* the same, by `vgrant attach`: its guest ran already */
+	VG_EVENT_CONNECTED,    /* a driver uses it */
+	VG_EVENT_DISCONNECTED, /* no driver uses it any more */
+	VG_EVENT_FAILED,       /* it does not work: "text" says why */
+	VG_EVENT_DIED,	       /* its worker has: "text" says how */
+	VG_EVENT_RESUMED,      /* another worker goes on with its driver */
+	VG_EVENT_RESIZED,      /* "text" has the size */
+	VG_EVENT_CHANGED,      /* its configuration has: "text" says what */
+	VG_EVENT_UNPLUGGED,    /* it was taken from a guest that runs */
+	VG_EVENT_REMOVED,      /* it is gone, with its guest or by its toolstack */
+	VG_EVENTS,
+};
+
+extern const char *const vg_control_event_words[VG_EVENTS];
+
+/* One thing that happened. Borrowed for the call. */
+struct vg_control_event {
+	enum vg_control_happening what;
+	int64_t ns; /* when: CLOCK_REALTIME */
+	/* whose, as in struct vg_control_device */
+	const char *guest;
+	unsigned domid;
+	const char *kind;
+	unsigned id;
+	const char *type;
+	const char *text; /* for people; NULL: nothing to say */
+};
+
 #endif /* VG_CONTROL_VIEW_H */

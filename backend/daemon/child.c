@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backend/base/container.h"
@@ -70,6 +71,39 @@ extern char **environ;
 void vg_child_say(const struct vg_child *c, enum vg_log_level level, const char *text)
 {
 	vg_log(level, "%s: %s", c->who, text);
+}
+
+void vg_child_event_unlogged(struct vg_child *c, enum vg_control_happening what, const char *text)
+{
+	struct vg_control_device d = { .guest = NULL };
+	struct timespec now;
+
+	if (!c->pprev || c->all->stopping || !c->all->events.n)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	c->ops->place(c, &d);
+	vg_events_tell(&c->all->events,
+		       &(struct vg_control_event){ .what = what,
+						   .ns = now.tv_sec * NS_PER_S + now.tv_nsec,
+						   .guest = d.guest,
+						   .domid = d.domid,
+						   .kind = d.kind,
+						   .id = d.id,
+						   .type = c->device,
+						   .text = text });
+}
+
+void vg_child_event(struct vg_child *c, enum vg_control_happening what, enum vg_log_level level,
+		    const char *text)
+{
+	vg_child_say(c, level, text);
+	vg_child_event_unlogged(c, what, text);
+}
+
+void vg_child_connected(struct vg_child *c, bool resumed)
+{
+	vg_child_event_unlogged(c, resumed ? VG_EVENT_RESUMED : VG_EVENT_CONNECTED, NULL);
+	c->died = false;
 }
 
 /* ---- the socket --------------------------------------------------------- */
@@ -127,15 +161,19 @@ static void keep_setting(struct vg_child *c)
 static void set_answered(struct vg_child *c, int error, const char *text)
 {
 	void (*done)(void *ctx, int ret, struct vg_err *err) = c->set_done;
+	char what[sizeof(c->set_key) + sizeof(c->set_value)];
 	struct vg_err err = { "" };
 
 	c->set_done = NULL;
 	if (!done)
 		return;
-	if (error == 0)
+	if (error == 0) {
 		keep_setting(c);
-	else
+		snprintf(what, sizeof(what), "%s=%s", c->set_key, c->set_value);
+		vg_child_event_unlogged(c, VG_EVENT_CHANGED, what);
+	} else {
 		vg_fail(&err, error, "%s", text);
+	}
 	done(c->set_ctx, error, &err);
 }
 
@@ -207,9 +245,23 @@ static void follow(struct vg_child *c)
 		vg_child_tell_type(c, VG_IPC_NEWS);
 }
 
+/* One that was taken over says it no more often. */
+static void resized(struct vg_child *c, const char *text)
+{
+	int64_t now = vg_now_ns();
+
+	if (c->resized_ns && now - c->resized_ns < NS_PER_S / 2)
+		return;
+	c->resized_ns = now;
+	vg_child_event_unlogged(c, VG_EVENT_RESIZED, text);
+}
+
 static void handle(struct vg_child *c, const struct vg_ipc *m)
 {
 	switch (m->type) {
+	case VG_IPC_RESIZED:
+		resized(c, m->text);
+		break;
 	case VG_IPC_DESCRIPTION:
 		snprintf(c->detail, sizeof(c->detail), "%s", m->text);
 		described(c);
@@ -607,7 +659,7 @@ void vg_children_stop(struct vg_children *all)
 	}
 }
 
-void vg_child_explain(const struct vg_child *c, int status, char *text, size_t len)
+void vg_child_explain(struct vg_child *c, int status, char *text, size_t len)
 {
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
 		snprintf(text, len,
@@ -621,7 +673,8 @@ void vg_child_explain(const struct vg_child *c, int status, char *text, size_t l
 	else
 		snprintf(text, len, "its worker ended with status %d; another resumes",
 			 WEXITSTATUS(status));
-	vg_child_say(c, VG_LOG_ERR, text);
+	c->died = true;
+	vg_child_event(c, VG_EVENT_DIED, VG_LOG_ERR, text);
 }
 
 unsigned vg_child_backoff(struct vg_child *c)

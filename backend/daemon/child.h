@@ -18,6 +18,7 @@
 #include "backend/base/loop.h"
 #include "backend/control/control.h"
 #include "backend/daemon/cgroup.h"
+#include "backend/daemon/events.h"
 #include "backend/daemon/news.h"
 #include "backend/daemon/settings.h"
 #include "backend/daemon/terminals.h"
@@ -44,6 +45,7 @@ struct vg_children {
 	struct vg_cgroup cgroup;
 	struct vg_tidies tidies; /* what is run after workers */
 	struct vg_news news;	 /* what wakes a device that looks at something of this machine's */
+	struct vg_events events; /* who hears of them */
 	bool stopping;		 /* vg_children_stop() */
 	struct vg_child *first;
 	unsigned n; /* devices */
@@ -98,6 +100,8 @@ struct vg_child {
 	struct vg_err error;	      /* for lists: why it does not work; "": it does */
 	char detail[1024];	      /* of the device's describe() */
 	char trouble[512];	      /* of its trouble(); "": none */
+	bool died;		      /* its worker has, and none has resumed yet */
+	int64_t resized_ns;	      /* when that was told last */
 	bool described;		      /* since the list that is being made was asked for */
 	unsigned asked;		      /* times that the worker has asked for a descriptor */
 	unsigned restarts;
@@ -158,6 +162,19 @@ void vg_child_set_spec(struct vg_child *c, const char *spec);
 void vg_child_say(const struct vg_child *c, enum vg_log_level level, const char *text);
 
 /**
+ * vg_child_event - something happened to its device: tell who listens (events.h), and the log
+ * @text: of the line in the log, and of the event, where its word does not say all
+ *
+ * The one place where events are told. Nothing is told of a process that is no device's, nor once
+ * vgrantd ends.
+ */
+void vg_child_event(struct vg_child *c, enum vg_control_happening what, enum vg_log_level level,
+		    const char *text);
+
+/** vg_child_event_unlogged - the same without the log, which has it already or should not */
+void vg_child_event_unlogged(struct vg_child *c, enum vg_control_happening what, const char *text);
+
+/**
  * vg_child_start - a process, and SETUP to it
  * @role: its option: "--worker"
  * @domid: of its guest; 0 when it has none
@@ -191,8 +208,14 @@ void vg_child_hurry(struct vg_child *c);
 /** vg_child_calm - it has answered */
 void vg_child_calm(struct vg_child *c);
 
-/** vg_child_explain - how a worker died that should not have, and what comes next */
-void vg_child_explain(const struct vg_child *c, int status, char *text, size_t len);
+/** vg_child_explain - how a worker died that should not have, and what comes next; in the log, too */
+void vg_child_explain(struct vg_child *c, int status, char *text, size_t len);
+
+/**
+ * vg_child_connected - a driver has the device: an event, but no line in the log
+ * @resumed: it had it before, from another worker
+ */
+void vg_child_connected(struct vg_child *c, bool resumed);
 
 /** vg_child_backoff - another worker is needed. Return: in how many milliseconds to start it. */
 unsigned vg_child_backoff(struct vg_child *c);

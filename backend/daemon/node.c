@@ -164,13 +164,14 @@ static void show_error(struct vg_node *n, const char *text)
 static void set_error(struct vg_node *n, const char *text)
 {
 	show_error(n, text);
-	say(n, VG_LOG_ERR, text);
+	vg_child_event(&n->c, VG_EVENT_FAILED, VG_LOG_ERR, text);
 }
 
 static void blame_guest(struct vg_node *n, const char *text)
 {
 	show_error(n, text);
 	vg_log_limited(&n->limit, VG_LOG_ERR, "%s: %s", n->c.who, text);
+	vg_child_event_unlogged(&n->c, VG_EVENT_FAILED, text);
 }
 
 /* Offer the device to its guest. Whoever is refused, or goes, connects again after another offer only: one
@@ -374,8 +375,11 @@ static void fail(struct vg_node *n, int error, const char *text)
 		put_state(n, VG_XENBUS_CLOSED);
 		return;
 	}
-	if (!is_shown(n, text))
-		say(n, is_live(n) ? VG_LOG_ERR : VG_LOG_INFO, text);
+	/* Nobody has it yet, and it may pass. */
+	if (!is_shown(n, text) && !is_live(n))
+		say(n, VG_LOG_INFO, text);
+	else if (!is_shown(n, text))
+		vg_child_event(&n->c, VG_EVENT_FAILED, VG_LOG_ERR, text);
 	show_error(n, text);
 	n->phase = VG_NODE_IDLE;
 	timer_in_ms(n, ms);
@@ -447,6 +451,7 @@ static bool take_new_spec(struct vg_node *n)
 		return false;
 	vg_child_set_spec(&n->c, spec);
 	name_it(n);
+	vg_child_event_unlogged(&n->c, VG_EVENT_CHANGED, spec);
 	vg_screens_free(n->screens);
 	n->screens = NULL;
 	for (unsigned i = 0; i < VG_SEATS; i++) {
@@ -614,6 +619,7 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 		if (n->phase == VG_NODE_CONNECTING) {
 			n->phase = VG_NODE_CONNECTED;
 			show_error(n, "");
+			vg_child_connected(c, is_live(n));
 			put_state(n, VG_XENBUS_CONNECTED);
 			n->untold = true; /* with what: a vgrantd of before may not have said so */
 			say(n, VG_LOG_INFO, "connected");
@@ -631,7 +637,7 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 			n->phase = VG_NODE_READY;
 			vg_child_calm(c);
 			put_state(n, VG_XENBUS_CLOSED);
-			say(n, VG_LOG_INFO, "disconnected");
+			vg_child_event(c, VG_EVENT_DISCONNECTED, VG_LOG_INFO, "disconnected");
 			if (take_new_spec(n)) {
 				n->phase = VG_NODE_IDLE;
 				vg_child_end(c);
@@ -704,6 +710,8 @@ static void again_expired(struct vg_timer *t)
 /* The device goes: the toolstack, the user or the guest's end wants it. Return: false: @n is freed. */
 static bool take_down(struct vg_node *n, const struct seen *seen)
 {
+	/* Of nodes that are not of our making xl says the same when their guest ends. */
+	n->unplugged |= !seen->guest_gone && (n->made || n->detaching);
 	if (n->phase == VG_NODE_CONNECTED) {
 		put_state(n, VG_XENBUS_CLOSING);
 		disconnect_worker(n);
@@ -960,6 +968,11 @@ int vg_node_new(struct vg_nodes *all, const struct vg_xs_pair *pair, const char 
 	read_guest_name(n);
 	n->next = all->first;
 	all->first = n;
+	vg_child_event_unlogged(&n->c,
+				traits->origin == VG_CONTROL_FROM_ATTACH && !is_live(n)
+					? VG_EVENT_PLUGGED
+					: VG_EVENT_MADE,
+				spec);
 	vg_node_sync(n);
 	return 0;
 }
@@ -993,6 +1006,7 @@ void vg_node_free(struct vg_node *n)
 		if (!*p)
 			vg_xs_watch_name(all->xs, n->pair.guest, false);
 	}
+	vg_child_event_unlogged(&n->c, n->unplugged ? VG_EVENT_UNPLUGGED : VG_EVENT_REMOVED, NULL);
 	ungroup(n);
 	vg_child_fini(&n->c);
 	vg_loop_timer_stop(&n->timer);

@@ -62,7 +62,8 @@ struct vg_node {
 	bool dirty; /* something of it changed in xenstore */
 	bool renamed;
 	bool detaching;
-	bool retrying; /* it failed and is to be tried again once its last worker has ended */
+	bool unplugged; /* from a guest that is there */
+	bool retrying;	/* it failed and is to be tried again once its last worker has ended */
 	bool offer;    /* tried again after it failed: offer it even to a frontend that is Closed */
 	bool watching; /* the frontend's state, and the guest's name */
 	bool slowed;   /* the guest asks too often: nothing is looked at until the timer expires */

@@ -525,6 +525,13 @@ static void on_trace(void *ctx, struct vg_control_req *req, const struct vg_cont
 		vg_tracer_start(&c->tracers, c->device, req);
 }
 
+static void on_events(void *ctx, struct vg_control_req *req, const char *guest)
+{
+	struct vg_requests *r = ctx;
+
+	vg_events_listen(&r->children->events, req, guest);
+}
+
 /* What the display has is said once, on the client's socket. */
 static void on_look(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
 		    unsigned head, int fd)
@@ -589,6 +596,7 @@ static const struct vg_control_ops control_ops = {
 	.detach = on_detach,
 	.set = on_set,
 	.trace = on_trace,
+	.events = on_events,
 	.look = on_look,
 	.capture = on_capture,
 	.show_config = on_show_config,
@@ -625,6 +633,7 @@ void vg_requests_close(struct vg_requests *r)
 	if (!r->control)
 		return;
 	r->children->described = NULL;
+	vg_events_end(&r->children->events);
 	vg_loop_timer_stop(&r->list_timer);
 	for (unsigned i = 0; i < r->n_lists; i++)
 		free(r->list_guest[i]);

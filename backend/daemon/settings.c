@@ -37,9 +37,14 @@ const struct vg_setting_key vg_settings_keys[] = {
 	{ "guests", "libvirt", VG_SETTING_STRING, MEMBER(libvirt), 0, 0, "xen:///system",
 	  "libvirt whose domains' metadata is searched, too, and before the folders; off: none" },
 	{ "control", "group", VG_SETTING_STRING, MEMBER(group), 0, 0, "",
-	  "group whose members may run vgrant list and trace; only root may change anything" },
+	  "group whose members may run vgrant list, top, events and trace; only root may change "
+	  "anything" },
 	{ "control", "mode", VG_SETTING_MODE, MEMBER(mode), 0, 0777, "0660",
 	  "permissions of the control socket, octal" },
+	{ "control", "metrics", VG_SETTING_METRICS, MEMBER(metrics), 1, 65535, "off",
+	  "where Prometheus finds /metrics: the path of a socket, with group and mode of the "
+	  "control "
+	  "socket; or a port of 127.0.0.1; off: nowhere" },
 	{ "worker", "user", VG_SETTING_STRING, MEMBER(user), 0, 0, "vgrant",
 	  "user that workers run as once they have opened what they need; when there is no user "
 	  "vgrant: nobody" },
@@ -191,6 +196,21 @@ static int set_path(char *dst, size_t size, const char *value, struct vg_err *er
 	return set_string(dst, size, value, err);
 }
 
+static int set_metrics(const struct vg_setting_key *key, char *dst, const char *value,
+		       struct vg_err *err)
+{
+	uint64_t port = 0;
+	int ret = vg_number(value, 10, key->max, &port);
+
+	if (strcmp(value, "off") != 0 && (ret < 0 || port < key->min) && value[0] != '/')
+		return vg_fail(
+			err, -EINVAL,
+			"must be off, a path that starts with a slash, or a port from %llu to "
+			"%llu, not \"%.40s\"",
+			(unsigned long long)key->min, (unsigned long long)key->max, value);
+	return set_string(dst, key->size, value, err);
+}
+
 static int set_target(enum vg_log_target *dst, const char *value, struct vg_err *err)
 {
 	if (strcmp(value, "stderr") == 0)
@@ -238,6 +258,8 @@ static int set_value(struct vg_settings *s, const struct vg_setting_key *key, co
 			       value);
 	case VG_SETTING_LOG_TARGET:
 		return set_target(member, value, err);
+	case VG_SETTING_METRICS:
+		return set_metrics(key, member, value, err);
 	}
 	return vg_fail(err, -EINVAL, "is of no known kind: a fault of vgrantd itself");
 }
@@ -449,6 +471,7 @@ static void print_value(const struct vg_settings *s, const struct vg_setting_key
 	switch (key->kind) {
 	case VG_SETTING_STRING:
 	case VG_SETTING_PATH:
+	case VG_SETTING_METRICS:
 		fprintf(out, "%s", (const char *)member);
 		break;
 	case VG_SETTING_PATHS:

@@ -52,8 +52,9 @@ struct vg_settings {
 	char libvirt[128]; /* libvirt's URI, or "off" */
 
 	/* [control] */
-	char group[33]; /* "": root */
-	unsigned mode;	/* of the socket */
+	char group[33];	   /* "": root */
+	unsigned mode;	   /* of the socket */
+	char metrics[108]; /* "off", a path, or a port of this machine's own address */
 
 	/* [worker] */
 	char user[33];
@@ -85,6 +86,7 @@ enum vg_setting_kind {
 	VG_SETTING_MODE, /* octal */
 	VG_SETTING_LOG_LEVEL,
 	VG_SETTING_LOG_TARGET,
+	VG_SETTING_METRICS, /* off, an absolute path, or a port */
 };
 
 struct vg_setting_key {

@@ -28,12 +28,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/daemon/listen.h"
 
 enum {
 	BACKLOG = 4,
@@ -70,72 +68,22 @@ static struct vg_socket_device *of_child(const struct vg_child *c)
 
 /* ---- the socket --------------------------------------------------------- */
 
-static bool is_socket(const char *path)
-{
-	struct stat st;
-
-	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
-}
-
-/* Return: whether nobody listens on @un any more, and its file is removed. */
-static bool left_behind(const struct sockaddr_un *un)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool refused;
-
-	if (fd < 0 || !is_socket(un->sun_path)) {
-		if (fd >= 0)
-			close(fd);
-		errno = EADDRINUSE;
-		return false;
-	}
-	refused =
-		connect(fd, (const struct sockaddr *)un, sizeof(*un)) < 0 && errno == ECONNREFUSED;
-	close(fd);
-	if (refused && unlink(un->sun_path) == 0)
-		return true;
-	errno = EADDRINUSE;
-	return false;
-}
-
 /* Return: 0; -EBUSY: somebody listens there; or negative errno; all with a sentence. */
 static int make_socket(struct vg_socket_device *d, struct vg_err *err)
 {
 	const struct vg_settings *settings = d->all->settings;
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	gid_t group;
-	int fd, ret;
+	int ret;
 
 	if (d->listen >= 0)
 		return 0;
 	ret = vg_settings_socket_group(settings, &group, err);
+	if (ret == 0)
+		ret = vg_listen_unix(d->path, group, (mode_t)settings->socket_mode, BACKLOG, err);
 	if (ret < 0)
 		return ret;
-	memcpy(un.sun_path, d->path, sizeof(un.sun_path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return vg_fail(err, -errno, "no socket can be made: %s", strerror(errno));
-	ret = bind(fd, (const struct sockaddr *)&un, sizeof(un));
-	if (ret < 0 && errno == EADDRINUSE && left_behind(&un))
-		ret = bind(fd, (const struct sockaddr *)&un, sizeof(un));
-	if (ret == 0 &&
-	    (chown(d->path, (uid_t)-1, group) < 0 ||
-	     chmod(d->path, (mode_t)settings->socket_mode) < 0 || listen(fd, BACKLOG) < 0)) {
-		ret = -errno;
-		unlink(d->path);
-		errno = -ret;
-	}
-	if (ret == 0) {
-		d->listen = fd;
-		return 0;
-	}
-	ret = -errno;
-	close(fd);
-	if (ret == -EADDRINUSE && is_socket(d->path))
-		return vg_fail(err, -EBUSY, "%s is in use by another process", d->path);
-	return vg_fail(err, ret, "%s cannot be listened on: %s", d->path,
-		       ret == -EADDRINUSE ? "something that is no socket is there"
-					  : strerror(-ret));
+	d->listen = ret;
+	return 0;
 }
 
 static void remove_socket(struct vg_socket_device *d)
@@ -153,9 +101,13 @@ static void remove_socket(struct vg_socket_device *d)
 static void fail(struct vg_socket_device *d, int error, const char *text)
 {
 	unsigned ms = vg_child_retry(&d->c, error, d->served);
+	bool is_new = strncmp(d->c.error.text, text, sizeof(d->c.error.text) - 1) != 0;
 
-	if (!ms || strncmp(d->c.error.text, text, sizeof(d->c.error.text) - 1) != 0)
-		vg_child_say(&d->c, ms && !d->served ? VG_LOG_INFO : VG_LOG_ERR, text);
+	/* Nobody has it yet, and it may pass. */
+	if (is_new && ms && !d->served)
+		vg_child_say(&d->c, VG_LOG_INFO, text);
+	else if (is_new || !ms)
+		vg_child_event(&d->c, VG_EVENT_FAILED, VG_LOG_ERR, text);
 	snprintf(d->c.error.text, sizeof(d->c.error.text), "%.255s", text);
 	d->phase = ms ? IDLE : FAILED;
 	if (ms)
@@ -243,9 +195,11 @@ static void message(struct vg_child *c, const struct vg_ipc *m)
 	case VG_IPC_CONNECTED:
 		d->phase = CONNECTED;
 		d->served = true;
+		vg_child_connected(c, c->died);
 		break;
 	case VG_IPC_DISCONNECTED:
 		d->phase = WAITING;
+		vg_child_event_unlogged(c, VG_EVENT_DISCONNECTED, NULL);
 		break;
 	}
 }
@@ -255,6 +209,7 @@ static void dispose(struct vg_socket_device *d)
 {
 	vg_loop_timer_stop(&d->timer);
 	remove_socket(d);
+	vg_child_event_unlogged(&d->c, VG_EVENT_REMOVED, NULL);
 	vg_child_fini(&d->c);
 	free(d);
 }
@@ -365,6 +320,7 @@ static void add(struct vg_sockets *s, const struct vg_settings_socket_device *se
 	d->timer.expired = timer_expired;
 	d->next = s->first;
 	s->first = d;
+	vg_child_event_unlogged(&d->c, VG_EVENT_MADE, set->spec);
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s.sock", s->settings->runtime_dir, d->name) >=
 	    sizeof(d->path)) {
 		fail(d, -ENAMETOOLONG,
@@ -387,6 +343,7 @@ static void update(struct vg_socket_device *d, const char *line)
 		name_it(d);
 		d->served = false;
 		vg_child_say(&d->c, VG_LOG_INFO, "its configuration has changed");
+		vg_child_event_unlogged(&d->c, VG_EVENT_CHANGED, line);
 	}
 	if (d->phase == ENDING || !d->path[0] || (same && d->phase != FAILED))
 		return;

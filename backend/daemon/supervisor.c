@@ -6,6 +6,7 @@
  *	           going of domains (xenstore/watch.h)
  *	signals    SIGTERM, SIGINT: stop; SIGHUP: try failed devices again, and
  *	           read [vhost-user] again; SIGCHLD
+ *	metrics    a process that tells Prometheus, where the settings want it (metrics.c)
  *	control    requests of `vgrant` (requests.c)
  *	workers    child.c, and node.c or sockets.c
  *	kernel     what it tells of images, disks and interfaces (news.c)
@@ -32,6 +33,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/daemon/metrics.h"
 #include "backend/daemon/nodes.h"
 #include "backend/daemon/requests.h"
 #include "backend/daemon/sockets.h"
@@ -54,6 +56,7 @@ struct vg_super {
 	struct vg_toolstack toolstack;
 	struct vg_virt_process virt;
 	struct vg_requests requests;
+	struct vg_metrics metrics;
 	struct vg_watch xs_watch, signal_watch;
 	struct vg_timer rescan; /* xenstored did not say what there is */
 };
@@ -367,6 +370,7 @@ static void close_all(struct vg_super *s)
 	vg_nodes_free(&s->nodes);
 	vg_virt_stop(&s->virt);
 	vg_toolstack_free(&s->toolstack);
+	vg_metrics_stop(&s->metrics);
 	vg_requests_close(&s->requests);
 	vg_loop_timer_stop(&s->rescan);
 	if (s->xs) {
@@ -436,6 +440,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 	if (ret == 0 && s.xs)
 		ret = watch_xenstore(&s, err);
 	if (ret == 0) {
+		vg_metrics_start(&s.metrics, &s.children, s.requests.control);
 		open_cgroup(&s);
 		vg_tidies_left(&s.children.tidies);
 		vg_sockets_sync(&s.sockets);

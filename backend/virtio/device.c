@@ -32,6 +32,7 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/probe.h"
 #include "backend/base/ticks.h"
 #include "backend/base/limits.h"
 #include "backend/base/schedule.h"
@@ -880,6 +881,7 @@ void vg_dev_notify(struct vg_dev *dev, unsigned q)
 	int64_t before = vg_span_ns();
 
 	queue->stats->interrupts++;
+	VG_PROBE(notify, q);
 	dev->port->ops->notify(dev->port, q);
 	queue->ctx->notify_ns += (vg_span_ns() - before - queue->ctx->notify_ns) / 16;
 }
@@ -892,6 +894,12 @@ bool vg_dev_cheap_notify(const struct vg_dev *dev)
 void vg_dev_save(struct vg_dev *dev)
 {
 	record(dev);
+}
+
+void vg_dev_resized(struct vg_dev *dev, const char *text)
+{
+	if (dev->lender && dev->lender->resized)
+		dev->lender->resized(dev->lender, text);
 }
 
 int vg_dev_ask(struct vg_dev *dev, const char *what, bool write)
@@ -973,6 +981,8 @@ unsigned vg_dev_pop(struct vg_dev *dev, unsigned q, struct vg_chain **out, unsig
 	if (!vq || atomic_load_explicit(&dev->broken, memory_order_relaxed))
 		return 0;
 	n = vg_vq_pop(vq, out, max);
+	if (n > 0)
+		VG_PROBE(pop, q, n, out[0]->id);
 	if (n > 0 && may_look(dev))
 		vg_spin_came(&dev->queue[q].spin, vg_span_ns(), vg_dev_patience(dev, q));
 	if (n >= 0)

@@ -387,6 +387,8 @@ struct vg_fault_note {
 struct vg_dev_lender {
 	/* Return: 0: ops->given() will be called; or negative errno. */
 	int (*ask)(struct vg_dev_lender *lender, const char *what, bool write);
+	/* NULL: nobody wants to know. @text: to what. */
+	void (*resized)(struct vg_dev_lender *lender, const char *text);
 };
 
 struct vg_dev {
@@ -540,6 +542,9 @@ bool vg_dev_cheap_notify(const struct vg_dev *dev);
 
 /** vg_dev_save - dev->saved was changed: a successor knows it from now on; main context */
 void vg_dev_save(struct vg_dev *dev);
+
+/** vg_dev_resized - what the device stands on has another size, @text: for events; main context */
+void vg_dev_resized(struct vg_dev *dev, const char *text);
 
 /**
  * vg_dev_ask - have the supervisor open something, which the configuration must allow; main context

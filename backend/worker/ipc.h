@@ -70,6 +70,7 @@ enum vg_ipc_type {
 	VG_IPC_MEMORY,	 /* with memory that outlives the worker */
 	VG_IPC_VIEWER,	 /* look, with a socket to who looks */
 	VG_IPC_SCREEN,	 /* screen, with a socket to its display; without one, it is gone */
+	VG_IPC_CONTROL,	 /* with a client's end of the control socket */
 
 	VG_IPC_OPENED = 64,
 	VG_IPC_FAILED, /* error, text */
@@ -83,6 +84,7 @@ enum vg_ipc_type {
 	VG_IPC_SHOWN,	    /* shown: where a display can be looked at */
 	VG_IPC_SCREEN_IS,   /* screen_is: where a screen is seen, or why not */
 	VG_IPC_TROUBLE,	    /* text, "": none; before the DESCRIPTION, of devices that tell it */
+	VG_IPC_RESIZED,	    /* text: to what; for who hears of events */
 };
 
 /* Both ends are of one program, which may be replaced while it runs: who speaks another version is

@@ -59,6 +59,11 @@ static int ask(struct vg_dev_lender *lender, const char *what, bool write)
 	return w->ask < 0 ? -ENOTCONN : vg_ipc_ask(w->ask, what, write);
 }
 
+static void resized(struct vg_dev_lender *lender, const char *text)
+{
+	vg_worker_reply(container_of(lender, struct vg_worker, lender), VG_IPC_RESIZED, 0, text);
+}
+
 int vg_worker_init(struct vg_worker *w, int sock, struct vg_err *err)
 {
 	int ret;
@@ -66,6 +71,7 @@ int vg_worker_init(struct vg_worker *w, int sock, struct vg_err *err)
 	memset(w, 0, sizeof(*w));
 	w->sock = w->ask = sock;
 	w->lender.ask = ask;
+	w->lender.resized = resized;
 	w->watch.ready = sock_ready;
 	w->tick.expired = tick;
 	ret = vg_loop_new_disabled(LOOP_ENTRIES, &w->loop);

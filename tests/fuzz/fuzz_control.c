@@ -109,6 +109,12 @@ static void target(void *ctx, struct vg_control_req *req, const struct vg_contro
 	later(req);
 }
 
+static void events(void *ctx, struct vg_control_req *req, const char *guest)
+{
+	(void)ctx, (void)guest;
+	later(req);
+}
+
 static void set(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
 		const char *key, const char *value)
 {
@@ -138,6 +144,7 @@ static const struct vg_control_ops ops = { .list = list,
 					   .detach = target,
 					   .set = set,
 					   .trace = target,
+					   .events = events,
 					   .show_config = show_config,
 					   .log_level = log_level,
 					   .shutdown = stop };
@@ -218,13 +225,15 @@ static void request(struct client *c)
 {
 	static const char *const commands[] = { "list",	    "attach",	   "detach",	"set",
 						"trace",    "show-config", "log-level", "version",
-						"shutdown", "nonsense" };
+						"shutdown", "nonsense",	   "events" };
 	static const char *const keys[] = { "guest", "id", "key", "value", "device", "level", "x" };
 	static const char *const values[] = { "\"web\"",   "\"0\"",	  "\"virtio/0\"", "0",
 					      "null",	   "[1,[2,[3]]]", "\"\\u0000\"",  "1e999",
 					      "\"debug\"", "{}",	  "\"a/b/7\"",	  "-5" };
-	static const uint8_t usual[] = { 1, 1 | 16, 1 | 2, 1 | 2 | 4 | 8, 1 | 2, 0, 32, 0, 0, 0 };
-	unsigned cmd = below(10);
+	static const uint8_t usual[] = {
+		1, 1 | 16, 1 | 2, 1 | 2 | 4 | 8, 1 | 2, 0, 32, 0, 0, 0, 1
+	};
+	unsigned cmd = below(11);
 	uint8_t members = chance(3) ? u8() : usual[cmd];
 	char text[1024], raw[64];
 	size_t n = (size_t)snprintf(text, sizeof(text), "{\"cmd\":\"%s\"", commands[cmd]);
@@ -243,6 +252,22 @@ static void request(struct client *c)
 	}
 	n += (size_t)snprintf(text + n, sizeof(text) - n, "}\n");
 	send_bytes(c, text, n);
+}
+
+/* A line, or an event, to whoever waits. */
+static void stream(struct vg_control_req *req, const char *text, unsigned k)
+{
+	const struct vg_control_event e = { .what = (enum vg_control_happening)(k % VG_EVENTS),
+					    .guest = text,
+					    .domid = k % 3 ? k : VG_CONTROL_NO_DOMAIN,
+					    .kind = "virtio",
+					    .type = k % 5 ? "blk" : NULL,
+					    .text = k % 7 ? text : NULL };
+
+	if (k % 2)
+		(void)vg_control_event(req, &e);
+	else
+		(void)vg_control_line(req, text);
 }
 
 static void step(void)
@@ -284,7 +309,7 @@ static void step(void)
 			finish(below(n_waiting), u8());
 		else
 			for (unsigned k = 0; k <= (op >> 5) * 40u; k++)
-				(void)vg_control_line(waiting[0], fuzz_text(bytes, sizeof(bytes)));
+				stream(waiting[0], fuzz_text(bytes, sizeof(bytes)), k);
 		break;
 	case 9:
 		fl_now += (int64_t)u8() * 100000000;

@@ -474,10 +474,13 @@ static void blk_trouble(struct vg_dev *dev, char *buf, size_t len)
 static void tell_capacity(struct vg_dev *dev)
 {
 	struct blk *blk = dev->priv;
+	char text[32];
 
 	blk->untold = false;
 	blk->config.capacity = htole64(blk->img->size / SECTOR);
 	vg_info("the image has grown to %llu MiB", (unsigned long long)(blk->img->size >> 20));
+	snprintf(text, sizeof(text), "%llu bytes", (unsigned long long)blk->img->size);
+	vg_dev_resized(dev, text);
 	if (dev->started)
 		save_capacity(dev);
 	vg_dev_config_changed(dev);

@@ -9,6 +9,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/limits.h"
+#include "backend/base/probe.h"
 #include "backend/devices/blk/int.h"
 
 struct blk_req *blk_req_get(struct blk_queue *bq, struct vg_chain *c)
@@ -85,6 +86,7 @@ void blk_req_count(struct blk_req *r, int64_t now)
 {
 	struct vg_dev_stats *stats = vg_dev_stats(r->bq->dev, r->bq->q);
 
+	VG_PROBE(complete, r->bq->q, r->chain->id, r->type, r->status, now - r->taken);
 	stats->requests++;
 	vg_latency_add(&stats->latency[op_of(r->type)], now - r->taken);
 	if (r->status != VIRTIO_BLK_S_OK) {
@@ -146,6 +148,7 @@ void blk_req_submit(struct blk_req *r)
 		blk_zones_submit(r, io);
 		break;
 	}
+	VG_PROBE(submit, r->bq->q, r->chain->id, r->type, r->offset, r->len);
 	vg_image_submit(&r->bq->disk, io);
 }
 

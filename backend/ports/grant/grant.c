@@ -30,6 +30,7 @@
 #include <xen/sys/gntdev.h>
 
 #include "backend/base/container.h"
+#include "backend/base/probe.h"
 #include "backend/memory/grants.h"
 #include "backend/ports/grant/channels.h"
 #include "backend/ports/grant/virtio_msg.h"
@@ -259,6 +260,7 @@ static void kicked(void *owner, unsigned q)
 	struct vg_grant_port *gp = owner;
 
 	vg_dev_stats(gp->dev, q)->kicks++;
+	VG_PROBE(kick, q);
 	vg_dev_kick(gp->dev, q);
 }
 

@@ -34,6 +34,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/base/probe.h"
 #include "backend/ports/vhost_user/int.h"
 
 enum { USED_IDX_AT = 2 /* VIRTIO 1.3, 2.7.8: flags, idx */ };
@@ -251,6 +252,7 @@ static void kick(struct vg_vu_ring *r)
 	struct vg_dev *dev = r->vu->dev;
 
 	vg_dev_stats(dev, r->q)->kicks++;
+	VG_PROBE(kick, r->q);
 	r->kicks++;
 	vg_dev_kick(dev, r->q);
 	if (vg_dev_vq(dev, r->q) && vg_vu_mem_hurt(&r->vu->mem))

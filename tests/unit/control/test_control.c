@@ -69,7 +69,7 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		.config = "blk,target=/x\xff\xc3\xa9",
 		.origin = VG_CONTROL_FROM_CONFIG,
 		.file = "/etc/xen/web.cfg",
-		.offered = 0xffffffffffffffff,
+		.offered = 0x8000000520020020,
 		.negotiated = VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(VG_F_RING_PACKED),
 		.queues = queues,
 		.n_queues = 2,
@@ -127,6 +127,11 @@ static void do_trace(void *ctx, struct vg_control_req *req, const struct vg_cont
 	do_attach(ctx, req, t->guest, "trace");
 }
 
+static void do_events(void *ctx, struct vg_control_req *req, const char *guest)
+{
+	do_attach(ctx, req, guest ? guest : "-", "events");
+}
+
 /* What came is read from here: a guest's name of bytes that were written into it. */
 static void do_capture(void *ctx, struct vg_control_req *req, const struct vg_control_target *t,
 		       int fd)
@@ -166,6 +171,7 @@ static const struct vg_control_ops ops = {
 	.detach = do_detach,
 	.set = do_set,
 	.trace = do_trace,
+	.events = do_events,
 	.capture = do_capture,
 	.show_config = do_show_config,
 	.log_level = do_log_level,
@@ -439,8 +445,9 @@ static void the_list_has_what_the_header_says(void **state)
 	assert_string_equal(json_object_get_string(v), "1.235");
 	json_object_object_get_ex(dev, "features", &v);
 	assert_string_equal(json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN),
-			    "{\"offered\":\"0xffffffffffffffff\",\"negotiated\":\"0x500000000\","
-			    "\"names\":[\"VERSION_1\",\"RING_PACKED\"]}");
+			    "{\"offered\":\"0x8000000520020020\",\"negotiated\":\"0x500000000\","
+			    "\"names\":[\"VERSION_1\",\"RING_PACKED\"],"
+			    "\"unused\":[\"EVENT_IDX\",\"BLK_RO\",\"BLK_ZONED\"]}");
 	json_object_object_get_ex(dev, "queues", &v);
 	assert_string_equal(
 		json_object_to_json_string_ext(json_object_array_get_idx(v, 0),
@@ -638,6 +645,51 @@ static void a_stream_drops_lines_for_a_slow_reader_and_counts_them(void **state)
 	close(a);
 }
 
+/* Nothing more happens, and it is told all the same; and its silence does not end it. */
+static void who_misses_events_is_told_when_it_reads_again(void **state)
+{
+	static char text[1000];
+	const struct vg_control_event e = { .what = VG_EVENT_DIED,
+					    .ns = 1234567890123000000,
+					    .guest = "web",
+					    .domid = VG_CONTROL_NO_DOMAIN,
+					    .kind = "virtio",
+					    .id = 64,
+					    .type = "blk",
+					    .text = text };
+	int a = connect_client();
+	unsigned sent = 0, events = 0;
+	const char *line, *d;
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	put_text(a, "{\"cmd\":\"events\",\"guest\":\"web\"}\n");
+	turns(3);
+	assert_string_equal(told, "attach web events");
+	for (int i = 0; i < 3000; i++) {
+		sent += vg_control_event(waiting, &e) == 0;
+		if (i % 100 == 0)
+			turns(1);
+	}
+	assert_in_range(sent, 1, 2999);
+	while (line = get_line(a), d = strstr(line, "\"dropped\":"), !d) {
+		if (!events++) {
+			assert_has(line,
+				   "{\"ok\":true,\"more\":true,\"event\":{\"time\":1234567890.123,"
+				   "\"event\":\"died\",\"guest\":\"web\",\"domid\":null,"
+				   "\"name\":\"virtio/64\",\"type\":\"blk\",\"text\":\"xxx");
+		}
+	}
+	assert_null(strstr(line, "event"));
+	assert_int_equal(events, sent);
+	assert_int_equal(strtoul(d + 10, NULL, 10), 3000 - sent);
+	assert_int_equal(vg_control_event(waiting, &e), 0);
+	assert_null(strstr(get_line(a), "dropped"));
+	vg_control_ok(waiting);
+	assert_string_equal(get_line(a), "{\"ok\":true}");
+	close(a);
+}
+
 /* ---- hostile clients ---------------------------------------------------- */
 
 static void a_long_list_is_sent_whole_to_a_slow_client(void **state)
@@ -715,10 +767,10 @@ static void many_lines_in_one_packet_are_all_answered(void **state)
 
 static void too_many_clients_are_told_so(void **state)
 {
-	int fds[16], extra;
+	int fds[64], extra;
 
 	(void)state;
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < 64; i++) {
 		fds[i] = connect_client();
 		assert_has(ask(fds[i], "{\"cmd\":\"version\"}"), "1.2-test");
 	}
@@ -730,7 +782,7 @@ static void too_many_clients_are_told_so(void **state)
 	turns(5);
 	extra = connect_client();
 	assert_has(ask(extra, "{\"cmd\":\"version\"}"), "1.2-test");
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < 64; i++)
 		close(fds[i]);
 	close(extra);
 }
@@ -946,6 +998,7 @@ int main(void)
 		SERVED(a_client_that_leaves_is_told_to_the_handler),
 		SERVED(a_client_may_close_its_half_and_still_gets_its_answer),
 		SERVED(a_stream_drops_lines_for_a_slow_reader_and_counts_them),
+		SERVED(who_misses_events_is_told_when_it_reads_again),
 		SERVED(a_long_list_is_sent_whole_to_a_slow_client),
 		SERVED(a_client_that_never_reads_costs_one_answer),
 		SERVED(a_line_that_never_ends_is_refused),

@@ -95,6 +95,23 @@ static size_t n_findings(void)
 	return json_object_array_length(findings);
 }
 
+/* What it said last is as configs/vgrant.schema.json has it; see unit/schema.py. */
+static void as_the_schema_says(struct rig *r)
+{
+	const char *build = getenv("VGRANT_BUILD");
+	char cmd[512], path[160];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/said", r->dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(strchr(out, '{'), f);
+	fclose(f);
+	snprintf(cmd, sizeof(cmd), "python3 %s/../../tests/unit/schema.py doctor <%s >/dev/null",
+		 build ? build : "build/asan", path);
+	assert_int_equal(system(cmd), 0);
+}
+
 /* `vgrant doctor --json`. Return: its exit code. */
 static int doctor(struct rig *r)
 {
@@ -106,6 +123,7 @@ static int doctor(struct rig *r)
 	if (!said)
 		fail_msg("vgrant doctor says: %s", out);
 	assert_int_equal(ret, n_findings() ? 1 : 0);
+	as_the_schema_says(r);
 	return ret;
 }
 

@@ -27,11 +27,7 @@
 #include "backend/base/capture.h"
 #include "backend/base/container.h"
 #include "backend/control/control.h"
-
-static char dir[] = "/tmp/vgrant-tool.XXXXXX";
-static char path[64], vgrant[4096];
-static pid_t server;
-static char out[1 << 16]; /* what vgrant said, stderr included */
+#include "tests/rigs/tool_rig.h"
 
 /* ---- a daemon with two guests ------------------------------------------- */
 
@@ -113,6 +109,27 @@ static void do_list(void *ctx, struct vg_control_req *req, const char *guest)
 		vg_control_list_add(req, &card);
 		dev.id = 66;
 		dev.config = image_config;
+		vg_control_list_add(req, &dev);
+	}
+	if (guest && vg_control_is_guest(guest, "slow", 11)) {
+		dev.guest = "slow";
+		dev.domid = 11;
+		dev.error = "/srv/web.img fails: Input/output error";
+		dev.offered = VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(9) | VG_FEATURE(13);
+		dev.negotiated = VG_FEATURE(VG_F_VERSION_1) | VG_FEATURE(9);
+		dev.restarts = 2;
+		dev.stats.errors = 3;
+		dev.stats.faults = 1;
+		dev.stats.failed[VG_FAILED_IO] = 2;
+		dev.stats.failed[VG_FAILED_SPACE] = 1;
+		dev.stats.kicks = 617;
+		dev.stats.latency[VG_OP_READ] =
+			(struct vg_latency){ .ns = 200000000,
+					     .count = { [7] = 800, [8] = 199, [23] = 1 } };
+		vg_control_list_add(req, &dev);
+		dev.id = 65;
+		dev.state = VG_CONTROL_WAITING;
+		dev.error = NULL;
 		vg_control_list_add(req, &dev);
 	}
 	if (guest && vg_control_is_guest(guest, "screens", 10)) {
@@ -229,45 +246,6 @@ static const struct vg_control_ops ops = {
 	.show_config = do_show_config,
 };
 
-static int serve(int ready)
-{
-	const struct vg_control_config cfg = {
-		.path = path, .group = (gid_t)-1, .mode = 0666, .version = "9.9", .ops = &ops
-	};
-	struct vg_control *control;
-	struct vg_loop *loop;
-	struct vg_err err;
-
-	if (vg_loop_new(16, &loop) < 0 || vg_control_new(loop, &cfg, &control, &err) < 0)
-		return 1;
-	(void)!write(ready, "x", 1);
-	return vg_loop_run(loop);
-}
-
-static int start_server(void **state)
-{
-	int ready[2];
-	char c;
-
-	(void)state;
-	if (pipe(ready) < 0)
-		return -1;
-	server = fork();
-	if (server == 0)
-		_exit(serve(ready[1]));
-	close(ready[1]);
-	if (read(ready[0], &c, 1) != 1)
-		return -1;
-	return close(ready[0]);
-}
-
-static int stop_server(void **state)
-{
-	(void)state;
-	kill(server, SIGKILL);
-	return waitpid(server, NULL, 0) == server ? 0 : -1;
-}
-
 static int write_image(void)
 {
 	char image[96];
@@ -283,60 +261,17 @@ static int write_image(void)
 
 static int make_dir(void **state)
 {
-	ssize_t n = readlink("/proc/self/exe", vgrant, sizeof(vgrant) - 32);
-	char *end;
-
 	(void)state;
-	if (n < 0 || !mkdtemp(dir))
+	if (tool_begin(&ops) < 0)
 		return -1;
-	vgrant[n] = '\0';
-	end = strstr(vgrant, "/tests/unit/");
-	if (getenv("VGRANT"))
-		snprintf(vgrant, sizeof(vgrant), "%s", getenv("VGRANT"));
-	else if (end)
-		strcpy(end, "/vgrant");
-	snprintf(path, sizeof(path), "%s/control", dir);
 	snprintf(image_config, sizeof(image_config), "blk,target=%s/image", dir);
 	return write_image();
 }
 
 static int remove_dir(void **state)
 {
-	char cmd[128];
-
 	(void)state;
-	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
-	return system(cmd);
-}
-
-/* Run `vgrant ARGS`; its words are in out. Return: its exit code. */
-static int run(const char *args)
-{
-	char cmd[8192];
-	FILE *p;
-	size_t n;
-	int status;
-
-	snprintf(cmd, sizeof(cmd), "%s -s %s %s 2>&1", vgrant, path, args);
-	p = popen(cmd, "r");
-	assert_non_null(p);
-	n = fread(out, 1, sizeof(out) - 1, p);
-	out[n] = '\0';
-	status = pclose(p);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
-static void assert_out(const char *part)
-{
-	if (!strstr(out, part))
-		fail_msg("\"%s\" has no \"%s\"", out, part);
-}
-
-static void assert_not_out(const char *part)
-{
-	if (strstr(out, part))
-		fail_msg("vgrant says \"%s\":\n%s", part, out);
+	return tool_end();
 }
 
 /* ---- tests -------------------------------------------------------------- */
@@ -417,6 +352,7 @@ static void list_has_forms_for_programs_and_for_the_curious(void **state)
 	assert_non_null(obj);
 	assert_int_equal(json_object_object_length(obj), 1);
 	json_object_put(obj);
+	assert_schema("list");
 	assert_int_equal(run("list -v web"), 0);
 	assert_out("web (domain 7), device virtio/64: blk, connected; here for 3m12s");
 	assert_out("origin     config /etc/xen/web.cfg");
@@ -426,6 +362,128 @@ static void list_has_forms_for_programs_and_for_the_curious(void **state)
 	assert_out("device     cache=on");
 	assert_int_equal(run("list nobody"), 1);
 	assert_out("vgrantd has no device of a guest nobody");
+}
+
+static void a_device_in_sentences(void **state)
+{
+	(void)state;
+	assert_int_equal(run("show slow 64"), 0);
+	assert_out("Device virtio/64 of slow (domain 11): blk, connected, here for 3m12s.\n"
+		   "  WRONG: /srv/web.img fails: Input/output error.\n"
+		   "  A driver uses it.\n"
+		   "  Settings: blk,target=/srv/web.img\n"
+		   "    from the guest's xl configuration /etc/xen/web.cfg\n"
+		   "  The device says: cache=on\n"
+		   "  Its worker is process 4321; 2 before it died, and vgrantd's log says how.\n"
+		   "  The driver uses VERSION_1 BLK_FLUSH.\n"
+		   "  It was offered, and does not use, BLK_DISCARD.\n"
+		   "  Queue 0 runs: split, 256 entries; ");
+	assert_out("  It has done 1234 requests: 1.2 GiB read, 512 B written. 3 ended with an "
+		   "error. Of "
+		   "them: 2 I/O errors, 1 for want of space.\n"
+		   "  WRONG: the guest broke the rules 1 time; vgrantd's log says how.\n");
+	assert_out("  A request costs 0.50 kicks, 0.00 interrupts and 0.00 hypercalls; Xen copied "
+		   "1.0 MiB.\n");
+	assert_out("  How long each read took: 200 us on average of 1000.\n"
+		   "    <  128 us |########################################| 800\n"
+		   "    <  256 us |##########                              | 199\n"
+		   "    <  512 us |                                        | 0\n");
+	assert_out("    >    4 s  |#                                       | 1\n");
+	assert_not_out("virtio/65");
+	assert_int_equal(run("show slow"), 0);
+	assert_out("\n\nDevice virtio/65 of slow");
+	assert_out("no driver of the guest's has connected");
+	assert_int_equal(run("show --json slow virtio/65"), 0);
+	assert_schema("list");
+	assert_out("\"virtio/65\"");
+	assert_not_out("\"virtio/64\"");
+	assert_int_equal(run("show slow 99"), 1);
+	assert_out("slow has no device 99: vgrant list shows what there is");
+	assert_int_equal(run("show nobody"), 1);
+	assert_out("nobody has no device: vgrant list");
+	assert_int_equal(run("show"), 2);
+}
+
+static void write_file(const char *name, const char *text)
+{
+	char file[128];
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/%s", dir, name);
+	f = fopen(file, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* See unit/completion.bash. */
+static void completion_in_bash_and_zsh(void **state)
+{
+	const char *build = getenv("VGRANT_BUILD");
+	char cmd[PATH_MAX], script[PATH_MAX + 128];
+
+	(void)state;
+	snprintf(cmd, sizeof(cmd), "%s/bin", dir);
+	assert_int_equal(mkdir(cmd, 0755), 0);
+	snprintf(script, sizeof(script), "#!/bin/sh\nexec %s -s %s \"$@\"\n", vgrant, path);
+	write_file("bin/vgrant", script);
+	snprintf(cmd, sizeof(cmd),
+		 "chmod 755 %s/bin/vgrant && PATH=%s/bin:$PATH %s/../../tests/unit/completion.bash",
+		 dir, dir, build ? build : "build/asan");
+	assert_int_equal(system(cmd), 0);
+}
+
+/*
+ * What vgrant(8) says of exit statuses: 0 done, 1 refused or failed, 2 wrong usage, 3 no vgrantd. Of
+ * every command, without a vgrantd and with wrong arguments; what else fails has its own tests.
+ */
+static void exit_statuses(void **state)
+{
+	static const struct {
+		const char *args;
+		int status; /* without a vgrantd */
+	} commands[] = {
+		{ "list", 3 },
+		{ "show web", 3 },
+		{ "top --once", 3 },
+		{ "events", 3 },
+		{ "attach web rng", 3 },
+		{ "detach web 64", 3 },
+		{ "set web 64 a=b", 3 },
+		{ "resize web 64 1G", 3 },
+		{ "trace web 64", 3 },
+		{ "capture web 64", 3 },
+		{ "console web", 3 },
+		{ "domblklist web", 3 },
+		{ "domblkinfo web 64", 3 },
+		{ "domiflist web", 3 },
+		{ "domdisplay web", 3 },
+		{ "screenshot web -", 3 },
+		{ "metrics", 3 },
+		{ "show-config", 3 },
+		{ "log-level debug", 3 },
+		{ "shutdown", 3 },
+		{ "version", 3 },
+		{ "help", 0 },
+		{ "schema", 0 },
+		{ "check /nonexistent", 1 },
+		{ "convert /nonexistent", 1 },
+	};
+	char args[64];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(commands); i++) {
+		if (run(commands[i].args) != commands[i].status)
+			fail_msg("vgrant %s does not end with %d: %s", commands[i].args,
+				 commands[i].status, out);
+		/* One more option than there is, and more arguments than any command takes. */
+		snprintf(args, sizeof(args), "%.*s --nonsense", (int)strcspn(commands[i].args, " "),
+			 commands[i].args);
+		assert_int_equal(run(args), 2);
+		snprintf(args, sizeof(args), "%.*s a b c d e f g -j -b",
+			 (int)strcspn(commands[i].args, " "), commands[i].args);
+		assert_int_equal(run(args), 2);
+	}
 }
 
 static void disks_in_virshs_columns(void **state)
@@ -580,23 +638,11 @@ static void an_ordinary_user_is_told_why_not(void **state)
 	assert_int_equal(chmod(path, 0666), 0);
 }
 
-static void put(const char *name, const char *text)
-{
-	char file[128];
-	FILE *f;
-
-	snprintf(file, sizeof(file), "%s/%s", dir, name);
-	f = fopen(file, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
-
 static int check(const char *text)
 {
 	char args[128];
 
-	put("x.cfg", text);
+	write_file("x.cfg", text);
 	snprintf(args, sizeof(args), "check %s/x.cfg", dir);
 	return run(args);
 }
@@ -651,18 +697,6 @@ static void check_finds_mistakes(void **state)
 }
 
 /* ---- libvirt's XML ------------------------------------------------------ */
-
-static void write_file(const char *name, const char *text)
-{
-	char file[128];
-	FILE *f;
-
-	snprintf(file, sizeof(file), "%s/%s", dir, name);
-	f = fopen(file, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
 
 static void check_reads_libvirts_xml(void **state)
 {
@@ -825,9 +859,9 @@ static void check_on_xen(const char *config, const char *command_line, const cha
 	snprintf(vgrant + strlen(vgrant), sizeof(vgrant) - strlen(vgrant), "-fake");
 	setenv("FAKE_XEN_DIR", dir, 1);
 	if (config)
-		put("config", config);
+		write_file("config", config);
 	if (command_line)
-		put("commandline", command_line);
+		write_file("commandline", command_line);
 	assert_int_equal(check(text), 0);
 	unsetenv("FAKE_XEN_DIR");
 	snprintf(name, sizeof(name), "%s/config", dir);
@@ -945,8 +979,6 @@ static void doctor_reads_the_list(void **state)
 	assert_out("the vgrantd that runs is 9.9, and vgrant is ");
 }
 
-#define SERVED(f) cmocka_unit_test_setup_teardown(f, start_server, stop_server)
-
 /* As pcap-savefile(5) has it. */
 static void packets_make_a_file(void **state)
 {
@@ -1000,6 +1032,9 @@ int main(void)
 		SERVED(hook_refuses_what_cannot_work),
 		SERVED(bad_metadata_is_told),
 		SERVED(the_table_is_aligned),
+		SERVED(a_device_in_sentences),
+		SERVED(completion_in_bash_and_zsh),
+		cmocka_unit_test(exit_statuses),
 		SERVED(disks_in_virshs_columns),
 		SERVED(cards_in_virshs_columns),
 		SERVED(displays_as_virsh_has_them),

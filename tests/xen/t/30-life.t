@@ -45,10 +45,28 @@ EOS
 quick life --type pv --script "$T/life.main" --config 'on_reboot = "restart"' \
 	--config "vgrant = [ 'blk,target=/root/packed.img,serial=packed', 'blk,target=/root/split.img,serial=split,packed=0',
 		'blk,target=/root/keep.img,serial=keep' ]"
+dom0 'mkdir -p /etc/vgrant; printf "[control]\nmetrics = 9742\n" >/etc/vgrant/vgrantd.conf'
 ok "vgrantd starts" vgrantd_start
 before=$(holds)
+dom0 'setsid vgrant events --json >/tmp/events 2>&1 </dev/null &'
 guest start life
 ok "load on a packed and a split disk" await life '^hammer: at [1-9]'
+
+# What is done is seen, in three forms.
+top=$(dom0 vgrant top --once --json --interval 5)
+is "$(python3 -c 'import json,sys
+print([x["requests_per_second"] > 0 and x["latency_99_us"] > 0 and x["hypercalls_per_request"] > 0
+	for x in json.load(sys.stdin)["devices"] if x["id"] in (64, 65)])' <<<"$top")" "[True, True]" "vgrant top shows it"
+like "$(dom0 vgrant show life 64)" 'The driver uses .*VERSION_1.*RING_PACKED.*How long each (read|write) took:.*#' "vgrant show says all of one"
+# page FILE: Prometheus' page; the process that serves it is in its sandbox here.
+page() { dom0 "exec 3<>/dev/tcp/127.0.0.1/9742; printf 'GET /metrics HTTP/1.1\r\n\r\n' >&3; cat <&3" | tr -d '\r' | sed '1,/^$/d' >"$1"; }
+page "$T/page"
+ok "Prometheus reads it, and the dashboard's queries have what they name" \
+	python3 "$REPO/tests/unit/exposition.py" "$T/page" "$REPO/configs/grafana/vgrant.json"
+like "$(grep '^vgrant_request_duration_seconds_count{guest="life",device="virtio/64"' "$T/page")" '[1-9]' "with histograms"
+ok "a device is plugged" dom0 vgrant attach life rng,id=70
+ok "and unplugged" dom0 vgrant detach life 70
+is "$(dom0 "sed -n 's/.*\"event\":\"\([a-z]*\)\".*virtio.70.*/\1/p' /tmp/events | grep plugged | xargs")" "plugged unplugged" "which is told"
 
 out=$(dom0 'vgrantd 2>&1; echo $?')
 like "$out" 'already.*1$|runs.*1$' "a second vgrantd says that there is one, and ends"
@@ -72,10 +90,12 @@ done
 ok "workers are killed five times: the load goes on" pulse life
 is "$(json '[d["life/virtio/%d" % i]["worker"]["restarts"] for i in (64,65,66)]')" "[5, 5, 0]" \
 	"each time another took over"
+is "$(dom0 "grep -c '\"event\":\"died\"' /tmp/events; grep -c '\"event\":\"resumed\"' /tmp/events" | xargs)" "10 10" "of which each is told"
 is "$(json '[d[k]["counters"]["errors"] for k in d]')" "[0, 0, 0]" "no request failed"
 
 ok "vgrantd stops" vgrantd_stop
 is "$(dom0 'pgrep -x vgrantd | wc -l')" 0 "with its workers"
+like "$(dom0 'tail -n 1 /tmp/events')" 'vgrantd has ended' "who hears of events is told"
 ok "vgrantd starts again" vgrantd_start
 ok "the load goes on" pulse life
 dom0 'kill -9 $(pgrep -ox vgrantd)'
@@ -85,6 +105,9 @@ dom0 daemon kill
 ok "vgrantd is killed with its workers, and started again" vgrantd_start
 ok "the load goes on" pulse life
 is "$(json '[d[k]["counters"]["faults"] for k in d]')" "[0, 0, 0]" "nobody broke a rule"
+
+page "$T/page"
+ok "Prometheus is told by the next one" python3 "$REPO/tests/unit/exposition.py" "$T/page"
 
 guest run life 'touch /run/hammer.stop'
 ok "the first boot comes to its end" await life '^first boot done'

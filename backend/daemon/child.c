@@ -245,7 +245,7 @@ static void follow(struct vg_child *c)
 		vg_child_tell_type(c, VG_IPC_NEWS);
 }
 
-/* One that was taken over says it no more often. */
+/* A worker that was taken over might say so for ever: twice a second is enough. */
 static void resized(struct vg_child *c, const char *text)
 {
 	int64_t now = vg_now_ns();

@@ -120,7 +120,7 @@ dom0 'ovs-vsctl --timeout=30 set port in5 tag=5'
 dom0 "kill -9 \$(vgrant list -v pvh | sed -n 's/.*process \([0-9]*\),.*/\1/p' | tail -n 1)"
 ok "another worker's interface is on the switch, too" until_dom0 60 'rr echo 10.9.0.9 7000 4096'
 is "$(dom0 'ovs-vsctl get port switched tag')" 5 "and in the VLAN"
-ok "it is detached" dom0 "vgrant detach pvh $(card pvh 2)"
+ok "it is detached" dom0 "vgrant detach pvh $(card pvh 3)"
 ok "and gone from the switch" until_dom0 30 '! ovs-vsctl list-ports ovs0 | grep -qx switched && ! ls /run/vgrant/*.tidy'
 dom0 'ovs-vsctl --timeout=30 del-br ovs0; ovs-appctl -t ovs-vswitchd exit --cleanup; ovs-appctl -t ovsdb-server exit'
 

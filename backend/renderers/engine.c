@@ -99,6 +99,14 @@ static bool has_egl(void)
 	return display && initialize(display, NULL, NULL);
 }
 
+/* Whether there is the library of GL itself: libepoxy, which virglrenderer calls it by, ends the process
+ * where there is none (1.5.10, epoxy_gl_dlsym()). */
+static bool has_gl(void)
+{
+	return dlopen("libOpenGL.so.0", RTLD_NOW | RTLD_GLOBAL) ||
+	       dlopen("libGL.so.1", RTLD_NOW | RTLD_GLOBAL);
+}
+
 int vg_engine_open(struct vg_render_capsets *caps, struct vg_err *err)
 {
 	int ret = -1;
@@ -110,6 +118,8 @@ int vg_engine_open(struct vg_render_capsets *caps, struct vg_err *err)
 	setenv("MESA_NO_ERROR", "0", 1);
 	setenv("EGL_LOG_LEVEL", "fatal", 0);
 	virgl_set_debug_callback(log_line);
+	if (!has_gl())
+		return vg_fail(err, -ENODEV, "there is no OpenGL: install libopengl0");
 	if (has_egl())
 		ret = virgl_renderer_init(&callbacks,
 					  VIRGL_RENDERER_USE_EGL | VIRGL_RENDERER_USE_SURFACELESS,

@@ -3,6 +3,10 @@
  * test_gpu_3d.c - the GPU in three dimensions: a guest's driver on one side, the real renderer, with
  * llvmpipe and in its sandbox, on the other
  */
+#include <glob.h>
+#include <sched.h>
+#include <sys/mount.h>
+
 #include "tests/rigs/renderer_rig.h"
 
 enum { W = 64, H = 48, BYTES = W * H * 4, BGRA = 1, BGRX = 2 };
@@ -651,6 +655,30 @@ static void test_no_egl(void **state)
 	assert_true(WIFEXITED(rr_reap(&rr)));
 }
 
+/* A machine without GL's own library, which is a package of its own. */
+static void test_no_gl(void **state)
+{
+	char *env[] = { (char *)(uintptr_t) "ASAN_OPTIONS=detect_leaks=0", NULL };
+	struct vg_ipc m;
+	glob_t g = { 0 };
+
+	(void)state;
+	if (unshare(CLONE_NEWNS) < 0)
+		skip();
+	assert_return_code(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	glob("/usr/lib/*/libOpenGL.so.0", 0, NULL, &g);
+	glob("/usr/lib/*/libGL.so.1", GLOB_APPEND, NULL, &g);
+	for (size_t i = 0; i < g.gl_pathc; i++)
+		assert_return_code(mount("/dev/null", g.gl_pathv[i], NULL, MS_BIND, NULL), 0);
+	m = rr_start_with(&rr, env);
+	assert_int_equal(m.type, VG_IPC_FAILED);
+	assert_non_null(strstr(m.text, "install libopengl0"));
+	assert_true(WIFEXITED(rr_reap(&rr)));
+	for (size_t i = 0; i < g.gl_pathc; i++)
+		umount(g.gl_pathv[i]);
+	globfree(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -663,6 +691,7 @@ int main(void)
 		cmocka_unit_test(test_killed),	cmocka_unit_test(test_hung),
 		cmocka_unit_test(test_many),	cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_resume),	cmocka_unit_test(test_no_egl),
+		cmocka_unit_test(test_no_gl),
 	};
 
 	vg_log_init(VG_LOG_STDERR, VG_LOG_ERR, NULL);

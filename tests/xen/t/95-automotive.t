@@ -22,6 +22,7 @@ net_dom0
 # What each guest does from its first moment on. All that it waits for is a device of its own.
 cat >"$T/car" <<'EOS'
 #!/bin/sh
+PATH=/rig/bin:$PATH # before busybox, whose ip knows no queue lengths
 role=$(sed 's/.*role=\([a-z]*\).*/\1/' /proc/cmdline)
 until_true() { until "$@" >/dev/null 2>&1; do usleep 20000; done; }
 picture() { until_true test -e /dev/dri/card0; (draw $1 </dev/null >/tmp/draw 2>&1 &); until_true grep -q heads /tmp/draw; echo "car: shows"; }

@@ -6,6 +6,10 @@
 # Lines are given with a blank at the end where a new word begins.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+command -v zsh >/dev/null || {
+	echo "completion: zsh is missing: run tools/install-deps check as root." >&2
+	exit 1
+}
 
 # in_bash LINE, in_zsh LINE: words that are offered, sorted, each once
 in_bash() {

@@ -11,7 +11,10 @@ import json
 import os
 import sys
 
-from jsonschema import Draft202012Validator
+try:
+    from jsonschema import Draft202012Validator
+except ImportError:
+    sys.exit("schema: python3-jsonschema is missing: run tools/install-deps check as root.")
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 

@@ -120,4 +120,5 @@ is "$(holds)" "$before" "dom0 holds no more than before"
 sum=$(dom0 "guest console life | sed -n 's/^hammer: done.*sum //p' | head -n 1" | tr -d '\r')
 is "$(dom0 hammer --sum /root/split.img 4)" "$sum" "dom0 finds on the split disk what was written"
 ok "the file system is clean" dom0 e2fsck -fn /root/keep.img
+dom0 'rm /etc/vgrant/vgrantd.conf /tmp/events'
 done_testing

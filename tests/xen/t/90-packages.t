@@ -106,9 +106,6 @@ is "$(errors)" "[0, 0, 0, 0]" "no request failed, and nobody broke a rule"
 ok "vgrantd is killed, and its workers with it" dom0 "kill -9 $(pid)"
 ok "systemd starts it again" serves
 ok "the load goes on" pulse life
-ok "the service is restarted" dom0 systemctl restart vgrantd
-ok "and serves the guest" serves
-ok "the load goes on" pulse life
 
 ok "the packages are removed while the guest runs" dom0 "dpkg -r ${names[*]}"
 is "$(dom0 "pgrep -cf '$ours'; systemctl is-active vgrantd")" "0

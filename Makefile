@@ -86,7 +86,7 @@ LIB := $(B)/libvgrant.a
 HELP := $(B)/libtesthelp.a
 
 .PHONY: FORCE ldlibs all unit-programs fuzz-programs check check-long check-unit check-interop check-xen demo lint bench \
-	bench-xen fuzz install clean help
+	bench-xen fuzz install deb clean help
 all: $(B)/vgrantd $(B)/vgrant $(B)/vgrant-vhost-user $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer \
 	$(B)/vgrant-kms ## build the programs (build/release/)
 
@@ -236,7 +236,7 @@ check: ## everything that a fresh machine can run (installs what it needs; as ro
 	@tests/run-all
 
 check-long: ## what takes long: storms and repetitions on real Xen, fuzz (as root)
-	@tests/run-all long fuzz_long
+	@tests/run-all long packages_long fuzz_long
 
 check-interop: ## stock drivers over vhost-user: User-Mode Linux, QEMU
 	@$(MAKE) --no-print-directory -s all
@@ -262,6 +262,9 @@ fuzz: ## fuzz for long, in parallel (FUZZ_SECONDS, default 600)
 
 install: all ## install below PREFIX (default /usr/local) and SYSCONFDIR; DESTDIR is honoured
 	@configs/install "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)" $(B)
+
+deb: ## Debian packages of all, for this machine's release (build/deb/)
+	@CROSS=$(CROSS) tools/deb
 
 clean: ## remove build/ (not the cache folder)
 	rm -rf build

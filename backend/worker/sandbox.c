@@ -5,7 +5,8 @@
  * Two steps, with the creation of threads between them:
  *
  *  1. isolate  new network, IPC, UTS and mount namespaces; the root becomes an
- *              empty read-only tmpfs; then another user, no capabilities, no
+ *              empty read-only tmpfs; then another user, no capabilities, the
+ *              worker's profile of AppArmor where that is in force (confine.h), no
  *              way back (no_new_privs), no core dumps (they would hold guest
  *              memory).
  *  2. restrict the loops are enabled, with a list of operations that the kernel takes from them;
@@ -76,6 +77,7 @@
 #include "backend/base/container.h"
 #include "backend/base/loop.h"
 #include "backend/base/passing.h"
+#include "backend/worker/confine.h"
 
 enum {
 	/* Of malloc. With a number of its own it asks for that of the processors, by reading a file,
@@ -206,7 +208,7 @@ int vg_sandbox_isolate(const struct vg_sandbox *sb, const struct vg_sandbox_need
 {
 	static const struct rlimit none = { 0, 0 };
 	bool network = false;
-	int ret = alone(err);
+	int ret = alone(err), profile = vg_confine_open();
 
 	for (; *needs; needs++)
 		network |= (*needs)->network;
@@ -221,6 +223,8 @@ int vg_sandbox_isolate(const struct vg_sandbox *sb, const struct vg_sandbox_need
 		ret = leave_namespaces(network, err);
 	if (ret == 0 && geteuid() == 0 && sb->uid)
 		ret = become(sb->uid, sb->gid, err);
+	if (ret == 0)
+		ret = vg_confine(profile, err);
 	if (ret == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		ret = vg_fail(err, -errno, "no_new_privs cannot be set: %s", strerror(errno));
 	return ret;

@@ -264,7 +264,7 @@ install: all ## install below PREFIX (default /usr/local) and SYSCONFDIR; DESTDI
 	@configs/install "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)" $(B)
 
 deb: ## Debian packages of all, for this machine's release (build/deb/)
-	@CROSS=$(CROSS) tools/deb
+	@tools/deb
 
 clean: ## remove build/ (not the cache folder)
 	rm -rf build

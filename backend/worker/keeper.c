@@ -45,6 +45,7 @@ struct keeper {
 	struct vg_params params;
 	struct vg_daemon daemon;
 	struct vg_command_run run;
+	struct stat socket; /* in the file system, as it was made */
 	int result;
 };
 
@@ -116,6 +117,8 @@ static int start(struct keeper *k, const struct vg_ipc *m, struct vg_err *err)
 	if (ret == 0)
 		ret = k->daemon.command.input = listen_at(k->daemon.socket, err);
 	if (ret >= 0)
+		ret = lstat(k->daemon.socket, &k->socket) < 0 ? -errno : 0;
+	if (ret == 0)
 		ret = isolate(&k->daemon, &m->setup.sandbox, err);
 	if (ret == 0)
 		ret = vg_command_start(&k->daemon.command, &k->run, err);
@@ -203,6 +206,16 @@ static void end(struct keeper *k)
 	}
 }
 
+/* Before the daemon ends, which may take a while; and not that of the next vgrantd's keeper. */
+static void remove_socket(const struct keeper *k)
+{
+	struct stat st;
+
+	if (k->socket.st_ino && lstat(k->daemon.socket, &st) == 0 &&
+	    st.st_ino == k->socket.st_ino && st.st_dev == k->socket.st_dev)
+		unlink(k->daemon.socket);
+}
+
 static void drain(int fd)
 {
 	struct signalfd_siginfo info;
@@ -243,9 +256,7 @@ int vg_keeper_main(int sock)
 		if (k.open && !k.ending && ended(&k))
 			break;
 	}
-	/* Before it ends, which may take a while: the next one of us listens there by then. */
-	if (k.daemon.socket)
-		unlink(k.daemon.socket);
+	remove_socket(&k);
 	if (k.run.pid)
 		end(&k);
 	return k.result;

@@ -380,6 +380,12 @@ static void a_qcow2(void **state)
 		assert_int_equal(drv_blk_read(&g->blk, round * 8, in, sizeof(in)), 0);
 		assert_memory_equal(in, out, sizeof(in));
 	}
+	/* vgrantd itself is killed: its daemons end, and those of the next one go on. */
+	rig_daemon_stop(r, SIGKILL);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	assert_int_equal(drv_blk_read(&g->blk, 24, in, sizeof(in)), 0);
+	assert_memory_equal(in, out, sizeof(in));
 	assert_int_equal(drv_dev_backend_state(g->dev), 4);
 	/* Not flushed by the guest: an end in order does. */
 	memset(out, 0x77, sizeof(out));

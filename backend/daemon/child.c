@@ -187,18 +187,22 @@ static void described(struct vg_child *c)
 /* The configuration with what follows from whose device it is. */
 static void complete(struct vg_child *c, char spec[VG_PARAMS_LEN])
 {
-	const struct vg_device_ops *ops = vg_device_find(c->device);
+	const struct vg_device_ops *ops;
 	struct vg_control_device d = { .guest = NULL };
 	struct vg_params params;
 	struct vg_place place;
 	char bridge[64];
 
 	memcpy(spec, c->spec, VG_PARAMS_LEN);
-	if (!ops || !ops->complete || vg_params_parse(spec, &params, NULL) < 0)
+	if (vg_params_parse(spec, &params, NULL) < 0)
+		return;
+	ops = vg_device_of(&params);
+	if (!ops || !ops->complete)
 		return;
 	c->ops->place(c, &d);
 	vg_xl_default_bridge(NULL, bridge, sizeof(bridge));
-	place = (struct vg_place){ d.guest && *d.guest ? d.guest : NULL, d.domid, d.id, bridge };
+	place = (struct vg_place){ d.guest && *d.guest ? d.guest : NULL, d.domid, d.id, bridge,
+				   c->all->settings->runtime_dir };
 	if (ops->complete(&params, &place, spec, VG_PARAMS_LEN) < 0)
 		vg_child_say(c, VG_LOG_WARN, "its configuration is too long for what is left out");
 }
@@ -276,6 +280,7 @@ static void handle(struct vg_child *c, const struct vg_ipc *m)
 		set_answered(c, m->error, m->text);
 		break;
 	case VG_IPC_OPENED:
+		c->virtio_id = m->opened.virtio_id & UINT16_MAX;
 		follow(c);
 		c->ops->message(c, m);
 		break;
@@ -742,7 +747,7 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 	const struct vg_device_ops *ops = vg_device_find(c->device);
 	struct vg_control_device d = {
 		.type = c->device,
-		.virtio_id = ops ? ops->virtio_id : 0,
+		.virtio_id = c->virtio_id || !ops ? c->virtio_id : ops->virtio_id,
 		.error = c->error.text[0] ? c->error.text : NULL,
 		.config = c->spec,
 		.queues = queues,

@@ -545,12 +545,19 @@ void vg_dev_queue_stopped(struct vg_dev *dev, unsigned q)
 	gather_end(queue);
 	queue->gather = (struct vg_gather){ .requests = 0 };
 	/* A chain that is neither answered nor put back would be lost to the driver for good. */
-	assert(vg_vq_inflight(queue->vq) == 0 || atomic_load(&dev->broken));
+	assert(vg_vq_inflight(queue->vq) == 0 || queue->leaves || atomic_load(&dev->broken));
+	queue->leaves = false;
 	queue->state = vg_vq_stop(queue->vq);
 	vg_vq_free(queue->vq);
 	queue->vq = NULL;
 	vg_loop_undefer(queue->ctx->loop, &queue->again);
 	tell_stopped(queue);
+}
+
+bool vg_dev_leave(struct vg_dev *dev, unsigned q)
+{
+	dev->queue[q].leaves = dev->resetting || dev->queue[q].inflight;
+	return dev->queue[q].leaves;
 }
 
 /* In its context. */
@@ -1002,6 +1009,14 @@ bool vg_dev_rearm_after(struct vg_dev *dev, unsigned q, unsigned n)
 
 	return vq && !atomic_load_explicit(&dev->broken, memory_order_relaxed) &&
 	       vg_vq_rearm_after(vq, n);
+}
+
+const struct vg_device_ops *vg_device_of(const struct vg_params *params)
+{
+	const struct vg_device_ops *ops = vg_device_find(params->device);
+	const struct vg_device_ops *other = ops && ops->as ? ops->as(params) : NULL;
+
+	return other ? other : ops;
 }
 
 const struct vg_device_ops *vg_device_find(const char *name)

@@ -79,16 +79,25 @@ struct vg_screen;
 
 /* Where a device is served, and whose it is; the supervisor knows. */
 struct vg_place {
-	const char *guest;  /* its name; NULL: it is not known */
-	uint32_t domid;	    /* of the guest; UINT32_MAX: it is none of Xen's */
-	uint32_t id;	    /* the device's number among the guest's */
-	const char *bridge; /* that guests' interfaces are put on where nothing is said */
+	const char *guest;   /* its name; NULL: it is not known */
+	uint32_t domid;	     /* of the guest; UINT32_MAX: it is none of Xen's */
+	uint32_t id;	     /* the device's number among the guest's */
+	const char *bridge;  /* that guests' interfaces are put on where nothing is said */
+	const char *runtime; /* vgrantd's folder for what lives as long as it does */
+};
+
+/* A program of others that serves a device, behind a gateway; see ops->daemon. */
+struct vg_daemon {
+	struct vg_command command; /* its stdin is the socket that it listens on */
+	const char *socket;	   /* that one's path, of the configuration */
+	const char *package;	   /* of Debian's, that has it */
+	bool root;		   /* it gives up its rights itself, and needs them before */
 };
 
 struct vg_device_ops {
 	const char *name;   /* first word of a configuration: "blk" */
 	const char *help;   /* one line for `vgrant help` */
-	uint16_t virtio_id; /* VIRTIO 1.3 section 5 */
+	uint16_t virtio_id; /* VIRTIO 1.3 section 5; 0: its configuration says it */
 	const struct vg_param_def *params;
 	const struct vg_sandbox_needs *needs; /* NULL: nothing but what every worker needs */
 	/**
@@ -98,6 +107,19 @@ struct vg_device_ops {
 	 * begins with the key. NULL: the table says it all. Return: 0, or negative errno with one.
 	 */
 	int (*check)(const struct vg_params *params, struct vg_err *err);
+	/**
+	 * as - whose operations a device of this configuration has, in the place of these; NULL: these
+	 *
+	 * One name, one table of keys, served by another part of ours. NULL op: these, always.
+	 */
+	const struct vg_device_ops *(*as)(const struct vg_params *params);
+	/**
+	 * daemon - in the helper "daemon" (daemon/group.c): the program that serves it
+	 * @params: completed
+	 *
+	 * Return: 0, or negative errno with a sentence. NULL: none does.
+	 */
+	int (*daemon)(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err);
 	/**
 	 * may_open - in the supervisor: may a device of this configuration have the file @name?
 	 *
@@ -257,6 +279,9 @@ extern const struct vg_device_ops *const vg_devices[];
 /** vg_device_find - by name or NULL */
 const struct vg_device_ops *vg_device_find(const char *name);
 
+/** vg_device_of - who serves a device of this configuration (ops->as); NULL: there is no such device */
+const struct vg_device_ops *vg_device_of(const struct vg_params *params);
+
 /**
  * vg_ring_grants - pages that a driver grants for a ring of @size entries when it is busy
  *
@@ -357,6 +382,7 @@ struct vg_queue {
 	bool enabled;		       /* set up by the driver */
 	bool running;		       /* started, and not stopped yet */
 	bool stop_asked;
+	bool leaves;	       /* vg_dev_leave() was asked, and said yes */
 	bool taken_up;	       /* from a predecessor, who may have died before it notified */
 	struct vg_wait *waits; /* for it alone */
 	struct vg_vq_state *state_out; /* where they want its state */
@@ -503,6 +529,15 @@ void vg_dev_map_from(struct vg_dev *dev, size_t bytes);
  * In its context. What was pushed is published.
  */
 void vg_dev_queue_stopped(struct vg_dev *dev, unsigned q);
+
+/**
+ * vg_dev_leave - in stop_queue, or later: may chains of queue @q that are out stay out when it stops?
+ *
+ * For who cannot get them back, and cannot answer either. Whoever serves the queue next finds them in its
+ * in-flight record, as if this process had been killed; or they are of no use any more, for the driver
+ * resets the device. Return: whether they may; else each is to be pushed.
+ */
+bool vg_dev_leave(struct vg_dev *dev, unsigned q);
 
 /**
  * vg_dev_kick_later - the device has had its share of this turn: call queue_ready again in the next

@@ -511,7 +511,7 @@ static void blk_tick(struct vg_dev *dev)
 
 static const char *blk_looks_at(const struct vg_params *params)
 {
-	return vg_params_str(params, blk_params, "target");
+	return vg_params_str(params, vg_blk_params, "target");
 }
 
 /* In the supervisor. Of the image, a descriptor that nothing can be read or written by; its file is what

@@ -666,13 +666,12 @@ static void test_no_gl(void **state)
 	if (unshare(CLONE_NEWNS) < 0)
 		skip();
 	assert_return_code(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	glob("/usr/lib/*/libOpenGL.so.0", 0, NULL, &g);
-	glob("/usr/lib/*/libGL.so.1", GLOB_APPEND, NULL, &g);
+	glob("/usr/lib/*/libGL.so.1", 0, NULL, &g);
 	for (size_t i = 0; i < g.gl_pathc; i++)
 		assert_return_code(mount("/dev/null", g.gl_pathv[i], NULL, MS_BIND, NULL), 0);
 	m = rr_start_with(&rr, env);
 	assert_int_equal(m.type, VG_IPC_FAILED);
-	assert_non_null(strstr(m.text, "install libopengl0"));
+	assert_non_null(strstr(m.text, "install libgl1"));
 	assert_true(WIFEXITED(rr_reap(&rr)));
 	for (size_t i = 0; i < g.gl_pathc; i++)
 		umount(g.gl_pathv[i]);

@@ -59,6 +59,7 @@ reads() {
 } </dev/null >/dev/console 2>&1 &
 EOS
 push "$T/car" /root/car
+dom0 chmod 755 /root/car
 # entries GUEST [SCRIPT]: its lines of the example, edited by sed's SCRIPT
 entries() { sed -n '/^vgrant/,/]$/p; /^on_crash/p' "$REPO/configs/automotive/$1.cfg" | sed "${2-}"; }
 made=

@@ -59,7 +59,8 @@ struct foreign {
 	bool (*request)(struct foreign *d, const struct fd_request *r, uint32_t *len);
 	void *ctx;
 
-	/* The thread's; the test's to read in its callbacks. */
+	/* The thread's; the test's in its callbacks, and where it has the lock. */
+	pthread_mutex_t lock;
 	char path[100];
 	int listen, conn, back, quit;
 	pthread_t thread;
@@ -266,6 +267,7 @@ static inline void *fd_run(void *arg)
 			break;
 		if (p[0].revents)
 			break;
+		pthread_mutex_lock(&d->lock);
 		for (unsigned q = 0; q < FD_QUEUES; q++) {
 			if (p[2 + q].revents && read(d->ring[q].kick, &n, sizeof(n)) > 0)
 				fd_serve(d, q);
@@ -282,6 +284,7 @@ static inline void *fd_run(void *arg)
 			else if (ret != -EAGAIN)
 				fd_hang_up(d);
 		}
+		pthread_mutex_unlock(&d->lock);
 	}
 	if (reader)
 		vg_vu_reader_fini(reader);
@@ -297,6 +300,7 @@ static inline void fd_init(struct foreign *d, const char *name)
 	d->features = 1ull << 32 | 1ull << VG_VU_F_PROTOCOL_FEATURES;
 	d->protocol = 1ull << VG_VU_PF_MQ | 1ull << VG_VU_PF_REPLY_ACK | 1ull << VG_VU_PF_CONFIG |
 		      1ull << VG_VU_PF_BACKEND_REQ;
+	pthread_mutex_init(&d->lock, NULL);
 	d->queues = 1;
 	d->listen = d->conn = d->back = -1;
 	for (unsigned q = 0; q < FD_QUEUES; q++)

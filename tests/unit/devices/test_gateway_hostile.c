@@ -389,7 +389,9 @@ static void test_takes_nothing(void **state)
 	begin();
 	serve();
 	assert_int_equal(ask(0, 64).len, 64);
+	pthread_mutex_lock(&d.lock);
 	d.ring[0].used->flags = VRING_USED_F_NO_NOTIFY; /* and it looks at nothing by itself */
+	pthread_mutex_unlock(&d.lock);
 	for (unsigned i = 0; i < 8; i++)
 		add(0, 64);
 	assert_int_equal(gw_ring_out(&gw()->queue[0].ring), 8);
@@ -563,7 +565,9 @@ static void test_lies_about_length(void **state)
 static void on_back(const void *bytes, size_t n)
 {
 	/* The thread has it by now: SET_BACKEND_REQ_FD was acknowledged. */
+	pthread_mutex_lock(&d.lock);
 	assert_int_equal(send(d.back, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT), n);
+	pthread_mutex_unlock(&d.lock);
 }
 
 static void test_back_channel(void **state)

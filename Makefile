@@ -221,6 +221,9 @@ $(B)/tests/fuzz/%: KIND = -fsanitize=fuzzer
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB) $(HELP)
 	$(LINK) $< $(LIB) $(HELP) $(LIB) -lcmocka $(LDLIBS) $(XMLLIBS) -lpthread
 
+# A gateway's greeting waits, and its daemon is this program.
+$(B)/tests/fuzz/fuzz_gateway: LDFLAGS += -Wl,--wrap=poll
+
 fuzz-programs: $(FUZZ)
 
 unit-programs: $(UNIT) $(B)/vgrantd-fake $(B)/vgrant $(B)/vgrant-fake $(B)/vgrant-libvirt $(B)/vgrant-display $(B)/vgrant-renderer \

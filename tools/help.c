@@ -81,8 +81,10 @@ static void print_device(const struct vg_device_ops *ops)
 		if (d->required)
 			printf(",%s=...", d->key);
 	}
-	printf("' ]\nVirtio device id: %u (xl: type=virtio,device%x)\n", ops->virtio_id,
-	       ops->virtio_id);
+	printf("' ]\n");
+	if (ops->virtio_id)
+		printf("Virtio device id: %u (xl: type=virtio,device%x)\n", ops->virtio_id,
+		       ops->virtio_id);
 	if (ops->params && ops->params->key)
 		printf("\nKeys:\n");
 	print_keys(ops->params);

@@ -130,6 +130,11 @@
 #define VG_LIMIT_NET_RX_SLOTS 33u
 #define VG_LIMIT_NET_RX_BYTES (68u << 10)
 
+/* Queues of a gateway, and bounce memory of all of them together, which its daemon has, too: 4.5 MiB for
+ * each of 16, and so for the longest request of a disk's (VG_LIMIT_BOUNCE_LEAST). */
+#define VG_LIMIT_GATEWAY_QUEUES 16u
+#define VG_LIMIT_GATEWAY_BYTES	(72u << 20)
+
 /* Control messages handled in one turn of the loop; the rest wait for the next: a guest that
  * floods its control page shares the worker fairly with its own queues. */
 #define VG_LIMIT_MESSAGES_PER_TURN 16u

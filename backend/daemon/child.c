@@ -195,6 +195,10 @@ static void handle(struct vg_child *c, const struct vg_ipc *m)
 	case VG_IPC_SET_DONE:
 		set_answered(c, m->error, m->text);
 		break;
+	case VG_IPC_OPENED:
+		c->virtio_id = m->opened.virtio_id & UINT16_MAX;
+		c->ops->message(c, m);
+		break;
 	default:
 		c->ops->message(c, m);
 		break;
@@ -657,7 +661,7 @@ void vg_child_list(struct vg_child *c, struct vg_control_req *req)
 	const struct vg_device_ops *ops = vg_device_find(c->device);
 	struct vg_control_device d = {
 		.type = c->device,
-		.virtio_id = ops ? ops->virtio_id : 0,
+		.virtio_id = c->virtio_id || !ops ? c->virtio_id : ops->virtio_id,
 		.error = c->error.text[0] ? c->error.text : NULL,
 		.config = c->spec,
 		.queues = queues,

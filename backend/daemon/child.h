@@ -86,6 +86,7 @@ struct vg_child {
 	char beside[VG_WORDS]
 		   [VG_CHILD_BESIDE]; /* what they have to say, behind its detail; "": nothing */
 	char device[32];	      /* its name: first word of spec */
+	uint32_t virtio_id;	      /* as its worker says it, when it is open; 0: not yet */
 	pid_t pid;		      /* 0: none */
 	struct vg_process *process;   /* NULL: none */
 	int sock;		      /* -1: none */

@@ -8,6 +8,7 @@
 extern const struct vg_device_ops vg_blk;
 extern const struct vg_device_ops vg_can;
 extern const struct vg_device_ops vg_console;
+extern const struct vg_device_ops vg_gateway;
 extern const struct vg_device_ops vg_gpu;
 extern const struct vg_device_ops vg_input;
 extern const struct vg_device_ops vg_net;

@@ -544,12 +544,19 @@ void vg_dev_queue_stopped(struct vg_dev *dev, unsigned q)
 	gather_end(queue);
 	queue->gather = (struct vg_gather){ .requests = 0 };
 	/* A chain that is neither answered nor put back would be lost to the driver for good. */
-	assert(vg_vq_inflight(queue->vq) == 0 || atomic_load(&dev->broken));
+	assert(vg_vq_inflight(queue->vq) == 0 || queue->leaves || atomic_load(&dev->broken));
+	queue->leaves = false;
 	queue->state = vg_vq_stop(queue->vq);
 	vg_vq_free(queue->vq);
 	queue->vq = NULL;
 	vg_loop_undefer(queue->ctx->loop, &queue->again);
 	tell_stopped(queue);
+}
+
+bool vg_dev_leave(struct vg_dev *dev, unsigned q)
+{
+	dev->queue[q].leaves = dev->resetting || dev->queue[q].inflight;
+	return dev->queue[q].leaves;
 }
 
 /* In its context. */

@@ -88,7 +88,7 @@ struct vg_place {
 struct vg_device_ops {
 	const char *name;   /* first word of a configuration: "blk" */
 	const char *help;   /* one line for `vgrant help` */
-	uint16_t virtio_id; /* VIRTIO 1.3 section 5 */
+	uint16_t virtio_id; /* VIRTIO 1.3 section 5; 0: its configuration says it */
 	const struct vg_param_def *params;
 	const struct vg_sandbox_needs *needs; /* NULL: nothing but what every worker needs */
 	/**
@@ -350,6 +350,7 @@ struct vg_queue {
 	bool enabled;		       /* set up by the driver */
 	bool running;		       /* started, and not stopped yet */
 	bool stop_asked;
+	bool leaves;	       /* vg_dev_leave() was asked, and said yes */
 	bool taken_up;	       /* from a predecessor, who may have died before it notified */
 	struct vg_wait *waits; /* for it alone */
 	struct vg_vq_state *state_out; /* where they want its state */
@@ -494,6 +495,15 @@ void vg_dev_map_from(struct vg_dev *dev, size_t bytes);
  * In its context. What was pushed is published.
  */
 void vg_dev_queue_stopped(struct vg_dev *dev, unsigned q);
+
+/**
+ * vg_dev_leave - in stop_queue, or later: may chains of queue @q that are out stay out when it stops?
+ *
+ * For who cannot get them back, and cannot answer either. Whoever serves the queue next finds them in its
+ * in-flight record, as if this process had been killed; or they are of no use any more, for the driver
+ * resets the device. Return: whether they may; else each is to be pushed.
+ */
+bool vg_dev_leave(struct vg_dev *dev, unsigned q);
 
 /**
  * vg_dev_kick_later - the device has had its share of this turn: call queue_ready again in the next

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Gateways under vgrantd: a daemon that is there late, is killed under load, and comes back; and what
+ * `vgrant list` says meanwhile.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "backend/base/container.h"
+#include "tests/rigs/daemon_rig.h"
+#include "tests/rigs/foreign_daemon.h"
+
+#define BIT(n) (1ull << (n))
+
+enum { N = 16, SECTORS = 2048 };
+
+/* A disk of SECTORS, in memory; @keeps: it takes requests and gives none back. */
+struct disk {
+	struct foreign d;
+	uint8_t data[SECTORS * DRV_SECTOR];
+	atomic_bool keeps;
+	atomic_uint writes;
+};
+
+static bool disk_request(struct foreign *d, const struct fd_request *r, uint32_t *len)
+{
+	struct disk *disk = d->ctx;
+	const struct virtio_blk_outhdr *h = (const void *)r->out;
+	size_t data, at;
+
+	if (atomic_load(&disk->keeps))
+		return false;
+	if (!r->out || r->out_len < sizeof(*h) || !r->in)
+		return true;
+	at = h->sector * DRV_SECTOR;
+	if (h->type == VIRTIO_BLK_T_OUT) {
+		data = r->out_len - sizeof(*h);
+		assert_true(at + data <= sizeof(disk->data));
+		memcpy(disk->data + at, h + 1, data);
+		atomic_fetch_add(&disk->writes, 1);
+	} else if (h->type == VIRTIO_BLK_T_IN) {
+		data = r->in_len - 1;
+		assert_true(at + data <= sizeof(disk->data));
+		memcpy(r->in, disk->data + at, data);
+	}
+	r->in[r->in_len - 1] = VIRTIO_BLK_S_OK;
+	*len = r->in_len;
+	return true;
+}
+
+static void disk_init(struct disk *disk)
+{
+	const uint64_t sectors = SECTORS;
+
+	fd_init(&disk->d, "disk");
+	disk->d.features |= BIT(VIRTIO_BLK_F_FLUSH);
+	disk->d.config_size = 60;
+	memcpy(disk->d.config, &sectors, sizeof(sectors));
+	disk->d.request = disk_request;
+	disk->d.ctx = disk;
+	atomic_store(&disk->keeps, false);
+}
+
+static struct rig_guest *guest(struct rig *r, const char *type, const struct foreign *d)
+{
+	struct rig_guest *g = rig_domain(r, 0);
+	char spec[300];
+
+	snprintf(spec, sizeof(spec), "gateway,type=%s,socket=%s", type, d->path);
+	rig_nodes(r, 0, spec);
+	g->dev->timeout_ms = 30000;
+	return g;
+}
+
+static void listed(struct rig *r, const char *text)
+{
+	const char *answer = "";
+
+	for (int i = 0; i < 1000; i++) {
+		answer = rig_ask(r, "{\"cmd\":\"list\"}");
+		if (strstr(answer, text))
+			return;
+		usleep(20000);
+	}
+	fail_msg("the list has no %s: %s", text, answer);
+}
+
+static void submit(struct rig_guest *g, struct drv_blk_req *req, struct drv_buf *buf, bool write)
+{
+	for (unsigned i = 0; i < N; i++) {
+		assert_int_equal(drv_alloc(&g->dev->gmem.mem, 4096, 4096, !write, &buf[i]), 0);
+		memset(buf[i].virt, (int)(0x40 + i), 4096);
+		req[i] = (struct drv_blk_req){ .type = write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+					       .sector = i * 8,
+					       .segs = 1,
+					       .seg[0] = { buf[i].addr, 4096 },
+					       .dev_writes = !write };
+		assert_int_equal(drv_blk_submit(&g->blk, &req[i]), 0);
+	}
+	g->blk.kick(g->blk.ctx);
+}
+
+static void taken(struct disk *disk, unsigned n)
+{
+	for (int i = 0; i < 5000 && atomic_load(&disk->d.requests) < n; i++)
+		usleep(2000);
+	assert_true(atomic_load(&disk->d.requests) >= n);
+}
+
+/* A daemon dies with requests of the guest's, and before it had any of some; the guest waits, and the next
+ * one gets them all, each once. */
+static void daemon_killed_in(struct rig *r, uint64_t features)
+{
+	static struct disk disk;
+	struct rig_guest *g;
+
+	disk_init(&disk);
+	assert_int_equal(fd_begin(&disk.d), 0);
+	g = guest(r, "blk", &disk.d);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, features, 64);
+	for (unsigned round = 0; round < 2; round++) {
+		struct drv_blk_req req[N];
+		struct drv_buf buf[N];
+
+		atomic_store(&disk.keeps, true);
+		atomic_store(&disk.d.requests, 0);
+		submit(g, req, buf, true);
+		taken(&disk, N);
+		fd_end(&disk.d);
+		/* It is waited for. */
+		listed(r, "no daemon can be reached");
+		assert_int_equal(drv_dev_backend_state(g->dev), 4);
+		disk_init(&disk);
+		atomic_store(&disk.writes, 0);
+		assert_int_equal(fd_begin(&disk.d), 0);
+		for (unsigned i = 0; i < N; i++) {
+			struct drv_used used;
+
+			assert_int_equal(drv_queue_wait(&g->dev->queues[0], &used), 0);
+			assert_int_equal(drv_blk_finish(&g->blk, &used)->result, 0);
+			assert_int_equal(drv_free(&g->dev->gmem.mem, &buf[i]), 0);
+		}
+		assert_int_equal(atomic_load(&disk.writes), N);
+		for (unsigned i = 0; i < N; i++)
+			assert_int_equal(disk.data[i * 4096], 0x40 + i);
+		assert_int_equal(drv_msg_ping(g->dev, round), 0);
+		listed(r, "type=blk daemon=");
+	}
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	rig_guest_gone(g);
+	fd_end(&disk.d);
+}
+
+static void daemon_killed(void **state)
+{
+	daemon_killed_in(*state, ~BIT(VIRTIO_F_RING_PACKED));
+}
+
+static void daemon_killed_packed(void **state)
+{
+	daemon_killed_in(*state, ~0ull);
+}
+
+/* What may have been carried out is not carried out again: the driver is told, in its own words, that it
+ * has failed; and what follows is carried out. */
+static void not_again(void **state)
+{
+	/* As fuse_in_header and fuse_out_header begin. */
+	const struct {
+		uint32_t len, opcode;
+		uint64_t unique;
+	} in = { 40, 9, 0x1122334455667788ull };
+	struct {
+		uint32_t len;
+		int32_t error;
+		uint64_t unique;
+	} out;
+	struct rig *r = *state;
+	static struct disk disk;
+	struct drv_used used;
+	struct rig_guest *g;
+	struct drv_seg seg[2];
+	struct drv_buf a, b;
+	struct drv_queue *q;
+	int token;
+
+	disk_init(&disk);
+	disk.d.queues = 2;
+	disk.d.config_size = 40;
+	memcpy(disk.d.config, "share", 6);
+	memset(disk.d.config + 6, 0, 30);
+	memcpy(disk.d.config + 36, &(uint32_t){ 1 }, 4);
+	atomic_store(&disk.keeps, true);
+	assert_int_equal(fd_begin(&disk.d), 0);
+	g = guest(r, "fs", &disk.d);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	assert_int_equal(drv_dev_start(g->dev, ~0ull, 2, 64), 0);
+	q = &g->dev->queues[1];
+	assert_int_equal(drv_alloc(&g->dev->gmem.mem, 4096, 4096, false, &a), 0);
+	assert_int_equal(drv_alloc(&g->dev->gmem.mem, 4096, 4096, true, &b), 0);
+	memcpy(a.virt, &in, sizeof(in));
+	seg[0] = (struct drv_seg){ a.addr, 40 };
+	seg[1] = (struct drv_seg){ b.addr, 128 };
+	assert_true(drv_vring_add(&q->vr, &seg[0], 1, &seg[1], 1, &token, 0) >= 0);
+	drv_queue_kick(q);
+	taken(&disk, 1);
+	fd_end(&disk.d);
+	assert_int_equal(fd_begin(&disk.d), 0);
+	assert_int_equal(drv_queue_wait(q, &used), 0);
+	assert_int_equal(used.len, 16);
+	memcpy(&out, b.virt, sizeof(out));
+	assert_int_equal(out.len, 16);
+	assert_int_equal(out.error, -EIO);
+	assert_int_equal(out.unique, in.unique);
+	assert_int_equal(atomic_load(&disk.d.requests), 1);
+	assert_true(drv_vring_add(&q->vr, &seg[0], 1, &seg[1], 1, &token, 0) >= 0);
+	drv_queue_kick(q);
+	taken(&disk, 2);
+	drv_free(&g->dev->gmem.mem, &a);
+	drv_free(&g->dev->gmem.mem, &b);
+	rig_guest_gone(g);
+	fd_end(&disk.d);
+}
+
+/* A guest begins before its daemon does: it waits for some seconds. */
+static void daemon_comes_late(void **state)
+{
+	struct rig *r = *state;
+	static struct disk disk;
+	struct rig_guest *g;
+	uint8_t sector[DRV_SECTOR];
+
+	disk_init(&disk);
+	g = guest(r, "blk", &disk.d);
+	listed(r, "no daemon can be reached");
+	assert_int_equal(fd_begin(&disk.d), 0);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~0ull, 64);
+	assert_int_equal(drv_blk_read(&g->blk, 1, sector, sizeof(sector)), 0);
+	listed(r, "\"virtio_id\":2");
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	rig_guest_gone(g);
+	fd_end(&disk.d);
+}
+
+/* The worker is killed: the daemon stays, and serves the next. */
+static void worker_killed(void **state)
+{
+	struct rig *r = *state;
+	static struct disk disk;
+	struct rig_guest *g;
+	uint8_t sector[DRV_SECTOR];
+	pid_t pid = 0;
+
+	disk_init(&disk);
+	assert_int_equal(fd_begin(&disk.d), 0);
+	g = guest(r, "blk", &disk.d);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~0ull, 64);
+	for (unsigned round = 0; round < 2; round++) {
+		struct drv_blk_req req[N];
+		struct drv_buf buf[N];
+
+		submit(g, req, buf, true);
+		assert_int_equal(rig_workers(r, &pid, 1), 1);
+		kill(pid, SIGKILL);
+		for (unsigned i = 0; i < N; i++) {
+			struct drv_used used;
+
+			assert_int_equal(drv_queue_wait(&g->dev->queues[0], &used), 0);
+			assert_int_equal(drv_blk_finish(&g->blk, &used)->result, 0);
+			assert_int_equal(drv_free(&g->dev->gmem.mem, &buf[i]), 0);
+		}
+		assert_int_equal(drv_blk_read(&g->blk, 8, sector, sizeof(sector)), 0);
+		assert_int_equal(sector[0], 0x41);
+	}
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	rig_guest_gone(g);
+	fd_end(&disk.d);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, rig_begin, rig_end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(daemon_killed),
+		T(daemon_killed_packed),
+		T(not_again),
+		T(daemon_comes_late),
+		T(worker_killed),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

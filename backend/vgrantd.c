@@ -18,6 +18,7 @@
 #include "backend/worker/socket_worker.h"
 #include "backend/daemon/supervisor.h"
 #include "backend/worker/grant_worker.h"
+#include "backend/worker/keeper.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -109,6 +110,8 @@ int main(int argc, char **argv)
 		return vg_grant_worker_main(VG_CHILD_SOCK);
 	if (argc == 2 && strcmp(argv[1], "--socket-worker") == 0)
 		return vg_socket_worker_main(VG_CHILD_SOCK, VG_CHILD_EXTRA);
+	if (argc == 2 && strcmp(argv[1], "--daemon") == 0)
+		return vg_keeper_main(VG_CHILD_SOCK);
 	if (argc == 4 && strcmp(argv[1], NET_MACVTAP_REMOVE) == 0)
 		return net_macvtap_main(argv[2], argv[3]);
 	/* What whoever started us left open is for no worker. */

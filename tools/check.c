@@ -100,16 +100,16 @@ static const char *device_names(void)
 /* What looks like another format is served as it is: rarely what was meant. */
 static void check_format(struct findings *f, const struct vg_xl_device *d, const char *target)
 {
-	const char *name =
-		vg_params_str(&d->params, NULL, "format") ? NULL : vg_image_guess_file(target);
+	bool raw = vg_device_of(&d->params) == vg_device_find("blk");
+	const char *name = vg_params_str(&d->params, NULL, "format") || !raw
+				   ? NULL
+				   : vg_image_guess_file(target);
 
 	if (name)
 		warning(f,
 			"vgrant entry '%.120s': %s looks like %s, and would be served as a raw "
-			"disk, "
-			"headers and all: `qemu-img convert -O raw` makes an image of it; "
-			"format=raw "
-			"in the entry says that it is one",
+			"disk, headers and all: format=qcow2 (vhdx, vmdk, vhd, vdi) in the entry "
+			"says what it is, and format=raw that it is right as it is",
 			d->spec, target, name);
 }
 
@@ -159,7 +159,7 @@ static void check_device(struct findings *f, const struct vg_xlconf *conf,
 		mistake(f, "%s", d->err.text);
 		return;
 	}
-	ops = vg_device_find(d->params.device);
+	ops = vg_device_of(&d->params);
 	if (!ops) {
 		mistake(f, "vgrant entry '%.120s': there is no device \"%s\"; there are %s",
 			d->spec, d->params.device, device_names());

@@ -72,6 +72,7 @@ void vg_command_env(struct vg_command *c, const char *name, const char *value)
 void vg_command_init(struct vg_command *c, const char *name, const char *path)
 {
 	memset(c, 0, sizeof(*c));
+	c->input = -1;
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	vg_command_arg(c, path);
 	vg_command_env(c, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -107,7 +108,8 @@ static void become(const struct vg_command *c, pid_t parent, int stderr_fd)
 		_exit(EXIT_NO_EXEC);
 	default_signals();
 	null = open("/dev/null", O_RDWR);
-	if (null < 0 || dup2(stderr_fd, STDERR_FILENO) < 0 || dup2(null, STDIN_FILENO) < 0 ||
+	if (null < 0 || dup2(stderr_fd, STDERR_FILENO) < 0 ||
+	    dup2(c->input < 0 ? null : c->input, STDIN_FILENO) < 0 ||
 	    dup2(null, STDOUT_FILENO) < 0 || chdir("/") < 0 ||
 	    syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0) < 0)
 		_exit(EXIT_NO_EXEC);
@@ -126,7 +128,7 @@ int vg_command_start(const struct vg_command *c, struct vg_command_run *run, str
 
 	*run = (struct vg_command_run){ .fd = -1 };
 	if (c->too_much)
-		return vg_fail(err, -E2BIG, "%s: its configuration is too long for a script",
+		return vg_fail(err, -E2BIG, "%s: its configuration is too long for a command",
 			       c->name);
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return vg_fail(err, -errno, "%s cannot be run: %s", c->argv[0], strerror(errno));
@@ -184,14 +186,24 @@ bool vg_command_hear(struct vg_command_run *run)
 	return true;
 }
 
-void vg_command_kill(const struct vg_command_run *run)
+static void send_signal(const struct vg_command_run *run, int signal)
 {
-	if (run->pid > 0 && kill(-run->pid, SIGKILL) < 0)
-		kill(run->pid, SIGKILL);
+	if (run->pid > 0 && kill(-run->pid, signal) < 0)
+		kill(run->pid, signal);
 }
 
-/* The last line with something in it. @out: LINE bytes. */
-static void last_line(const struct vg_command_run *run, char *out)
+void vg_command_end(const struct vg_command_run *run)
+{
+	send_signal(run, SIGTERM);
+}
+
+void vg_command_kill(const struct vg_command_run *run)
+{
+	send_signal(run, SIGKILL);
+}
+
+/* The last line with something in it, or as much of it as fits into @out: its end, or its begin. */
+static void last_line(const struct vg_command_run *run, char *out, size_t size, bool its_end)
 {
 	size_t end = run->n, start, n;
 
@@ -199,13 +211,19 @@ static void last_line(const struct vg_command_run *run, char *out)
 		end--;
 	for (start = end; start && run->tail[start - 1] != '\n';)
 		start--;
-	n = end - start < LINE ? end - start : LINE - 1;
-	memcpy(out, run->tail + start, n);
+	n = end - start < size ? end - start : size - 1;
+	memcpy(out, run->tail + (its_end ? end - n : start), n);
 	out[n] = '\0';
 	for (char *p = out; *p; p++) {
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = '?';
 	}
+}
+
+void vg_command_said(struct vg_command_run *run, char *out, size_t size)
+{
+	vg_command_hear(run);
+	last_line(run, out, size, true);
 }
 
 int vg_command_ended(const struct vg_command *c, struct vg_command_run *run, int status,
@@ -221,7 +239,7 @@ int vg_command_ended(const struct vg_command *c, struct vg_command_run *run, int
 	run->pid = 0;
 	if (!late_s && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
-	last_line(run, line);
+	last_line(run, line, sizeof(line), false);
 	colon = line[0] ? ": " : "";
 	if (late_s)
 		return vg_fail(err, -ETIMEDOUT,

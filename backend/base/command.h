@@ -16,7 +16,7 @@
 #include "backend/base/params.h"
 
 enum {
-	VG_COMMAND_ARGS = 4,
+	VG_COMMAND_ARGS = 12,
 	VG_COMMAND_ENV = 24,
 	VG_COMMAND_TEXT = 3 * VG_PARAMS_LEN,
 };
@@ -27,6 +27,7 @@ struct vg_command {
 	char *argv[VG_COMMAND_ARGS + 1]; /* argv[0]: its path; ended by NULL */
 	char *env[VG_COMMAND_ENV + 1];	 /* "NAME=VALUE"; ended by NULL */
 	unsigned n_args, n_env;
+	int input;     /* its stdin, which stays the caller's; -1: /dev/null */
 	size_t used;   /* of text */
 	bool too_much; /* something did not fit */
 	char text[VG_COMMAND_TEXT];
@@ -66,6 +67,12 @@ int vg_command_start(const struct vg_command *c, struct vg_command_run *run, str
  * Return: false: it will say nothing more.
  */
 bool vg_command_hear(struct vg_command_run *run);
+
+/** vg_command_said - the last line that it has said on stderr; of a long one, its end */
+void vg_command_said(struct vg_command_run *run, char *out, size_t size);
+
+/** vg_command_end - ask it to end, and what it has started: SIGTERM */
+void vg_command_end(const struct vg_command_run *run);
 
 /** vg_command_kill - it, and what it has started and not put into another group */
 void vg_command_kill(const struct vg_command_run *run);

@@ -148,18 +148,22 @@ static void described(struct vg_child *c)
 /* The configuration with what follows from whose device it is. */
 static void complete(struct vg_child *c, char spec[VG_PARAMS_LEN])
 {
-	const struct vg_device_ops *ops = vg_device_find(c->device);
+	const struct vg_device_ops *ops;
 	struct vg_control_device d = { .guest = NULL };
 	struct vg_params params;
 	struct vg_place place;
 	char bridge[64];
 
 	memcpy(spec, c->spec, VG_PARAMS_LEN);
-	if (!ops || !ops->complete || vg_params_parse(spec, &params, NULL) < 0)
+	if (vg_params_parse(spec, &params, NULL) < 0)
+		return;
+	ops = vg_device_of(&params);
+	if (!ops || !ops->complete)
 		return;
 	c->ops->place(c, &d);
 	vg_xl_default_bridge(NULL, bridge, sizeof(bridge));
-	place = (struct vg_place){ d.guest && *d.guest ? d.guest : NULL, d.domid, d.id, bridge };
+	place = (struct vg_place){ d.guest && *d.guest ? d.guest : NULL, d.domid, d.id, bridge,
+				   c->all->settings->runtime_dir };
 	if (ops->complete(&params, &place, spec, VG_PARAMS_LEN) < 0)
 		vg_child_say(c, VG_LOG_WARN, "its configuration is too long for what is left out");
 }

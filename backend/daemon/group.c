@@ -14,15 +14,16 @@
 
 const struct vg_group_policy vg_group_policies[] = {
 	/* Clients stay connected, and are shown the picture again; the device needs none to run. */
-	{ "display", "--display", "vgrant-display", VG_SEAT_DISPLAY, false, VG_GROUP_ALONE,
+	{ "display", "--display", "vgrant-display", VG_SEAT_DISPLAY, false, false, VG_GROUP_ALONE,
 	  VG_GROUP_ALONE },
 	/* What a guest has there is lost with the one: the device goes on in two dimensions. What was
 	 * made for a worker that died is of no use to the next. */
-	{ "renderer", "--renderer", "vgrant-renderer", VG_SEAT_RENDERER, true, VG_GROUP_ALONE,
-	  VG_GROUP_BOTH },
-	/* Others' daemon: it keeps its state, and the gateway connects to it again. */
-	{ "daemon", "--daemon", NULL, VG_SEAT_DISPLAY, true, VG_GROUP_ALONE, VG_GROUP_ALONE },
-	{ NULL, NULL, NULL, VG_SEAT_DISPLAY, false, VG_GROUP_ALONE, VG_GROUP_ALONE },
+	{ "renderer", "--renderer", "vgrant-renderer", VG_SEAT_RENDERER, true, false,
+	  VG_GROUP_ALONE, VG_GROUP_BOTH },
+	/* Others' daemon, and who keeps it (worker/keeper.c): a gateway's worker connects to it, or to the
+	 * next one, and is of no use without. */
+	{ "daemon", "--daemon", NULL, VG_SEAT_DISPLAY, true, true, VG_GROUP_ALONE, VG_GROUP_ALONE },
+	{ NULL, NULL, NULL, VG_SEAT_DISPLAY, false, false, VG_GROUP_ALONE, VG_GROUP_ALONE },
 };
 
 const struct vg_group_policy *vg_group_policy(const char *name)
@@ -120,7 +121,13 @@ void vg_group_start(struct vg_group *g)
 
 bool vg_group_may_start(const struct vg_group *g)
 {
-	return !g->anew && (g->helper_open || g->failed || !g->policy->first);
+	return !g->anew &&
+	       (g->helper_open || (g->failed && !g->policy->needed) || !g->policy->first);
+}
+
+const char *vg_group_lacks(const struct vg_group *g)
+{
+	return g->policy->needed && g->failed && !g->helper_open ? beside(g) : NULL;
 }
 
 void vg_group_worker_opened(struct vg_group *g)

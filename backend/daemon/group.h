@@ -31,6 +31,7 @@ struct vg_group_policy {
 	const char *program; /* that it is, beside vgrantd; NULL: vgrantd itself */
 	enum vg_seat seat;   /* beside the worker: one of each */
 	bool first;	     /* the worker is started when the helper is open, or cannot be */
+	bool needed;	     /* and not when it cannot be */
 	enum vg_group_act helper_died, worker_died;
 };
 
@@ -76,6 +77,9 @@ void vg_group_start(struct vg_group *g);
 
 /** vg_group_may_start - may the worker be started now? */
 bool vg_group_may_start(const struct vg_group *g);
+
+/** vg_group_lacks - why the worker may not be started, when its helper cannot be; else NULL */
+const char *vg_group_lacks(const struct vg_group *g);
 
 /** vg_group_worker_opened - the worker has said OPENED */
 void vg_group_worker_opened(struct vg_group *g);

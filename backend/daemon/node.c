@@ -195,12 +195,18 @@ static bool is_grouped(const struct vg_node_group *ng)
 	return ng->g.policy;
 }
 
-/* Its display is there. */
-static bool has_display(const struct vg_node *n)
+/* What has the first seat is a display. */
+static bool has_screen(const struct vg_node *n)
 {
 	const struct vg_node_group *ng = &n->group[VG_SEAT_DISPLAY];
 
-	return is_grouped(ng) && ng->g.helper_open;
+	return is_grouped(ng) && strcmp(ng->g.policy->name, "display") == 0;
+}
+
+/* Its display is there. */
+static bool has_display(const struct vg_node *n)
+{
+	return has_screen(n) && n->group[VG_SEAT_DISPLAY].g.helper_open;
 }
 
 static bool listens(const struct vg_node *n)
@@ -245,7 +251,7 @@ static void group_changed(struct vg_group *g)
 {
 	struct vg_node *n = of_group(g);
 
-	if (g->helper_open && g->policy->seat == VG_SEAT_DISPLAY)
+	if (g->policy->seat == VG_SEAT_DISPLAY && has_display(n))
 		join_inputs(n);
 	if (n->screens && g->policy->seat == VG_SEAT_DISPLAY)
 		vg_screens_display(n->screens, g->helper_open);
@@ -343,19 +349,20 @@ static bool with_helper(struct vg_node *n, struct vg_node_group *ng,
 /* The processes that its device needs beside its worker. Return: whether the worker may start now. */
 static bool with_helpers(struct vg_node *n)
 {
-	const struct vg_device_ops *ops = vg_device_find(n->c.device);
+	const struct vg_device_ops *ops = NULL;
 	const struct vg_group_policy *policy[VG_SEATS] = { NULL };
 	struct vg_params params;
 	bool may = true;
 
+	if (vg_params_parse(n->c.spec, &params, NULL) == 0)
+		ops = vg_device_of(&params);
 	if (ops && ops->helper)
 		policy[VG_SEAT_DISPLAY] = vg_group_policy(ops->helper);
-	if (ops && ops->draws && vg_params_parse(n->c.spec, &params, NULL) == 0 &&
-	    ops->draws(&params))
+	if (ops && ops->draws && ops->draws(&params))
 		policy[VG_SEAT_RENDERER] = vg_group_policy("renderer");
 	for (unsigned i = 0; i < VG_SEATS; i++)
 		may &= with_helper(n, &n->group[i], policy[i]);
-	if (!n->screens && is_grouped(&n->group[VG_SEAT_DISPLAY]))
+	if (!n->screens && has_screen(n))
 		n->screens =
 			vg_screens_new(&n->all->cards, &n->c, &n->group[VG_SEAT_DISPLAY].g.helper);
 	return may;
@@ -456,6 +463,20 @@ static bool take_new_spec(struct vg_node *n)
 	return true;
 }
 
+/* A helper that it is of no use without cannot be started. */
+static void lacks(struct vg_node *n)
+{
+	for (unsigned i = 0; i < VG_SEATS; i++) {
+		const struct vg_node_group *ng = &n->group[i];
+		const char *why = is_grouped(ng) ? vg_group_lacks(&ng->g) : NULL;
+
+		if (why) {
+			fail(n, -EAGAIN, why);
+			return;
+		}
+	}
+}
+
 static void start_worker(struct vg_node *n)
 {
 	struct vg_err err;
@@ -467,8 +488,10 @@ static void start_worker(struct vg_node *n)
 		     "too many devices: raise [limits] in vgrantd.conf, or remove some");
 		return;
 	}
-	if (!with_helpers(n))
+	if (!with_helpers(n)) {
+		lacks(n);
 		return;
+	}
 	ret = vg_child_start(&n->c, "--worker", n->pair.guest, -1, &err);
 	if (ret == -EINPROGRESS) {
 		if (!n->c.error.text[0])

@@ -6,6 +6,7 @@ const struct vg_device_ops *const vg_devices[] = {
 	&vg_blk,     /* a disk */
 	&vg_can,     /* a CAN controller */
 	&vg_console, /* a console, and ports with names */
+	&vg_fs,	     /* a folder */
 	&vg_gateway, /* whatever another program serves */
 	&vg_gpu,     /* a screen */
 	&vg_input,   /* a keyboard or a pointer */

@@ -27,8 +27,8 @@ int vg_image_format_check(const char *name, struct vg_err *err)
 		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
 					 used ? ", " : "", (*f)->name);
 	return vg_fail(err, -EINVAL,
-		       "format=%s is none of the formats that can be served: %s. "
-		       "`qemu-img convert -O raw` makes a raw image of most others",
+		       "format=%s is none of the formats that can be served: %s, qcow2, vhdx, "
+		       "vmdk, vhd and vdi",
 		       name, known);
 }
 

@@ -1001,6 +1001,14 @@ bool vg_dev_rearm_after(struct vg_dev *dev, unsigned q, unsigned n)
 	       vg_vq_rearm_after(vq, n);
 }
 
+const struct vg_device_ops *vg_device_of(const struct vg_params *params)
+{
+	const struct vg_device_ops *ops = vg_device_find(params->device);
+	const struct vg_device_ops *other = ops && ops->as ? ops->as(params) : NULL;
+
+	return other ? other : ops;
+}
+
 const struct vg_device_ops *vg_device_find(const char *name)
 {
 	for (const struct vg_device_ops *const *d = vg_devices; *d; d++) {

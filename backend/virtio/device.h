@@ -79,10 +79,19 @@ struct vg_screen;
 
 /* Where a device is served, and whose it is; the supervisor knows. */
 struct vg_place {
-	const char *guest;  /* its name; NULL: it is not known */
-	uint32_t domid;	    /* of the guest; UINT32_MAX: it is none of Xen's */
-	uint32_t id;	    /* the device's number among the guest's */
-	const char *bridge; /* that guests' interfaces are put on where nothing is said */
+	const char *guest;   /* its name; NULL: it is not known */
+	uint32_t domid;	     /* of the guest; UINT32_MAX: it is none of Xen's */
+	uint32_t id;	     /* the device's number among the guest's */
+	const char *bridge;  /* that guests' interfaces are put on where nothing is said */
+	const char *runtime; /* vgrantd's folder for what lives as long as it does */
+};
+
+/* A program of others that serves a device, behind a gateway; see ops->daemon. */
+struct vg_daemon {
+	struct vg_command command; /* its stdin is the socket that it listens on */
+	const char *socket;	   /* that one's path, of the configuration */
+	const char *package;	   /* of Debian's, that has it */
+	bool root;		   /* it gives up its rights itself, and needs them before */
 };
 
 struct vg_device_ops {
@@ -98,6 +107,19 @@ struct vg_device_ops {
 	 * begins with the key. NULL: the table says it all. Return: 0, or negative errno with one.
 	 */
 	int (*check)(const struct vg_params *params, struct vg_err *err);
+	/**
+	 * as - whose operations a device of this configuration has, in the place of these; NULL: these
+	 *
+	 * One name, one table of keys, served by another part of ours. NULL op: these, always.
+	 */
+	const struct vg_device_ops *(*as)(const struct vg_params *params);
+	/**
+	 * daemon - in the helper "daemon" (daemon/group.c): the program that serves it
+	 * @params: completed
+	 *
+	 * Return: 0, or negative errno with a sentence. NULL: none does.
+	 */
+	int (*daemon)(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err);
 	/**
 	 * may_open - in the supervisor: may a device of this configuration have the file @name?
 	 *
@@ -249,6 +271,9 @@ extern const struct vg_device_ops *const vg_devices[];
 
 /** vg_device_find - by name or NULL */
 const struct vg_device_ops *vg_device_find(const char *name);
+
+/** vg_device_of - who serves a device of this configuration (ops->as); NULL: there is no such device */
+const struct vg_device_ops *vg_device_of(const struct vg_params *params);
 
 /**
  * vg_ring_grants - pages that a driver grants for a ring of @size entries when it is busy

@@ -80,7 +80,7 @@ int vg_worker_open(struct vg_worker *w, const char *spec, struct vg_err *err)
 
 	if (ret < 0)
 		return ret;
-	ops = vg_device_find(w->params.device);
+	ops = vg_device_of(&w->params);
 	if (!ops)
 		return vg_fail(err, -EINVAL, "there is no device '%s': `vgrant help` lists them",
 			       w->params.device);

@@ -171,7 +171,7 @@ int tp_try_open(struct tp *tp, enum tp_manner manner, const char *spec, struct v
 			 0);
 	ret = vg_params_parse(spec, &params, err);
 	if (ret == 0) {
-		ops = vg_device_find(params.device);
+		ops = vg_device_of(&params);
 		assert_non_null(ops);
 		ret = dh_open(&tp->dev, ops, tp->loop, &params, err);
 	}

@@ -65,15 +65,16 @@ enum {
 #define IMAGE  "image"
 #define LIMITS "limits"
 
-static const struct vg_param_def blk_params[] = {
-	{ "target", VG_PARAM_PATH, true, 0, 0, NULL, "path of a raw image or a block device" },
+const struct vg_param_def vg_blk_params[] = {
+	{ "target", VG_PARAM_PATH, true, 0, 0, NULL, "path of an image or a block device" },
 	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "refuse writes; several guests may share it" },
 	{ "shareable", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "other disks that say so, too, may write the image at the same time" },
 	{ "format", VG_PARAM_STRING, false, 0, 0, NULL,
-	  "format of the image: raw; said, it silences the warning that the image looks like "
-	  "another" },
+	  "format of the image: raw, qcow2, vhdx, vmdk, vhd or vdi; by default what the file's "
+	  "name "
+	  "ends with, else raw" },
 	{ "discard", VG_PARAM_BOOL, false, 0, 1, "1",
 	  "let the guest give space of the image back; 0: an image stays allocated as it is" },
 	{ "cache", VG_PARAM_STRING, false, 0, 0, NULL,
@@ -103,6 +104,8 @@ static const struct vg_param_def blk_params[] = {
 	{ "serial", VG_PARAM_STRING, false, 0, 0, "",
 	  "what the guest sees as the disk's serial, at most 20 characters" },
 	BLK_LIMIT_PARAMS,
+	{ "socket", VG_PARAM_PATH, false, 0, 0, NULL,
+	  "vgrantd's own: between qemu-storage-daemon and us" },
 	{ 0 },
 };
 
@@ -191,8 +194,8 @@ static void ask_for_group(struct vg_dev *dev, const struct vg_params *params)
 /* What is in the image is looked at here for the first time. */
 static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
-	unsigned queues = (unsigned)vg_params_uint(params, blk_params, "queues");
-	uint32_t said = (uint32_t)vg_params_uint(params, blk_params, "queue-size");
+	unsigned queues = (unsigned)vg_params_uint(params, vg_blk_params, "queues");
+	uint32_t said = (uint32_t)vg_params_uint(params, vg_blk_params, "queue-size");
 	uint32_t size = said ? said : dev->queue_size;
 	struct blk *blk = dev->priv;
 	int ret = vg_image_probe(blk->img, err);
@@ -201,9 +204,9 @@ static int blk_probe(struct vg_dev *dev, const struct vg_params *params, struct 
 		return ret;
 	if (blk->img->looks_like)
 		vg_warn("%s looks like %s, and is served as a raw disk, headers and all: the "
-			"guest's first write may destroy it. Convert it with qemu-img convert -O "
-			"raw; or say format=raw if the guest made it so",
-			vg_params_str(params, blk_params, "target"), blk->img->looks_like);
+			"guest's first write may destroy it. Say what it is (format=qcow2, vhdx, "
+			"vmdk, vhd, vdi); or format=raw if the guest made it so",
+			vg_params_str(params, vg_blk_params, "target"), blk->img->looks_like);
 	ask_for_group(dev, params);
 	make_config(blk, queues, size);
 	dev->n_queues = queues;
@@ -254,9 +257,9 @@ static void blk_close(struct vg_dev *dev)
 /* cache= and direct= in one. Return: an index into caches[], or -EINVAL with a sentence. */
 static int cache_of(const struct vg_params *params, struct vg_err *err)
 {
-	const char *word = vg_params_str(params, blk_params, "cache");
-	const char *direct = vg_params_str(params, blk_params, "direct");
-	bool mapped = vg_params_uint(params, blk_params, "map-from") != 0;
+	const char *word = vg_params_str(params, vg_blk_params, "cache");
+	const char *direct = vg_params_str(params, vg_blk_params, "direct");
+	bool mapped = vg_params_uint(params, vg_blk_params, "map-from") != 0;
 	int i = FITTING;
 
 	if (word && direct)
@@ -270,7 +273,7 @@ static int cache_of(const struct vg_params *params, struct vg_err *err)
 				"cache=%s is none of none, writeback, writethrough and unsafe",
 				word);
 	} else if (direct) {
-		i = vg_params_bool(params, blk_params, "direct") ? NONE : WRITEBACK;
+		i = vg_params_bool(params, vg_blk_params, "direct") ? NONE : WRITEBACK;
 	} else if (mapped) {
 		i = WRITEBACK;
 	}
@@ -285,25 +288,25 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 {
 	int cache = cache_of(params, err);
 	const struct vg_image_config image = {
-		.path = vg_params_str(params, blk_params, "target"),
-		.format = vg_params_str(params, blk_params, "format"),
-		.read_only = vg_params_bool(params, blk_params, "readonly"),
+		.path = vg_params_str(params, vg_blk_params, "target"),
+		.format = vg_params_str(params, vg_blk_params, "format"),
+		.read_only = vg_params_bool(params, vg_blk_params, "readonly"),
 		.cache = caches[cache < 0 ? FITTING : cache].image,
-		.shareable = vg_params_bool(params, blk_params, "shareable"),
-		.no_discard = !vg_params_bool(params, blk_params, "discard"),
+		.shareable = vg_params_bool(params, vg_blk_params, "shareable"),
+		.no_discard = !vg_params_bool(params, vg_blk_params, "discard"),
 	};
-	const char *serial = vg_params_str(params, blk_params, "serial");
-	uint32_t size = (uint32_t)vg_params_uint(params, blk_params, "queue-size");
-	unsigned queues = (unsigned)vg_params_uint(params, blk_params, "queues");
-	unsigned threads = (unsigned)vg_params_uint(params, blk_params, "threads");
+	const char *serial = vg_params_str(params, vg_blk_params, "serial");
+	uint32_t size = (uint32_t)vg_params_uint(params, vg_blk_params, "queue-size");
+	unsigned queues = (unsigned)vg_params_uint(params, vg_blk_params, "queues");
+	unsigned threads = (unsigned)vg_params_uint(params, vg_blk_params, "threads");
 	struct blk *blk;
 	int ret;
 
 	if (cache < 0)
 		return cache;
-	if (vg_spin_parse(vg_params_str(params, blk_params, "poll"), &dev->spin) < 0)
+	if (vg_spin_parse(vg_params_str(params, vg_blk_params, "poll"), &dev->spin) < 0)
 		return vg_fail(err, -EINVAL, "poll=%s is none of off, auto and always",
-			       vg_params_str(params, blk_params, "poll"));
+			       vg_params_str(params, vg_blk_params, "poll"));
 	if (size & (size - 1))
 		return vg_fail(err, -EINVAL, "queue-size=%u is not a power of two", size);
 	if (strlen(serial) > VIRTIO_BLK_ID_BYTES)
@@ -312,9 +315,9 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return vg_fail(err, -ENOMEM, "out of memory");
-	blk->map_from = vg_params_uint(params, blk_params, "map-from");
-	blk->wait_is_set = vg_params_str(params, blk_params, "wait") != NULL;
-	blk->wait_ns = (int64_t)vg_params_uint(params, blk_params, "wait") * 1000;
+	blk->map_from = vg_params_uint(params, vg_blk_params, "map-from");
+	blk->wait_is_set = vg_params_str(params, vg_blk_params, "wait") != NULL;
+	blk->wait_ns = (int64_t)vg_params_uint(params, vg_blk_params, "wait") * 1000;
 	for (unsigned q = 0; q < VG_MAX_QUEUES; q++)
 		blk->io_errors[q] = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	blk->cache_is_through = cache == WRITETHROUGH;
@@ -335,9 +338,9 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 
 static uint32_t blk_grants(const struct vg_params *params)
 {
-	uint32_t size = (uint32_t)vg_params_uint(params, blk_params, "queue-size");
+	uint32_t size = (uint32_t)vg_params_uint(params, vg_blk_params, "queue-size");
 
-	return (uint32_t)vg_params_uint(params, blk_params, "queues") *
+	return (uint32_t)vg_params_uint(params, vg_blk_params, "queues") *
 	       vg_ring_grants(size ? size : VG_QUEUE_SIZE);
 }
 
@@ -508,7 +511,7 @@ static void blk_tick(struct vg_dev *dev)
  * counts. */
 static int blk_lend(const struct vg_params *params, const char *what, struct vg_err *err)
 {
-	const char *path = vg_params_str(params, blk_params, "target");
+	const char *path = vg_params_str(params, vg_blk_params, "target");
 	const char *group = blk_limits_group(params);
 	int fd;
 
@@ -589,9 +592,10 @@ static const struct vg_sandbox_needs blk_needs = {
 
 const struct vg_device_ops vg_blk = {
 	.name = "blk",
-	.help = "a disk: a raw image file or a block device of this domain",
+	.help = "a disk: an image file or a block device of this domain",
 	.virtio_id = 2,
-	.params = blk_params,
+	.params = vg_blk_params,
+	.as = vg_image_as,
 	.needs = &blk_needs,
 	.open = blk_open,
 	.probe = blk_probe,

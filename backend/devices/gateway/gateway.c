@@ -19,10 +19,16 @@
  * twice (a disk's), or, as buffers that only wait to be filled, have no effect; others fail, in words
  * that their driver understands. That is why vhost-user's own in-flight region is not used: it tells a
  * daemon what is left of a ring, and here nothing is left of it.
+ *
+ * A disk's daemon may have told the guest that something is written which it has in its own memory still:
+ * QEMU's keeps so where a qcow2 has what. The guest, which lives on when the daemon dies, would find less
+ * than it wrote. So such a daemon is told to keep nothing (CONFIG_WCE: 5.2.5, 5.2.6.2), before each start,
+ * unless its user would rather have it quick.
  */
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_blk.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,37 +43,19 @@ enum { END_S = 3 }; /* a worker that nobody ends, though its daemon is lost, bre
 /* Features of the device itself (VIRTIO 1.3 section 2.2): 0 to 23, and 50 to 63. */
 #define DEVICE_FEATURES (((1ULL << 24) - 1) | ~((1ULL << 50) - 1))
 
-static const struct vg_param_def gateway_params[] = {
-	{ "type", VG_PARAM_STRING, true, 0, 0, NULL,
-	  "what the daemon serves: blk, fs, net, vsock, scsi, sound ..., or a number of VIRTIO's" },
-	{ "socket", VG_PARAM_PATH, true, 0, 0, NULL,
-	  "where it listens, a socket of vhost-user (its --socket-path)" },
-	{ "queues", VG_PARAM_UINT, false, 1, GW_QUEUES, "16",
-	  "as many of its queues at most, all counted" },
-	{ "tag", VG_PARAM_STRING, false, 0, 0, NULL,
-	  "of a file system: what the guest mounts it by, where the daemon does not say" },
-	{ 0 },
-};
-
-static const struct vg_sandbox_call gateway_calls[] = { VG_CALLS_POLL, VG_CALL(eventfd2),
-							VG_CALLS_END };
-static const struct vg_sandbox_needs gateway_needs = { .calls = gateway_calls, .passes = true };
+static const struct vg_sandbox_call gw_calls[] = { VG_CALLS_POLL, VG_CALL(eventfd2), VG_CALLS_END };
+const struct vg_sandbox_needs gw_needs = { .calls = gw_calls, .passes = true };
 
 /* ---- opening ------------------------------------------------------------ */
 
-static int gateway_check(const struct vg_params *params, struct vg_err *err)
+int gw_tag_check(const char *tag, struct vg_err *err)
 {
-	const char *tag = vg_params_str(params, gateway_params, "tag");
-	struct gw_type spare;
-
-	if (!gw_type_find(vg_params_str(params, gateway_params, "type"), &spare, err))
-		return -EINVAL;
 	if (tag && strlen(tag) > sizeof(((struct gateway *)NULL)->tag))
 		return vg_fail(err, -EINVAL, "tag=%.60s: it has 36 bytes at most", tag);
 	return 0;
 }
 
-static void gateway_close(struct vg_dev *dev)
+void gw_op_close(struct vg_dev *dev)
 {
 	struct gateway *gw = dev->priv;
 
@@ -101,9 +89,8 @@ static int open_memory(struct gateway *gw, struct vg_err *err)
 	return 0;
 }
 
-static int gateway_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+int gw_open(struct vg_dev *dev, const struct gw_spec *spec, struct vg_err *err)
 {
-	const char *tag = vg_params_str(params, gateway_params, "tag");
 	struct gateway *gw = calloc(1, sizeof(*gw));
 	int ret;
 
@@ -113,17 +100,17 @@ static int gateway_open(struct vg_dev *dev, const struct vg_params *params, stru
 	gw->memfd = gw->link.sock = gw->link.back = gw->link.back_theirs = -1;
 	gw->log = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	dev->priv = gw;
-	gw->type = gw_type_find(vg_params_str(params, gateway_params, "type"), &gw->spare, err);
-	gw->max_queues = (unsigned)vg_params_uint(params, gateway_params, "queues");
-	if (tag)
-		memcpy(gw->tag, tag, strnlen(tag, sizeof(gw->tag)));
-	snprintf(gw->socket, sizeof(gw->socket), "%s",
-		 vg_params_str(params, gateway_params, "socket"));
+	gw->type = gw_type_find(spec->type, &gw->spare, err);
+	gw->max_queues = spec->queues;
+	gw->through = !spec->writeback;
+	if (spec->tag)
+		memcpy(gw->tag, spec->tag, strnlen(spec->tag, sizeof(gw->tag)));
+	snprintf(gw->socket, sizeof(gw->socket), "%s", spec->socket);
 	ret = gw->type ? open_memory(gw, err) : -EINVAL;
 	if (ret == 0)
 		ret = gw_link_open(gw, err);
 	if (ret < 0)
-		gateway_close(dev);
+		gw_op_close(dev);
 	return ret;
 }
 
@@ -202,7 +189,16 @@ static int without_config(struct gateway *gw, unsigned has, struct vg_err *err)
 	return 0;
 }
 
-static int gateway_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+/* CONFIG_WCE's field, 0 from the start. */
+static void go_through(struct gateway *gw)
+{
+	gw->through = gw->through && strcmp(gw->type->name, "blk") == 0 &&
+		      gw->dev->device_features & VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
+	if (gw->through)
+		gw->config[gw->type->writable] = 0;
+}
+
+int gw_op_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
 	struct gateway *gw = dev->priv;
 	const struct gw_type *t = gw->type;
@@ -241,6 +237,7 @@ static int gateway_probe(struct vg_dev *dev, const struct vg_params *params, str
 	if (ret < 0)
 		return ret;
 	patch_config(gw);
+	go_through(gw);
 	memcpy(gw->first, gw->config + t->writable, t->n_writable);
 	gw_link_attend(gw);
 	return 0;
@@ -248,7 +245,7 @@ static int gateway_probe(struct vg_dev *dev, const struct vg_params *params, str
 
 /* ---- configuration ------------------------------------------------------ */
 
-static void gateway_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len)
+void gw_op_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len)
 {
 	const struct gateway *gw = dev->priv;
 
@@ -265,7 +262,7 @@ static void write_config(struct gateway *gw, const uint8_t *bytes)
 		gw_say_config(gw, t->writable, bytes, t->n_writable);
 }
 
-static int gateway_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len)
+int gw_op_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len)
 {
 	struct gateway *gw = dev->priv;
 	const struct gw_type *t = gw->type;
@@ -301,39 +298,50 @@ void gw_config_came(struct gateway *gw, const uint8_t *bytes)
 
 /* ---- life --------------------------------------------------------------- */
 
-static int gateway_start(struct vg_dev *dev)
+/* Another daemon, to a driver that may know another device. */
+int gw_op_resume(struct vg_dev *dev)
+{
+	const struct gateway *gw = dev->priv;
+
+	return dev->features & DEVICE_FEATURES & ~gw->link.features ? -EOPNOTSUPP : 0;
+}
+
+int gw_op_start(struct vg_dev *dev)
 {
 	struct gateway *gw = dev->priv;
 
-	gw_say_features(gw, (dev->features & DEVICE_FEATURES) | VG_FEATURE(VG_F_VERSION_1));
+	gw_say_features(gw, (dev->features & DEVICE_FEATURES) | VG_FEATURE(VG_F_VERSION_1) |
+				    (gw->through ? VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE) : 0));
 	gw_say_memory(gw);
 	if (dev->saved_size && dev->saved[0])
 		write_config(gw, dev->saved + 1);
+	else if (gw->through)
+		write_config(gw, gw->first);
 	return 0;
 }
 
-static void gateway_start_queue(struct vg_dev *dev, unsigned q)
+void gw_op_start_queue(struct vg_dev *dev, unsigned q)
 {
 	struct gateway *gw = dev->priv;
 
 	gw_queue_start(&gw->queue[q]);
 }
 
-static void gateway_queue_ready(struct vg_dev *dev, unsigned q)
+void gw_op_queue_ready(struct vg_dev *dev, unsigned q)
 {
 	struct gateway *gw = dev->priv;
 
 	gw_queue_take(&gw->queue[q]);
 }
 
-static void gateway_stop_queue(struct vg_dev *dev, unsigned q)
+void gw_op_stop_queue(struct vg_dev *dev, unsigned q)
 {
 	struct gateway *gw = dev->priv;
 
 	gw_queue_stop(&gw->queue[q]);
 }
 
-static void gateway_reset(struct vg_dev *dev)
+void gw_op_reset(struct vg_dev *dev)
 {
 	struct gateway *gw = dev->priv;
 
@@ -343,7 +351,7 @@ static void gateway_reset(struct vg_dev *dev)
 }
 
 /* Where a supervisor is, this worker has ended by then. */
-static void gateway_tick(struct vg_dev *dev)
+void gw_op_tick(struct vg_dev *dev)
 {
 	struct gateway *gw = dev->priv;
 
@@ -352,7 +360,7 @@ static void gateway_tick(struct vg_dev *dev)
 			     gw->link.why);
 }
 
-static void gateway_describe(struct vg_dev *dev, char *buf, size_t len)
+void gw_op_describe(struct vg_dev *dev, char *buf, size_t len)
 {
 	const struct gateway *gw = dev->priv;
 	unsigned out = 0;
@@ -367,7 +375,7 @@ static void gateway_describe(struct vg_dev *dev, char *buf, size_t len)
 			 (unsigned long long)gw->withheld);
 }
 
-static void gateway_trouble(struct vg_dev *dev, char *buf, size_t len)
+void gw_op_trouble(struct vg_dev *dev, char *buf, size_t len)
 {
 	const struct gateway *gw = dev->priv;
 
@@ -378,23 +386,60 @@ static void gateway_trouble(struct vg_dev *dev, char *buf, size_t len)
 		buf[0] = '\0';
 }
 
+/* ---- a daemon that somebody else starts ----------------------------------- */
+
+static const struct vg_param_def gateway_params[] = {
+	{ "type", VG_PARAM_STRING, true, 0, 0, NULL,
+	  "what the daemon serves: blk, fs, net, vsock, scsi, sound ..., or a number of VIRTIO's" },
+	{ "socket", VG_PARAM_PATH, true, 0, 0, NULL,
+	  "where it listens, a socket of vhost-user (its --socket-path)" },
+	{ "queues", VG_PARAM_UINT, false, 1, GW_QUEUES, "16",
+	  "as many of its queues at most, all counted" },
+	{ "cache", VG_PARAM_STRING, false, 0, 0, "writethrough",
+	  "of a disk: writethrough, or writeback: quick, and what the guest has not flushed may go "
+	  "with "
+	  "a daemon that dies" },
+	{ "tag", VG_PARAM_STRING, false, 0, 0, NULL,
+	  "of a file system: what the guest mounts it by, where the daemon does not say" },
+	{ 0 },
+};
+
+static bool is_writeback(const struct vg_params *params)
+{
+	return strcmp(vg_params_str(params, gateway_params, "cache"), "writeback") == 0;
+}
+
+static int gateway_check(const struct vg_params *params, struct vg_err *err)
+{
+	const char *cache = vg_params_str(params, gateway_params, "cache");
+	struct gw_type spare;
+
+	if (!is_writeback(params) && strcmp(cache, "writethrough") != 0)
+		return vg_fail(err, -EINVAL, "cache=%.40s: it is writethrough or writeback", cache);
+
+	if (!gw_type_find(vg_params_str(params, gateway_params, "type"), &spare, err))
+		return -EINVAL;
+	return gw_tag_check(vg_params_str(params, gateway_params, "tag"), err);
+}
+
+static int gateway_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+{
+	const struct gw_spec spec = {
+		.type = vg_params_str(params, gateway_params, "type"),
+		.socket = vg_params_str(params, gateway_params, "socket"),
+		.tag = vg_params_str(params, gateway_params, "tag"),
+		.queues = (unsigned)vg_params_uint(params, gateway_params, "queues"),
+		.writeback = is_writeback(params),
+	};
+
+	return gw_open(dev, &spec, err);
+}
+
 const struct vg_device_ops vg_gateway = {
 	.name = "gateway",
 	.help = "a device that another program serves, by vhost-user",
 	.params = gateway_params,
-	.needs = &gateway_needs,
 	.check = gateway_check,
 	.open = gateway_open,
-	.probe = gateway_probe,
-	.close = gateway_close,
-	.config_read = gateway_config_read,
-	.config_write = gateway_config_write,
-	.start = gateway_start,
-	.start_queue = gateway_start_queue,
-	.queue_ready = gateway_queue_ready,
-	.stop_queue = gateway_stop_queue,
-	.reset = gateway_reset,
-	.tick = gateway_tick,
-	.describe = gateway_describe,
-	.trouble = gateway_trouble,
+	GW_OPS,
 };

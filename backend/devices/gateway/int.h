@@ -7,6 +7,7 @@
  *	link.c     the daemon's socket: messages, answers, and its loss
  *	connect.c  where that socket comes from
  *	queue.c    a queue: requests of the guest's, requests to the daemon
+ *	program.c  devices whose daemon is a part of them: fs, and disks of other formats
  *	ring.c     the driver's side of a split ring, and bounce memory beside it
  */
 #ifndef VG_GATEWAY_INT_H
@@ -172,7 +173,7 @@ struct gw_queue {
 	bool stopping;	       /* it has been asked where it stands */
 	bool based;	       /* and has said so: it takes nothing more */
 	bool starved;	       /* a request waits for memory or a slot */
-	struct vg_timer drain; /* runs while stopping: for what it has taken */
+	struct vg_timer drain; /* runs while it still has what it had taken */
 };
 
 /** gw_queue_open - eventfds and memory. Return: 0 or negative errno. */
@@ -260,12 +261,50 @@ struct gateway {
 	uint64_t withheld; /* features that the daemon has, and that are not offered */
 	uint8_t config[GW_CONFIG];
 	uint8_t first[GW_WRITABLE]; /* what a driver may write, as it was before one did */
+	bool through;		    /* a disk's daemon keeps nothing to itself */
 	bool asked;		    /* the daemon, for its configuration */
 	bool ask_again;
 	unsigned lost_s;
 	struct vg_ratelimit log;
 	struct gw_queue queue[GW_QUEUES];
 };
+
+/* What a gateway is made from. */
+struct gw_spec {
+	const char *type, *socket;
+	const char *tag; /* NULL: the daemon says it */
+	unsigned queues; /* at most */
+	bool writeback;	 /* of a disk: see gateway.c */
+};
+
+/** gw_tag_check - Return: 0, or -EINVAL with a sentence; @tag: or NULL */
+int gw_tag_check(const char *tag, struct vg_err *err);
+
+/** gw_open - of ops->open */
+int gw_open(struct vg_dev *dev, const struct gw_spec *spec, struct vg_err *err);
+
+/* The rest of ops, for a table of operations: GW_OPS. */
+extern const struct vg_sandbox_needs gw_needs;
+int gw_op_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err);
+void gw_op_close(struct vg_dev *dev);
+void gw_op_config_read(struct vg_dev *dev, uint32_t off, void *buf, uint32_t len);
+int gw_op_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32_t len);
+int gw_op_resume(struct vg_dev *dev);
+int gw_op_start(struct vg_dev *dev);
+void gw_op_start_queue(struct vg_dev *dev, unsigned q);
+void gw_op_queue_ready(struct vg_dev *dev, unsigned q);
+void gw_op_stop_queue(struct vg_dev *dev, unsigned q);
+void gw_op_reset(struct vg_dev *dev);
+void gw_op_tick(struct vg_dev *dev);
+void gw_op_describe(struct vg_dev *dev, char *buf, size_t len);
+void gw_op_trouble(struct vg_dev *dev, char *buf, size_t len);
+
+#define GW_OPS                                                                                  \
+	.needs = &gw_needs, .probe = gw_op_probe, .close = gw_op_close,                         \
+	.config_read = gw_op_config_read, .config_write = gw_op_config_write,                   \
+	.start = gw_op_start, .resume = gw_op_resume, .start_queue = gw_op_start_queue,         \
+	.queue_ready = gw_op_queue_ready, .stop_queue = gw_op_stop_queue, .reset = gw_op_reset, \
+	.tick = gw_op_tick, .describe = gw_op_describe, .trouble = gw_op_trouble
 
 /** gw_config_came - GET_CONFIG's answer, type->config bytes */
 void gw_config_came(struct gateway *gw, const uint8_t *bytes);

@@ -226,6 +226,33 @@ static void not_again(void **state)
 	fd_end(&disk.d);
 }
 
+/* The next daemon cannot do what the driver was told: the driver has to begin anew, and can. */
+static void another_daemon(void **state)
+{
+	struct rig *r = *state;
+	static struct disk disk;
+	uint8_t sector[DRV_SECTOR];
+	struct rig_guest *g;
+
+	disk_init(&disk);
+	assert_int_equal(fd_begin(&disk.d), 0);
+	g = guest(r, "blk", &disk.d);
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~0ull, 64);
+	assert_int_equal(drv_blk_flush(&g->blk), 0);
+	fd_end(&disk.d);
+	disk_init(&disk);
+	disk.d.features &= ~BIT(VIRTIO_BLK_F_FLUSH);
+	assert_int_equal(fd_begin(&disk.d), 0);
+	listed(r, "its device stops until its driver resets it");
+	assert_int_equal(drv_dev_reset(g->dev), 0);
+	rig_up(g, ~BIT(VIRTIO_BLK_F_FLUSH), 64);
+	assert_int_equal(drv_blk_read(&g->blk, 1, sector, sizeof(sector)), 0);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	rig_guest_gone(g);
+	fd_end(&disk.d);
+}
+
 /* A guest begins before its daemon does: it waits for some seconds. */
 static void daemon_comes_late(void **state)
 {
@@ -283,16 +310,135 @@ static void worker_killed(void **state)
 	fd_end(&disk.d);
 }
 
+/* ---- daemons that are a part of the device ------------------------------------------- */
+
+/* The only child of @pid; 0: it has none. */
+static pid_t child_of(pid_t pid)
+{
+	char path[64], buf[64] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	fd = open(path, O_RDONLY);
+	if (fd >= 0 && read(fd, buf, sizeof(buf) - 1) < 0)
+		buf[0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	return (pid_t)strtol(buf, NULL, 10);
+}
+
+/* Of the device: a child of its keeper's. */
+static pid_t storage_daemon(struct rig *r)
+{
+	pid_t pids[8];
+
+	for (int i = 0; i < 1000; i++) {
+		unsigned n = rig_workers(r, pids, COUNT(pids));
+
+		for (unsigned k = 0; k < n; k++) {
+			if (child_of(pids[k]))
+				return child_of(pids[k]);
+		}
+		usleep(10000);
+	}
+	return 0;
+}
+
+static void command(const char *cmd)
+{
+	assert_int_equal(system(cmd), 0);
+}
+
+/* A disk in another format, killed under load, and ended: the image is whole, and has what was written. */
+static void a_qcow2(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char spec[300], image[200], cmd[900];
+	uint8_t out[4096], in[4096];
+	pid_t pid;
+	int fd;
+
+	if (access("/usr/bin/qemu-storage-daemon", X_OK) != 0)
+		skip();
+	snprintf(image, sizeof(image), "%s/a,b.qcow2", r->dir);
+	snprintf(cmd, sizeof(cmd), "qemu-img create -q -f qcow2 %s 8M", image);
+	command(cmd);
+	g = rig_domain(r, 0);
+	snprintf(spec, sizeof(spec), "blk,target=%s/a\\,b.qcow2", r->dir);
+	rig_nodes(r, 0, spec);
+	g->dev->timeout_ms = 60000;
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~0ull, 64);
+	for (unsigned round = 1; round < 4; round++) {
+		memset(out, (int)round, sizeof(out));
+		assert_int_equal(drv_blk_write(&g->blk, round * 8, out, sizeof(out)), 0);
+		/* Not flushed: what it was told is written is not lost with the daemon. */
+		pid = storage_daemon(r);
+		assert_true(pid > 0);
+		kill(pid, SIGKILL);
+		assert_int_equal(drv_blk_read(&g->blk, round * 8, in, sizeof(in)), 0);
+		assert_memory_equal(in, out, sizeof(in));
+	}
+	/* vgrantd itself is killed: its daemons end, and those of the next one go on. */
+	rig_daemon_stop(r, SIGKILL);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	assert_int_equal(drv_blk_read(&g->blk, 24, in, sizeof(in)), 0);
+	assert_memory_equal(in, out, sizeof(in));
+	assert_int_equal(drv_dev_backend_state(g->dev), 4);
+	/* Not flushed by the guest: an end in order does. */
+	memset(out, 0x77, sizeof(out));
+	assert_int_equal(drv_blk_write(&g->blk, 800, out, sizeof(out)), 0);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	rig_guest_gone(g);
+	assert_int_equal(rig_daemon_stop(r, SIGTERM), 0);
+	snprintf(cmd, sizeof(cmd),
+		 "qemu-img check -q %s && ! ls %s/run | grep -q daemon && "
+		 "qemu-img convert -f qcow2 -O raw %s %s/raw",
+		 image, r->dir, image, r->dir);
+	command(cmd);
+	snprintf(cmd, sizeof(cmd), "%s/raw", r->dir);
+	fd = open(cmd, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pread(fd, in, sizeof(in), 800 * DRV_SECTOR), sizeof(in));
+	assert_memory_equal(in, out, sizeof(in));
+	close(fd);
+}
+
+/* What cannot be started: a sentence says why, and the guest is not kept waiting for ever. */
+static void no_daemon(void **state)
+{
+	struct rig *r = *state;
+	char spec[300];
+
+	rig_domain(r, 0);
+	snprintf(spec, sizeof(spec), "blk,target=%s/nothing.vhdx", r->dir);
+	rig_nodes(r, 0, spec);
+	listed(r, "nothing.vhdx cannot be found");
+	listed(r, "\"state\":\"failed\"");
+	rig_guest_gone(&r->guest[0]);
+	/* What it says itself. */
+	rig_image(rig_domain(r, 2)->image, 16, 0);
+	snprintf(spec, sizeof(spec), "blk,format=qcow2,target=%s", r->guest[2].image);
+	rig_nodes(r, 2, spec);
+	if (access("/usr/bin/qemu-storage-daemon", X_OK) == 0)
+		listed(r, "Image is not in qcow2 format");
+	if (access("/usr/libexec/virtiofsd", X_OK) == 0 ||
+	    access("/usr/lib/qemu/virtiofsd", X_OK) == 0)
+		return;
+	rig_domain(r, 1);
+	snprintf(spec, sizeof(spec), "fs,dir=%s,tag=x", r->dir);
+	rig_nodes(r, 1, spec);
+	listed(r, "virtiofsd is not installed: Debian's package virtiofsd has it");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_begin, rig_end)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(daemon_killed),
-		T(daemon_killed_packed),
-		T(not_again),
-		T(daemon_comes_late),
-		T(worker_killed),
+		T(daemon_killed),     T(daemon_killed_packed), T(not_again), T(another_daemon),
+		T(daemon_comes_late), T(worker_killed),	       T(a_qcow2),   T(no_daemon),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -1620,7 +1620,7 @@ static void test_formats(void **state)
 	int fd;
 
 	(void)state;
-	expect_error(TARGET ",format=qcow2", -EINVAL, "raw");
+	expect_error(TARGET ",format=qed", -EINVAL, "raw, qcow2");
 	fd = open(IMAGE, O_RDWR);
 	assert_int_equal(pwrite(fd, "QFI\xfb\0\0\0\3", 8, 0), 8);
 	close(fd);

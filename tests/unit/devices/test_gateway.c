@@ -525,7 +525,7 @@ static void test_config_written(void **state)
 	d.config_size = 60;
 	d.config[32] = 1;
 	assert_int_equal(fd_begin(&d), 0);
-	snprintf(spec, sizeof(spec), "gateway,type=blk,socket=%s", d.path);
+	snprintf(spec, sizeof(spec), "gateway,type=blk,cache=writeback,socket=%s", d.path);
 	tp_open(&tp, TP_COPY, spec);
 	tp_start(&tp, TP_ALL, 16);
 	assert_int_equal(vg_dev_config_write(&tp.dev, 32, &off, 1), 0);
@@ -552,6 +552,39 @@ static void test_config_written(void **state)
 	assert_int_equal(d.config[32], 1);
 }
 
+/* A disk's daemon is told to keep nothing to itself, before it has a ring; after each reset, too. */
+static void test_writes_through(void **state)
+{
+	struct foreign d;
+	uint8_t now = 9;
+	struct tp tp;
+	char spec[200];
+
+	(void)state;
+	fd_init(&d, "through");
+	d.features |= 1ull << 11; /* CONFIG_WCE */
+	d.config_size = 60;
+	d.config[32] = 1;
+	assert_int_equal(fd_begin(&d), 0);
+	snprintf(spec, sizeof(spec), "gateway,type=blk,socket=%s", d.path);
+	tp_open(&tp, TP_COPY, spec);
+	for (unsigned i = 1; i < 3; i++) {
+		tp_start(&tp, TP_ALL, 16);
+		for (unsigned k = 0; k < 5000 && atomic_load(&d.messages[VG_VU_SET_VRING_KICK]) < i;
+		     k++) {
+			usleep(1000);
+			tp_settle(&tp);
+		}
+		assert_int_equal(atomic_load(&d.messages[VG_VU_SET_CONFIG]), i);
+		assert_int_equal(d.config[32], 0);
+		assert_int_equal(vg_dev_config_read(&tp.dev, 32, &now, 1), 0);
+		assert_int_equal(now, 0);
+		tp_reset(&tp);
+	}
+	tp_close(&tp);
+	fd_end(&d);
+}
+
 /* ---- what cannot be opened ------------------------------------------------------ */
 
 static void test_refused(void **state)
@@ -573,6 +606,16 @@ static void test_refused(void **state)
 		  -EAGAIN },
 		{ "gateway,type=blk,socket=/etc/hostname", "no daemon can be reached at", -EAGAIN },
 		{ "gateway,type=blk,queues=17,socket=/x", "queues", -EINVAL },
+		{ "blk,target=/x.qcow2,iops=10", "iops= is for raw images: a qcow2", -EINVAL },
+		{ "blk,target=/x,format=vhdx,cache=unsafe", "cache=unsafe: of a vhdx", -EINVAL },
+		{ "gateway,type=blk,socket=/x,cache=none", "cache=none: it is writethrough",
+		  -EINVAL },
+		{ "blk,target=/x.vmdk,queues=17", "queues= is at most 16 for a vmdk", -EINVAL },
+		{ "blk,target=/x.vhd", "is started for a Xen guest's device alone", -EOPNOTSUPP },
+		{ "blk,target=/x.qcow2,format=raw", "/x.qcow2", -ENOENT },
+		{ "blk,target=/x,format=qcow3", "format=qcow3", -EINVAL },
+		{ "fs,dir=/srv", "tag", -EINVAL },
+		{ "fs,dir=/srv,tag=x", "is started for a Xen guest's device alone", -EOPNOTSUPP },
 	};
 	struct vg_err err;
 	struct tp tp;
@@ -600,6 +643,7 @@ int main(void)
 		cmocka_unit_test(test_fs_tag),
 		cmocka_unit_test(test_net_features),
 		cmocka_unit_test(test_config_written),
+		cmocka_unit_test(test_writes_through),
 		cmocka_unit_test(test_refused),
 	};
 

@@ -17,7 +17,7 @@
 #include "backend/devices/net/place.h"
 #include "backend/toolstack/xlhost.h"
 
-static const struct vg_place web = { "web", 7, 65, "xenbr1" };
+static const struct vg_place web = { "web", 7, 65, "xenbr1", NULL };
 
 static const char *completed(const char *spec, const struct vg_place *place)
 {
@@ -32,8 +32,8 @@ static const char *completed(const char *spec, const struct vg_place *place)
 
 static void test_completes(void **state)
 {
-	const struct vg_place nobody = { NULL, 7, 65, "xenbr1" };
-	const struct vg_place socket = { "s", UINT32_MAX, 0, "xenbr1" };
+	const struct vg_place nobody = { NULL, 7, 65, "xenbr1", NULL };
+	const struct vg_place socket = { "s", UINT32_MAX, 0, "xenbr1", NULL };
 	char mac[18], want[200];
 
 	(void)state;

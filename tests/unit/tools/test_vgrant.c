@@ -910,13 +910,13 @@ static void check_says_what_it_cannot_know(void **state)
 static void check_looks_at_images(void **state)
 {
 	char image[PATH_MAX], text[PATH_MAX + 128];
-	FILE *f = fopen("disk.qcow2", "w");
+	FILE *f = fopen("disk.img", "w");
 
 	(void)state;
 	assert_non_null(f);
 	assert_int_equal(fwrite("QFI\xfb", 1, 4, f), 4);
 	fclose(f);
-	assert_non_null(realpath("disk.qcow2", image));
+	assert_non_null(realpath("disk.img", image));
 	snprintf(text, sizeof(text), "name='x'\nvgrant = [ 'blk,target=%s' ]\n", image);
 	assert_int_equal(check(text), 0);
 	assert_out("looks like qcow2");
@@ -924,6 +924,20 @@ static void check_looks_at_images(void **state)
 	assert_int_equal(check(text), 0);
 	assert_out("no mistakes");
 	assert_null(strstr(out, "looks like"));
+	/* Its name, or its format, says what it is. */
+	snprintf(text, sizeof(text), "name='x'\nvgrant = [ 'blk,target=%s,format=qcow2' ]\n",
+		 image);
+	assert_int_equal(check(text), 0);
+	assert_out("no mistakes");
+	assert_int_equal(rename("disk.img", "disk.qcow2"), 0);
+	assert_non_null(realpath("disk.qcow2", image));
+	snprintf(text, sizeof(text), "name='x'\nvgrant = [ 'blk,target=%s' ]\n", image);
+	assert_int_equal(check(text), 0);
+	assert_out("no mistakes");
+	assert_null(strstr(out, "looks like"));
+	snprintf(text, sizeof(text), "name='x'\nvgrant = [ 'blk,target=%s,iops=5' ]\n", image);
+	assert_int_equal(check(text), 1);
+	assert_out("iops= is for raw images");
 }
 
 /* What it says of devices that vgrantd lists; all else is for test_doctor.c. */

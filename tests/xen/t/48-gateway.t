@@ -1,0 +1,116 @@
+#!/bin/bash
+# A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2 and VHDX, virtiofsd's folder; killed under load.
+# limit: 500
+# not arm64: its dom0's tree has neither qemu-storage-daemon nor virtiofsd
+# shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
+set -uo pipefail
+# shellcheck source=tests/xen/t/suite.bash
+. "$(dirname "$0")/suite.bash"
+
+# serve, in dom0: start a daemon for the VHDX, and wait until it listens. The others vgrantd starts.
+cat >"$T/serve" <<'EOS'
+#!/bin/bash
+rm -f /run/vhdx.sock
+qemu-storage-daemon --blockdev driver=file,node-name=f,filename=/root/second.vhdx --blockdev driver=vhdx,node-name=d,file=f \
+	--export type=vhost-user-blk,id=e,node-name=d,writable=on,addr.type=unix,addr.path=/run/vhdx.sock </dev/null >>/root/vhdx.log 2>&1 &
+echo $! >/run/vhdx.own
+for _ in {1..200}; do
+	[[ ! -S /run/vhdx.sock ]] || exit 0
+	sleep 0.1
+done
+cat /root/vhdx.log
+exit 1
+EOS
+chmod +x "$T/serve"
+push "$T/serve" /usr/bin/serve
+dom0_script <<'EOS'
+cd /root
+mkdir -p /srv/share/dir
+seq 20000 >/srv/share/numbers
+echo below >/srv/share/dir/below
+head -c 4M /dev/urandom >base.img && truncate -s 64M base.img
+md5sum <base.img >base.md5
+qemu-img create -q -f qcow2 -F raw -b /root/base.img top.qcow2
+qemu-img create -q -f vhdx second.vhdx 32M
+EOS
+# stop [SIGNAL]: the one of the VHDX, and wait until it is gone
+stop() { dom0 "p=\$(cat /run/vhdx.own); kill -${1:-TERM} \$p; while kill -0 \$p 2>/dev/null; do sleep 0.1; done"; }
+
+before=$(holds)
+vgrantd_start
+ok "a daemon for the VHDX" dom0 serve
+guest make pv --type pv --vgrant yes --file /rig/bin/hammer:rig/bin/hammer \
+	--config "vgrant = [ 'blk,target=/root/top.qcow2', 'gateway,type=blk,socket=/run/vhdx.sock' ]"
+guest make pvh --type pvh --vgrant yes --config "vgrant = [ 'fs,dir=/srv/share,tag=share' ]"
+for g in pv pvh; do guest start $g; done
+for g in pv pvh; do guest wait $g "$BOOT" 'waiting for commands' >/dev/null; done
+ok "the qcow2 is connected" until_list '^pv virtio/64 blk connected'
+ok "the VHDX is connected" until_list '^pv virtio/65 gateway connected'
+ok "the folder is connected" until_list '^pvh .*fs connected'
+is "$(dom0 'ps -o user:20= -C qemu-storage-daemon | sort | uniq -c | grep -c root')" 1 "what vgrantd has started is not root"
+is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 26]" "lists say what the daemons serve"
+
+# ---- disks -----------------------------------------------------------------------
+
+is "$(guest run pv 'dd if=/dev/vda bs=1M count=64 2>/dev/null | md5sum')" "$(dom0 cat /root/base.md5)" \
+	"the guest reads what lies below its qcow2"
+guest run pv 'hammer /dev/vda 8 10000 2 1 >/run/disk.log 2>&1 & hammer /dev/vdb 8 10000 2 2 >/run/vhdx.log 2>&1 &'
+# at NAME: wait until the load on it has got on.
+at() {
+	guest run pv "n=\$(grep -c ' at ' /run/$1.log); for i in \$(seq 300); do ! grep FAILED /run/$1.log || exit 1
+		[ \$(grep -c ' at ' /run/$1.log) -le \$((n + 1)) ] || exit 0; usleep 300000; done; tail -n 3 /run/$1.log; exit 1"
+}
+ok "load on the qcow2" at disk
+ok "and on the VHDX" at vhdx
+stop KILL
+ok "the VHDX's daemon is killed under load, and the list says so" until_dom0 60 'vgrant list -v pv | grep "no daemon can be reached at /run/vhdx.sock"'
+ok "the other disk goes on meanwhile" at disk
+ok "another daemon" dom0 serve
+ok "the guest goes on" at vhdx
+dom0 'pkill -9 -f "filename=.*[t]op.qcow2"'
+ok "the qcow2's daemon is killed, and replaced: the guest goes on" at disk
+dom0 "kill -9 $(json 'd["pv/virtio/64"]["worker"]["pid"]')"
+ok "the worker is killed: the guest goes on" at disk
+guest run pv 'touch /run/hammer.stop'
+ok "all that was written was read back" guest run pv 'for i in $(seq 300); do
+	grep FAILED /run/*.log && break; [ $(cat /run/*.log | grep -c done) -lt 2 ] || exit 0; usleep 200000; done; tail -n 3 /run/*.log; exit 1'
+sum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/disk.log")
+vsum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/vhdx.log")
+is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0]" "nobody broke a rule"
+
+# ---- a folder --------------------------------------------------------------------
+
+ok "the guest mounts the folder" guest run pvh 'mount -t virtiofs share /mnt && mkdir /mnt/guest'
+is "$(guest run pvh 'cd /mnt && md5sum numbers dir/below')" "$(dom0 'cd /srv/share && md5sum numbers dir/below')" "its files are the host's"
+ok "files are made, renamed, removed, linked" guest run pvh 'cd /mnt/guest && for i in $(seq 300); do echo $i >$i || exit; done &&
+	for i in $(seq 1 2 300); do mv $i renamed.$i || exit; done && rm 2 && ln -s ../numbers link && ln 4 four && mkdir sub &&
+	dd if=/dev/urandom of=sub/large bs=64k count=64 2>/dev/null && sync'
+list='find . | sort | md5sum; find . -type f | sort | xargs md5sum | md5sum; readlink guest/link'
+is "$(guest run pvh "cd /mnt && $list")" "$(dom0 "cd /srv/share && $list")" "both sides have the same tree"
+dom0 'echo from the host >/srv/share/note'
+is "$(guest run pvh 'cat /mnt/note')" "from the host" "and what the host makes the guest sees"
+old=$(dom0 pgrep -o virtiofsd)
+dom0 'pkill -9 virtiofsd'
+ok "its daemon is killed, and another begins" until_dom0 60 "pgrep -o virtiofsd | grep -vx $old && vgrant list --brief | grep pvh.*connected && ! vgrant list -v pvh | grep daemon=lost"
+ok "what the guest had open fails, and does not hang" guest run -t 60 pvh 'ls /mnt/dir >/dev/null 2>&1; true'
+ok "mounted anew, all is there" guest run -t 100 pvh 'cd / && umount -l /mnt && mount -t virtiofs share /mnt && grep -q below /mnt/dir/below'
+
+# ---- the end ---------------------------------------------------------------------
+
+for g in pv pvh; do
+	nok "$g: its kernel does not complain" guest run $g 'dmesg | grep -E "BUG|WARNING|Oops|still in use|blocked for"'
+done
+guest destroy pv pvh
+vgrantd_stop
+is "$(holds)" "$before" "dom0 holds no more than before"
+is "$(dom0 'pgrep -f "[t]op.qcow2|[v]irtiofsd" | wc -l; ls /run/vgrant | grep -c daemon')" "0
+0" "no daemon of vgrantd's is left, and no socket"
+stop
+ok "the qcow2 is whole" dom0 qemu-img check -q /root/top.qcow2
+ok "and the VHDX" dom0 qemu-img check -q /root/second.vhdx
+dom0 'cd /root && qemu-img convert -O raw top.qcow2 top.raw && qemu-img convert -O raw second.vhdx second.raw'
+ok "what it holds is what lies in it and below" dom0 qemu-img compare -q /root/top.qcow2 /root/top.raw
+is "$(dom0 hammer --sum /root/top.raw 8)" "$sum" "dom0 finds there what the guest wrote"
+is "$(dom0 hammer --sum /root/second.raw 8)" "$vsum" "and in the VHDX"
+is "$(dom0 'md5sum </root/base.img')" "$(dom0 cat /root/base.md5)" "the file below is as it was"
+done_testing

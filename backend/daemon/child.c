@@ -231,7 +231,7 @@ static void news_heard(struct vg_follower *f)
  * first word is that there will be such words. */
 static void follow(struct vg_child *c)
 {
-	const struct vg_device_ops *ops = c->parent ? NULL : vg_device_find(c->device);
+	const struct vg_device_ops *ops;
 	struct vg_news *all = &c->all->news;
 	struct vg_params params;
 	struct vg_err ignored;
@@ -239,7 +239,10 @@ static void follow(struct vg_child *c)
 	bool follows;
 
 	c->news.heard = news_heard;
-	if (!ops || vg_params_parse(c->spec, &params, &ignored) < 0)
+	if (c->parent || vg_params_parse(c->spec, &params, &ignored) < 0)
+		return;
+	ops = vg_device_of(&params);
+	if (!ops || !ops->tick)
 		return;
 	if (ops->looks_at)
 		path = ops->looks_at(&params);

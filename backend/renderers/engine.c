@@ -39,6 +39,7 @@ static uint8_t *window;
 static uint32_t finished; /* fence of the last stream that the GL has finished */
 static struct iovec slots[VG_RENDER_SLOTS];
 static struct vg_render_capsets known;
+static uint32_t capset_words[VG_RENDER_CAPSETS][VG_LIMIT_GPU_CAPSET / 4];
 
 static void write_fence(void *cookie, uint32_t fence)
 {
@@ -61,9 +62,11 @@ static struct virgl_renderer_callbacks callbacks = { .version = 2, .write_fence 
 
 /* ---- opening -------------------------------------------------------------- */
 
+/* Made once, with privileges: Mesa looks into /proc/meminfo for them (25.0). */
 static void find_capsets(struct vg_render_capsets *caps)
 {
 	static const uint32_t ids[] = { CAPSET_VIRGL, CAPSET_VIRGL2 };
+	uint32_t *words;
 
 	memset(caps, 0, sizeof(*caps));
 	for (unsigned i = 0; i < COUNT(ids); i++) {
@@ -71,8 +74,14 @@ static void find_capsets(struct vg_render_capsets *caps)
 
 		c->id = ids[i];
 		virgl_renderer_get_cap_set(c->id, &c->version, &c->size);
-		if (c->size && c->size <= VG_LIMIT_GPU_CAPSET)
-			caps->n++;
+		if (!c->size || c->size > VG_LIMIT_GPU_CAPSET)
+			continue;
+		words = capset_words[caps->n++];
+		virgl_renderer_fill_caps(c->id, c->version, words);
+		if (c->id == CAPSET_VIRGL2) {
+			words[CAPS_BITS] &= ~(CAP_TRANSFER | CAP_COPY_TRANSFER);
+			words[CAPS_BITS_V2] &= ~CAP_V2_COPY_TRANSFER_BOTH_WAYS;
+		}
 	}
 }
 
@@ -144,19 +153,13 @@ void vg_engine_window(uint8_t *at)
 
 static unsigned capset(const struct vg_render_op *op)
 {
-	uint32_t words[VG_LIMIT_GPU_CAPSET / 4] = { 0 };
 	const struct vg_render_capset *c = known.set;
 
 	while (c < known.set + known.n && c->id != op->capset.id)
 		c++;
 	if (c == known.set + known.n || op->capset.version > c->version || op->len < c->size)
 		return EINVAL;
-	virgl_renderer_fill_caps(c->id, op->capset.version, words);
-	if (c->id == CAPSET_VIRGL2) {
-		words[CAPS_BITS] &= ~(CAP_TRANSFER | CAP_COPY_TRANSFER);
-		words[CAPS_BITS_V2] &= ~CAP_V2_COPY_TRANSFER_BOTH_WAYS;
-	}
-	memcpy(window + op->at, words, c->size);
+	memcpy(window + op->at, capset_words[c - known.set], c->size);
 	return 0;
 }
 

@@ -22,7 +22,6 @@ net_dom0
 # What each guest does from its first moment on. All that it waits for is a device of its own.
 cat >"$T/car" <<'EOS'
 #!/bin/sh
-PATH=/rig/bin:$PATH # before busybox, whose ip knows no queue lengths
 role=$(sed 's/.*role=\([a-z]*\).*/\1/' /proc/cmdline)
 until_true() { until "$@" >/dev/null 2>&1; do usleep 20000; done; }
 picture() { until_true test -e /dev/dri/card0; (draw $1 </dev/null >/tmp/draw 2>&1 &); until_true grep -q heads /tmp/draw; echo "car: shows"; }
@@ -48,7 +47,7 @@ reads() {
 		ip addr add 10.9.0.2/24 dev eth0
 		;;
 	gateway)
-		until_true ip link set can0 txqueuelen 1000 up
+		until_true /rig/bin/ip link set can0 txqueuelen 1000 up # busybox' own knows no queue lengths
 		(cangen can0 -g 50 -I 101 -L 1 -D i </dev/null >/dev/null 2>&1 &)
 		echo "car: sends"
 		until_true ip link set eth0 up

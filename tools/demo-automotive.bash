@@ -46,7 +46,7 @@ MAIN
 	for g in "${CAR[@]}"; do
 		chmod +x "$work/$g"
 		"$RIG_TOOL" push "$work/$g" "/root/car-$g"
-		dom0 "guest make $g --type pv --kernel backports --memory 256 --vgrant yes --module can-raw --module can-dev --module virtio-gpu --module virtio_net \
+		dom0 "guest make $g --type pv --kernel backports --memory 256 --vgrant yes --module can-raw --module can-dev \
 			--ko /root/virtio_can.ko --bin candump --bin cansend --bin ip --main /root/car-$g \
 			--config $(printf %q "$(sed -n '/^vgrant/,/]$/p' "configs/automotive/$g.cfg")")"
 		"$RIG_TOOL" pull "/rig/guests/$g/initramfs" "$work/start/$g.initramfs"
@@ -55,7 +55,7 @@ MAIN
 		sed -i "s|^ramdisk = .*|ramdisk = \"/start/$g.initramfs\"|" "$work/start/$g.cfg"
 	done
 	for g in cluster gateway maps; do truncate -s 8M "$work/start/srv/$g.img"; done
-	cp "$products"/{vgrantd,vgrant,vgrant-display} "$work/start/bin/"
+	cp "$products"/{vgrantd,vgrant} "$work/start/bin/"
 	cat >"$work/start/run" <<'RUN'
 #!/bin/bash
 # What a car's dom0 does once Xen's own daemons run.
@@ -64,8 +64,7 @@ cd /start || exit
 stamp dom0 >times
 ln -sf /start/bin/* /rig/bin/
 mkdir -p /srv && ln -s /start/srv /srv/automotive
-modprobe -a vcan can-raw bridge tun && ip link add can0 type vcan && ip link set can0 up
-ip link add br-car type bridge && ip link set br-car up
+modprobe -a vcan can-raw && ip link add can0 type vcan && ip link set can0 up
 candump -L -n 1 can0 >frame &
 vgrantd >/var/log/vgrantd.log 2>&1 &
 for g in cluster gateway; do

@@ -21,7 +21,7 @@ before=$(holds)
 virsh capabilities >"$T/capabilities"
 like "$(<"$T/capabilities")" "<arch name='aarch64'>" "it knows the architecture"
 diag "$(grep -E 'os_type|<arch|machine|domain type' "$T/capabilities")"
-ok "a guest is defined" define lv 11111111-2222-3333-4444-555555555501 pvh "<vgrant:blk target='/root/one.img' id='64' serial='one'/>"
+ok "a guest is defined" define lv 11111111-2222-3333-4444-555555555501 pv "<vgrant:blk target='/root/one.img' id='64' serial='one'/>"
 ok "and started" launch lv
 ok "its disk connects" until_list '^lv virtio/64 blk connected'
 is "$(guest run lv 'cat /sys/block/vda/size')" 8192 "the guest has it"

@@ -5,8 +5,12 @@
 #include "tools/figures.h"
 
 #include <json-c/json.h>
+#include <stdio.h>
 
-const struct vgrant_failure vgrant_failures[] = {
+/* Kinds of failed requests, as the JSON has them ("failed"), and in words. */
+static const struct {
+	const char *key, *words;
+} failures[] = {
 	{ "refused", "for what cannot be" },
 	{ "unsupported", "not supported" },
 	{ "io", "I/O errors" },
@@ -15,6 +19,20 @@ const struct vgrant_failure vgrant_failures[] = {
 	{ "gone", "of a device that is gone" },
 	{ NULL, NULL },
 };
+
+void vgrant_print_failures(struct json_object *failed, const char *before, const char *after)
+{
+	const char *between = before;
+
+	for (unsigned i = 0; failures[i].key; i++) {
+		if (!vgrant_number(failed, failures[i].key))
+			continue;
+		printf("%s%s %s", between, vgrant_text(failed, failures[i].key), failures[i].words);
+		between = ", ";
+	}
+	if (between != before)
+		printf("%s", after);
+}
 
 static uint64_t sum_of(struct json_object *queues, const char *key)
 {

@@ -43,9 +43,11 @@ uint64_t vgrant_latency_read(struct json_object *l, uint64_t count[VG_LATENCY_BU
  */
 uint64_t vgrant_within(const uint64_t count[VG_LATENCY_BUCKETS], unsigned percent);
 
-/* Why requests failed: members of "failed", and words for people: "3 I/O errors". Ended by NULL. */
-extern const struct vgrant_failure {
-	const char *key, *words;
-} vgrant_failures[];
+/**
+ * vgrant_print_failures - why requests failed, in words: "3 I/O errors, 1 not supported"
+ * @failed: that member of a device; NULL allowed
+ * @before: printed first, and @after last, where any failed; else nothing is printed
+ */
+void vgrant_print_failures(struct json_object *failed, const char *before, const char *after);
 
 #endif /* VGRANT_FIGURES_H */

@@ -129,21 +129,6 @@ static void print_counters(struct json_object *c)
 	       vgrant_text(c, "resets"));
 }
 
-static void print_failures(struct json_object *failed)
-{
-	const char *between = "  failed     ";
-
-	for (unsigned i = 0; vgrant_failures[i].key; i++) {
-		if (!vgrant_number(failed, vgrant_failures[i].key))
-			continue;
-		printf("%s%s %s", between, vgrant_text(failed, vgrant_failures[i].key),
-		       vgrant_failures[i].words);
-		between = ", ";
-	}
-	if (*between == ',')
-		printf("\n");
-}
-
 static void print_within(const uint64_t *count, unsigned part)
 {
 	uint64_t us = vgrant_within(count, part);
@@ -206,7 +191,7 @@ static void print_details(struct json_object *dev)
 		       vgrant_text(worker, "restarts"));
 	print_features(vgrant_member(dev, "features"));
 	print_counters(vgrant_member(dev, "counters"));
-	print_failures(vgrant_member(dev, "failed"));
+	vgrant_print_failures(vgrant_member(dev, "failed"), "  failed     ", "\n");
 	print_latency(vgrant_member(dev, "latency"));
 	print_xen(vgrant_member(dev, "xen"));
 	if (*vgrant_text(dev, "detail"))

@@ -133,21 +133,6 @@ static void print_queue(struct json_object *q)
 
 /* ---- what it has done --------------------------------------------------------------- */
 
-static void print_failures(struct json_object *failed)
-{
-	const char *between = " Of them: ";
-
-	for (unsigned i = 0; vgrant_failures[i].key; i++) {
-		if (!vgrant_number(failed, vgrant_failures[i].key))
-			continue;
-		printf("%s%s %s", between, vgrant_text(failed, vgrant_failures[i].key),
-		       vgrant_failures[i].words);
-		between = ", ";
-	}
-	if (*between == ',')
-		printf(".");
-}
-
 static void print_counters(struct json_object *dev)
 {
 	struct json_object *c = vgrant_member(dev, "counters");
@@ -160,7 +145,7 @@ static void print_counters(struct json_object *dev)
 		printf(" %llu ended with an error.", errors);
 	else if (n)
 		printf(" None ended with an error.");
-	print_failures(vgrant_member(dev, "failed"));
+	vgrant_print_failures(vgrant_member(dev, "failed"), " Of them: ", ".");
 	printf("\n");
 	if (count(c, "faults"))
 		printf("  WRONG: the guest broke the rules %llu time%s; vgrantd's log says how.\n",

@@ -252,10 +252,20 @@ static void look_at_maptrack(struct doctor *d)
 
 /* ---- xenstored ---------------------------------------------------------- */
 
+/* Of a xenstored that is there; @ret: what became of a first question. */
+static const char *no_answer(int ret)
+{
+	if (ret == -ETIMEDOUT)
+		return doctor_text("xenstored has not answered for %d s", VG_XS_PATIENCE_MS / 1000);
+	return doctor_text("xenstored does not say which domain this is: %s", strerror(-ret));
+}
+
 static void look_at_xenstored(struct doctor *d)
 {
 	static const char why[] =
 		"guests and devices find each other there: none can be started, nor ended";
+	static const char look[] =
+		"look what it does: ps -o stat,wchan,pcpu,args -C xenstored,oxenstored";
 	int ret = vg_xs_open(&d->xs);
 
 	if (ret < 0) {
@@ -263,6 +273,8 @@ static void look_at_xenstored(struct doctor *d)
 		if (ret == -EACCES || ret == -EPERM)
 			doctor_tell(d, "xenstored", HERE, "you may not talk to xenstored", why,
 				    "run this as root");
+		else if (ret == -ETIMEDOUT)
+			doctor_tell(d, "xenstored", HERE, no_answer(ret), why, look);
 		else
 			doctor_tell(d, "xenstored", HERE,
 				    doctor_text("xenstored cannot be reached: %s", strerror(-ret)),
@@ -274,13 +286,7 @@ static void look_at_xenstored(struct doctor *d)
 	ret = vg_xs_own_domid(d->xs, &d->domid);
 	if (ret == 0)
 		return;
-	doctor_tell(d, "xenstored", HERE,
-		    ret == -ETIMEDOUT
-			    ? doctor_text("xenstored has not answered for %d s",
-					  VG_XS_PATIENCE_MS / 1000)
-			    : doctor_text("xenstored does not say which domain this is: %s",
-					  strerror(-ret)),
-		    why, "look what it does: ps -o stat,wchan,pcpu,args -C xenstored,oxenstored");
+	doctor_tell(d, "xenstored", HERE, no_answer(ret), why, look);
 	vg_xs_close(d->xs);
 	d->xs = NULL;
 }

@@ -35,9 +35,10 @@ struct ask {
 	char path[VG_XS_PATH], key[VG_XS_PATH];
 	struct vg_xs_pair pair;
 	uint32_t domid;
-	unsigned n;	   /* entries in texts; of an answer: names in result */
-	unsigned len;	   /* bytes of result */
-	void *result;	   /* malloc'd */
+	unsigned n;   /* entries in texts; of an answer: names in result */
+	unsigned len; /* bytes of result */
+	void *result; /* malloc'd */
+	struct xs_handle *opened;
 	char texts[TEXTS]; /* for each entry "key", NUL, then 1 "value" NUL, or 0 */
 	size_t used;
 };
@@ -63,10 +64,19 @@ struct vg_xs {
 
 /* ---- the thread --------------------------------------------------------- */
 
+static void ask_free(struct ask *ask)
+{
+	if (!ask)
+		return;
+	if (ask->opened)
+		xs_close(ask->opened);
+	free(ask->result);
+	free(ask);
+}
+
 static void call_free(struct call *call)
 {
-	free(call->ask->result);
-	free(call->ask);
+	ask_free(call->ask);
 	free(call);
 }
 
@@ -115,13 +125,6 @@ static struct ask *ask_new(const char *path, const char *key)
 		return NULL;
 	}
 	return ask;
-}
-
-static void ask_free(struct ask *ask)
-{
-	if (ask)
-		free(ask->result);
-	free(ask);
 }
 
 /*
@@ -177,6 +180,35 @@ static int call_only(struct vg_xs *x, int (*run)(struct xs_handle *xs, struct as
 	return ret;
 }
 
+static void destroy(struct vg_xs *x)
+{
+	pthread_cond_destroy(&x->to_do);
+	pthread_cond_destroy(&x->is_done);
+	pthread_mutex_destroy(&x->lock);
+	free(x);
+}
+
+/* xs_open() waits, too, where a xenstored that stands still has as many unaccepted connections as it may. */
+static int run_open(struct xs_handle *xs, struct ask *ask)
+{
+	(void)xs;
+	ask->opened = xs_open(0);
+	return ask->opened ? 0 : errno ? -errno : -ENOENT;
+}
+
+static int open_handle(struct vg_xs *x)
+{
+	struct ask *ask = ask_new("", NULL);
+	int ret = call(x, run_open, &ask);
+
+	if (ret == 0) {
+		x->xs = ask->opened;
+		ask->opened = NULL;
+	}
+	ask_free(ask);
+	return ret;
+}
+
 int vg_xs_open(struct vg_xs **out)
 {
 	struct vg_xs *x = calloc(1, sizeof(*x));
@@ -185,26 +217,23 @@ int vg_xs_open(struct vg_xs **out)
 
 	if (!x)
 		return -ENOMEM;
-	x->xs = xs_open(0);
-	if (!x->xs) {
-		ret = errno ? -errno : -ENOENT;
-		free(x);
-		return ret;
-	}
 	pthread_mutex_init(&x->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&x->to_do, NULL);
 	pthread_cond_init(&x->is_done, &attr);
 	pthread_condattr_destroy(&attr);
-	ret = pthread_create(&x->thread, NULL, make_calls, x);
+	ret = -pthread_create(&x->thread, NULL, make_calls, x);
 	if (ret) {
-		xs_close(x->xs);
-		free(x);
-		return -ret;
+		destroy(x);
+		return ret;
 	}
-	*out = x;
-	return 0;
+	ret = open_handle(x);
+	if (ret)
+		vg_xs_close(x);
+	else
+		*out = x;
+	return ret;
 }
 
 void vg_xs_close(struct vg_xs *x)
@@ -221,11 +250,9 @@ void vg_xs_close(struct vg_xs *x)
 	if (stuck)
 		return;
 	pthread_join(x->thread, NULL);
-	xs_close(x->xs);
-	pthread_cond_destroy(&x->to_do);
-	pthread_cond_destroy(&x->is_done);
-	pthread_mutex_destroy(&x->lock);
-	free(x);
+	if (x->xs)
+		xs_close(x->xs);
+	destroy(x);
 }
 
 int64_t vg_xs_stuck_ns(struct vg_xs *x)

@@ -82,8 +82,11 @@ static void flooded(const char *options)
 {
 	char args[512];
 
+	/* Of an earlier one: the shell empties it for the new one when it comes to it. */
+	snprintf(args, sizeof(args), "%s/f", dir);
+	unlink(args);
 	snprintf(args, sizeof(args),
-		 "events -g flood -t 100 %s >%s/f & p=$!; until grep -q lost %s/f; do sleep 0.1; "
+		 "events -g flood -t 100 %s >%s/f & p=$!; until grep -qs lost %s/f; do sleep 0.1; "
 		 "done; "
 		 "kill $p; grep -c died %s/f; tail -n 1 %s/f",
 		 options, dir, dir, dir, dir);

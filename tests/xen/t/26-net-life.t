@@ -56,12 +56,16 @@ dom0 "ip link add xenbr0 address $address type bridge; ip addr add 10.9.0.1/24 d
 ok "and found when it is back" until_dom0 60 "[ -e /sys/class/net/$vif/master ]"
 ok "it goes on over that" beats
 
-like "$(dom0 'timeout 120 xl save pv /root/pv.chk 2>&1; echo status $?')" 'status 0$' "the guest is saved"
-ok "and has no card any more" until_dom0 30 '! vgrant list --brief | grep -q .'
-like "$(dom0 'timeout 120 xl restore /etc/xen/pv.cfg /root/pv.chk 2>&1; echo status $?; rm /root/pv.chk')" 'status 0$' "restored"
-ok "its card is connected" connected
-ok "it goes on" beats
-like "$(detail pv)" "$state" "with the same address"
+if [[ $ARCH == arm64 ]]; then
+	skip "Xen on arm64 has no save and restore" 6
+else
+	like "$(dom0 'timeout 120 xl save pv /root/pv.chk 2>&1; echo status $?')" 'status 0$' "the guest is saved"
+	ok "and has no card any more" until_dom0 30 '! vgrant list --brief | grep -q .'
+	like "$(dom0 'timeout 120 xl restore /etc/xen/pv.cfg /root/pv.chk 2>&1; echo status $?; rm /root/pv.chk')" 'status 0$' "restored"
+	ok "its card is connected" connected
+	ok "it goes on" beats
+	like "$(detail pv)" "$state" "with the same address"
+fi
 
 nok "the connection was one" guest run pv 'grep -v "^beat " /tmp/beat'
 nok "the guest's kernel has nothing to say" guest run pv 'dmesg | grep -E "BUG|WARNING|Oops|still in use"'

@@ -6,7 +6,7 @@ set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash
 . "$(dirname "$0")/suite.bash"
 
-for program in uinput keys; do push "$REPO/build/xen/image/products/$program" /rig/bin/$program; done
+for program in uinput keys; do push "$IMAGE/products/$program" /rig/bin/$program; done
 if ! dom0 'modprobe uinput; modprobe evdev; test -c /dev/uinput' >/dev/null 2>&1; then
 	skip "dom0's kernel has no uinput"
 	done_testing

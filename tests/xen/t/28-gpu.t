@@ -6,7 +6,7 @@ set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash
 . "$(dirname "$0")/suite.bash"
 
-for program in draw keys; do push "$REPO/build/xen/image/products/$program" /rig/bin/$program; done
+for program in draw keys; do push "$IMAGE/products/$program" /rig/bin/$program; done
 common=(--vgrant yes --module virtio-gpu --module virtio_input --module evdev
 	--file /rig/bin/draw:/rig/bin/draw --file /rig/bin/keys:/rig/bin/keys)
 before=$(holds)

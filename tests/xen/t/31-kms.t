@@ -7,7 +7,7 @@ set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash
 . "$(dirname "$0")/suite.bash"
 
-for program in draw scanout; do push "$REPO/build/xen/image/products/$program" /rig/bin/$program; done
+for program in draw scanout; do push "$IMAGE/products/$program" /rig/bin/$program; done
 before=$(holds)
 dom0 'modprobe -a drm_kms_helper drm_shmem_helper && insmod /rig/ko/stock/vkms.ko enable_writeback=0
 	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug

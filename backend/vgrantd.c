@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +101,16 @@ static int parse(int argc, char **argv, struct vg_settings *settings, bool file_
 	return ret;
 }
 
+/* A reload that is asked for at once waits for the supervisor's loop, and does not end us. */
+static void hold_hangup(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	static struct vg_settings settings;
@@ -117,6 +128,7 @@ int main(int argc, char **argv)
 		return vg_keeper_main(VG_CHILD_SOCK);
 	if (argc == 4 && strcmp(argv[1], NET_MACVTAP_REMOVE) == 0)
 		return net_macvtap_main(argv[2], argv[3]);
+	hold_hangup();
 	/* What whoever started us left open is for no worker. */
 	close_range(VG_CHILD_SOCK, ~0U, CLOSE_RANGE_CLOEXEC);
 	vg_settings_defaults(&settings);

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2016,SC2154
-# The automotive part of make demo (sourced by tools/demo): from power to the cluster's first read and frame.
+# The automotive part of make demo (sourced by tools/demo): from power to the cluster's first read, frame and picture.
 #
 # A machine boots Xen and dom0; dom0 starts vgrantd and creates the two guests of
 # configs/automotive side by side, and nothing waits for anything but its own needs. The
@@ -9,6 +9,7 @@
 #   a read         the guest says that it has 4 KiB of its disk, and its console's line is
 #                  stamped in dom0 when it comes (bash: $EPOCHREALTIME)
 #   a frame        candump's stamp in dom0, and again the line of the guest that heard it
+#   a picture      the guest's DRM driver says that it is shown
 #
 # All that is in emulation: it says what waits for what, not how fast a car is.
 #
@@ -23,12 +24,19 @@ car_make() {
 	local work=$1 g module
 	module=$(tests/xen/cache virtio_can)
 	"$RIG_TOOL" push "$module/virtio_can.ko" /root/virtio_can.ko
+	"$RIG_TOOL" push "$products/draw" /root/draw
 	mkdir -p "$work/start"/{bin,srv}
 	cat >"$work/cluster" <<'MAIN'
 #!/bin/sh
 {
 	until d=$(grep -lx CLUSTER /sys/block/vd*/serial 2>/dev/null | cut -d/ -f4) && [ "$d" ]; do usleep 10000; done
 	dd if=/dev/$d of=/dev/null bs=4096 count=1 2>/dev/null && echo "car: reads"
+} &
+{
+	until test -e /dev/dri/card0; do usleep 10000; done
+	draw 40 >/tmp/draw &
+	until grep -q heads /tmp/draw 2>/dev/null; do usleep 10000; done
+	echo "car: shows"
 } &
 until ip link set can0 up 2>/dev/null; do usleep 10000; done
 candump -n 1 can0 >/dev/null && echo "car: hears"
@@ -46,8 +54,8 @@ MAIN
 	for g in "${CAR[@]}"; do
 		chmod +x "$work/$g"
 		"$RIG_TOOL" push "$work/$g" "/root/car-$g"
-		dom0 "guest make $g --type pv --kernel backports --memory 256 --vgrant yes --module can-raw --module can-dev \
-			--ko /root/virtio_can.ko --bin candump --bin cansend --bin ip --main /root/car-$g \
+		dom0 "guest make $g --type pv --kernel backports --memory 256 --vgrant yes --module can-raw --module can-dev --module virtio-gpu --module virtio_net \
+			--ko /root/virtio_can.ko --bin candump --bin cansend --bin ip --file /root/draw:/rig/bin/draw --main /root/car-$g \
 			--config $(printf %q "$(sed -n '/^vgrant/,/]$/p' "configs/automotive/$g.cfg")")"
 		"$RIG_TOOL" pull "/rig/guests/$g/initramfs" "$work/start/$g.initramfs"
 		"$RIG_TOOL" pull "/etc/xen/$g.cfg" "$work/start/$g.cfg"
@@ -55,7 +63,7 @@ MAIN
 		sed -i "s|^ramdisk = .*|ramdisk = \"/start/$g.initramfs\"|" "$work/start/$g.cfg"
 	done
 	for g in cluster gateway maps; do truncate -s 8M "$work/start/srv/$g.img"; done
-	cp "$products"/{vgrantd,vgrant} "$work/start/bin/"
+	cp "$products"/{vgrantd,vgrant,vgrant-display} "$work/start/bin/"
 	cat >"$work/start/run" <<'RUN'
 #!/bin/bash
 # What a car's dom0 does once Xen's own daemons run.
@@ -64,7 +72,8 @@ cd /start || exit
 stamp dom0 >times
 ln -sf /start/bin/* /rig/bin/
 mkdir -p /srv && ln -s /start/srv /srv/automotive
-modprobe -a vcan can-raw && ip link add can0 type vcan && ip link set can0 up
+modprobe -a vcan can-raw bridge tun && ip link add can0 type vcan && ip link set can0 up
+ip link add br-car type bridge && ip link set br-car up
 candump -L -n 1 can0 >frame &
 vgrantd >/var/log/vgrantd.log 2>&1 &
 for g in cluster gateway; do
@@ -88,9 +97,9 @@ car_line() { [[ ! $2 ]] || awk -v at="$2" -v from="$car_zero" -v what="$1" 'BEGI
 car_start() {
 	local work=$1 car_zero clock
 	"$RIG_TOOL" up --scratch "$work/start.img" 2>&1 | sed 's/^/         /'
-	dom0 'for i in $(seq 1200); do grep -q "cluster car: hears" /start/times && grep -q "cluster car: reads" /start/times && exit; sleep 0.5; done; exit 1' || {
+	dom0 'for i in $(seq 1200); do [ $(grep -Ec "cluster car: (hears|reads|shows)" /start/times) = 3 ] && exit; sleep 0.5; done; exit 1' || {
 		dom0 'cat /start/times /start/run.log /var/log/vgrantd.log; tail -n 20 /var/log/xen/console/*' >"$work/failure.log" 2>&1 || true
-		die "the cluster does not read, or does not hear: $work/failure.log"
+		die "the cluster does not read, hear or show: $work/failure.log"
 	}
 	dom0 'cat /start/times' >"$work/times"
 	dom0 'cat /start/frame' >"$work/frame"
@@ -108,6 +117,10 @@ car_start() {
 		car_line "the cluster runs its first program" "$(of 'cluster guest: ')"
 		car_line "the cluster's first read of its disk" "$(of 'cluster car: reads')"
 		car_line "the cluster's first frame" "$(of 'cluster car: hears')"
+		car_line "the cluster's first picture" "$(of 'cluster car: shows')"
 	} | sort -n
 	dom0 vgrant list | sed 's/^/         /'
+	dom0 vgrant screenshot cluster /root/cluster.png >/dev/null || die "there is no picture of the cluster's screen."
+	"$RIG_TOOL" pull /root/cluster.png "$work/cluster.png"
+	say "what the cluster shows: $work/cluster.png"
 }

@@ -35,6 +35,7 @@
 #include "backend/base/container.h"
 #include "backend/daemon/metrics.h"
 #include "backend/daemon/nodes.h"
+#include "backend/daemon/notify.h"
 #include "backend/daemon/requests.h"
 #include "backend/daemon/sockets.h"
 #include "backend/daemon/virt.h"
@@ -57,6 +58,7 @@ struct vg_super {
 	struct vg_virt_process virt;
 	struct vg_requests requests;
 	struct vg_metrics metrics;
+	struct vg_notify notify;
 	struct vg_watch xs_watch, signal_watch;
 	struct vg_timer rescan; /* xenstored did not say what there is */
 };
@@ -227,6 +229,7 @@ static void stop(struct vg_super *s)
 	if (s->children.stopping)
 		return;
 	vg_info("stopping; devices stay with their guests, and the next vgrantd carries on");
+	vg_notify_stopping(&s->notify);
 	vg_children_stop(&s->children);
 	finish_if_alone(s);
 }
@@ -265,10 +268,12 @@ static void reload(struct vg_super *s)
 static void hangup(struct vg_super *s)
 {
 	vg_info("SIGHUP: failed devices are tried again, and [vhost-user] is read again");
+	vg_notify_reloading(&s->notify);
 	vg_nodes_retry(&s->nodes);
 	vg_virt_retry(&s->virt);
 	reload(s);
 	vg_sockets_sync(&s->sockets);
+	vg_notify_ready(&s->notify);
 }
 
 static void signal_ready(struct vg_watch *w, unsigned events)
@@ -412,6 +417,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 	int ret;
 
 	init(&s, settings);
+	vg_notify_init(&s.notify);
 	raise_descriptor_limit();
 	ret = vg_loop_new(LOOP_ENTRIES, &s.loop);
 	if (ret < 0)
@@ -449,6 +455,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 				s.toolstack.n_sources ? "" : ", a driver domain");
 			vg_guests_scan(&s.toolstack);
 		}
+		vg_notify_ready(&s.notify);
 		ret = vg_loop_run(s.loop);
 		if (ret < 0)
 			vg_fail(err, ret, "the event loop failed: %s", strerror(-ret));

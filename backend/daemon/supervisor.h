@@ -9,6 +9,7 @@
  *	sockets.c     devices of [vhost-user]: from a line of the settings to a worker
  *	child.c       what those two have in common: a worker process
  *	tracer.c      from a worker's trace to those who ask for it
+ *	notify.c      what systemd is told of us
  *	settings.c    vgrantd.conf
  *
  * Each includes only those after it. toolstack/, the toolstack's part, and node.c meet in xenstore

@@ -67,7 +67,8 @@ struct viewer {
 	uint32_t head;
 	bool monitor; /* nobody who types, or is counted */
 	bool reading; /* it was told of damage and has not said READ */
-	bool stale;   /* it must be told of size and cursor again: its socket was full */
+	bool strange; /* it has not the frame memory that there is */
+	bool stale; /* it must be told of size and cursor: its socket was full, or it is strange */
 	struct vg_display_area damage; /* since */
 };
 
@@ -142,28 +143,12 @@ static void show_damage(struct viewer *v)
 			    h->serial },
 	};
 
-	if (v->reading || !v->damage.width)
+	if (v->reading || v->stale || !v->damage.width)
 		return;
 	if (vg_display_send(v->sock, &m, -1) < 0)
 		return;
 	v->reading = true;
 	v->damage.width = 0;
-}
-
-/* All that there is of its head. */
-static void show_all(struct viewer *v)
-{
-	const struct head *h = &v->d->head[v->head];
-	const struct vg_display_msg mode = { .type = VG_DISPLAY_MODE,
-					     .head = v->head,
-					     .mode = { h->width, h->height } };
-	struct vg_display_msg cursor = h->cursor;
-
-	cursor.cursor.changed = true;
-	v->stale = vg_display_send(v->sock, &mode, -1) < 0 ||
-		   (cursor.type && vg_display_send(v->sock, &cursor, -1) < 0);
-	v->damage = (struct vg_display_area){ 0, 0, h->width, h->height };
-	show_damage(v);
 }
 
 static void show_frame_memory(struct viewer *v)
@@ -173,8 +158,28 @@ static void show_frame_memory(struct viewer *v)
 		.hello = { VG_DISPLAY_VERSION, v->d->frame_heads },
 	};
 
-	if (v->d->frame >= 0)
-		vg_display_send(v->sock, &m, v->d->frame);
+	v->strange = v->d->frame < 0 || vg_display_send(v->sock, &m, v->d->frame) < 0;
+}
+
+/*
+ * All that there is of its head. A monitor's end is told nothing before the frame memory; a viewer of VNC's
+ * begins at once, with black, for a person waits there.
+ */
+static void show_all(struct viewer *v)
+{
+	const struct head *h = &v->d->head[v->head];
+	const struct vg_display_msg mode = { .type = VG_DISPLAY_MODE,
+					     .head = v->head,
+					     .mode = { h->width, h->height } };
+	struct vg_display_msg cursor = h->cursor;
+
+	if (v->strange)
+		show_frame_memory(v);
+	cursor.cursor.changed = true;
+	v->stale = (v->strange && v->monitor) || vg_display_send(v->sock, &mode, -1) < 0 ||
+		   (cursor.type && vg_display_send(v->sock, &cursor, -1) < 0);
+	v->damage = (struct vg_display_area){ 0, 0, h->width, h->height };
+	show_damage(v);
 }
 
 /* ---- viewers ---------------------------------------------------------------- */
@@ -341,7 +346,9 @@ static bool viewer_add(struct display *d, uint32_t head, int sock, bool monitor)
 		close(sock);
 		return false;
 	}
-	*v = (struct viewer){ .d = d, .sock = sock, .head = head, .monitor = monitor };
+	*v = (struct viewer){
+		.d = d, .sock = sock, .head = head, .monitor = monitor, .strange = true
+	};
 	v->watch.ready = viewer_ready;
 	v->next = d->viewers;
 	v->pprev = &d->viewers;
@@ -349,7 +356,6 @@ static bool viewer_add(struct display *d, uint32_t head, int sock, bool monitor)
 		v->next->pprev = &v->next;
 	d->viewers = v;
 	vg_loop_watch(d->h.loop, &v->watch, v->sock);
-	show_frame_memory(v);
 	show_all(v);
 	return true;
 }
@@ -417,8 +423,10 @@ static bool hello(struct display *d, const struct vg_display_msg *m, int fd)
 		close(d->frame);
 	d->frame = fd;
 	d->frame_heads = m->hello.heads;
-	for (struct viewer *v = d->viewers; v; v = v->next)
+	for (struct viewer *v = d->viewers; v; v = v->next) {
 		show_frame_memory(v);
+		v->damage.width = 0; /* in what was before; MODE comes next, with all of it */
+	}
 	return true;
 }
 
@@ -436,7 +444,10 @@ static void damage(struct display *d, const struct vg_display_msg *m)
 			continue;
 		seen = true;
 		vg_display_area_add(&v->damage, &a);
-		show_damage(v);
+		if (v->stale)
+			show_all(v);
+		else
+			show_damage(v);
 	}
 	if (!seen && !h->unseen.tether)
 		vg_loop_timer(d->h.loop, &h->unseen, UNSEEN_MS * (NS_PER_S / 1000));
@@ -473,8 +484,8 @@ static bool peer_says(struct display *d, const struct vg_display_msg *m, int fd)
 	case VG_DISPLAY_CURSOR_IS:
 		h->cursor = *m;
 		for (struct viewer *v = d->viewers; v; v = v->next) {
-			if (v->head == m->head && vg_display_send(v->sock, m, -1) < 0)
-				v->stale = true;
+			if (v->head == m->head && !v->stale)
+				v->stale = vg_display_send(v->sock, m, -1) < 0;
 		}
 		return true;
 	default:

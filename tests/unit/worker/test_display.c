@@ -433,14 +433,40 @@ static void test_touched(void **state)
 	stop();
 }
 
+/* A monitor's end of a socket to the display. */
+static int join_monitor(uint32_t head)
+{
+	const struct vg_ipc viewer = { .type = VG_IPC_VIEWER, .look = { head } };
+	int monitor[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, monitor), 0);
+	assert_int_equal(vg_ipc_send(s.super, &viewer, monitor[1]), 0);
+	close(monitor[1]);
+	return monitor[0];
+}
+
+/* What it hears next is of @type. */
+static struct vg_display_msg expect(int monitor, uint32_t type)
+{
+	struct pollfd p = { .fd = monitor, .events = POLLIN };
+	struct vg_display_msg m;
+	int fd;
+
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	assert_int_equal(vg_display_recv(monitor, &m, &fd, 0), 1);
+	if (fd >= 0)
+		close(fd);
+	assert_int_equal(m.type, type);
+	return m;
+}
+
 /* Who shows a head on a monitor is told what viewers are; it is not counted, and types nothing. */
 static void test_monitor(void **state)
 {
-	const struct vg_ipc input = { .type = VG_IPC_INPUT },
-			    viewer = { .type = VG_IPC_VIEWER, .look = { 1 } };
+	const struct vg_ipc input = { .type = VG_IPC_INPUT };
 	const struct vg_display_msg key = { .type = VG_DISPLAY_KEY, .key = { 'x', 45, 1 } },
 				    wish = { .type = VG_DISPLAY_WISH, .mode = { 300, 200 } };
-	int monitor[2], keys[2], fd;
+	int monitor, keys[2], fd;
 	struct vg_display_msg m;
 	struct rfb r;
 
@@ -448,16 +474,14 @@ static void test_monitor(void **state)
 	open_display("gpu,heads=2");
 	device(2);
 	set_mode(1, W, H);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, monitor), 0);
-	assert_int_equal(vg_ipc_send(s.super, &viewer, monitor[1]), 0);
-	close(monitor[1]);
+	monitor = join_monitor(1);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, keys), 0);
 	assert_int_equal(vg_ipc_send(s.super, &input, keys[1]), 0);
 	close(keys[1]);
 	draw(1, W, H, 1);
 	/* Its frame memory may come before the device does, and again then. */
 	do {
-		assert_int_equal(vg_display_recv(monitor[0], &m, &fd, 0), 1);
+		assert_int_equal(vg_display_recv(monitor, &m, &fd, 0), 1);
 		if (m.type == VG_DISPLAY_HELLO)
 			assert_true(vg_display_is_frame_memory(fd, 2));
 		if (fd >= 0)
@@ -465,8 +489,8 @@ static void test_monitor(void **state)
 	} while (m.type != VG_DISPLAY_DAMAGE);
 	assert_int_equal(m.head, 1);
 	assert_int_equal(m.damage.width, W);
-	assert_int_equal(vg_display_send(monitor[0], &key, -1), 0);
-	assert_int_equal(vg_display_send(monitor[0], &wish, -1), 0);
+	assert_int_equal(vg_display_send(monitor, &key, -1), 0);
+	assert_int_equal(vg_display_send(monitor, &wish, -1), 0);
 	m = heard(VG_DISPLAY_WISH);
 	assert_int_equal(m.head, 1);
 	assert_int_equal(m.mode.width, 300);
@@ -478,8 +502,55 @@ static void test_monitor(void **state)
 	assert_int_equal(m.key.keysym, 'y');
 	rfb_close(&r);
 	await_viewers(0);
-	close(monitor[0]);
+	close(monitor);
 	close(keys[0]);
+	stop();
+}
+
+/* One that is there before the device is: it begins with the frame memory, as any does. */
+static void test_monitor_before_the_device(void **state)
+{
+	int monitor;
+
+	(void)state;
+	open_display("gpu");
+	monitor = join_monitor(0);
+	device(1);
+	set_mode(0, W, H);
+	expect(monitor, VG_DISPLAY_HELLO);
+	assert_int_equal(expect(monitor, VG_DISPLAY_MODE).mode.width, W);
+	assert_int_equal(expect(monitor, VG_DISPLAY_DAMAGE).damage.width, W);
+	close(monitor);
+	stop();
+}
+
+/* What was damaged in one frame memory is not told of the next, whose size is not known yet. */
+static void test_monitor_of_another_device(void **state)
+{
+	const struct vg_display_msg read = { .type = VG_DISPLAY_READ },
+				    wish = { .type = VG_DISPLAY_WISH, .mode = { W, H } };
+	int monitor;
+
+	(void)state;
+	open_display("gpu");
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	await_read(0, s.serial);
+	monitor = join_monitor(0);
+	expect(monitor, VG_DISPLAY_HELLO);
+	expect(monitor, VG_DISPLAY_MODE);
+	expect(monitor, VG_DISPLAY_DAMAGE);
+	draw(0, W, H, 2); /* it has not read the first one */
+	device(1);
+	expect(monitor, VG_DISPLAY_HELLO);
+	assert_int_equal(vg_display_send(monitor, &read, -1), 0);
+	assert_int_equal(vg_display_send(monitor, &wish, -1), 0);
+	heard(VG_DISPLAY_WISH); /* so that was heard, too */
+	set_mode(0, W / 2, H);
+	assert_int_equal(expect(monitor, VG_DISPLAY_MODE).mode.width, W / 2);
+	assert_int_equal(expect(monitor, VG_DISPLAY_DAMAGE).damage.width, W / 2);
+	close(monitor);
 	stop();
 }
 
@@ -1174,6 +1245,8 @@ int main(void)
 		cmocka_unit_test(test_heads),
 		cmocka_unit_test(test_touched),
 		cmocka_unit_test(test_monitor),
+		cmocka_unit_test(test_monitor_before_the_device),
+		cmocka_unit_test(test_monitor_of_another_device),
 		cmocka_unit_test(test_password),
 		cmocka_unit_test(test_unix_socket),
 		cmocka_unit_test(test_websocket),

@@ -69,6 +69,8 @@ files >"$T/before"
 
 ok "the packages are installed" dom0 dpkg -i /root/deb/old/*.deb
 ok "the service runs" until_dom0 60 'systemctl is-active -q vgrantd && vgrant list'
+ok "it is ready once it is started, and a reload at once leaves it" dom0 'systemctl restart vgrantd && vgrant list && a=$(systemctl show -P MainPID vgrantd) &&
+	systemctl reload vgrantd && vgrant list && systemctl is-active vgrantd && [ "$a" = "$(systemctl show -P MainPID vgrantd)" ]'
 is "$(dom0 'systemctl is-enabled vgrantd; vgrantd --version')" "enabled
 vgrantd $version" "it will at each boot, and is the package's"
 ok "a guest is created" guest start life

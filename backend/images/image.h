@@ -151,6 +151,7 @@ struct vg_image {
 	bool read_only;
 	_Atomic uint64_t size; /* bytes; a multiple of limits.block_size */
 	struct vg_image_limits limits;
+	bool pins; /* its I/O refers to pages of the caller's until it is done (O_DIRECT) */
 	const char *looks_like; /* "qcow2": another format, by its first bytes; NULL */
 };
 

@@ -445,6 +445,7 @@ int vg_raw_open(const struct vg_image_config *cfg, struct vg_image **out, struct
 	}
 	if (!cfg->read_only && !raw->image.limits.zones.size)
 		raw->image.limits.max_zeroes = (uint64_t)VG_LIMIT_DISCARD_SECTORS * SECTOR;
+	raw->image.pins = raw->direct;
 	*out = &raw->image;
 	return 0;
 }

@@ -5,7 +5,8 @@
  * Theory of operation
  *
  * A view is the guest's own memory where all of it is direct, or mapped for this
- * request; else a bounce buffer.
+ * request; else a bounce buffer. Also where it is grants' and the device's I/O would
+ * pin it (grants.c).
  *
  * Mapping the data of one request costs a call of its own to map and one to unmap,
  * where a copy shares its call with all of a turn; and what is mapped must be
@@ -305,6 +306,7 @@ int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enu
 {
 	struct vg_cursor cur;
 	int rc = vg_cursor_at(&cur, c, dir, off, len);
+	bool ours;
 
 	if (rc)
 		return rc;
@@ -320,12 +322,13 @@ int vg_data_begin(struct vg_data *d, struct vg_batch *b, struct vg_chain *c, enu
 	d->map = (struct vg_map){ 0 };
 	if (!len)
 		return 0;
-	if (b->mem->ops->direct) {
+	ours = b->mem->pins && b->mem->ops->unpinnable;
+	if (b->mem->ops->direct && !ours) {
 		rc = data_direct(d, cur, len);
 		if (rc != -EFAULT)
 			return rc;
 	}
-	if (b->mem->map_from && len >= b->mem->map_from && b->mem->ops->map_data) {
+	if (b->mem->map_from && !ours && len >= b->mem->map_from && b->mem->ops->map_data) {
 		rc = data_map(d, cur, len);
 		if (rc == 0 || rc == -ENOMEM)
 			return rc;

@@ -6,6 +6,13 @@
  * consecutive references. A grant-copy segment must not cross a page on the
  * guest's side (Linux, gntdev_grant_copy_seg: -EINVAL for the whole call), so
  * each copy is cut at the guest's page boundaries; the kernel cuts at ours.
+ *
+ * Pins. A page that I/O refers to (O_DIRECT) is not unmapped before that is over: Linux tries
+ * again later (gntdev.c, unmap_grant_pages()). When the process has ended meanwhile, be it by
+ * SIGKILL, its page tables are gone, and Xen cannot unmap from a PV domain's what it is told the
+ * entry of: the kernel warns ("gntdev.c:418"), the grant stays in use, and later O_DIRECT fails with
+ * ENOMEM in whoever gets that page. A disk that takes 0.1 s and a worker that is killed are enough
+ * (tests/xen/t/12-blk-host.t). So no such I/O gets memory of grants.
  */
 #include "backend/memory/grants.h"
 
@@ -345,6 +352,7 @@ static int grant_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigne
 }
 
 static const struct vg_mem_ops grant_mem_ops = {
+	.unpinnable = true,
 	.direct = grant_direct,
 	.hold = grant_hold,
 	.release = grant_release,

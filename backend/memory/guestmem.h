@@ -11,7 +11,7 @@
  * Three ways in, by cost:
  *
  *  direct  a pointer, where the range is mapped anyway (vhost-user regions, the
- *          virtio-grant pool). Free.
+ *          virtio-grant pool). Free. Not for I/O that pins pages of grants (vg_mem.pins).
  *  copy    many small ranges at once: one hypercall for grants.
  *  map     for what stays: rings, and memory that a payload names (backing.h). And for the
  *          data of one large request, where the device allows it (vg_mem.map_from).
@@ -79,6 +79,9 @@ struct vg_hyper_stats {
 };
 
 struct vg_mem_ops {
+	/* Where direct() and map_data() lead must not be what the kernel refers to when the process
+	 * ends: see grants.c. */
+	bool unpinnable;
 	/* A pointer to the whole range, valid until the next vg_loop turn, or while it is held; NULL
 	 * when there is none. NULL op: never. */
 	void *(*direct)(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir);
@@ -111,6 +114,8 @@ struct vg_mem {
 	 * I/O must leave no reference to a page behind when it completes (O_DIRECT does), because the
 	 * kernel then puts off the unmapping, and the guest finds its grant still in use. */
 	size_t map_from;
+	/* The device's I/O refers to pages until it is done (O_DIRECT). The device's to set. */
+	bool pins;
 	struct vg_backing *backings; /* that are mapped: backing.h */
 	struct vg_mem_stats stats;
 };

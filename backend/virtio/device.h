@@ -523,6 +523,9 @@ static inline struct vg_dev_stats *vg_dev_stats(const struct vg_dev *dev, unsign
 /** vg_dev_map_from - data of at least so many bytes is mapped (struct vg_mem); before queues start */
 void vg_dev_map_from(struct vg_dev *dev, size_t bytes);
 
+/** vg_dev_pins - whether the device's I/O refers to pages until it is done; before queues start */
+void vg_dev_pins(struct vg_dev *dev, bool pins);
+
 /**
  * vg_dev_queue_stopped - the answer to stop_queue: nothing of queue @q is in flight any more
  *

@@ -422,6 +422,7 @@ static int blk_start(struct vg_dev *dev)
 	apply_cache_mode(dev);
 	check_capacity(dev);
 	vg_dev_map_from(dev, blk->map_from);
+	vg_dev_pins(dev, blk->img->pins);
 	/* A timer costs more than the eventfd that it may save. */
 	if (!blk->wait_is_set)
 		blk->wait_ns = vg_dev_cheap_notify(dev) ? 0 : DEFAULT_WAIT_NS;

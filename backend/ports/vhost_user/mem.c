@@ -174,6 +174,8 @@ static int seen_map_long(struct vg_mem *mem, const struct vg_seg *segs, unsigned
 }
 
 static const struct vg_mem_ops seen_ops = {
+	.unpinnable =
+		true, /* foreign memory cannot even be pinned: Linux maps no pages of its own there */
 	.direct = seen_direct,
 	.copy = seen_copy,
 	.map = seen_map,

@@ -427,6 +427,42 @@ static void pool_and_direct_in_one_chain(void **state)
 	vg_grant_pools_drop(&gm);
 }
 
+/* What the kernel may still refer to when the process ends is memory of its own, be it in a pool or large
+ * enough to be mapped. */
+static void what_is_pinned_is_no_grant(void **state)
+{
+	struct vg_seg segs[] = { { at(2, 0), PAGE }, { at(20, 0), PAGE } };
+	struct vg_chain out = chain_of(segs, 2, VG_FROM_GUEST);
+	struct vg_chain in = chain_of(segs, 2, VG_TO_GUEST);
+	struct vg_data d;
+
+	(void)state;
+	assert_int_equal(vg_grant_pool_add(&gm, ref, 8), 0);
+	gm.mem.pins = true;
+	gm.mem.map_from = 1;
+	for (size_t len = PAGE; len <= 2 * PAGE; len += PAGE) {
+		assert_int_equal(vg_data_begin(&d, &batch, &out, VG_FROM_GUEST, 0, len), 0);
+		assert_true(vg_data_is_own(&d));
+		assert_int_equal(vg_batch_run(&batch), 0);
+		assert_memory_equal(d.iov[0].iov_base, mem_at(2, 0), PAGE);
+		if (len > PAGE)
+			assert_memory_equal((uint8_t *)d.iov[0].iov_base + PAGE, mem_at(20, 0),
+					    PAGE);
+		vg_data_end(&d);
+
+		assert_int_equal(vg_data_begin(&d, &batch, &in, VG_TO_GUEST, 0, len), 0);
+		assert_true(vg_data_is_own(&d));
+		memset(d.iov[0].iov_base, 0x5a, len);
+		vg_data_finish(&d, &batch, len);
+		assert_int_equal(vg_batch_run(&batch), 0);
+		assert_int_equal(*mem_at(2, PAGE - 1), 0x5a);
+		assert_int_equal(*mem_at(20, 0), len > PAGE ? 0x5a : 21);
+		vg_data_end(&d);
+	}
+	assert_int_equal(gm.stats->maps, 1); /* the pool itself */
+	vg_grant_pools_drop(&gm);
+}
+
 /* A pool goes: hidden, nobody finds it, and who had found it is counted until he is done. */
 static void a_pool_goes(void **state)
 {
@@ -626,6 +662,7 @@ int main(void)
 		T(pages_of_other_sizes),
 		T(pools_are_bounded),
 		T(pool_and_direct_in_one_chain),
+		T(what_is_pinned_is_no_grant),
 		T(a_pool_goes),
 		T(pools_come_and_go),
 		T(backing),

@@ -21,7 +21,10 @@
  * Devices. xenbus device -> our own device (struct vg_device's @dev) -> virtio
  * device. The one in the middle has the DMA operations, and the suspend and
  * resume callbacks that xenbus drivers lack: their bus has none to call when a
- * suspend was cancelled.
+ * suspend was cancelled. It is a platform device, as that of virtio-mmio is,
+ * because programs look at what a virtio device lies on: libdrm takes a bus that
+ * it does not know for PCI, so that Mesa would find no card, and udev has no
+ * names by path for disks there. It never has a driver.
  *
  * Contexts. xenbus tells of the backend's states in its one thread, which must
  * not wait for a device: it would wait for the very news that end the wait.
@@ -43,6 +46,7 @@
 #include <linux/jiffies.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/platform_device.h>
 #include <linux/pm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -72,7 +76,7 @@ struct workqueue_struct *vg_rescue;
 
 static struct vg_device *to_vg(struct device *dev)
 {
-	return container_of(dev, struct vg_device, dev);
+	return container_of(dev_get_drvdata(dev), struct vg_device, dma);
 }
 
 /* ---- what the backend says in xenstore ----------------------------------- */
@@ -265,7 +269,7 @@ static int vg_start_anew(struct vg_device *vg)
 	ret = xenbus_printf(XBT_NIL, xdev->nodename, "state", "%d",
 			    XenbusStateInitialising);
 	if (ret) {
-		dev_err(&vg->dev, "cannot write to xenstore: %d\n", ret);
+		dev_err(vg->dev, "cannot write to xenstore: %d\n", ret);
 		xdev->state = was;
 	}
 	return ret;
@@ -323,13 +327,13 @@ static int vg_offer(struct vg_device *vg, unsigned int version)
 	WRITE_ONCE(vg->heard, false);
 	ret = vg_make_control(vg);
 	if (ret) {
-		dev_err_ratelimited(&vg->dev, "no control page: %d\n", ret);
+		dev_err_ratelimited(vg->dev, "no control page: %d\n", ret);
 		return ret;
 	}
 
 	ret = vg_publish(vg, node, version);
 	if (ret) {
-		dev_err_ratelimited(&vg->dev, "cannot write to xenstore: %d\n",
+		dev_err_ratelimited(vg->dev, "cannot write to xenstore: %d\n",
 				    ret);
 		vg_free_control(vg);
 		return ret;
@@ -358,7 +362,7 @@ static int vg_register(struct vg_device *vg)
 	struct virtio_msg_device *vmdev;
 	int ret;
 
-	vmdev = virtio_msg_create(&vg->dev, &vg_bus_ops, vg);
+	vmdev = virtio_msg_create(vg->dev, &vg_bus_ops, vg);
 	if (!vmdev)
 		return -ENOMEM;
 	ret = virtio_msg_identify(vmdev);
@@ -417,14 +421,14 @@ static void vg_connected(struct vg_device *vg)
 		if (!ret)
 			ret = virtio_msg_restore(vg->vmdev);
 		if (ret) {
-			dev_notice(&vg->dev, "device is made anew: %d\n", ret);
+			dev_notice(vg->dev, "device is made anew: %d\n", ret);
 			vg_unregister(vg);
 		}
 	}
 	if (!vg->vmdev)
 		ret = vg_register(vg);
 	if (ret) {
-		dev_err(&vg->dev, "no device: %d\n", ret);
+		dev_err(vg->dev, "no device: %d\n", ret);
 		vg_close(vg);
 		return;
 	}
@@ -458,7 +462,7 @@ static void vg_idle(struct vg_device *vg, enum xenbus_state backend)
 	case XenbusStateInitialised:
 	case XenbusStateConnected:
 		/* It has the page of a kernel that is no more. */
-		dev_info(&vg->dev,
+		dev_info(vg->dev,
 			 "backend is connected to an earlier kernel\n");
 		vg->reconnect = true;
 		vg_close(vg);
@@ -534,7 +538,7 @@ static void vg_backend_changed(struct xenbus_device *xdev,
 
 	if (!vg)
 		return;
-	dev_dbg(&vg->dev, "backend is %s\n", xenbus_strstate(state));
+	dev_dbg(vg->dev, "backend is %s\n", xenbus_strstate(state));
 
 	if (state == XenbusStateConnected)
 		WRITE_ONCE(vg->heard, true);
@@ -550,7 +554,7 @@ static void vg_release(struct device *dev)
 	struct vg_device *vg = to_vg(dev);
 
 	vg_dma_exit(&vg->dma);
-	free_percpu(vg->counts);
+	vg->release(dev);
 	kfree(vg);
 	module_put(THIS_MODULE);
 }
@@ -744,7 +748,6 @@ ATTRIBUTE_GROUPS(vg);
 static const struct device_type vg_device_type = {
 	.name = "virtio-grant",
 	.groups = vg_groups,
-	.release = vg_release,
 	.pm = pm_sleep_ptr(&vg_pm_ops),
 };
 
@@ -768,6 +771,59 @@ static int vg_resume(struct xenbus_device *xdev)
 	return 0;
 }
 
+/**
+ * vg_make_device() - make @dev, which nobody sees yet
+ * @vg: the device; once this has succeeded, the last put of @dev frees it
+ *
+ * Its name is not one of a driver's, and is no other device's, as xenbus's is not.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+static int vg_make_device(struct vg_device *vg)
+{
+	struct platform_device *pdev;
+	char *name;
+
+	name = kasprintf(GFP_KERNEL, "grant-%s", dev_name(&vg->xdev->dev));
+	if (!name)
+		return -ENOMEM;
+	pdev = platform_device_alloc(name, PLATFORM_DEVID_NONE);
+	kfree(name);
+	if (!pdev)
+		return -ENOMEM;
+
+	/* Until vg_release(): @dev may outlive the xenbus device. */
+	__module_get(THIS_MODULE);
+	vg->dev = &pdev->dev;
+	vg->dev->parent = &vg->xdev->dev;
+	vg->dev->type = &vg_device_type;
+	vg->release = vg->dev->release;
+	vg->dev->release = vg_release;
+	return 0;
+}
+
+static int vg_add_device(struct vg_device *vg)
+{
+	int ret;
+
+	ret = vg_dma_init(&vg->dma, vg->dev, vg_dma_fault, vg_size_full);
+	if (ret)
+		return ret;
+	/*
+	 * Managed, though nothing else is: a device that has resources is not
+	 * probed, so that no driver_override can give it a driver, whose end
+	 * would take away the driver data that the DMA operations are found by.
+	 */
+	vg->counts = devm_alloc_percpu(vg->dev, struct vg_counts);
+	if (!vg->counts)
+		return -ENOMEM;
+	/* Drivers ask for limits before they make queues. */
+	ret = vg_dma_attach(&vg->dma);
+	if (ret)
+		return ret;
+	return platform_device_add(to_platform_device(vg->dev));
+}
+
 static int vg_probe(struct xenbus_device *xdev,
 		    const struct xenbus_device_id *id)
 {
@@ -777,8 +833,6 @@ static int vg_probe(struct xenbus_device *xdev,
 	vg = kzalloc(sizeof(*vg), GFP_KERNEL);
 	if (!vg)
 		return -ENOMEM;
-	/* Until vg_release(): @dev may outlive the xenbus device. */
-	__module_get(THIS_MODULE);
 	vg->xdev = xdev;
 	vg->reconnect = true;
 	vg->dead = true;
@@ -793,24 +847,14 @@ static int vg_probe(struct xenbus_device *xdev,
 	spin_lock_init(&vg->ring_lock);
 	init_waitqueue_head(&vg->wait);
 
-	device_initialize(&vg->dev);
-	vg->dev.parent = &xdev->dev;
-	vg->dev.type = &vg_device_type;
-	vg->dev.dma_mask = &vg->dma_mask;
-	vg->dev.dma_parms = &vg->dma_parms;
-	vg->counts = alloc_percpu(struct vg_counts);
-	ret = vg_dma_init(&vg->dma, &vg->dev, vg_dma_fault, vg_size_full);
-	if (!ret && !vg->counts)
-		ret = -ENOMEM;
-	/* Drivers ask for limits before they make queues. */
-	if (!ret)
-		ret = vg_dma_attach(&vg->dma);
-	if (!ret)
-		ret = dev_set_name(&vg->dev, "grant-%s", dev_name(&xdev->dev));
-	if (!ret)
-		ret = device_add(&vg->dev);
+	ret = vg_make_device(vg);
 	if (ret) {
-		put_device(&vg->dev);
+		kfree(vg);
+		return ret;
+	}
+	ret = vg_add_device(vg);
+	if (ret) {
+		put_device(vg->dev);
 		return ret;
 	}
 
@@ -838,7 +882,7 @@ static void vg_await_closed(struct vg_device *vg)
 			break;
 		msleep(20);
 	}
-	dev_warn(&vg->dev, "backend stays %s\n", xenbus_strstate(state));
+	dev_warn(vg->dev, "backend stays %s\n", xenbus_strstate(state));
 }
 
 /*
@@ -886,7 +930,7 @@ static void vg_remove(struct xenbus_device *xdev)
 	if (ours)
 		vg_switch_state(vg, XenbusStateClosed);
 	dev_set_drvdata(&xdev->dev, NULL);
-	device_unregister(&vg->dev);
+	platform_device_unregister(to_platform_device(vg->dev));
 }
 
 static const struct xenbus_device_id vg_ids[] = {

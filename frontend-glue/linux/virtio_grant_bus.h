@@ -49,12 +49,12 @@ enum vg_phase {
 
 /**
  * struct vg_device - one device
- * @dev: between the xenbus device and the virtio device
+ * @dev: a platform device, between the xenbus device and the virtio device; its
+ *	driver data is @dma
+ * @release: what a platform device is freed by
  * @xdev: the xenbus device
  * @dma: DMA operations of @dev
- * @dma_mask: for @dev
- * @dma_parms: for @dev
- * @counts: for each processor
+ * @counts: for each processor, as long as @dev is registered
  * @work: see the top of this file
  * @gone: likewise
  * @event: likewise
@@ -103,11 +103,10 @@ enum vg_phase {
  * @wait: for responses and room
  */
 struct vg_device {
-	struct device dev;
+	struct device *dev;
+	void (*release)(struct device *dev);
 	struct xenbus_device *xdev;
 	struct vg_dma dma;
-	u64 dma_mask;
-	struct device_dma_parameters dma_parms;
 	struct vg_counts __percpu *counts;
 
 	struct delayed_work work;

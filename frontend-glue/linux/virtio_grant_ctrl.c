@@ -103,8 +103,8 @@ static void vg_receive(struct vg_device *vg, const struct virtio_msg_buf *msg)
 		return;
 	}
 discard:
-	dev_dbg(&vg->dev, "message 0x%02x of type 0x%02x discarded\n",
-		h->msg_id, h->type);
+	dev_dbg(vg->dev, "message 0x%02x of type 0x%02x discarded\n", h->msg_id,
+		h->type);
 }
 
 /**
@@ -128,7 +128,7 @@ static bool vg_consume(struct vg_device *vg)
 		if (!ready)
 			break;
 		if (ready > VIRTIO_GRANT_SLOTS) {
-			dev_err(&vg->dev, "backend broke the control page\n");
+			dev_err(vg->dev, "backend broke the control page\n");
 			vg_give_up(vg);
 			break;
 		}
@@ -174,7 +174,7 @@ static bool vg_has_room(struct vg_device *vg)
 	u32 used = vg->driver_prod - vg_load(&vg->ctrl->device_cons.value);
 
 	if (used > VIRTIO_GRANT_SLOTS) {
-		dev_err(&vg->dev, "backend broke the control page\n");
+		dev_err(vg->dev, "backend broke the control page\n");
 		vg_give_up(vg);
 	}
 	return used < VIRTIO_GRANT_SLOTS;
@@ -200,7 +200,7 @@ static int vg_wait(struct vg_device *vg, bool (*cond)(struct vg_device *vg),
 		if (READ_ONCE(vg->dead))
 			return -EIO;
 		if (time_after(jiffies, deadline)) {
-			dev_err(&vg->dev, "backend does not answer\n");
+			dev_err(vg->dev, "backend does not answer\n");
 			vg_give_up(vg);
 			return -ETIMEDOUT;
 		}
@@ -209,7 +209,7 @@ static int vg_wait(struct vg_device *vg, bool (*cond)(struct vg_device *vg),
 			continue;
 		state = vg_backend_state(vg);
 		if (vg_is_leaving(vg, state)) {
-			dev_dbg(&vg->dev, "backend is %s\n",
+			dev_dbg(vg->dev, "backend is %s\n",
 				xenbus_strstate(state));
 			vg_give_up(vg);
 			return -EIO;
@@ -406,7 +406,7 @@ int vg_make_control(struct vg_device *vg)
 	ret = xenbus_alloc_evtchn(vg->xdev, &vg->ctrl_port);
 	if (ret)
 		goto fail;
-	ret = vg_bind(vg, vg->ctrl_port, vg_ctrl_interrupt, dev_name(&vg->dev),
+	ret = vg_bind(vg, vg->ctrl_port, vg_ctrl_interrupt, dev_name(vg->dev),
 		      vg);
 	if (ret < 0)
 		goto fail;

@@ -112,7 +112,7 @@ void vg_size_begin(struct vg_device *vg, u32 id)
 	vg->pool_least = vg_size_least(id, vg->pool_most);
 	got = vg_dma_make_pool(&vg->dma, vg->pool_least, pool_threshold);
 	if (got < vg->pool_least)
-		dev_info(&vg->dev, "pool of %u pages, not of %u\n", got,
+		dev_info(vg->dev, "pool of %u pages, not of %u\n", got,
 			 vg->pool_least);
 	mutex_unlock(&vg->pool_lock);
 }
@@ -154,7 +154,7 @@ static void vg_size_tell(struct vg_device *vg)
 		ret = vg_size_call(vg, VIRTIO_GRANT_BUS_ADD_POOL, a);
 		/* Later it means that this is as large as it gets. */
 		if (ret > 0 && !vg->pool_open)
-			dev_info(&vg->dev,
+			dev_info(vg->dev,
 				 "backend takes no pool of %u pages: %d\n",
 				 a->pages, ret);
 		WRITE_ONCE(a->announced, !ret);

@@ -129,7 +129,7 @@ void put_device(struct device *dev)
 {
 	assert_int_not_equal(dev->references, 0);
 	if (--dev->references == 0)
-		dev->type->release(dev);
+		dev->release(dev);
 }
 
 void get_device(struct device *dev)
@@ -139,15 +139,49 @@ void get_device(struct device *dev)
 
 static bool attached_when_added;
 
-int device_add(struct device *dev)
+static void unmanage(struct platform_device *pdev)
 {
-	attached_when_added = dev->dma_ops != NULL;
-	return 0;
+	free_percpu(pdev->managed);
+	pdev->managed = NULL;
 }
 
-void device_unregister(struct device *dev)
+static void platform_device_release(struct device *dev)
 {
-	put_device(dev);
+	struct platform_device *pdev = to_platform_device(dev);
+
+	unmanage(pdev);
+	free(pdev->name);
+	free(pdev);
+}
+
+struct platform_device *platform_device_alloc(const char *name, int id)
+{
+	struct platform_device *pdev = fails() ? NULL : calloc(1, sizeof(*pdev));
+
+	if (!pdev)
+		return NULL;
+	assert_int_equal(id, PLATFORM_DEVID_NONE);
+	pdev->name = strdup(name);
+	pdev->dev = (struct device){ .release = platform_device_release,
+				     .references = 1,
+				     .dma_mask = &pdev->mask,
+				     .dma_parms = &pdev->parms };
+	return pdev;
+}
+
+int platform_device_add(struct platform_device *pdev)
+{
+	/* One without resources may be given a driver, by its driver_override. */
+	assert_non_null(pdev->managed);
+	assert_string_equal(pdev->name, "grant-a device");
+	attached_when_added = pdev->dev.dma_ops != NULL;
+	return fails() ? -EEXIST : 0;
+}
+
+void platform_device_unregister(struct platform_device *pdev)
+{
+	unmanage(pdev);
+	put_device(&pdev->dev);
 }
 
 int driver_attach(struct device_driver *driver)
@@ -617,6 +651,22 @@ static int end(void **state)
 	return 0;
 }
 
+/* The device between xenbus's and the driver's: either step of it. */
+static void test_device_cannot_be_made(void **state)
+{
+	static const int why[] = { -ENOMEM, -EEXIST };
+
+	(void)state;
+	take_away();
+	for (unsigned int i = 0; i < ARRAY_SIZE(why); i++) {
+		calls = 0;
+		fail_at = i + 1;
+		assert_int_equal(vg_driver.probe(&xdev, vg_ids), why[i]);
+		assert_null(dev_get_drvdata(&xdev.dev));
+		assert_int_equal(fake_module, 0);
+	}
+}
+
 static void test_connects(void **state)
 {
 	(void)state;
@@ -874,7 +924,7 @@ static void test_pool_suspended(void **state)
 	in_flight(0);
 	adds = backend.adds;
 	drops = backend.drops;
-	assert_int_equal(vg_device_type.pm->freeze(&vg->dev), 0);
+	assert_int_equal(vg_device_type.pm->freeze(vg->dev), 0);
 	for (unsigned int k = 0; k < 3; k++)
 		time_passes();
 	assert_int_equal(vg->dma.pool.pages, 512);
@@ -886,7 +936,7 @@ static void test_pool_suspended(void **state)
 	strcpy(key("/f", "state"), "1");
 	xdev.state = XenbusStateInitialising;
 	strcpy(key("/b", "state"), "2");
-	assert_int_equal(vg_device_type.pm->restore(&vg->dev), 0);
+	assert_int_equal(vg_device_type.pm->restore(vg->dev), 0);
 	run();
 	backend.cons = backend.prod = 0;
 	backend_is(XenbusStateConnected);
@@ -1011,7 +1061,7 @@ static void test_copied_once(void **state)
 
 static int pm(int (*callback)(struct device *dev))
 {
-	return callback ? callback(&vg->dev) : 0;
+	return callback ? callback(vg->dev) : 0;
 }
 
 /* The new domain's xenbus: vg_resume(), then the toolstack's new backend. */
@@ -1023,7 +1073,7 @@ static void resumed(void)
 	/* Nothing of before is granted or bound there. */
 	for (unsigned int p = 1; p <= next_port; p++)
 		assert_int_equal(ports[p].closed, 1);
-	assert_int_equal(pm(vg->dev.type->pm->restore), 0);
+	assert_int_equal(pm(vg->dev->type->pm->restore), 0);
 	run();
 }
 
@@ -1031,7 +1081,7 @@ static void test_suspends(void **state)
 {
 	(void)state;
 	connect();
-	assert_int_equal(pm(vg->dev.type->pm->freeze), 0);
+	assert_int_equal(pm(vg->dev->type->pm->freeze), 0);
 	resumed();
 	connect();
 	assert_int_equal(side.restored, 1);
@@ -1046,7 +1096,7 @@ static void test_dead_when_frozen(void **state)
 	(void)state;
 	connect();
 	vg_give_up(vg);
-	assert_int_equal(pm(vg->dev.type->pm->freeze), 0);
+	assert_int_equal(pm(vg->dev->type->pm->freeze), 0);
 	assert_int_equal(side.failed, 0);
 	resumed();
 	assert_int_equal(side.failed, 1);
@@ -1070,9 +1120,9 @@ static void test_other_suspends(void **state)
 	(void)state;
 	connect();
 	notified = ports[vg->ctrl_port].notified;
-	assert_int_equal(pm(vg->dev.type->pm->suspend), 0);
-	assert_int_equal(pm(vg->dev.type->pm->resume), 0);
-	assert_int_equal(pm(vg->dev.type->pm->poweroff), 0);
+	assert_int_equal(pm(vg->dev->type->pm->suspend), 0);
+	assert_int_equal(pm(vg->dev->type->pm->resume), 0);
+	assert_int_equal(pm(vg->dev->type->pm->poweroff), 0);
 	run();
 	assert_int_equal(ports[vg->ctrl_port].notified, notified);
 	assert_int_equal(vg->phase, VG_LIVE);
@@ -1101,7 +1151,7 @@ static void test_rescue(void **state)
 /* A program has something below the device open: its release is in the module's text. */
 static void test_module_stays(void **state)
 {
-	struct device *dev = &vg->dev;
+	struct device *dev = vg->dev;
 
 	(void)state;
 	connect();
@@ -1128,6 +1178,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(larger_pages_are_refused),
+		T(test_device_cannot_be_made),
 		T(test_connects),
 		T(test_limits_before_queues),
 		T(test_operations_are_put_back),

@@ -114,7 +114,6 @@ struct attribute_group {
 struct device_type {
 	const char *name;
 	const struct attribute_group **groups;
-	void (*release)(struct device *dev);
 	const struct dev_pm_ops *pm;
 };
 #define DEVICE_ATTR_RO(n) struct device_attribute dev_attr_##n = { { #n }, n##_show }
@@ -122,14 +121,24 @@ struct device_type {
 	static const struct attribute_group n##_group = { n##_attrs }; \
 	static const struct attribute_group *n##_groups[] = { &n##_group, NULL }
 #define sysfs_emit(buf, ...) sprintf(buf, __VA_ARGS__)
-#define device_initialize(d) ((d)->references = 1)
-#define dev_set_name(d, ...) ((void)(d), 0)
 #define dev_name(d)	     ((void)(d), "a device")
 #define device_trylock(d)    ((void)(d), true)
 #define device_unlock(d)     ((void)(d))
-int device_add(struct device *dev);
-void device_unregister(struct device *dev);
 int driver_attach(struct device_driver *driver);
+
+struct platform_device {
+	char *name;
+	struct device dev;
+	u64 mask;
+	struct device_dma_parameters parms;
+	void *managed; /* the one resource that ends with the registration */
+};
+#define PLATFORM_DEVID_NONE	   (-1)
+#define to_platform_device(d)	   container_of(d, struct platform_device, dev)
+#define devm_alloc_percpu(d, type) (to_platform_device(d)->managed = alloc_percpu(type))
+struct platform_device *platform_device_alloc(const char *name, int id);
+int platform_device_add(struct platform_device *pdev);
+void platform_device_unregister(struct platform_device *pdev);
 
 /* ---- xenbus --------------------------------------------------------------------- */
 

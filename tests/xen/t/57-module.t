@@ -58,6 +58,14 @@ sum=$(in_guest alone 'dd if=/dev/$(d alone) bs=64k 2>/dev/null | md5sum')
 is "$sum" "$(dom0 'md5sum </root/alone.img')" "and is what dom0 finds in the image"
 is "$(in_guest alone 'n alone bounce_full')" 0 "there was room for all"
 
+# ---- what it lies on --------------------------------------------------------------
+
+is "$(in_guest alone 'basename $(readlink -f /sys/block/$(d alone)/device/../subsystem)')" platform "a device lies on a bus that programs know"
+nok "and no driver can be bound there" in_guest alone 'dev=$(basename $(readlink -f /sys/block/$(d alone)/device/..))
+	drv=$(ls -d /sys/bus/platform/drivers/*/bind | head -n 1); drv=${drv%/bind}
+	echo ${drv##*/} >/sys/bus/platform/devices/$dev/driver_override && echo $dev >$drv/bind'
+is "$(in_guest alone 'dd if=/dev/$(d alone) bs=64k 2>/dev/null | md5sum')" "$sum" "that would take its memory away"
+
 # ---- many requests ---------------------------------------------------------------
 
 in_guest alone 'aio /dev/$(d deep) read 131072 64 3' >"$T/aio"

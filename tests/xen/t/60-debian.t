@@ -1,6 +1,6 @@
 #!/bin/bash
 # A stock Debian boots with its root file system on a vgrant disk, and is seen and touched: modetest on two
-# heads, weston, a finger.
+# heads, weston, a finger, kmscube through virgl.
 # not arm64: DKMS and initramfs-tools run on arm64 alone, and this machine cannot run its programs
 # needs: debian
 # limit: 900
@@ -19,6 +19,7 @@ guest make debian --type pv --memory 768 \
 ok "the guest is created" guest start debian
 like "$(guest wait debian 600 'guest: .* is up')" 'root on /dev/vda' "Debian is up, its root on /dev/vda"
 is "$(guest run debian 'cat /sys/block/vda/serial')" ROOT "which is our disk"
+is "$(guest run debian 'readlink -f /dev/disk/by-path/xen-virtio-64-platform-grant-virtio-64')" /dev/vda "and has a name by path"
 like "$(guest run debian 'cat /proc/cmdline; findmnt -no OPTIONS /')" 'rw' "it is mounted writable"
 like "$(guest run debian 'modinfo -n virtio_grant')" 'updates/dkms/virtio_grant.ko' "by the module that DKMS installed"
 ok "files written there are read back" guest run debian \
@@ -111,8 +112,39 @@ dom0 "view $port point 320 240 1"
 ok "a finger reaches evtest" guest run debian 'for i in $(seq 100); do grep -q "ABS_MT_POSITION_X), value 16" /tmp/evtest && grep -q "BTN_TOUCH), value 0" /tmp/evtest && exit
 	sleep 0.2; done; tail -n 20 /tmp/evtest; exit 1'
 guest run debian 'pkill weston; pkill evtest; for i in $(seq 50); do pgrep weston >/dev/null || break; sleep 0.2; done'
-# Its Mesa does not find the card yet: libdrm takes a virtio device for one of PCI where its parent has no bus.
-ok "3D is offered to its driver" guest run debian 'dmesg | grep -q "features: +virgl"'
+
+# cube FILE: kmscube's grey (glClearColor) in the corners, and a cube in the middle?
+cube() {
+	python3 - "$1" <<'EOP'
+import struct, sys
+w, h = 640, 480
+p = [x for (x,) in struct.iter_unpack("<I", open(sys.argv[1], "rb").read())]
+if len(p) != w * h: sys.exit(f"{len(p)} pixels")
+grey = (0x7f7f7f, 0x808080)
+corners = [p[y * w + x] for x in (0, w - 1) for y in (0, h - 1)]
+if any(c not in grey for c in corners): sys.exit("corners " + " ".join(f"{c:06x}" for c in corners))
+drawn = sum(p[y * w + x] not in grey for y in range(h // 4, h * 3 // 4) for x in range(w // 4, w * 3 // 4))
+if drawn * 4 < w * h // 4: sys.exit(f"{drawn} pixels of a cube")
+EOP
+}
+# It ends when there is anything to read.
+guest run debian '(sleep 600 | timeout 600 kmscube -D /dev/dri/card0) </dev/null >/tmp/cube 2>&1 &'
+turns() {
+	for _ in $(seq 60); do
+		seen 0 "$T/raw" && cube "$T/raw" >"$T/why" 2>&1 && return
+		guest run debian 'pgrep kmscube >/dev/null' || break
+		sleep 2
+	done
+	cat "$T/why"
+	guest run debian 'cat /tmp/cube; dmesg | tail -n 5'
+	return 1
+}
+ok "kmscube's cube is on its first head" turns
+keep kmscube
+cp "$T/raw" "$T/before"
+ok "and turns" moved
+ok "drawn by virgl" guest run debian 'cat /tmp/cube; grep -qi "renderer.*virgl" /tmp/cube'
+guest run debian 'pkill kmscube; for i in $(seq 50); do pgrep kmscube >/dev/null || break; sleep 0.2; done'
 guest run debian 'pkill seatd'
 nok "its kernel has nothing to say" guest run debian 'dmesg | grep -E "BUG|WARNING|Oops|still in use|blocked for"'
 

@@ -9,10 +9,20 @@
 #include <cmocka.h>
 
 #include <json-c/json.h>
+#include <sys/socket.h>
 
 #include "tests/rigs/tool_rig.h"
 
-/* Two events of web, one of another guest; "flood" has more than anybody is kept; "end" sees the end. */
+/* All that is queued for a client then goes out at once, as to one that reads on another processor meanwhile. */
+static void make_room(void)
+{
+	const int bytes = 1 << 20;
+
+	for (int fd = 3; fd < 64; fd++)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
+/* Two events of web; "flood", and "roomy", have more than anybody is kept; "end" sees the end. */
 static void do_events(void *ctx, struct vg_control_req *req, const char *guest)
 {
 	struct vg_control_event e = { .what = VG_EVENT_DIED,
@@ -23,9 +33,12 @@ static void do_events(void *ctx, struct vg_control_req *req, const char *guest)
 				      .id = 64,
 				      .type = "blk",
 				      .text = "it \x1b[31mdied" };
-	bool flood = guest && strcmp(guest, "flood") == 0;
+	bool roomy = guest && strcmp(guest, "roomy") == 0;
+	bool flood = roomy || (guest && strcmp(guest, "flood") == 0);
 
 	(void)ctx;
+	if (roomy)
+		make_room();
 	for (unsigned i = 0; flood && i < 5000; i++)
 		vg_control_event(req, &e);
 	if (!flood) {
@@ -78,18 +91,18 @@ static void json_lines(void **state)
 }
 
 /* Until it says that some were lost. */
-static void flooded(const char *options)
+static void flooded(const char *guest, const char *options)
 {
-	char args[512];
+	char args[640];
 
 	/* Of an earlier one: the shell empties it for the new one when it comes to it. */
 	snprintf(args, sizeof(args), "%s/f", dir);
 	unlink(args);
 	snprintf(args, sizeof(args),
-		 "events -g flood -t 100 %s >%s/f & p=$!; until grep -qs lost %s/f; do sleep 0.1; "
-		 "done; "
-		 "kill $p; grep -c died %s/f; tail -n 1 %s/f",
-		 options, dir, dir, dir, dir);
+		 "events -g %s -t 100 %s >%s/f & p=$!; for i in $(seq 300); do grep -qs lost %s/f "
+		 "&& break; "
+		 "sleep 0.1; done; kill $p; grep -c died %s/f; tail -n 1 %s/f",
+		 guest, options, dir, dir, dir, dir);
 	assert_int_equal(run(args), 0);
 }
 
@@ -99,7 +112,7 @@ static void what_was_lost_is_told(void **state)
 	char *last;
 
 	(void)state;
-	flooded("--json");
+	flooded("flood", "--json");
 	last = strchr(out, '\n');
 	obj = json_tokener_parse(last);
 	assert_true(json_object_object_get_ex(obj, "lost", &lost));
@@ -108,7 +121,15 @@ static void what_was_lost_is_told(void **state)
 	json_object_put(obj);
 	memmove(out, last, strlen(last) + 1);
 	assert_schema("lost");
-	flooded("");
+	flooded("flood", "");
+	assert_out("events, for this side reads too slowly");
+}
+
+/* Nothing else need happen first. */
+static void what_was_lost_is_told_at_once(void **state)
+{
+	(void)state;
+	flooded("roomy", "");
 	assert_out("events, for this side reads too slowly");
 }
 
@@ -141,6 +162,7 @@ int main(void)
 		SERVED(a_line_each),
 		SERVED(json_lines),
 		SERVED(what_was_lost_is_told),
+		SERVED(what_was_lost_is_told_at_once),
 		SERVED(wrong_usage_is_told),
 	};
 

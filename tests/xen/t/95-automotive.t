@@ -57,7 +57,7 @@ EOS
 push "$T/car" /root/car
 dom0 chmod 755 /root/car
 # entries GUEST [SCRIPT]: its lines of the example, edited by sed's SCRIPT
-entries() { sed -n '/^vgrant/,/]$/p; /^on_crash/p' "$REPO/configs/automotive/$1.cfg" | sed "${2-}"; }
+entries() { sed -n '/^vgrant/,/]$/p; /^on_/p' "$REPO/configs/automotive/$1.cfg" | sed "${2-}"; }
 made=
 # car_guest GUEST [SCRIPT]: one initramfs serves all
 car_guest() {
@@ -66,7 +66,7 @@ car_guest() {
 		--ko /root/virtio_can.ko --bin candump --bin cansend --bin cangen --bin ip --main /root/car
 		--file /rig/bin/draw:/rig/bin/draw --file /rig/bin/rr:/rig/bin/rr)
 	made=1
-	guest make "$1" --type pv --kernel backports --memory 256 --append "role=$1" "${with[@]}" --config "$(entries "$1" "${2-}")"
+	guest make "$1" --type pv --kernel backports --memory 256 --append "role=$1 panic=1" "${with[@]}" --config "$(entries "$1" "${2-}")"
 }
 monitor=''
 [[ $ARCH == arm64 ]] || monitor=kms=Virtual-1,
@@ -75,7 +75,8 @@ monitor=''
 	timeout 30 sh -c "until [ -e /dev/dri/card0 ]; do sleep 0.1; done"'
 dom0 'mkdir -p /srv/automotive && cd /srv/automotive && truncate -s 8M cluster.img infotainment.img gateway.img && head -c 8M /dev/urandom >maps.img
 	modprobe -a vcan can-raw bridge tun && ip link add can0 type vcan && ip link set can0 up
-	ip link add br-car type bridge && ip link set br-car up
+	ip link add br-car type bridge && echo 1 >/proc/sys/net/ipv4/conf/br-car/rp_filter && echo 1 >/proc/sys/net/ipv6/conf/br-car/disable_ipv6
+	ip link set br-car up && ip addr add 10.8.0.9/32 dev lo
 	(candump -r 4000000 -L can0 </dev/null >/root/bus 2>&1 &)'
 car_guest cluster "s/'gpu,/&${monitor:+${monitor}kms-area=320x240@640:480,kms-layer=10,}/"
 car_guest gateway
@@ -118,6 +119,7 @@ is "$(guest run cluster 'md5sum </run/MAPS' | tr -d '\r')" "$sum" "the cluster r
 is "$(guest run infotainment 'md5sum </run/MAPS' | tr -d '\r')" "$sum" "and the infotainment"
 ok "the infotainment reaches the gateway" guest run infotainment 'timeout 60 rr echo 10.8.0.1 7000 65536'
 is "$(dom0 'bridge link show 2>/dev/null | grep -c "master br-car"')" 2 "on a bridge that only the two are on"
+like "$(guest run infotainment 'timeout 10 rr echo 10.8.0.9 7000 1 2>&1; grep "^10.8.0.9 " /proc/net/arp')" ' 0x0 ' "and where dom0 does not answer for an address of its own"
 
 # ---- the firewall of the bus -------------------------------------------------------------
 
@@ -161,5 +163,5 @@ vgrantd_stop
 is "$(holds)" "$before" "dom0 holds no more than before"
 is "$(dom0 'dmesg | grep -E "BUG:|Oops|WARNING|still in use"')" "" "dom0's kernel has nothing to say"
 [[ ! $monitor ]] || dom0 rmmod vkms
-dom0 'pkill -x candump; ip link del can0; ip link del br-car; rm -rf /srv/automotive /root/bus'
+dom0 'pkill -x candump; ip link del can0; ip link del br-car; ip addr del 10.8.0.9/32 dev lo; rm -rf /srv/automotive /root/bus'
 done_testing

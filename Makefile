@@ -264,7 +264,7 @@ fuzz: ## fuzz for long, in parallel (FUZZ_SECONDS, default 600)
 	@tests/fuzz/run
 
 install: all ## install below PREFIX (default /usr/local) and SYSCONFDIR; DESTDIR is honoured
-	@configs/install "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)" $(B)
+	@RUN="$(RUN)" configs/install "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)" $(B)
 
 deb: ## Debian packages of all, for this machine's release (build/deb/)
 	@tools/deb

@@ -289,7 +289,9 @@ static inline void *fd_run(void *arg)
 	if (reader)
 		vg_vu_reader_fini(reader);
 	free(reader);
+	pthread_mutex_lock(&d->lock);
 	fd_hang_up(d);
+	pthread_mutex_unlock(&d->lock);
 	return NULL;
 }
 

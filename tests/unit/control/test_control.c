@@ -854,7 +854,8 @@ static bool as_user(gid_t gid, gid_t extra, const char *request, const char *wan
 			_exit(2);
 		if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 			_exit(3);
-		(void)!write(fd, request, strlen(request));
+		/* Who is refused may find it closed by now, with the answer in it. */
+		(void)!send(fd, request, strlen(request), MSG_NOSIGNAL);
 		while (n < sizeof(answer) - 1 && !strchr(answer, '\n') &&
 		       (got = read(fd, answer + n, sizeof(answer) - 1 - n)) > 0)
 			n += (size_t)got;

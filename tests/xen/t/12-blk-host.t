@@ -173,7 +173,7 @@ for ((n = 1; n <= crashes; n++)); do
 		cd /root; n=$(guest console crash | tr -d "\r" | sed -n "s/^synced //p" | tail -n 1)
 		e2fsck -p fs.img >/tmp/fsck 2>&1; [ $? -le 1 ] || { echo "e2fsck: "; cat /tmp/fsck; }
 		mkdir -p m && mount -o loop fs.img m || echo "it does not mount"
-		for i in $(seq $((n > 10 ? n - 10 : 1)) $n); do seq $i $((i + 2000)) | cmp -s - m/f$i || echo "f$i of $n "; done
+		for i in $(seq $((n > 10 ? n - 10 : 1)) $n); do seq $i $((i + 2000)) | busybox cmp -s - m/f$i || echo "f$i of $n "; done
 		rm -f m/f*; umount m; e2fsck -fn fs.img >/dev/null 2>&1 || echo "not clean"')
 done
 is "$lost" "" "a guest that ends in mid-write, $crashes times: every file that it had synced is there"

@@ -1,7 +1,6 @@
 #!/bin/bash
 # Two guests on two monitors of dom0's: vkms, Linux' graphics card without hardware.
 # limit: 600
-# not arm64: vkms is built for dom0's kernel of amd64
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash

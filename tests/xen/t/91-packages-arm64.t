@@ -16,7 +16,7 @@ ok "packages are built" env -u ARCH "$XEN_DIR/cache" crosspackager
 ok "by make deb's own tool" "$XEN_DIR/build-in-image" --arch amd64 --with crosspackager env "${about[@]}" tools/deb --arch arm64 build/deb-arm64
 version=$(sed -n 's/^Version: //p' "$deb"/*.changes)
 mapfile -t packages < <(find "$deb" -maxdepth 1 -name '*.deb' ! -name '*-dbgsym_*' | LC_ALL=C sort)
-is "$(printf '%s\n' "${packages[@]##*/}" | sed "s/_${version}_/ /; s/.deb$//")" "vgrant arm64
+is "$(printf '%s\n' "${packages[@]##*/}" | sed "s/_${version}_/ /; s/.deb$//" | LC_ALL=C sort)" "vgrant arm64
 vgrant-display arm64
 vgrant-gl arm64
 vgrant-libvirt arm64

@@ -1,7 +1,6 @@
 #!/bin/bash
 # A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2 and VHDX, virtiofsd's folder; killed under load.
 # limit: 500
-# not arm64: its dom0's tree has neither qemu-storage-daemon nor virtiofsd
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash

@@ -129,6 +129,16 @@ static void show_all(unsigned seed)
 	fflush(stdout);
 }
 
+/* One that was killed just now has the card until it is gone. */
+static void become_master(void)
+{
+	for (int tries = 0; ioctl(card, DRM_IOCTL_SET_MASTER, 0) < 0; tries++) {
+		if (tries == 1000)
+			die("master");
+		usleep(20000);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	unsigned seed = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
@@ -142,7 +152,7 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	ioctl(card, DRM_IOCTL_SET_MASTER, 0);
+	become_master();
 	do {
 		show_all(seed);
 		seed += 100;

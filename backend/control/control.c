@@ -60,25 +60,19 @@ static bool handle_lines(struct vg_client *client)
 	return false;
 }
 
-/* One that has taken all of a stream hears what it missed; that makes something to be taken. */
-static void catch_up(struct vg_client *client)
-{
-	if (client->fd >= 0 && client->req && !vg_client_unsent(client))
-		vg_control_caught_up(client->req);
-}
-
 /* Do what can be done for a client now. */
 static void pump(struct vg_client *client)
 {
 	struct vg_control *c = client->control;
 
 	vg_client_flush(client);
-	catch_up(client);
 	if (!handle_lines(client))
 		vg_loop_timer(c->loop, &c->again, 0);
-	catch_up(client);
 	if (client->fd < 0)
 		return;
+	/* One that has taken all of a stream, be it at once, hears what it missed. */
+	if (client->req && !vg_client_unsent(client))
+		vg_control_caught_up(client->req);
 	if (client->in_len == sizeof(client->in) && !memchr(client->in, '\n', client->in_len)) {
 		vg_client_send_error(client, -E2BIG, "the request is too long");
 		client->in_len = 0;

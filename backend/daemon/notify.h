@@ -25,6 +25,7 @@ void vg_notify_ready(const struct vg_notify *n);
 /** vg_notify_reloading - until vg_notify_ready() */
 void vg_notify_reloading(const struct vg_notify *n);
 
+/** vg_notify_stopping - "STOPPING=1": workers are being ended */
 void vg_notify_stopping(const struct vg_notify *n);
 
 #endif /* VG_NOTIFY_H */

@@ -58,3 +58,23 @@ debian_tree() {
 		"${opts[@]}" --include="$packages" "$@" "$SUITE" "$dir" \
 		"deb $mirror $SUITE main" "deb $mirror $SUITE-backports main"
 }
+
+# over_tree OUT TREE CMD...: what CMD changes in TREE, as OUT/upper, which is to be laid over it. CMD, a function
+# of the recipe's, has in_root to run programs there, with the network.
+over_tree() {
+	local out=$1 tree=$2
+	shift 2
+	root=$out/root
+	mkdir "$out"/{root,upper,work}
+	mount -t overlay overlay "$root" -o "lowerdir=$tree,upperdir=$out/upper,workdir=$out/work"
+	mount -t proc proc "$root/proc"
+	mount --rbind /dev "$root/dev"
+	cp --remove-destination -L /etc/resolv.conf "$root/etc/resolv.conf"
+	"$@"
+	rm -rf "$root"/var/{cache/apt,lib/apt}/*
+	umount -R -l "$root/dev" "$root/proc"
+	umount "$root"
+	rm -rf "$out"/{root,work}
+}
+# Proxies and the like are in the tree's own configuration.
+in_root() { chroot "$root" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }

@@ -46,8 +46,10 @@
 #include "xenstore/watch.h"
 
 enum {
-	SEE_CLOSED_S = 5, /* for a guest that lives to see Closed, before its nodes go */
-	AGAIN_S = 1,	  /* before xenstored is asked again */
+	SEE_CLOSED_S = 5,   /* for a guest that lives to see Closed, before its nodes go */
+	AGAIN_S = 1,	    /* before xenstored is asked again */
+	REMINDER_MS = 1000, /* after the offer; each next one takes twice as long */
+	REMINDERS = 6,
 };
 
 /* What there is to decide on. */
@@ -174,6 +176,32 @@ static void blame_guest(struct vg_node *n, const char *text)
 	vg_child_event_unlogged(&n->c, VG_EVENT_FAILED, text);
 }
 
+/*
+ * A guest's xenbus lists its devices first and watches for new ones later (Linux,
+ * drivers/xen/xenbus/xenbus_probe_frontend.c): one that is made in between, while the guest boots, it
+ * does not know until something is written in the device's node. So nodes of our making, whose
+ * guest may run already, are written once more while no driver has taken them.
+ */
+static void remind_later(struct vg_node *n)
+{
+	if (n->made && n->reminded < REMINDERS)
+		vg_loop_timer(n->c.all->loop, &n->reminder,
+			      (REMINDER_MS << n->reminded) * (NS_PER_S / 1000));
+}
+
+static void remind(struct vg_timer *t)
+{
+	struct vg_node *n = container_of(t, struct vg_node, reminder);
+	enum vg_xenbus_state fstate;
+
+	if (n->c.all->stopping || n->phase != VG_NODE_READY ||
+	    vg_xs_state(n->all->xs, n->pair.f, &fstate) < 0 || fstate != VG_XENBUS_INITIALISING)
+		return;
+	vg_xs_update_one(n->all->xs, n->pair.f, "backend", n->pair.b);
+	n->reminded++;
+	remind_later(n);
+}
+
 /* Offer the device to its guest. Whoever is refused, or goes, connects again after another offer only: one
  * limit is enough for both. */
 static void announce(struct vg_node *n)
@@ -182,6 +210,8 @@ static void announce(struct vg_node *n)
 		return;
 	show_error(n, "");
 	put_state(n, VG_XENBUS_INIT_WAIT);
+	n->reminded = 0;
+	remind_later(n);
 }
 
 /* ---- its other process -------------------------------------------------- */
@@ -876,6 +906,21 @@ static bool step(struct vg_node *n, const struct seen *seen)
 	return true;
 }
 
+/*
+ * The vgrantd before was killed, and its worker has not ended: it maps the guest's memory and may
+ * still write into it. Nothing that we say of the device would be true.
+ */
+static bool is_held(struct vg_node *n)
+{
+	char name[64];
+
+	if (!n->inherited)
+		return false;
+	record_name(n, name, sizeof(name));
+	n->inherited = vg_record_held(n->all->runtime_fd, name);
+	return n->inherited;
+}
+
 void vg_node_sync(struct vg_node *n)
 {
 	struct seen seen;
@@ -896,6 +941,10 @@ void vg_node_sync(struct vg_node *n)
 	watch(n);
 	if (n->renamed)
 		read_guest_name(n);
+	if (is_held(n)) {
+		timer_in_ms(n, VG_CHILD_WAIT_MS);
+		return;
+	}
 	if (step(n, &seen))
 		tell(n);
 }
@@ -982,6 +1031,8 @@ int vg_node_new(struct vg_nodes *all, const struct vg_xs_pair *pair, const char 
 	n->pair = *pair;
 	n->timer.expired = timer_expired;
 	n->again.expired = again_expired;
+	n->reminder.expired = remind;
+	n->inherited = true;
 	n->limit = (struct vg_ratelimit)VG_RATELIMIT_INIT;
 	n->origin = traits->origin;
 	n->made = traits->made;
@@ -1034,6 +1085,7 @@ void vg_node_free(struct vg_node *n)
 	vg_child_fini(&n->c);
 	vg_loop_timer_stop(&n->timer);
 	vg_loop_timer_stop(&n->again);
+	vg_loop_timer_stop(&n->reminder);
 	if (!all->children->stopping)
 		remove_record(n);
 	free(n->file);

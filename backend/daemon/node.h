@@ -66,13 +66,16 @@ struct vg_node {
 	bool retrying;	/* it failed and is to be tried again once its last worker has ended */
 	bool offer;    /* tried again after it failed: offer it even to a frontend that is Closed */
 	bool watching; /* the frontend's state, and the guest's name */
-	bool slowed;   /* the guest asks too often: nothing is looked at until the timer expires */
+	bool inherited; /* a worker of the vgrantd before may hold it still: nothing is done before it ends */
+	bool slowed; /* the guest asks too often: nothing is looked at until the timer expires */
 	enum vg_node_phase phase;
 	enum vg_xenbus_state bstate; /* that we are in */
 	bool untold;		     /* xenstore does not say so yet, or not why */
 	bool told_off;		     /* that it could not be written was logged */
 	struct vg_timer timer;	     /* start, reconnect, or what a guest must see before it goes */
 	struct vg_timer again;	     /* ask, or tell, xenstored again */
+	struct vg_timer reminder;    /* offer it once more to a guest that does not look at it */
+	unsigned reminded;	     /* how often, since the last offer */
 	struct vg_node_window offers;
 	struct vg_ratelimit limit; /* of lines that the guest provokes */
 };

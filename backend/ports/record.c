@@ -524,6 +524,16 @@ static bool others_have(int fd)
 	return false;
 }
 
+bool vg_record_held(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	bool held = fd >= 0 && others_have(fd);
+
+	if (fd >= 0)
+		close(fd);
+	return held;
+}
+
 static int replace(int dir, const char *name, const uint8_t *bytes, size_t size, int *out)
 {
 	char temp[128];

@@ -118,6 +118,14 @@ int vg_record_make(int dir, const char *name, const struct vg_record_shape *shap
 		   int *fd, struct vg_err *err);
 
 /**
+ * vg_record_held - has a process that is not ours the record @name below @dir open still?
+ *
+ * The worker of a vgrantd that was killed has, until its last I/O is done; the kernel lets go of a
+ * process's files after its memory: what it mapped of a guest is unmapped by then.
+ */
+bool vg_record_held(int dir, const char *name);
+
+/**
  * vg_record_make_memfd - the same in memory that has no name, which nobody can make shorter or longer
  * @fd: -1, or what this function returned before: it is kept, or carried over and closed
  */

@@ -120,6 +120,59 @@ static void goes_in_trouble(void **state)
 	close(fd);
 }
 
+/* vgrantd is killed, and its worker, which maps the guest's memory, does not end yet: nobody tells the
+ * guest that it may have its memory back. */
+static void worker_of_before(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	pid_t worker = worker_of(r);
+	char path[128];
+
+	snprintf(path, sizeof(path), "/local/domain/%u/device/virtio/%u/state", g->id, RIG_ID);
+	kill(worker, SIGSTOP);
+	rig_daemon_stop(r, SIGKILL);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	assert_int_equal(drv_xs_write(drv_xen_xs(drv_xen_of(g->dom)), path, 5), 0);
+	stays(r, g, 4, 1500);
+	assert_listed(r, "\"restarting\"");
+	kill(worker, SIGCONT);
+	becomes(r, g, 6, 20000);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	assert_int_equal(g->dev->gmem.mem.still_mapped, 0);
+}
+
+/* A guest's xenbus lists its devices, and watches for new ones later: it does not know one that came in
+ * between until something is written in the device's node. */
+static void missed_at_boot(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_domain(r, 0);
+	char request[128], path[128], *was, *is = NULL;
+
+	snprintf(request, sizeof(request),
+		 "{\"cmd\":\"attach\",\"guest\":%u,\"device\":\"rng,id=%u\"}", g->id, RIG_ID);
+	rig_ask(r, request);
+	becomes(r, g, 2, 20000);
+	snprintf(path, sizeof(path), "/local/domain/%u/device/virtio/%u/backend", g->id, RIG_ID);
+	was = fx_xs_read(fx_xs(r->w), path);
+	assert_non_null(was);
+	for (unsigned times = 0; times < 3; times++) {
+		/* Not what was there: so it is seen when it is written. */
+		assert_int_equal(fx_xs_write(fx_xs(r->w), path, "?"), 0);
+		for (unsigned i = 0; i < 2000; i++, usleep(10000)) {
+			free(is);
+			is = fx_xs_read(fx_xs(r->w), path);
+			if (is && strcmp(is, was) == 0)
+				break;
+		}
+		assert_string_equal(is, was);
+	}
+	free(was);
+	free(is);
+}
+
 /* udev looks at a disk for some seconds while a guest starts. */
 static void locked_at_start(void **state)
 {
@@ -628,6 +681,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(slow_disk),
 		T(goes_in_trouble),
+		T(worker_of_before),
+		T(missed_at_boot),
 		T(locked_at_start),
 		T(locked_for_good),
 		T(last_words),

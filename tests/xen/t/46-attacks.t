@@ -123,7 +123,7 @@ dom0 xl destroy victim
 until_dom0 30 '! vgrant list --brief | grep -q .'
 is "$(holds)" "$before" "dom0 holds no more than before: grants, event channels, processes, files, nodes"
 nok "no worker died" dom0 'grep -E "was killed|resumes|ended with status" /var/log/vgrantd.log'
-is "$(dom0 'dmesg | grep -E "still in use|BUG:|Oops|WARNING"')" "" "dom0's kernel has nothing to say"
+is "$(complaints)" "" "dom0's kernel has nothing to say"
 like "$(dom0 'grep VmRSS /proc/$(pgrep -ox vgrantd)/status')" ' [0-9]{1,5} kB' "vgrantd is small still"
 ok "and is still the one that was started" dom0 '[ $(grep -c "^-- started" /var/log/vgrantd.log) = 1 ] && vgrant list'
 done_testing

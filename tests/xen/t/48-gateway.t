@@ -97,7 +97,7 @@ ok "mounted anew, all is there" guest run -t 100 pvh 'cd / && umount -l /mnt && 
 # ---- the end ---------------------------------------------------------------------
 
 for g in pv pvh; do
-	nok "$g: its kernel does not complain" guest run $g 'dmesg | grep -E "BUG|WARNING|Oops|still in use|blocked for"'
+	is "$(complaints $g)" "" "$g: its kernel does not complain"
 done
 guest destroy pv pvh
 vgrantd_stop

@@ -82,13 +82,13 @@ is "$(in_guest alone 'cat /sys/block/$(d deep)/mq/*/cpu_list' | tr '\n' ' ')" "0
 is "$(in_guest alone 'dev=$(basename $(readlink -f /sys/block/$(d deep)/device)); for q in 0 1; do
 	cat /proc/irq/$(grep "$dev-req.$q" /proc/interrupts | cut -d: -f1 | tr -d " ")/smp_affinity_list; done' | tr '\n' ' ')" "0 1 " \
 	"and its interrupt comes back there"
-is "$(guest run alone 'dmesg | grep -E "BUG|Oops|WARNING|still in use"')" "" "the guest's kernel has nothing to say"
+is "$(complaints alone)" "" "the guest's kernel has nothing to say"
 
 # ---- its end ------------------------------------------------------------------------
 
 out=$(guest run alone 'cd /sys/bus/xen/drivers/virtio_grant; for d in virtio-*; do echo $d >unbind; done; cd /; rmmod virtio_grant && ! lsmod | grep virtio_grant && echo gone')
 like "$out" 'gone' "the module is unloaded when its devices are unbound"
-is "$(guest run alone 'dmesg | grep -E "BUG|Oops|WARNING"')" "" "without complaint"
+is "$(complaints alone)" "" "without complaint"
 
 # ---- the wait ----------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ if [[ $can ]]; then
 	ok "and networking can be changed" guest run -t 30 waits 'ip link set lo up'
 	# The worker, which is stopped, has the rings mapped still: that is what Xen's code says.
 	like "$(guest run waits 'dmesg | grep "still in use" | head -n 1')" 'still in use' "pages that the backend has mapped are not the guest's again"
-	is "$(guest run waits 'dmesg | grep -E "BUG|Oops|WARNING|blocked for" | grep -v "still in use"')" "" "the guest's kernel has nothing else to say"
+	is "$(complaints waits | grep -v 'still in use')" "" "the guest's kernel has nothing else to say"
 	dom0 'pkill -CONT -o vgrantd; pkill -CONT -f "^vgrantd|vgrant-worker"' || true
 	dom0 xl destroy waits
 	dom0 'ip link del vcan0'

@@ -29,7 +29,7 @@ echo "sees $(leaf | tr '\n' ' ')"
 until [ -e /run/go ]; do sleep 1; done
 hammer $(disk DISK) 4 10000 | tee /tmp/out
 check "all it wrote, it read back" grep -q done /tmp/out
-check "its kernel has nothing to say" sh -c '! dmesg | grep -E "BUG|WARNING|Oops|still in use"'
+check "its kernel has nothing to say" calm
 EOS
 sed 's/DISK/near/' "$T/client.main" >"$T/near.main"
 sed -i 's/DISK/far/' "$T/client.main"

@@ -42,7 +42,7 @@ check "which it reads" sh -c '[ $(cat /sys/class/rtc/rtc0/since_epoch) -gt 10000
 d=$(disk beside)
 check "and a disk" [ -b "$d" ]
 check "load" sh -c "hammer $d 4 3 2 1 | grep -q done"
-check "its kernel has nothing to say" sh -c '! dmesg | grep -E "BUG|WARNING|Oops"'
+check "its kernel has nothing to say" calm
 EOS
 ok "the piece of device tree is made" dom0 'dtc -q -I dts -O dtb -o /root/part.dtb /root/part.dts; truncate -s 4M /root/beside.img; ls /root/part.dtb'
 quick mixed --type pv --script "$T/main" --config 'device_tree = "/root/part.dtb"' --config 'iomem = [ "0x9010,1" ]' \

@@ -13,6 +13,8 @@
 #                               into ours
 #   verdicts                    the same with what is on stdin
 #   pulse NAME                  its hammer still gets on: waits for the next line
+#   complaints [NAME [REGEX]]   lines of its kernel, or dom0's, that no kernel should print (and those that
+#                               match REGEX); a machine that stood still for a while is not the kernel's fault
 #
 # Dom0
 #   holds                       what it holds on behalf of guests: compare before and
@@ -67,6 +69,9 @@ check() {
 		echo "$out" | tail -n 5 | sed 's/^/@# /'
 	fi
 }
+# complaints [REGEX]: lines that no kernel should print, and those that match REGEX
+complaints() { dmesg | grep -E "BUG|WARNING|Oops|still in use|blocked for${1:+|$1}" | grep -vE '(soft|workqueue) lockup'; }
+calm() { ! complaints; }
 # disk SERIAL: the disk of that serial number, once it is there
 disk() {
 	for try in $(seq 300); do
@@ -180,6 +185,13 @@ until_dom0() {
 }
 
 until_list() { until_dom0 "${2:-60}" "vgrant list --brief | tr '\\t' ' ' | grep -Eq '$1'"; }
+
+complaints() {
+	local said look="dmesg | grep -E 'gntdev|BUG|WARNING|Oops|still in use|blocked for${2:+|$2}' | grep -vE '(soft|workqueue) lockup|taints kernel'; echo looked"
+	if [[ ${1-} ]]; then said=$(guest run "$1" "$look" 2>&1); else said=$(dom0 "$look" 2>&1); fi
+	[[ $said == *looked ]] || said="$said, and it could not be asked: looked"
+	printf %s "${said%looked}"
+}
 
 pulse() {
 	dom0 "f=/var/log/xen/console/guest-$1.log; n=\$(grep -ac '^hammer: at' \$f)

@@ -40,6 +40,9 @@ static void print_kind(const struct vg_param_def *d)
 	case VG_PARAM_PATH:
 		printf("path, from / on");
 		break;
+	case VG_PARAM_PLACE:
+		printf("path, from / on, or address");
+		break;
 	case VG_PARAM_BOOL:
 		printf("0 or 1; the key alone means 1");
 		break;

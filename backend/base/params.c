@@ -338,6 +338,7 @@ static int check_value(const struct vg_param_def *def, const char *value, struct
 	switch (def->kind) {
 	case VG_PARAM_STRING:
 	case VG_PARAM_PATH:
+	case VG_PARAM_PLACE:
 		if (def->required && !*value)
 			return vg_fail(err, -EINVAL, "%s must not be empty", def->key);
 		return 0;
@@ -467,6 +468,8 @@ static int check_path(const struct vg_param_def *def, const char *value, struct 
 
 	if (!value[0] || value[0] == '/')
 		return 0;
+	if (def->kind == VG_PARAM_PLACE && (strstr(value, "://") || strncmp(value, "rbd:", 4) == 0))
+		return 0;
 	if (value[0] == '~' || value[0] == '$')
 		return vg_fail(
 			err, -EINVAL,
@@ -494,7 +497,7 @@ int vg_params_check_paths(const struct vg_params *p, const struct vg_param_def *
 	for (; ret == 0 && defs && defs->key; defs++) {
 		const char *value = vg_params_str(p, NULL, defs->key);
 
-		if (value && defs->kind == VG_PARAM_PATH)
+		if (value && (defs->kind == VG_PARAM_PATH || defs->kind == VG_PARAM_PLACE))
 			ret = check_path(defs, value, err);
 	}
 	return ret;

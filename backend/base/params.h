@@ -20,10 +20,11 @@
 
 enum vg_param_kind {
 	VG_PARAM_STRING,
-	VG_PARAM_PATH, /* see vg_params_check_paths() */
-	VG_PARAM_BOOL, /* 0/1, no/yes, off/on, false/true; alone: 1 */
-	VG_PARAM_UINT, /* decimal, or 0x hexadecimal; within min and max */
-	VG_PARAM_SIZE, /* bytes; suffix K, M, G, T: powers of 1024 */
+	VG_PARAM_PATH,	/* see vg_params_check_paths() */
+	VG_PARAM_PLACE, /* a path, or the address of a disk on another machine */
+	VG_PARAM_BOOL,	/* 0/1, no/yes, off/on, false/true; alone: 1 */
+	VG_PARAM_UINT,	/* decimal, or 0x hexadecimal; within min and max */
+	VG_PARAM_SIZE,	/* bytes; suffix K, M, G, T: powers of 1024 */
 };
 
 struct vg_param_def {

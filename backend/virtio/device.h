@@ -92,6 +92,7 @@ struct vg_daemon {
 	const char *socket;	   /* that one's path, of the configuration */
 	const char *package;	   /* of Debian's, that has it */
 	bool root;		   /* it gives up its rights itself, and needs them before */
+	bool network;		   /* what it serves is on another machine */
 };
 
 struct vg_device_ops {

@@ -10,7 +10,8 @@
  *	it ends by itself: so do we, and the supervisor starts another of us
  *
  * The daemon is Debian's program, that nobody of us has written: it has a user of its own, that of the
- * guest's workers, no network, and of root's rights one at most, to open files whoever owns them. Which
+ * guest's workers, no network unless its storage is there, and of root's rights one at most, to open
+ * files whoever owns them. Which
  * files it opens follows from a configuration, and from an image's header, that no guest writes. A
  * daemon that gives up its rights itself, for it needs them first, is left to do so (struct vg_daemon).
  */
@@ -89,8 +90,9 @@ static int become(uid_t uid, gid_t gid, struct vg_err *err)
 static int isolate(const struct vg_daemon *d, const struct vg_sandbox *sb, struct vg_err *err)
 {
 	bool root = geteuid() == 0;
+	int left = CLONE_NEWIPC | CLONE_NEWUTS | (d->network ? 0 : CLONE_NEWNET);
 
-	if (root && sb->namespaces && unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+	if (root && sb->namespaces && unshare(left) < 0)
 		return vg_fail(err, -errno, "namespaces cannot be left: %s", strerror(errno));
 	if (root && sb->uid && !d->root && become(sb->uid, sb->gid, err) < 0)
 		return -EPERM;

@@ -8,6 +8,7 @@
  *	connect.c  where that socket comes from
  *	queue.c    a queue: requests of the guest's, requests to the daemon
  *	program.c  devices whose daemon is a part of them: fs, and disks of other formats
+ *	storage.c  the addresses of disks that are no files of this machine
  *	ring.c     the driver's side of a split ring, and bounce memory beside it
  */
 #ifndef VG_GATEWAY_INT_H
@@ -276,6 +277,26 @@ struct gw_spec {
 	unsigned queues; /* at most */
 	bool writeback;	 /* of a disk: see gateway.c */
 };
+
+/* ---- storage.c ------------------------------------------------------------ */
+
+/** gw_storage_is - is it an address, or meant for one, and no path? */
+bool gw_storage_is(const char *target);
+
+/** gw_storage_is_remote - is it an address that is reached by the network? */
+bool gw_storage_is_remote(const char *target);
+
+/**
+ * gw_storage_options - what QEMU's block layer calls it: options of --blockdev, driver= first
+ *
+ * Return: 0, or -EINVAL with a sentence.
+ */
+int gw_storage_options(const char *target, char *out, size_t size, struct vg_err *err);
+
+/** gw_option - append "KEY=VALUE" to options; a comma in a value is written twice, as QEMU reads it */
+void gw_option(char *to, size_t size, const char *key, const char *value);
+
+/* ---- gateway.c ------------------------------------------------------------ */
 
 /** gw_tag_check - Return: 0, or -EINVAL with a sentence; @tag: or NULL */
 int gw_tag_check(const char *tag, struct vg_err *err);

@@ -4,6 +4,7 @@
  *
  *	fs,dir=/srv/x,tag=x		virtiofsd
  *	blk,target=/srv/disk.qcow2	qemu-storage-daemon: what a disk's file is, its name says, or format=
+ *	blk,target=nbd://host/disk	the same, for what lies on another machine (storage.c)
  *
  * To the guest, a gateway. The daemon is a child of a process that vgrantd starts before the device's
  * worker (worker/keeper.c); the socket between them lies in vgrantd's runtime folder, under the name
@@ -152,17 +153,19 @@ static bool ends_with(const char *text, const char *ending)
 	return n > m && strcmp(text + n - m, ending) == 0;
 }
 
-/* NULL: raw, or a name that nobody knows. */
+/* NULL: a raw file, or a name that nobody knows. */
 static const struct format *format_of(const struct vg_params *params)
 {
+	static const struct format raw = { "raw", "", "raw" };
 	const char *format = said(params, "format"), *target = said(params, "target");
+	bool address = target && gw_storage_is(target);
 
 	for (unsigned i = 0; i < COUNT(formats); i++) {
 		if (format ? strcmp(format, formats[i].name) == 0
 			   : target && ends_with(target, formats[i].ending))
 			return &formats[i];
 	}
-	return NULL;
+	return address && (!format || strcmp(format, raw.name) == 0) ? &raw : NULL;
 }
 
 const struct vg_device_ops *vg_image_as(const struct vg_params *params)
@@ -174,7 +177,8 @@ static int image_check(const struct vg_params *params, struct vg_err *err)
 {
 	static const char *const known[] = { "target", "format", "readonly", "discard",
 					     "cache",  "queues", "socket",   NULL };
-	const char *cache = said(params, "cache");
+	const char *cache = said(params, "cache"), *target = said(params, "target");
+	char options[ARG];
 
 	for (const struct vg_param_def *d = vg_blk_params; d->key; d++) {
 		const char *const *k = known;
@@ -183,9 +187,10 @@ static int image_check(const struct vg_params *params, struct vg_err *err)
 			k++;
 		if (!*k && said(params, d->key))
 			return vg_fail(err, -EINVAL,
-				       "%s= is for raw images: a %s is served by "
+				       "%s= is for raw images of this domain: a %s%s is served by "
 				       "qemu-storage-daemon",
-				       d->key, format_of(params)->name);
+				       d->key, format_of(params)->name,
+				       gw_storage_is(target) ? " of another machine" : "");
 	}
 	if (cache && strcmp(cache, "none") != 0 && strcmp(cache, "writeback") != 0 &&
 	    strcmp(cache, "writethrough") != 0)
@@ -195,40 +200,56 @@ static int image_check(const struct vg_params *params, struct vg_err *err)
 	if (vg_params_uint(params, vg_blk_params, "queues") > GW_QUEUES)
 		return vg_fail(err, -EINVAL, "queues= is at most %d for a %s", GW_QUEUES,
 			       format_of(params)->name);
+	return gw_storage_is(target) ? gw_storage_options(target, options, sizeof(options), err)
+				     : 0;
+}
+
+/* How the daemon reaches what the disk is in. */
+static int put_place(const char *target, char *arg, size_t size, struct vg_err *err)
+{
+	struct stat st;
+
+	if (gw_storage_is(target))
+		return gw_storage_options(target, arg, size, err);
+	if (stat(target, &st) < 0)
+		return vg_fail(err, -errno, "target=%.200s cannot be found: %s", target,
+			       strerror(errno));
+	arg[0] = '\0';
+	gw_option(arg, size, "driver", S_ISBLK(st.st_mode) ? "host_device" : "file");
+	gw_option(arg, size, "filename", target);
 	return 0;
 }
 
-/* QEMU's options: a comma in a value is written twice. */
-static void put_value(char *to, size_t size, const char *value)
+static void put_common(const struct vg_params *params, char *arg, size_t size)
 {
-	size_t n = strlen(to);
+	const char *cache = said(params, "cache");
 
-	for (; *value && n + 3 < size; value++) {
-		to[n++] = *value;
-		if (*value == ',')
-			to[n++] = ',';
-	}
-	to[n] = '\0';
+	gw_option(arg, size, "read-only",
+		  vg_params_bool(params, vg_blk_params, "readonly") ? "on" : "off");
+	gw_option(arg, size, "discard",
+		  vg_params_bool(params, vg_blk_params, "discard") ? "unmap" : "ignore");
+	gw_option(arg, size, "cache.direct", cache && strcmp(cache, "none") == 0 ? "on" : "off");
 }
 
-static void put_nodes(const struct vg_params *params, struct vg_command *c, bool device)
+static int put_nodes(const struct vg_params *params, struct vg_command *c, struct vg_err *err)
 {
-	bool discard = vg_params_bool(params, vg_blk_params, "discard");
-	const char *cache = said(params, "cache");
-	char common[96], arg[ARG];
+	char arg[ARG];
+	int ret = put_place(vg_params_str(params, vg_blk_params, "target"), arg, sizeof(arg), err);
 
-	snprintf(common, sizeof(common), ",read-only=%s,discard=%s,cache.direct=%s",
-		 vg_params_bool(params, vg_blk_params, "readonly") ? "on" : "off",
-		 discard ? "unmap" : "ignore", cache && strcmp(cache, "none") == 0 ? "on" : "off");
-	snprintf(arg, sizeof(arg),
-		 "driver=%s,node-name=file%s,filename=", device ? "host_device" : "file", common);
-	put_value(arg, sizeof(arg), vg_params_str(params, vg_blk_params, "target"));
+	if (ret < 0)
+		return ret;
+	gw_option(arg, sizeof(arg), "node-name", "file");
+	put_common(params, arg, sizeof(arg));
 	vg_command_arg(c, "--blockdev");
 	vg_command_arg(c, arg);
-	snprintf(arg, sizeof(arg), "driver=%s,node-name=disk,file=file%s",
-		 format_of(params)->driver, common);
+	arg[0] = '\0';
+	gw_option(arg, sizeof(arg), "driver", format_of(params)->driver);
+	gw_option(arg, sizeof(arg), "node-name", "disk");
+	gw_option(arg, sizeof(arg), "file", "file");
+	put_common(params, arg, sizeof(arg));
 	vg_command_arg(c, "--blockdev");
 	vg_command_arg(c, arg);
+	return 0;
 }
 
 static int image_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)
@@ -236,16 +257,14 @@ static int image_daemon(const struct vg_params *params, struct vg_daemon *out, s
 	static const char *const paths[] = { "/usr/bin/qemu-storage-daemon", NULL };
 	const char *target = vg_params_str(params, vg_blk_params, "target");
 	int ret = find_program(out, paths, "qemu-system-common", err);
-	struct stat st;
 	char arg[160];
 
+	if (ret == 0)
+		ret = put_nodes(params, &out->command, err);
 	if (ret < 0)
 		return ret;
-	if (stat(target, &st) < 0)
-		return vg_fail(err, -errno, "target=%.200s cannot be found: %s", target,
-			       strerror(errno));
 	out->socket = vg_params_str(params, vg_blk_params, "socket");
-	put_nodes(params, &out->command, S_ISBLK(st.st_mode));
+	out->network = gw_storage_is_remote(target);
 	snprintf(arg, sizeof(arg),
 		 "type=vhost-user-blk,id=guest,node-name=disk,writable=%s,num-queues=%u,addr.type="
 		 "fd,"

@@ -135,6 +135,7 @@ static void print_kind(FILE *out, const struct vg_param_def *d)
 
 	switch (d->kind) {
 	case VG_PARAM_STRING:
+	case VG_PARAM_PLACE:
 	case VG_PARAM_PATH:
 		if (d->required)
 			print_pattern(out, d->kind == VG_PARAM_PATH ? "/.*" : ".+");

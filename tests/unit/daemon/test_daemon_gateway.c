@@ -10,6 +10,9 @@
 #include <cmocka.h>
 
 #include "backend/base/container.h"
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
 #include "tests/rigs/daemon_rig.h"
 #include "tests/rigs/foreign_daemon.h"
 
@@ -405,6 +408,79 @@ static void a_qcow2(void **state)
 	close(fd);
 }
 
+/* serve_nbd() - image @path as "disk" at port or socket @at, by a server of NBD; Return: its pid */
+static pid_t serve_nbd(const char *path, const char *at)
+{
+	char node[300], export[] = "nbd,id=e,node-name=f,name=disk,writable=on";
+	pid_t pid;
+
+	snprintf(node, sizeof(node), "driver=file,node-name=f,filename=%s", path);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execlp("qemu-storage-daemon", "qemu-storage-daemon", "--blockdev", node,
+		       "--nbd-server", at, "--export", export, NULL);
+		_exit(127);
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
+static void not_any_more(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* Two disks of servers elsewhere, which go and come back: their guests wait meanwhile. */
+static void of_another_machine(void **state)
+{
+	struct rig *r = *state;
+	uint8_t out[4096], in[4096];
+	char spec[300], at[300], image[2][200];
+	pid_t server[2];
+
+	if (access("/usr/bin/qemu-storage-daemon", X_OK) != 0)
+		skip();
+	for (unsigned i = 0; i < 2; i++) {
+		struct rig_guest *g = rig_domain(r, i);
+		unsigned port = 20000 + (unsigned)getpid() % 20000;
+
+		snprintf(image[i], sizeof(image[i]), "%s/far%u.img", r->dir, i);
+		rig_image(image[i], 64, 5 + i);
+		if (i) {
+			snprintf(at, sizeof(at), "addr.type=unix,addr.path=%s/n.sock", r->dir);
+			snprintf(spec, sizeof(spec), "blk,target=nbd+unix:///disk?socket=%s/n.sock",
+				 r->dir);
+		} else {
+			snprintf(at, sizeof(at), "addr.type=inet,addr.host=127.0.0.1,addr.port=%u",
+				 port);
+			snprintf(spec, sizeof(spec), "blk,target=nbd://127.0.0.1:%u/disk", port);
+		}
+		/* The device waits for its server. */
+		rig_nodes(r, i, spec);
+		if (i == 0)
+			listed(r, "Connection refused");
+		server[i] = serve_nbd(image[i], at);
+		g->dev->timeout_ms = 60000;
+		assert_int_equal(drv_dev_connect(g->dev), 0);
+		rig_up(g, ~0ull, 64);
+		assert_int_equal(drv_blk_read(&g->blk, 3, in, 512), 0);
+		assert_int_equal(in[0], (uint8_t)(3 + 5 + i));
+		memset(out, 0x30 + (int)i, sizeof(out));
+		assert_int_equal(drv_blk_write(&g->blk, 8, out, sizeof(out)), 0);
+		not_any_more(server[i]);
+		if (i)
+			unlink(strstr(at, "path=") + 5);
+		server[i] = serve_nbd(image[i], at);
+		assert_int_equal(drv_blk_read(&g->blk, 8, in, sizeof(in)), 0);
+		assert_memory_equal(in, out, sizeof(in));
+		assert_int_equal(drv_dev_close(g->dev), 0);
+		rig_guest_gone(g);
+		not_any_more(server[i]);
+	}
+}
+
 /* What cannot be started: a sentence says why, and the guest is not kept waiting for ever. */
 static void no_daemon(void **state)
 {
@@ -437,8 +513,9 @@ static void no_daemon(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(daemon_killed),     T(daemon_killed_packed), T(not_again), T(another_daemon),
-		T(daemon_comes_late), T(worker_killed),	       T(a_qcow2),   T(no_daemon),
+		T(daemon_killed),      T(daemon_killed_packed), T(not_again), T(another_daemon),
+		T(daemon_comes_late),  T(worker_killed),	T(a_qcow2),   T(no_daemon),
+		T(of_another_machine),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -187,7 +187,7 @@ until_dom0() {
 until_list() { until_dom0 "${2:-60}" "vgrant list --brief | tr '\\t' ' ' | grep -Eq '$1'"; }
 
 complaints() {
-	local said look="dmesg | grep -E 'gntdev|BUG|WARNING|Oops|still in use|blocked for${2:+|$2}' | grep -vE '(soft|workqueue) lockup|taints kernel'; echo looked"
+	local said look="dmesg | grep -E 'gntdev|BUG|WARNING|Oops|still in use|blocked for${2:+|$2}' | grep -vE '(soft|workqueue) lockup|taint(s|ing) kernel'; echo looked"
 	if [[ ${1-} ]]; then said=$(guest run "$1" "$look" 2>&1); else said=$(dom0 "$look" 2>&1); fi
 	[[ $said == *looked ]] || said="$said, and it could not be asked: looked"
 	printf %s "${said%looked}"

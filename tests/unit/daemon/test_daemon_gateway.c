@@ -408,22 +408,28 @@ static void a_qcow2(void **state)
 	close(fd);
 }
 
-/* serve_nbd() - image @path as "disk" at port or socket @at, by a server of NBD; Return: its pid */
-static pid_t serve_nbd(const char *path, const char *at)
+/* serve() - run @argv, which ends with us; Return: its pid */
+static pid_t serve(char *const argv[])
 {
-	char node[300], export[] = "nbd,id=e,node-name=f,name=disk,writable=on";
-	pid_t pid;
+	pid_t pid = fork();
 
-	snprintf(node, sizeof(node), "driver=file,node-name=f,filename=%s", path);
-	pid = fork();
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execlp("qemu-storage-daemon", "qemu-storage-daemon", "--blockdev", node,
-		       "--nbd-server", at, "--export", export, NULL);
+		execvp(argv[0], argv);
 		_exit(127);
 	}
 	assert_true(pid > 0);
 	return pid;
+}
+
+/* serve_nbd() - image @path as "disk" at port or socket @at, by a server of NBD; Return: its pid */
+static pid_t serve_nbd(const char *path, char *at)
+{
+	char node[300], export[] = "nbd,id=e,node-name=f,name=disk,writable=on";
+
+	snprintf(node, sizeof(node), "driver=file,node-name=f,filename=%s", path);
+	return serve((char *[]){ "qemu-storage-daemon", "--blockdev", node, "--nbd-server", at,
+				 "--export", export, NULL });
 }
 
 static void not_any_more(pid_t pid)
@@ -481,6 +487,46 @@ static void of_another_machine(void **state)
 	}
 }
 
+/* The same of a target of iSCSI: Debian's tgt. */
+static void of_iscsi(void **state)
+{
+	struct rig *r = *state;
+	char spec[300], cmd[900], at[64], control[16];
+	struct rig_guest *g;
+	uint8_t in[512];
+	pid_t target;
+
+	if (access("/usr/sbin/tgtd", X_OK) != 0 || geteuid() != 0)
+		skip(); /* no target, or no right to be one */
+	g = rig_domain(r, 0);
+	rig_image(g->image, 2048, 9);
+	snprintf(at, sizeof(at), "portal=127.0.0.1:%u", 40000 + (unsigned)getpid() % 20000);
+	snprintf(control, sizeof(control), "%u", 1 + (unsigned)getpid() % 30000);
+	target = serve((char *[]){ "tgtd", "-f", "--iscsi", at, "--control-port", control, NULL });
+	snprintf(cmd, sizeof(cmd),
+		 "adm() { tgtadm -C %s --lld iscsi --op \"$@\"; }; "
+		 "for i in $(seq 100); do adm show --mode target >/dev/null 2>&1 && break; sleep "
+		 "0.1; "
+		 "done; adm new --mode target --tid 1 -T iqn.2026-11.x:t && "
+		 "adm new --mode logicalunit --tid 1 --lun 1 -b %s && "
+		 "adm bind --mode target --tid 1 -I ALL",
+		 control, g->image);
+	command(cmd);
+	snprintf(spec, sizeof(spec), "blk,target=iscsi://%s/iqn.2026-11.x:t/1",
+		 strchr(at, '=') + 1);
+	rig_nodes(r, 0, spec);
+	g->dev->timeout_ms = 60000;
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~0ull, 64);
+	assert_int_equal(drv_blk_read(&g->blk, 3, in, sizeof(in)), 0);
+	assert_int_equal(in[0], 3 + 9);
+	memset(in, 0x44, sizeof(in));
+	assert_int_equal(drv_blk_write(&g->blk, 4, in, sizeof(in)), 0);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	rig_guest_gone(g);
+	not_any_more(target);
+}
+
 /* What cannot be started: a sentence says why, and the guest is not kept waiting for ever. */
 static void no_daemon(void **state)
 {
@@ -513,9 +559,16 @@ static void no_daemon(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(daemon_killed),      T(daemon_killed_packed), T(not_again), T(another_daemon),
-		T(daemon_comes_late),  T(worker_killed),	T(a_qcow2),   T(no_daemon),
+		T(daemon_killed),
+		T(daemon_killed_packed),
+		T(not_again),
+		T(another_daemon),
+		T(daemon_comes_late),
+		T(worker_killed),
+		T(a_qcow2),
+		T(no_daemon),
 		T(of_another_machine),
+		T(of_iscsi),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2 and VHDX, virtiofsd's folder; killed under load.
+# A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2, VHDX and NBD, virtiofsd's folder; killed under load.
 # limit: 500
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
@@ -31,6 +31,14 @@ head -c 4M /dev/urandom >base.img && truncate -s 64M base.img
 md5sum <base.img >base.md5
 qemu-img create -q -f qcow2 -F raw -b /root/base.img top.qcow2
 qemu-img create -q -f vhdx second.vhdx 32M
+truncate -s 16M far.img
+cat >/usr/bin/nbd <<'EON'
+#!/bin/bash
+qemu-storage-daemon --blockdev driver=file,node-name=f,filename=/root/far.img --nbd-server addr.type=inet,addr.host=127.0.0.1,addr.port=10809 \
+	--export nbd,id=e,node-name=f,name=far,writable=on </dev/null >>/root/far.log 2>&1 &
+echo $! >/run/nbd.own
+EON
+chmod +x /usr/bin/nbd
 EOS
 # stop [SIGNAL]: the one of the VHDX, and wait until it is gone
 stop() { dom0 "p=\$(cat /run/vhdx.own); kill -${1:-TERM} \$p; while kill -0 \$p 2>/dev/null; do sleep 0.1; done"; }
@@ -38,16 +46,18 @@ stop() { dom0 "p=\$(cat /run/vhdx.own); kill -${1:-TERM} \$p; while kill -0 \$p 
 before=$(holds)
 vgrantd_start
 ok "a daemon for the VHDX" dom0 serve
+dom0 'ip link set lo up; nbd'
 guest make pv --type pv --vgrant yes --file /rig/bin/hammer:rig/bin/hammer \
 	--config "vgrant = [ 'blk,target=/root/top.qcow2', 'gateway,type=blk,socket=/run/vhdx.sock' ]"
-guest make pvh --type pvh --vgrant yes --config "vgrant = [ 'fs,dir=/srv/share,tag=share' ]"
+guest make pvh --type pvh --vgrant yes --config "vgrant = [ 'fs,dir=/srv/share,tag=share', 'blk,target=nbd://127.0.0.1/far' ]" --file /rig/bin/hammer:rig/bin/hammer
 for g in pv pvh; do guest start $g; done
 for g in pv pvh; do guest wait $g "$BOOT" 'waiting for commands' >/dev/null; done
 ok "the qcow2 is connected" until_list '^pv virtio/64 blk connected'
 ok "the VHDX is connected" until_list '^pv virtio/65 gateway connected'
 ok "the folder is connected" until_list '^pvh .*fs connected'
+ok "and the disk of an NBD server" until_list '^pvh .*blk connected'
 is "$(dom0 'ps -o user:20= -C qemu-storage-daemon | sort | uniq -c | grep -c root')" 1 "what vgrantd has started is not root"
-is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 26]" "lists say what the daemons serve"
+is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 26, 2]" "lists say what the daemons serve"
 
 # ---- disks -----------------------------------------------------------------------
 
@@ -75,7 +85,17 @@ ok "all that was written was read back" guest run pv 'for i in $(seq 300); do
 	grep FAILED /run/*.log && break; [ $(cat /run/*.log | grep -c done) -lt 2 ] || exit 0; usleep 200000; done; tail -n 3 /run/*.log; exit 1'
 sum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/disk.log")
 vsum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/vhdx.log")
-is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0]" "nobody broke a rule"
+is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0, 0]" "nobody broke a rule"
+
+# A server that goes, and comes back: the guest waits.
+guest run pvh 'hammer /dev/vda 8 10000 2 3 >/run/far.log 2>&1 &'
+far() { guest run pvh "n=\$(grep -c ' at ' /run/far.log); for i in \$(seq 300); do ! grep FAILED /run/far.log || exit 1
+	[ \$(grep -c ' at ' /run/far.log) -le \$((n + 1)) ] || exit 0; usleep 300000; done; tail -n 3 /run/far.log; exit 1"; }
+ok "load on the NBD server's disk" far
+dom0 'kill -9 $(cat /run/nbd.own); sleep 2; nbd'
+ok "the server is killed, and another begins: the guest goes on" far
+ok "all of that was read back, too" guest run pvh 'touch /run/hammer.stop; for i in $(seq 300); do
+	grep FAILED /run/far.log && break; ! grep -q done /run/far.log || exit 0; usleep 200000; done; tail -n 3 /run/far.log; exit 1'
 
 # ---- a folder --------------------------------------------------------------------
 
@@ -102,7 +122,8 @@ done
 guest destroy pv pvh
 vgrantd_stop
 is "$(holds)" "$before" "dom0 holds no more than before"
-is "$(dom0 'pgrep -f "[t]op.qcow2|[v]irtiofsd" | wc -l; ls /run/vgrant | grep -c daemon')" "0
+dom0 'kill $(cat /run/nbd.own)'
+is "$(dom0 'pgrep -f "[t]op.qcow2|nbd://|[v]irtiofsd" | wc -l; ls /run/vgrant | grep -c daemon')" "0
 0" "no daemon of vgrantd's is left, and no socket"
 stop
 ok "the qcow2 is whole" dom0 qemu-img check -q /root/top.qcow2

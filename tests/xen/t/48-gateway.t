@@ -123,7 +123,7 @@ guest destroy pv pvh
 vgrantd_stop
 is "$(holds)" "$before" "dom0 holds no more than before"
 dom0 'kill $(cat /run/nbd.own)'
-is "$(dom0 'pgrep -f "[t]op.qcow2|nbd://|[v]irtiofsd" | wc -l; ls /run/vgrant | grep -c daemon')" "0
+is "$(dom0 'pgrep -f "[t]op.qcow2|driver=[n]bd|[v]irtiofsd" | wc -l; ls /run/vgrant | grep -c daemon')" "0
 0" "no daemon of vgrantd's is left, and no socket"
 stop
 ok "the qcow2 is whole" dom0 qemu-img check -q /root/top.qcow2

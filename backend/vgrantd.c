@@ -16,6 +16,7 @@
 #include "backend/control/exporter.h"
 #include "backend/daemon/settings.h"
 #include "backend/daemon/child.h"
+#include "backend/devices/gateway/vhost.h"
 #include "backend/devices/net/macvtap.h"
 #include "backend/worker/socket_worker.h"
 #include "backend/daemon/supervisor.h"
@@ -128,6 +129,8 @@ int main(int argc, char **argv)
 		return vg_keeper_main(VG_CHILD_SOCK);
 	if (argc == 4 && strcmp(argv[1], NET_MACVTAP_REMOVE) == 0)
 		return net_macvtap_main(argv[2], argv[3]);
+	if (argc == 4 && strcmp(argv[1], VG_VHOST) == 0)
+		return vg_vhost_main(argv[2], argv[3]);
 	hold_hangup();
 	/* What whoever started us left open is for no worker. */
 	close_range(VG_CHILD_SOCK, ~0U, CLOSE_RANGE_CLOEXEC);

@@ -468,7 +468,9 @@ static int check_path(const struct vg_param_def *def, const char *value, struct 
 
 	if (!value[0] || value[0] == '/')
 		return 0;
-	if (def->kind == VG_PARAM_PLACE && (strstr(value, "://") || strncmp(value, "rbd:", 4) == 0))
+	if (def->kind == VG_PARAM_PLACE &&
+	    (strstr(value, "://") || strncmp(value, "rbd:", 4) == 0 ||
+	     strncmp(value, "vdpa:/", 6) == 0))
 		return 0;
 	if (value[0] == '~' || value[0] == '$')
 		return vg_fail(

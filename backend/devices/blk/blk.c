@@ -68,7 +68,7 @@ enum {
 const struct vg_param_def vg_blk_params[] = {
 	{ "target", VG_PARAM_PLACE, true, 0, 0, NULL,
 	  "path of an image or a block device, or a disk's address: nbd://, nbd+unix://, nfs://, "
-	  "iscsi://, rbd:" },
+	  "iscsi://, rbd:, vdpa:" },
 	{ "readonly", VG_PARAM_BOOL, false, 0, 1, "0",
 	  "refuse writes; several guests may share it" },
 	{ "shareable", VG_PARAM_BOOL, false, 0, 1, "0",

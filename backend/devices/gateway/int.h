@@ -8,6 +8,7 @@
  *	connect.c  where that socket comes from
  *	queue.c    a queue: requests of the guest's, requests to the daemon
  *	program.c  devices whose daemon is a part of them: fs, and disks of other formats
+ *	kernel.c   devices whose daemon is vgrantd's own (vhost.c): what the kernel serves, and vDPA
  *	storage.c  the addresses of disks that are no files of this machine
  *	ring.c     the driver's side of a split ring, and bounce memory beside it
  */
@@ -277,6 +278,25 @@ struct gw_spec {
 	unsigned queues; /* at most */
 	bool writeback;	 /* of a disk: see gateway.c */
 };
+
+/* ---- program.c ------------------------------------------------------------ */
+
+/** gw_said - what the user said of @key, or NULL */
+const char *gw_said(const struct vg_params *params, const char *key);
+
+/** gw_complete - of ops->complete: where the daemon listens follows from whose device it is */
+int gw_complete(const struct vg_params *params, const struct vg_place *place, char *spec,
+		size_t size);
+
+/** gw_no_socket - Return: -EOPNOTSUPP with a sentence: nobody starts its daemon here */
+int gw_no_socket(struct vg_err *err);
+
+/* ---- kernel.c ------------------------------------------------------------- */
+
+extern const struct vg_device_ops vg_vdpa_blk;
+
+/** gw_vdpa_is - is a disk's target a vDPA device? */
+bool gw_vdpa_is(const char *target);
 
 /* ---- storage.c ------------------------------------------------------------ */
 

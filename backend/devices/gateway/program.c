@@ -25,7 +25,7 @@
 enum { ARG = 2 * VG_PARAMS_LEN }; /* bytes of an argument */
 
 /* What the user said of @key, or NULL. */
-static const char *said(const struct vg_params *params, const char *key)
+const char *gw_said(const struct vg_params *params, const char *key)
 {
 	for (unsigned i = 0; i < params->n; i++) {
 		if (strcmp(params->p[i].key, key) == 0)
@@ -35,20 +35,20 @@ static const char *said(const struct vg_params *params, const char *key)
 }
 
 /* In the supervisor: where the daemon listens follows from whose device it is. */
-static int complete(const struct vg_params *params, const struct vg_place *place, char *spec,
-		    size_t size)
+int gw_complete(const struct vg_params *params, const struct vg_place *place, char *spec,
+		size_t size)
 {
 	char path[128];
 	int n;
 
-	if (said(params, "socket") || place->domid == UINT32_MAX)
+	if (gw_said(params, "socket") || place->domid == UINT32_MAX)
 		return 0;
 	snprintf(path, sizeof(path), "%s/%u-%u.daemon", place->runtime, place->domid, place->id);
 	n = snprintf(spec + strlen(spec), size - strlen(spec), ",socket=%s", path);
 	return n < 0 || strlen(spec) + 1 == size ? -E2BIG : 0;
 }
 
-static int no_socket(struct vg_err *err)
+int gw_no_socket(struct vg_err *err)
 {
 	return vg_fail(err, -EOPNOTSUPP,
 		       "a daemon of its own is started for a Xen guest's device alone: start it "
@@ -57,7 +57,7 @@ static int no_socket(struct vg_err *err)
 
 static int open_gateway(struct vg_dev *dev, const struct gw_spec *spec, struct vg_err *err)
 {
-	return spec->socket ? gw_open(dev, spec, err) : no_socket(err);
+	return spec->socket ? gw_open(dev, spec, err) : gw_no_socket(err);
 }
 
 /* The first of @paths, which NULL ends, that can be run. */
@@ -112,7 +112,7 @@ static int fs_daemon(const struct vg_params *params, struct vg_daemon *out, stru
 	vg_command_arg(&out->command, dir);
 	vg_command_arg(&out->command, "--tag");
 	vg_command_arg(&out->command, vg_params_str(params, fs_params, "tag"));
-	return out->socket ? 0 : no_socket(err);
+	return out->socket ? 0 : gw_no_socket(err);
 }
 
 static int fs_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
@@ -130,7 +130,7 @@ const struct vg_device_ops vg_fs = {
 	.virtio_id = 26, /* VIRTIO 1.3 section 5.11.1 */
 	.params = fs_params,
 	.helper = "daemon",
-	.complete = complete,
+	.complete = gw_complete,
 	.daemon = fs_daemon,
 	.check = fs_check,
 	.open = fs_open,
@@ -157,7 +157,7 @@ static bool ends_with(const char *text, const char *ending)
 static const struct format *format_of(const struct vg_params *params)
 {
 	static const struct format raw = { "raw", "", "raw" };
-	const char *format = said(params, "format"), *target = said(params, "target");
+	const char *format = gw_said(params, "format"), *target = gw_said(params, "target");
 	bool address = target && gw_storage_is(target);
 
 	for (unsigned i = 0; i < COUNT(formats); i++) {
@@ -170,6 +170,10 @@ static const struct format *format_of(const struct vg_params *params)
 
 const struct vg_device_ops *vg_image_as(const struct vg_params *params)
 {
+	const char *target = gw_said(params, "target");
+
+	if (target && gw_vdpa_is(target))
+		return &vg_vdpa_blk;
 	return format_of(params) ? &vg_image_blk : NULL;
 }
 
@@ -177,7 +181,7 @@ static int image_check(const struct vg_params *params, struct vg_err *err)
 {
 	static const char *const known[] = { "target", "format", "readonly", "discard",
 					     "cache",  "queues", "socket",   NULL };
-	const char *cache = said(params, "cache"), *target = said(params, "target");
+	const char *cache = gw_said(params, "cache"), *target = gw_said(params, "target");
 	char options[ARG];
 
 	for (const struct vg_param_def *d = vg_blk_params; d->key; d++) {
@@ -185,7 +189,7 @@ static int image_check(const struct vg_params *params, struct vg_err *err)
 
 		while (*k && strcmp(*k, d->key) != 0)
 			k++;
-		if (!*k && said(params, d->key))
+		if (!*k && gw_said(params, d->key))
 			return vg_fail(err, -EINVAL,
 				       "%s= is for raw images of this domain: a %s%s is served by "
 				       "qemu-storage-daemon",
@@ -222,7 +226,7 @@ static int put_place(const char *target, char *arg, size_t size, struct vg_err *
 
 static void put_common(const struct vg_params *params, char *arg, size_t size)
 {
-	const char *cache = said(params, "cache");
+	const char *cache = gw_said(params, "cache");
 
 	gw_option(arg, size, "read-only",
 		  vg_params_bool(params, vg_blk_params, "readonly") ? "on" : "off");
@@ -273,12 +277,12 @@ static int image_daemon(const struct vg_params *params, struct vg_daemon *out, s
 		 (unsigned)vg_params_uint(params, vg_blk_params, "queues"));
 	vg_command_arg(&out->command, "--export");
 	vg_command_arg(&out->command, arg);
-	return out->socket ? 0 : no_socket(err);
+	return out->socket ? 0 : gw_no_socket(err);
 }
 
 static int image_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
 {
-	const char *cache = said(params, "cache");
+	const char *cache = gw_said(params, "cache");
 	const struct gw_spec spec = { .type = "blk",
 				      .socket = vg_params_str(params, vg_blk_params, "socket"),
 				      .queues = GW_QUEUES,
@@ -293,7 +297,7 @@ const struct vg_device_ops vg_image_blk = {
 	.virtio_id = 2,
 	.params = vg_blk_params,
 	.helper = "daemon",
-	.complete = complete,
+	.complete = gw_complete,
 	.daemon = image_daemon,
 	.check = image_check,
 	.open = image_open,

@@ -13,13 +13,17 @@
  *	rr beat HOST PORT SECONDS	keeps one connection, and echoes something over it ten times a
  *					second: a line "beat N" each time
  *
+ *	rr vserve PORT			answers over vsock; of HOST, "cid:N" is who is asked so
+ *
  * The first byte of a connection says what the server is to do.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vm_sockets.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,16 +127,13 @@ static void count(int fd)
 	}
 }
 
-static void serve(int port)
+/* Whoever connects to @fd. */
+static void serve(int fd)
 {
-	int fd = bound(SOCK_STREAM, port), udp = bound(SOCK_DGRAM, port + 1), one;
+	int one;
 
 	signal(SIGCHLD, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	if (fork() == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		count(udp);
-	}
 	listen(fd, 8);
 	while ((one = accept(fd, NULL, NULL)) >= 0) {
 		if (fork() == 0)
@@ -140,6 +141,53 @@ static void serve(int port)
 		close(one);
 	}
 	fail("accept");
+}
+
+static void serve_network(int port)
+{
+	int fd = bound(SOCK_STREAM, port), udp = bound(SOCK_DGRAM, port + 1);
+
+	if (fork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		count(udp);
+	}
+	serve(fd);
+}
+
+static struct sockaddr_vm vsock_address(unsigned cid, int port)
+{
+	return (struct sockaddr_vm){ .svm_family = AF_VSOCK,
+				     .svm_cid = cid,
+				     .svm_port = (unsigned)port };
+}
+
+static void serve_vsock(int port)
+{
+	struct sockaddr_vm a = vsock_address(VMADDR_CID_ANY, port);
+	int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		fail("bind");
+	serve(fd);
+}
+
+static int reach(const char *host, int port)
+{
+	bool vsock = strncmp(host, "cid:", 4) == 0;
+	int fd = socket(vsock ? AF_VSOCK : AF_INET, SOCK_STREAM, 0), ret;
+
+	if (vsock) {
+		struct sockaddr_vm a = vsock_address((unsigned)atoi(host + 4), port);
+
+		ret = connect(fd, (struct sockaddr *)&a, sizeof(a));
+	} else {
+		struct sockaddr_in a = address(host, port);
+
+		ret = connect(fd, (struct sockaddr *)&a, sizeof(a));
+	}
+	if (ret < 0)
+		fail("connect");
+	return fd;
 }
 
 static int by_size(const void *a, const void *b)
@@ -252,23 +300,21 @@ static void beat(int fd, double end)
 int main(int argc, char **argv)
 {
 	double seconds = argc > 4 ? atof(argv[4]) : 0, begin, end;
-	struct sockaddr_in a;
 	uint64_t bytes = 0;
 	int fd, on = 1;
 	ssize_t n;
 
 	if (argc == 3 && strcmp(argv[1], "serve") == 0)
-		serve(atoi(argv[2]));
+		serve_network(atoi(argv[2]));
+	if (argc == 3 && strcmp(argv[1], "vserve") == 0)
+		serve_vsock(atoi(argv[2]));
 	if (argc != 5)
 		return 2;
 	if (strcmp(argv[1], "small") == 0) {
 		small(argv[2], atoi(argv[3]), seconds);
 		return 0;
 	}
-	a = address(argv[2], atoi(argv[3]));
-	fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		fail("connect");
+	fd = reach(argv[2], atoi(argv[3]));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (write(fd, argv[1], 1) != 1)
 		fail("write");

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2, VHDX and NBD, virtiofsd's folder; killed under load.
+# A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2, VHDX and NBD, virtiofsd's folder, the kernel's vsock and vDPA; killed under load.
 # limit: 500
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
@@ -39,6 +39,17 @@ qemu-storage-daemon --blockdev driver=file,node-name=f,filename=/root/far.img --
 echo $! >/run/nbd.own
 EON
 chmod +x /usr/bin/nbd
+modprobe vhost_vsock
+modprobe vduse
+modprobe vhost_vdpa
+truncate -s 16M vdpa.img
+qemu-storage-daemon --blockdev driver=file,node-name=f,filename=/root/vdpa.img --export vduse-blk,id=e,name=vd0,node-name=f,writable=on </dev/null >>/root/vdpa.log 2>&1 &
+echo $! >/run/vduse.own
+for _ in {1..100}; do
+	[[ ! -e /dev/vduse/vd0 ]] || break
+	sleep 0.1
+done
+vdpa dev add name vd0 mgmtdev vduse
 EOS
 # stop [SIGNAL]: the one of the VHDX, and wait until it is gone
 stop() { dom0 "p=\$(cat /run/vhdx.own); kill -${1:-TERM} \$p; while kill -0 \$p 2>/dev/null; do sleep 0.1; done"; }
@@ -49,15 +60,16 @@ ok "a daemon for the VHDX" dom0 serve
 dom0 'ip link set lo up; nbd'
 guest make pv --type pv --vgrant yes --file /rig/bin/hammer:rig/bin/hammer \
 	--config "vgrant = [ 'blk,target=/root/top.qcow2', 'gateway,type=blk,socket=/run/vhdx.sock' ]"
-guest make pvh --type pvh --vgrant yes --config "vgrant = [ 'fs,dir=/srv/share,tag=share', 'blk,target=nbd://127.0.0.1/far' ]" --file /rig/bin/hammer:rig/bin/hammer
+guest make pvh --type pvh --vgrant yes --config "vgrant = [ 'fs,dir=/srv/share,tag=share', 'blk,target=nbd://127.0.0.1/far', 'vsock,cid=7', 'blk,target=vdpa:/dev/vhost-vdpa-0' ]" \
+	--file /rig/bin/hammer:rig/bin/hammer --file /rig/bin/rr:rig/bin/rr --module vmw_vsock_virtio_transport
 for g in pv pvh; do guest start $g; done
 for g in pv pvh; do guest wait $g "$BOOT" 'waiting for commands' >/dev/null; done
 ok "the qcow2 is connected" until_list '^pv virtio/64 blk connected'
 ok "the VHDX is connected" until_list '^pv virtio/65 gateway connected'
 ok "the folder is connected" until_list '^pvh .*fs connected'
-ok "and the disk of an NBD server" until_list '^pvh .*blk connected'
+ok "the disk of an NBD server, vsock, and a vDPA device, too" until_dom0 60 '[ $(vgrant list --brief pvh | grep -c connected) = 4 ]'
 is "$(dom0 'ps -o user:20= -C qemu-storage-daemon | sort | uniq -c | grep -c root')" 1 "what vgrantd has started is not root"
-is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 26, 2]" "lists say what the daemons serve"
+is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 26, 2, 19, 2]" "lists say what the daemons serve"
 
 # ---- disks -----------------------------------------------------------------------
 
@@ -85,7 +97,7 @@ ok "all that was written was read back" guest run pv 'for i in $(seq 300); do
 	grep FAILED /run/*.log && break; [ $(cat /run/*.log | grep -c done) -lt 2 ] || exit 0; usleep 200000; done; tail -n 3 /run/*.log; exit 1'
 sum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/disk.log")
 vsum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/vhdx.log")
-is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0, 0]" "nobody broke a rule"
+is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0, 0, 0, 0]" "nobody broke a rule"
 
 # A server that goes, and comes back: the guest waits.
 guest run pvh 'hammer /dev/vda 8 10000 2 3 >/run/far.log 2>&1 &'
@@ -96,6 +108,20 @@ dom0 'kill -9 $(cat /run/nbd.own); sleep 2; nbd'
 ok "the server is killed, and another begins: the guest goes on" far
 ok "all of that was read back, too" guest run pvh 'touch /run/hammer.stop; for i in $(seq 300); do
 	grep FAILED /run/far.log && break; ! grep -q done /run/far.log || exit 0; usleep 200000; done; tail -n 3 /run/far.log; exit 1'
+
+# ---- what the kernel serves --------------------------------------------------------
+
+ok "the vDPA device is a disk of its size" guest run pvh '[ $(cat /sys/block/vdb/size) = 32768 ]'
+ok "all that is written to it is read back" guest run -t 200 pvh 'rm -f /run/hammer.stop; hammer /dev/vdb 8 2 2 4 >/run/vdpa.log; grep -q done /run/vdpa.log || { cat /run/vdpa.log; exit 1; }'
+psum=$(guest run pvh "sed -n 's/.*done.*sum //p' /run/vdpa.log")
+dom0 'rr vserve 77 </dev/null >/root/rr.log 2>&1 & echo $! >/run/rr.own'
+like "$(guest run -t 100 pvh 'rr echo cid:2 77 3000000')" 'echoed 3000000' "over vsock, dom0 gives back what the guest sends"
+guest run pvh 'rr vserve 78 </dev/null >/run/rr.log 2>&1 &'
+like "$(dom0 rr echo cid:7 78 3000000)" 'echoed 3000000' "and the guest what dom0 does"
+dom0 'pkill -9 -f "[v]host vsock 7"'
+ok "what serves vsock is killed, and another begins: the guest connects again" until_dom0 60 'rr echo cid:7 78 1000 | grep echoed'
+dom0 "kill -9 $(json '[x for x in d.values() if x["virtio_id"] == 19][0]["worker"]["pid"]')"
+ok "its worker is, and another begins" until_dom0 60 'rr echo cid:7 78 1000 | grep echoed'
 
 # ---- a folder --------------------------------------------------------------------
 
@@ -122,8 +148,10 @@ done
 guest destroy pv pvh
 vgrantd_stop
 is "$(holds)" "$before" "dom0 holds no more than before"
-dom0 'kill $(cat /run/nbd.own)'
-is "$(dom0 'pgrep -f "[t]op.qcow2|driver=[n]bd|[v]irtiofsd" | wc -l; ls /run/vgrant | grep -c daemon')" "0
+dom0 'kill $(cat /run/nbd.own /run/rr.own)'
+is "$(dom0 hammer --sum /root/vdpa.img 8)" "$psum" "dom0 finds what went through vDPA"
+dom0 'vdpa dev del vd0; kill $(cat /run/vduse.own)'
+is "$(dom0 'pgrep -f "[t]op.qcow2|driver=[n]bd|[v]irtiofsd|[v]host vsock" | wc -l; ls /run/vgrant | grep -c daemon')" "0
 0" "no daemon of vgrantd's is left, and no socket"
 stop
 ok "the qcow2 is whole" dom0 qemu-img check -q /root/top.qcow2

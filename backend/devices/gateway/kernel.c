@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * kernel.c - devices that this domain's kernel serves, or hardware of it
+ *
+ *	vsock,cid=7				vhost-vsock
+ *	blk,target=vdpa:/dev/vhost-vdpa-0	a vDPA device
+ *
+ * To the guest, gateways; their daemon is vgrantd's own (vhost.c).
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backend/devices/devices.h"
+#include "backend/devices/gateway/int.h"
+#include "backend/devices/gateway/vhost.h"
+
+/* This program again, as their daemon. */
+static int daemon_of(struct vg_daemon *out, const char *kind, const char *what, const char *socket,
+		     struct vg_err *err)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n < 0)
+		return vg_fail(err, -errno, "this program cannot be found: %s", strerror(errno));
+	path[n] = '\0';
+	vg_command_init(&out->command, kind, path);
+	vg_command_arg(&out->command, VG_VHOST);
+	vg_command_arg(&out->command, kind);
+	vg_command_arg(&out->command, what);
+	out->socket = socket;
+	return socket ? 0 : gw_no_socket(err);
+}
+
+/* ---- vsock ------------------------------------------------------------------ */
+
+static const struct vg_param_def vsock_params[] = {
+	/* 0 to 2 are the hypervisor's, local's and the host's; the last is anybody's: vsock(7) */
+	{ "cid", VG_PARAM_UINT, true, 3, 0xfffffffe, NULL,
+	  "the guest's context identifier, its own among all of this domain" },
+	{ "socket", VG_PARAM_PATH, false, 0, 0, NULL, "vgrantd's own: between vhost-vsock and us" },
+	{ 0 },
+};
+
+static int vsock_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)
+{
+	char cid[16];
+
+	if (access("/dev/vhost-vsock", F_OK) < 0)
+		return vg_fail(err, -ENODEV,
+			       "/dev/vhost-vsock is not there: modprobe vhost_vsock, and name it "
+			       "in /etc/modules-load.d");
+	snprintf(cid, sizeof(cid), "%u", (unsigned)vg_params_uint(params, vsock_params, "cid"));
+	return daemon_of(out, "vsock", cid, vg_params_str(params, vsock_params, "socket"), err);
+}
+
+static int vsock_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+{
+	const struct gw_spec spec = { .type = "vsock",
+				      .socket = vg_params_str(params, vsock_params, "socket"),
+				      .queues = GW_QUEUES };
+
+	return spec.socket ? gw_open(dev, &spec, err) : gw_no_socket(err);
+}
+
+const struct vg_device_ops vg_vsock = {
+	.name = "vsock",
+	.help = "sockets between the guest and this domain, by vhost-vsock",
+	.virtio_id = 19, /* VIRTIO 1.3 section 5.10.1 */
+	.params = vsock_params,
+	.helper = "daemon",
+	.complete = gw_complete,
+	.daemon = vsock_daemon,
+	.open = vsock_open,
+	GW_OPS,
+};
+
+/* ---- a vDPA disk -------------------------------------------------------------- */
+
+bool gw_vdpa_is(const char *target)
+{
+	return strncmp(target, "vdpa:/", 6) == 0;
+}
+
+static const char *vdpa_path(const struct vg_params *params)
+{
+	return vg_params_str(params, vg_blk_params, "target") + 5;
+}
+
+static int vdpa_check(const struct vg_params *params, struct vg_err *err)
+{
+	for (const struct vg_param_def *d = vg_blk_params; d->key; d++) {
+		bool known = strcmp(d->key, "target") == 0 || strcmp(d->key, "queues") == 0 ||
+			     strcmp(d->key, "socket") == 0;
+
+		if (!known && gw_said(params, d->key))
+			return vg_fail(err, -EINVAL,
+				       "%s= is not for a vDPA device, which is what it is", d->key);
+	}
+	return 0;
+}
+
+static int vdpa_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)
+{
+	struct stat st;
+
+	if (stat(vdpa_path(params), &st) < 0 || !S_ISCHR(st.st_mode))
+		return vg_fail(err, -ENODEV,
+			       "target=vdpa:%.200s is no vDPA device of this domain: modprobe "
+			       "vhost_vdpa, and see `vdpa dev`",
+			       vdpa_path(params));
+	return daemon_of(out, "vdpa", vdpa_path(params),
+			 vg_params_str(params, vg_blk_params, "socket"), err);
+}
+
+static int vdpa_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+{
+	const struct gw_spec spec = {
+		.type = "blk",
+		.socket = vg_params_str(params, vg_blk_params, "socket"),
+		.queues = (unsigned)vg_params_uint(params, vg_blk_params, "queues"),
+		.writeback = true, /* what keeps writes to itself is hardware, and does not die */
+	};
+
+	return spec.socket ? gw_open(dev, &spec, err) : gw_no_socket(err);
+}
+
+const struct vg_device_ops vg_vdpa_blk = {
+	.name = "blk",
+	.help = "a disk that is a vDPA device",
+	.virtio_id = 2,
+	.params = vg_blk_params,
+	.helper = "daemon",
+	.complete = gw_complete,
+	.daemon = vdpa_daemon,
+	.check = vdpa_check,
+	.open = vdpa_open,
+	GW_OPS,
+};

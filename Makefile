@@ -208,6 +208,9 @@ $(B)/tests/rigs/order_module.o: WARN += -Wno-unused-parameter -Wno-sign-compare
 $(B)/tests/unit/ports/test_control_order: LDFLAGS += $(B)/tests/rigs/order_module.o
 $(B)/tests/unit/ports/test_control_order: $(B)/tests/rigs/order_module.o
 
+# It is the kernel that vhost's devices are asked of.
+$(B)/tests/unit/devices/test_vhost: LDFLAGS += -Wl,--wrap=write
+
 # It is a viewer that speaks TLS.
 $(B)/tests/unit/worker/test_display: LDLIBS += -lgnutls
 # A screenshot is read by another than its writer.

@@ -19,6 +19,10 @@
  *		given; for another start it is opened anew.
  *
  * Who connects next finds a device as after its opening.
+ *
+ * A worker that was taken over says what it likes here. What the kernel is told lies in memory that came
+ * from the worker, to the last byte of each ring: this process's own memory it never reaches. So memory is
+ * given once a connection, and neither rings nor their sizes are changed without a look at both.
  */
 #include "backend/devices/gateway/vhost.h"
 
@@ -41,7 +45,7 @@
 #include "backend/base/container.h"
 #include "backend/wire/vhost_user.h"
 
-enum { REGIONS = 8, QUEUES = 16, CONFIG = 256 };
+enum { REGIONS = 8, QUEUES = 16, CONFIG = 256, RING_MAX = 32768 };
 
 #define PROTOCOL (1ULL << VG_VU_PF_MQ | 1ULL << VG_VU_PF_REPLY_ACK | 1ULL << VG_VU_PF_CONFIG)
 
@@ -70,7 +74,11 @@ struct vhost {
 	unsigned queues, kernel_queues; /* that there are, and that the kernel knows */
 	struct region region[REGIONS];
 	unsigned n_regions;
-	uint64_t avail[QUEUES]; /* addresses of available rings, ours */
+	struct {
+		uint32_t size; /* entries; 0: not said yet */
+		bool placed;   /* at: */
+		struct vg_vu_addr at;
+	} ring[QUEUES];
 	bool enabled[QUEUES];
 	bool running;
 	bool due; /* something was enabled, and more may be on its way */
@@ -92,21 +100,46 @@ static void forget_memory(struct vhost *v)
 	}
 }
 
-/* Ours, of a front-end's address; 0: it has none there. */
-static uint64_t ours(const struct vhost *v, uint64_t user)
+/* Ours, of @len bytes at a front-end's address; 0: it has not all of them. */
+static uint64_t ours(const struct vhost *v, uint64_t user, uint64_t len)
 {
 	for (unsigned i = 0; i < v->n_regions; i++) {
 		const struct vg_vu_region *r = &v->region[i].r;
 
-		if (user >= r->user && user - r->user < r->size)
+		if (user >= r->user && user - r->user < r->size &&
+		    len <= r->size - (user - r->user))
 			return (uintptr_t)v->region[i].base + (user - r->user);
 	}
 	return 0;
 }
 
+/* VIRTIO 1.3 section 2.7, with the fields of EVENT_IDX */
+static uint64_t desc_bytes(uint32_t size)
+{
+	return sizeof(struct vring_desc) * (uint64_t)size;
+}
+
+static uint64_t avail_bytes(uint32_t size)
+{
+	return sizeof(struct vring_avail) + sizeof(uint16_t) * ((uint64_t)size + 1);
+}
+
+static uint64_t used_bytes(uint32_t size)
+{
+	return sizeof(struct vring_used) + sizeof(struct vring_used_elem) * (uint64_t)size +
+	       sizeof(uint16_t);
+}
+
+static bool has_ring(const struct vhost *v, const struct vg_vu_addr *a, uint32_t size)
+{
+	return ours(v, a->desc, desc_bytes(size)) && ours(v, a->avail, avail_bytes(size)) &&
+	       ours(v, a->used, used_bytes(size));
+}
+
 static int map(struct vhost *v, struct vg_vu_msg *m)
 {
-	forget_memory(v);
+	if (v->n_regions)
+		return -EBUSY;
 	for (unsigned i = 0; i < m->table.n; i++) {
 		struct region *g = &v->region[v->n_regions];
 		int fd = vg_vu_take_fd(m, i);
@@ -277,9 +310,11 @@ static int vdpa_start(struct vhost *v)
 /* It takes what it was given, and is given nothing more. */
 static int vdpa_base(struct vhost *v, unsigned q, uint32_t *base)
 {
-	const struct vring_avail *avail = (const void *)(uintptr_t)v->avail[q];
+	const struct vring_avail *avail =
+		(const void *)(uintptr_t)ours(v, v->ring[q].at.avail, avail_bytes(v->ring[q].size));
 
-	*base = avail ? le16toh(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)) : 0;
+	*base = v->ring[q].placed && avail ? le16toh(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE))
+					   : 0;
 	return 0;
 }
 
@@ -297,7 +332,7 @@ static void close_device(struct vhost *v)
 	v->fd = -1;
 	v->running = v->due = false;
 	memset(v->enabled, 0, sizeof(v->enabled));
-	memset(v->avail, 0, sizeof(v->avail));
+	memset(v->ring, 0, sizeof(v->ring));
 }
 
 static int open_device(struct vhost *v)
@@ -345,22 +380,25 @@ static int set_features(struct vhost *v, uint64_t features)
 
 static int set_addresses(struct vhost *v, const struct vg_vu_addr *m)
 {
+	unsigned q = m->index;
+	uint32_t size = q < v->queues ? v->ring[q].size : 0;
 	struct vhost_vring_addr a = {
-		.index = m->index,
+		.index = q,
 		.desc_user_addr = m->desc,
 		.avail_user_addr = m->avail,
 		.used_user_addr = m->used,
 	};
 
-	if (m->index >= v->queues || !ours(v, m->desc) || !ours(v, m->avail) || !ours(v, m->used))
+	if (!size || !has_ring(v, m, size))
 		return -EINVAL;
-	v->avail[m->index] = ours(v, m->avail);
+	v->ring[q].at = *m;
+	v->ring[q].placed = true;
 	if (!v->kind->addresses_are_its_own) {
-		a.desc_user_addr = ours(v, m->desc);
-		a.avail_user_addr = ours(v, m->avail);
-		a.used_user_addr = ours(v, m->used);
+		a.desc_user_addr = ours(v, m->desc, desc_bytes(size));
+		a.avail_user_addr = ours(v, m->avail, avail_bytes(size));
+		a.used_user_addr = ours(v, m->used, used_bytes(size));
 	}
-	return m->index < v->kernel_queues ? ask(v, VHOST_SET_VRING_ADDR, &a) : 0;
+	return q < v->kernel_queues ? ask(v, VHOST_SET_VRING_ADDR, &a) : 0;
 }
 
 static int set_state(struct vhost *v, unsigned long request, const struct vg_vu_state *m)
@@ -370,6 +408,20 @@ static int set_state(struct vhost *v, unsigned long request, const struct vg_vu_
 	if (m->index >= v->queues)
 		return -EINVAL;
 	return m->index < v->kernel_queues ? ask(v, request, &s) : 0;
+}
+
+static int set_size(struct vhost *v, const struct vg_vu_state *m)
+{
+	unsigned q = m->index;
+	int ret;
+
+	if (q >= v->queues || !m->num || m->num > RING_MAX ||
+	    (v->ring[q].placed && !has_ring(v, &v->ring[q].at, m->num)))
+		return -EINVAL;
+	ret = set_state(v, VHOST_SET_VRING_NUM, m);
+	if (ret == 0)
+		v->ring[q].size = m->num;
+	return ret;
 }
 
 static int set_file(struct vhost *v, unsigned long request, struct vg_vu_msg *m)
@@ -457,7 +509,7 @@ static int carry_out(struct vhost *v, struct vg_vu_msg *m)
 	case VG_VU_SET_MEM_TABLE:
 		return map(v, m);
 	case VG_VU_SET_VRING_NUM:
-		return set_state(v, VHOST_SET_VRING_NUM, &m->state);
+		return set_size(v, &m->state);
 	case VG_VU_SET_VRING_BASE:
 		return set_state(v, VHOST_SET_VRING_BASE, &m->state);
 	case VG_VU_SET_VRING_ADDR:

@@ -765,7 +765,7 @@ static void in_flight(unsigned int n)
 		run();
 	}
 	while (n_out > n)
-		vg_dma_unmap(&vg->dma, out[--n_out], 4096, DMA_TO_DEVICE, 0);
+		vg_dma_unmap(&vg->dma, 0, out[--n_out], 4096, DMA_TO_DEVICE, 0);
 }
 
 static void time_passes(void)

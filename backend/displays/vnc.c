@@ -7,8 +7,10 @@
  *
  * The picture is copied from the frame memory into one of our own, and encoded from there: a guest
  * that draws meanwhile, or a device that was taken over, cannot change what an encoder reads twice.
- * The device hears READ when the copy is made. While the viewer is slow, nothing is copied; damage
- * adds up at the display, and what is sent next is what is there then.
+ * The copy is made when the viewer has asked for an update, and there is something new; then the device
+ * hears READ. While the viewer is slow, nothing is copied; damage adds up at the display, and what is
+ * sent next is what is there then. One that asks for nothing costs the device its patience
+ * (VG_DISPLAY_PATIENCE_MS) for each frame, unless another viewer asks.
  *
  * Keys come in two ways: as what is printed on them (RFC 6143, 7.5.4), and, from viewers that know
  * QEMU's extension (encoding -258), as which key it is, which is right whatever the layouts of both
@@ -20,6 +22,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <rfb/rfb.h>
+#include <rfb/rfbregion.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -50,7 +53,9 @@ struct view {
 	size_t frame_size;
 	uint32_t *pixels; /* our own */
 	uint32_t width, height;
-	bool dark; /* the head shows nothing */
+	bool dark;		    /* the head shows nothing */
+	bool unread;		    /* the display waits for READ of @news */
+	struct vg_display_msg news; /* DAMAGE that the viewer has not asked for */
 };
 
 /* The library's hooks are told of screens and clients only; and there is one viewer a process. */
@@ -176,10 +181,26 @@ static void set_format(rfbScreenInfoPtr s)
 	s->serverFormat.blueShift = 0;
 }
 
+/* What changed was copied, or is no more. */
+static void say_read(void)
+{
+	const struct vg_display_msg m = {
+		.type = VG_DISPLAY_READ,
+		.head = view->config->head,
+		.serial = view->news.damage.serial,
+	};
+
+	if (!view->unread)
+		return;
+	view->unread = false;
+	say(&m);
+}
+
 static void mode(uint32_t width, uint32_t height)
 {
 	uint32_t *pixels;
 
+	say_read(); /* all of the new one is told next */
 	view->dark = !width;
 	if (!width && view->width) {
 		/* It keeps its size, and becomes black. */
@@ -206,26 +227,41 @@ static void mode(uint32_t width, uint32_t height)
 	view->height = height;
 }
 
+/* The display tells of one at a time. */
 static void damage(const struct vg_display_msg *m)
 {
-	const struct vg_display_msg done = {
-		.type = VG_DISPLAY_READ,
-		.head = view->config->head,
-		.serial = m->damage.serial,
-	};
-	uint32_t x = m->damage.x, y = m->damage.y, w = m->damage.width, h = m->damage.height;
+	say_read();
+	view->news = *m;
+	view->unread = true;
+}
+
+static void copy(uint32_t x, uint32_t y, uint32_t w, uint32_t h)
+{
 	const uint32_t *from;
 
-	if (view->frame && !view->dark && x < view->width && y < view->height) {
-		w = w < view->width - x ? w : view->width - x;
-		h = h < view->height - y ? h : view->height - y;
-		from = vg_display_pixels(view->frame, view->config->head);
-		for (uint32_t i = y; i < y + h; i++)
-			memcpy(view->pixels + (size_t)i * view->width + x,
-			       from + (size_t)i * view->width + x, (size_t)w * 4);
-		rfbMarkRectAsModified(view->screen, (int)x, (int)y, (int)(x + w), (int)(y + h));
-	}
-	say(&done);
+	if (!view->frame || view->dark || x >= view->width || y >= view->height)
+		return;
+	w = w < view->width - x ? w : view->width - x;
+	h = h < view->height - y ? h : view->height - y;
+	from = vg_display_pixels(view->frame, view->config->head);
+	for (uint32_t i = y; i < y + h; i++)
+		memcpy(view->pixels + (size_t)i * view->width + x,
+		       from + (size_t)i * view->width + x, (size_t)w * 4);
+	rfbMarkRectAsModified(view->screen, (int)x, (int)y, (int)(x + w), (int)(y + h));
+}
+
+/* The viewer has asked for an update, and there is one. */
+static bool is_wanted(void)
+{
+	return view->unread && !sraRgnEmpty(view->client->requestedRegion);
+}
+
+static void take_news(void)
+{
+	const struct vg_display_msg *m = &view->news;
+
+	copy(m->damage.x, m->damage.y, m->damage.width, m->damage.height);
+	say_read();
 }
 
 /* Our copy of it, as the library wants one. NULL: out of memory. */
@@ -392,6 +428,19 @@ static bool open_screen(void)
 	return view->config->websocket || !view->client->wsctx;
 }
 
+/* What the viewer has said; then what it has asked for, as it is then. */
+static void serve(void)
+{
+	rfbCheckFds(view->screen, 0);
+	if (view->client->sock >= 0) {
+		if (is_wanted())
+			take_news();
+		rfbUpdateClient(view->client);
+	}
+	if (view->client->sock < 0)
+		rfbClientConnectionGone(view->client);
+}
+
 void vg_vnc_view(const struct vg_vnc_config *config)
 {
 	view->config = config;
@@ -409,6 +458,6 @@ void vg_vnc_view(const struct vg_vnc_config *config)
 		while (!view->gone && hear(MSG_DONTWAIT))
 			;
 		if (!view->gone)
-			rfbProcessEvents(view->screen, 0);
+			serve();
 	}
 }

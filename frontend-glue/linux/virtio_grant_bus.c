@@ -436,6 +436,17 @@ static void vg_connected(struct vg_device *vg)
 	vg_switch_state(vg, XenbusStateConnected);
 }
 
+/*
+ * A driver that could not be frozen gets a new device when the backend is there.
+ * The one that it has, whose queues are broken, goes as soon as the guest runs
+ * again: Linux' virtio-gpu warns of each command that finds no way.
+ */
+static void vg_part_stale(struct vg_device *vg)
+{
+	if (vg->phase == VG_IDLE && vg->vmdev && vg->vmdev->stale)
+		vg_unregister(vg);
+}
+
 /* VG_IDLE: is there a backend for us? */
 static void vg_idle(struct vg_device *vg, enum xenbus_state backend)
 {
@@ -488,6 +499,7 @@ static void vg_work(struct work_struct *work)
 	backend = vg_backend_state(vg);
 	switch (vg->phase) {
 	case VG_IDLE:
+		vg_part_stale(vg);
 		vg_idle(vg, backend);
 		break;
 	case VG_OFFERED:
@@ -654,6 +666,9 @@ static void vg_again_work(struct work_struct *work)
 		container_of(to_delayed_work(work), struct vg_device, again);
 	struct device *dev = &vg->xdev->dev;
 
+	mutex_lock(&vg->life);
+	vg_part_stale(vg);
+	mutex_unlock(&vg->life);
 	/* vg_remove(), which waits for this work, holds the lock. */
 	if (device_trylock(dev)) {
 		if (!vg->xdev->otherend && vg_has_backend(vg->xdev))

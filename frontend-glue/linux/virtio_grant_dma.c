@@ -27,9 +27,16 @@
  *
  * Buffers may also go into a pool of pages that were granted once, for speed;
  * vg_dma_map() decides. Rings never do.
+ *
+ * Memory whose address lies in a request's payload is the device's until it was
+ * told otherwise, or was reset (section 6). Linux' virtio-gpu, when it is removed,
+ * frees what is behind its resources first, tells nobody, and resets the device
+ * last. So while a driver is removed, lists that go both ways keep their grants,
+ * and a reference to each page, until it is gone: vg_dma_leave(), vg_dma_left().
  */
 #include <linux/dma-map-ops.h>
 #include <linux/highmem.h>
+#include <linux/list.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
@@ -230,23 +237,71 @@ static dma_addr_t vg_dma_map(struct vg_dma *dma, phys_addr_t phys, size_t size,
 }
 
 /**
+ * struct vg_kept - memory of a driver that goes, which the device may still have
+ * @list: in struct vg_dma's @kept
+ * @phys: where it begins; each of its pages has a reference
+ * @addr: what the device knows it by
+ * @size: bytes
+ */
+struct vg_kept {
+	struct list_head list;
+	phys_addr_t phys;
+	dma_addr_t addr;
+	size_t size;
+};
+
+/**
+ * vg_keep() - leave a mapping as it is until the driver is gone
+ * @dma: the device's mappings
+ * @phys: of the buffer
+ * @addr: what vg_grant() returned
+ * @size: bytes
+ *
+ * Return: false: there is no memory to remember it in.
+ */
+static bool vg_keep(struct vg_dma *dma, phys_addr_t phys, dma_addr_t addr,
+		    size_t size)
+{
+	struct vg_kept *kept = kmalloc(sizeof(*kept), GFP_ATOMIC);
+	unsigned long pfn, flags;
+
+	if (!kept)
+		return false;
+	kept->phys = phys;
+	kept->addr = addr;
+	kept->size = size;
+	for (pfn = PHYS_PFN(phys); pfn < XEN_PFN_UP(phys + size); pfn++)
+		get_page(pfn_to_page(pfn));
+	spin_lock_irqsave(&dma->kept_lock, flags);
+	list_add(&kept->list, &dma->kept);
+	spin_unlock_irqrestore(&dma->kept_lock, flags);
+	return true;
+}
+
+/**
  * vg_dma_unmap() - take a buffer back from the device
  * @dma: the device's mappings
+ * @phys: of the buffer; 0: not known
  * @addr: what vg_dma_map() returned
  * @size: as there
  * @dir: as there
  * @attrs: DMA_ATTR_*
  */
-static void vg_dma_unmap(struct vg_dma *dma, dma_addr_t addr, size_t size,
-			 enum dma_data_direction dir, unsigned long attrs)
+static void vg_dma_unmap(struct vg_dma *dma, phys_addr_t phys, dma_addr_t addr,
+			 size_t size, enum dma_data_direction dir,
+			 unsigned long attrs)
 {
 	bool copy = dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC);
 
 	if (dir == DMA_BIDIRECTIONAL)
 		atomic_dec(&dma->lasting);
-	if (!vg_pool_unmap(&dma->pool, addr, size, copy) &&
-	    !vg_pool_unmap(&dma->bounce, addr, size, copy))
-		vg_revoke(dma, addr, size);
+	if (vg_pool_unmap(&dma->pool, addr, size, copy) ||
+	    vg_pool_unmap(&dma->bounce, addr, size, copy))
+		return;
+	if (READ_ONCE(dma->leaving) && phys && dir == DMA_BIDIRECTIONAL &&
+	    vg_keep(dma, phys, addr, size))
+		return;
+	vg_revoke(dma, addr, size);
 }
 
 /* Copies what the other side shall see, if the buffer is a copy. */
@@ -354,7 +409,7 @@ static dma_addr_t vg_op_map_page(struct device *dev, struct page *page,
 static void vg_op_unmap(struct device *dev, dma_addr_t handle, size_t size,
 			enum dma_data_direction dir, unsigned long attrs)
 {
-	vg_dma_unmap(vg_dma_of(dev), handle, size, dir, attrs);
+	vg_dma_unmap(vg_dma_of(dev), 0, handle, size, dir, attrs);
 }
 
 static void vg_op_unmap_sg(struct device *dev, struct scatterlist *sgl,
@@ -366,8 +421,8 @@ static void vg_op_unmap_sg(struct device *dev, struct scatterlist *sgl,
 	int i;
 
 	for_each_sg(sgl, sg, nents, i)
-		vg_dma_unmap(dma, sg_dma_address(sg), sg_dma_len(sg), dir,
-			     attrs);
+		vg_dma_unmap(dma, sg_phys(sg), sg_dma_address(sg),
+			     sg_dma_len(sg), dir, attrs);
 }
 
 static int vg_op_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
@@ -489,6 +544,8 @@ int vg_dma_init(struct vg_dma *dma, struct device *dev,
 	dma->asked = true;
 	vg_pool_init(&dma->pool);
 	vg_pool_init(&dma->bounce);
+	INIT_LIST_HEAD(&dma->kept);
+	spin_lock_init(&dma->kept_lock);
 	dev_set_drvdata(dev, dma);
 	dma->counts = alloc_percpu(struct vg_dma_counts);
 	return dma->counts ? vg_refs_init(&dma->refs) : -ENOMEM;
@@ -562,4 +619,36 @@ void vg_dma_disconnect(struct vg_dma *dma)
 {
 	vg_pool_free(&dma->pool);
 	vg_pool_free(&dma->bounce);
+}
+
+/**
+ * vg_dma_leave() - the driver is about to be removed
+ * @dma: the mappings
+ */
+void vg_dma_leave(struct vg_dma *dma)
+{
+	WRITE_ONCE(dma->leaving, true);
+}
+
+/**
+ * vg_dma_left() - the driver was removed, and has reset the device
+ * @dma: the mappings
+ *
+ * A device that was not reset, for its backend is gone, may still have something:
+ * that is left to Xen's code, as ever.
+ */
+void vg_dma_left(struct vg_dma *dma)
+{
+	struct vg_kept *kept, *next;
+	unsigned long pfn;
+
+	WRITE_ONCE(dma->leaving, false);
+	list_for_each_entry_safe(kept, next, &dma->kept, list) {
+		list_del(&kept->list);
+		vg_revoke(dma, kept->addr, kept->size);
+		for (pfn = PHYS_PFN(kept->phys);
+		     pfn < XEN_PFN_UP(kept->phys + kept->size); pfn++)
+			put_page(pfn_to_page(pfn));
+		kfree(kept);
+	}
 }

@@ -5,7 +5,9 @@
 #ifndef VIRTIO_GRANT_DMA_H
 #define VIRTIO_GRANT_DMA_H
 
+#include <linux/list.h>
 #include <linux/percpu.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 #include <xen/grant_table.h>
 
@@ -49,6 +51,9 @@ struct vg_dma_counts {
  * @bounce: where buffers go that must not be granted
  * @refs: grant references
  * @lasting: mappings that go both ways: drivers keep them across a suspend
+ * @leaving: a driver is being removed, which may not have reset the device yet
+ * @kept: mappings that it ended meanwhile, for vg_dma_left() to end
+ * @kept_lock: of @kept
  * @counts: for each processor, since the device is there
  */
 struct vg_dma {
@@ -65,6 +70,9 @@ struct vg_dma {
 	struct vg_pool bounce;
 	struct vg_refs refs;
 	atomic_t lasting;
+	bool leaving;
+	struct list_head kept;
+	spinlock_t kept_lock; /* of kept */
 	struct vg_dma_counts __percpu *counts;
 };
 
@@ -77,5 +85,7 @@ void vg_dma_connect(struct vg_dma *dma, domid_t domid, bool trusted);
 unsigned int vg_dma_make_pool(struct vg_dma *dma, unsigned int pages,
 			      size_t threshold);
 void vg_dma_disconnect(struct vg_dma *dma);
+void vg_dma_leave(struct vg_dma *dma);
+void vg_dma_left(struct vg_dma *dma);
 
 #endif /* VIRTIO_GRANT_DMA_H */

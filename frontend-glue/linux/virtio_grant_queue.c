@@ -163,6 +163,20 @@ static bool vg_lasting(struct virtio_msg_device *vmdev)
 	return atomic_read(&vg->dma.lasting);
 }
 
+static void vg_leave(struct virtio_msg_device *vmdev)
+{
+	struct vg_device *vg = vmdev->bus_priv;
+
+	vg_dma_leave(&vg->dma);
+}
+
+static void vg_left(struct virtio_msg_device *vmdev)
+{
+	struct vg_device *vg = vmdev->bus_priv;
+
+	vg_dma_left(&vg->dma);
+}
+
 const struct virtio_msg_bus_ops vg_bus_ops = {
 	.prepare = vg_prepare,
 	.transfer = vg_transfer,
@@ -171,5 +185,7 @@ const struct virtio_msg_bus_ops vg_bus_ops = {
 	.queue_irq = vg_queue_irq,
 	.notify = vg_notify,
 	.lasting = vg_lasting,
+	.leave = vg_leave,
+	.left = vg_left,
 	.bus_name = vg_bus_name,
 };

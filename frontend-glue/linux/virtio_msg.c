@@ -16,6 +16,7 @@
 #include <linux/bitops.h>
 #include <linux/bottom_half.h>
 #include <linux/cpumask.h>
+#include <linux/device.h>
 #include <linux/interrupt.h>
 #include <linux/log2.h>
 #include <linux/module.h>
@@ -949,6 +950,24 @@ int virtio_msg_identify(struct virtio_msg_device *vmdev)
 	return 0;
 }
 
+/*
+ * A driver is removed with its device, by sysfs, or with its own module: each
+ * way leads by here.
+ */
+static int vm_unbind(struct notifier_block *nb, unsigned long event, void *dev)
+{
+	struct virtio_msg_device *vmdev =
+		container_of(nb, struct virtio_msg_device, unbind);
+
+	if (dev != &vmdev->vdev.dev)
+		return NOTIFY_DONE;
+	if (event == BUS_NOTIFY_UNBIND_DRIVER)
+		vmdev->ops->leave(vmdev);
+	else if (event == BUS_NOTIFY_UNBOUND_DRIVER)
+		vmdev->ops->left(vmdev);
+	return NOTIFY_DONE;
+}
+
 /**
  * virtio_msg_register() - hand an identified device to its driver
  * @vmdev: the device
@@ -965,10 +984,13 @@ int virtio_msg_register(struct virtio_msg_device *vmdev)
 
 	vmdev->initialised = true;
 	ret = register_virtio_device(&vmdev->vdev);
-	if (!ret)
-		/* Unregistering drops one: this one is virtio_msg_put()'s. */
-		get_device(&vmdev->vdev.dev);
-	return ret;
+	if (ret)
+		return ret;
+	/* Unregistering drops one: this one is virtio_msg_put()'s. */
+	get_device(&vmdev->vdev.dev);
+	vmdev->unbind.notifier_call = vm_unbind;
+	bus_register_notifier(vmdev->vdev.dev.bus, &vmdev->unbind);
+	return 0;
 }
 
 /**
@@ -1001,6 +1023,7 @@ void virtio_msg_unregister(struct virtio_msg_device *vmdev)
 	if (vmdev->frozen && !vmdev->stale)
 		vm_part(vmdev);
 	unregister_virtio_device(&vmdev->vdev);
+	bus_unregister_notifier(vmdev->vdev.dev.bus, &vmdev->unbind);
 }
 
 /* ---- what the bus reports ------------------------------------------------ */

@@ -13,6 +13,7 @@
 
 #include <linux/cpumask.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/types.h>
 #include <linux/virtio.h>
 
@@ -53,6 +54,9 @@ struct virtio_msg_buf {
  * @notify: tell the device of available buffers; in any context
  * @lasting: whether the driver, which was just frozen, keeps addresses of memory
  *	that will mean nothing after the suspend
+ * @leave: the driver is about to be removed: until @left it may free memory
+ *	that the device, which it has not reset yet, was told of. May sleep.
+ * @left: it was removed. May sleep.
  * @bus_name: name of the device on its bus
  */
 struct virtio_msg_bus_ops {
@@ -66,6 +70,8 @@ struct virtio_msg_bus_ops {
 	int (*queue_irq)(struct virtqueue *vq);
 	bool (*notify)(struct virtqueue *vq);
 	bool (*lasting)(struct virtio_msg_device *vmdev);
+	void (*leave)(struct virtio_msg_device *vmdev);
+	void (*left)(struct virtio_msg_device *vmdev);
 	const char *(*bus_name)(struct virtio_msg_device *vmdev);
 };
 
@@ -93,6 +99,7 @@ struct virtio_msg_bus_ops {
  * @masks_first: index of the first one
  * @lost: the driver was frozen, but kept memory that it cannot keep
  * @stale: the driver cannot be restored: the device must be registered anew
+ * @unbind: hears when a driver is removed, whoever does that
  */
 struct virtio_msg_device {
 	struct virtio_device vdev;
@@ -115,6 +122,7 @@ struct virtio_msg_device {
 	unsigned int n_masks;
 	unsigned int masks_first;
 	struct task_struct *in_event;
+	struct notifier_block unbind;
 	u8 snapshot[VIRTIO_MSG_SNAPSHOT];
 };
 

@@ -545,6 +545,7 @@ static void no_mappings(struct vg_dma *dma)
 	vg_dma_exit(dma);
 	assert_int_equal(taken(), 0);
 	assert_int_equal(table.pages, 0);
+	assert_int_equal(table.held, 0);
 }
 
 static dma_addr_t map(const void *p, size_t size, enum dma_data_direction dir, unsigned long attrs)
@@ -714,6 +715,67 @@ static void test_dma_kept(void **state)
 	no_mappings(dma);
 }
 
+static int map_list(struct scatterlist *sg, enum dma_data_direction dir)
+{
+	for (unsigned int i = 0; i < 2; i++)
+		sg[i] = (struct scatterlist){ .phys = (uintptr_t)memory + i * 8 * 4096,
+					      .length = 3 * 4096 };
+	return dev.dma_ops->map_sg(&dev, sg, 2, dir, 0);
+}
+
+/* A driver that is removed frees what the device has, resets it, and is gone: the device is no culprit. */
+static void test_dma_leaves(void **state)
+{
+	struct vg_dma *dma = mappings(true, 0);
+	struct scatterlist sg[2], request[2];
+	grant_ref_t ref;
+
+	(void)state;
+	assert_int_equal(map_list(sg, DMA_BIDIRECTIONAL), 2);
+	assert_int_equal(map_list(request, DMA_TO_DEVICE), 2);
+	ref = ref_of(sg[1].dma_address);
+	table.mapped[ref + 2] = true;
+	vg_dma_leave(dma);
+	dev.dma_ops->unmap_sg(&dev, request, 2, DMA_TO_DEVICE, 0); /* that one came back */
+	assert_int_equal(table.state[ref_of(request[0].dma_address)], TAKEN);
+	dev.dma_ops->unmap_sg(&dev, sg, 2, DMA_BIDIRECTIONAL, 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(table.state[ref_of(sg[0].dma_address) + i], GRANTED);
+		assert_int_equal(table.state[ref + i], GRANTED);
+	}
+	assert_int_equal(table.held, 6);
+	table.mapped[ref + 2] = false; /* the reset */
+	vg_dma_left(dma);
+	assert_int_equal(faults, 0);
+	assert_int_equal(table.held, 0);
+	assert_int_not_equal(table.state[ref], GRANTED);
+	/* The next driver's memory is revoked when it says so. */
+	assert_int_equal(map_list(sg, DMA_BIDIRECTIONAL), 2);
+	dev.dma_ops->unmap_sg(&dev, sg, 2, DMA_BIDIRECTIONAL, 0);
+	assert_int_not_equal(table.state[ref_of(sg[0].dma_address)], GRANTED);
+	no_mappings(dma);
+}
+
+/* One that was reset, and keeps it all the same, is. */
+static void test_dma_leaves_kept(void **state)
+{
+	struct vg_dma *dma = mappings(true, 0);
+	struct scatterlist sg[2];
+	grant_ref_t ref;
+
+	(void)state;
+	assert_int_equal(map_list(sg, DMA_BIDIRECTIONAL), 2);
+	ref = ref_of(sg[0].dma_address) + 1;
+	table.mapped[ref] = true;
+	vg_dma_leave(dma);
+	dev.dma_ops->unmap_sg(&dev, sg, 2, DMA_BIDIRECTIONAL, 0);
+	assert_int_equal(faults, 0);
+	vg_dma_left(dma);
+	assert_int_equal(faults, 1);
+	assert_true(table.deferred[ref]);
+	no_mappings(dma);
+}
+
 /* A status that the device has not written is an error, and no other small buffer is touched. */
 static void test_dma_poison(void **state)
 {
@@ -768,6 +830,8 @@ int main(void)
 		cmocka_unit_test_setup(test_dma_list_exhausted, fresh),
 		cmocka_unit_test_setup(test_dma_syncs, fresh),
 		cmocka_unit_test_setup(test_dma_kept, fresh),
+		cmocka_unit_test_setup(test_dma_leaves, fresh),
+		cmocka_unit_test_setup(test_dma_leaves_kept, fresh),
 		cmocka_unit_test_setup(test_dma_poison, fresh),
 	};
 

@@ -383,7 +383,8 @@ int gnttab_grant_foreign_access(domid_t domid, unsigned long gfn, int readonly)
 
 static struct {
 	unsigned int made, registered, unregistered, broken, failed, restored;
-	u32 kind; /* VIRTIO_ID_* */
+	u32 kind;   /* VIRTIO_ID_* */
+	bool stale; /* its driver cannot be frozen */
 	void (*probe)(struct virtio_msg_device *vmdev);
 } side;
 
@@ -445,6 +446,7 @@ int virtio_msg_freeze(struct virtio_msg_device *vmdev)
 {
 	assert_false(vmdev->frozen);
 	vmdev->frozen = true;
+	vmdev->stale = side.stale;
 	return 0;
 }
 
@@ -765,7 +767,7 @@ static void in_flight(unsigned int n)
 		run();
 	}
 	while (n_out > n)
-		vg_dma_unmap(&vg->dma, out[--n_out], 4096, DMA_TO_DEVICE, 0);
+		vg_dma_unmap(&vg->dma, 0, out[--n_out], 4096, DMA_TO_DEVICE, 0);
 }
 
 static void time_passes(void)
@@ -1108,6 +1110,40 @@ static void test_dead_when_frozen(void **state)
 	take_away();
 }
 
+/* What cannot be restored is not left to programs until there is a backend. */
+static void test_stale_goes_at_once(void **state)
+{
+	(void)state;
+	connect();
+	side.stale = true;
+	assert_int_equal(pm(vg->dev->type->pm->freeze), 0);
+	assert_int_equal(side.unregistered, 0);
+	resumed();
+	assert_int_equal(side.unregistered, 1);
+	connect();
+	assert_int_equal(side.restored, 0);
+	assert_int_equal(side.made, 2);
+	take_away();
+}
+
+/* Nor if the toolstack has not made the new one's nodes yet. */
+static void test_stale_goes_before_nodes(void **state)
+{
+	const char *otherend = xdev.otherend;
+
+	(void)state;
+	connect();
+	side.stale = true;
+	assert_int_equal(pm(vg->dev->type->pm->freeze), 0);
+	assert_int_equal(vg_driver.resume(&xdev), 0);
+	xdev.otherend = NULL;
+	assert_int_equal(pm(vg->dev->type->pm->restore), 0);
+	vg_again_work(&vg->again.work);
+	assert_int_equal(side.unregistered, 1);
+	xdev.otherend = otherend;
+	take_away();
+}
+
 /*
  * A guest that sleeps with its memory in place has the same grants and channels when it wakes up, so
  * that nothing is to be done; an image that it writes by itself is not Xen's way, and it is powered off
@@ -1195,6 +1231,8 @@ int main(void)
 		T(test_copied_once),
 		T(test_suspends),
 		T(test_dead_when_frozen),
+		T(test_stale_goes_at_once),
+		T(test_stale_goes_before_nodes),
 		T(test_other_suspends),
 		T(test_rescue),
 		T(test_module_stays),

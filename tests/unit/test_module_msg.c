@@ -180,11 +180,38 @@ int register_virtio_device(struct virtio_device *vdev)
 	return 0; /* a driver that fails does not fail the device */
 }
 
+static struct notifier_block *listener; /* of the bus */
+
+int bus_register_notifier(const struct bus_type *on, struct notifier_block *nb)
+{
+	(void)on;
+	assert_null(listener);
+	listener = nb;
+	return 0;
+}
+
+int bus_unregister_notifier(const struct bus_type *on, struct notifier_block *nb)
+{
+	(void)on;
+	assert_ptr_equal(listener, nb);
+	listener = NULL;
+	return 0;
+}
+
+/* As sysfs, the end of the driver's module, or of the device does. */
+static void unbind(struct device *dev)
+{
+	if (!dev->driver)
+		return;
+	listener->notifier_call(listener, BUS_NOTIFY_UNBIND_DRIVER, dev);
+	driver->remove(dev_to_virtio(dev));
+	dev->driver = NULL;
+	listener->notifier_call(listener, BUS_NOTIFY_UNBOUND_DRIVER, dev);
+}
+
 void unregister_virtio_device(struct virtio_device *vdev)
 {
-	if (vdev->dev.driver)
-		driver->remove(vdev);
-	vdev->dev.driver = NULL;
+	unbind(&vdev->dev);
 	put_device(&vdev->dev);
 }
 
@@ -215,12 +242,13 @@ static struct {
 	u8 config[CONFIG];
 	u32 generation, status;
 	u32 size[QUEUES]; /* 0: not set */
-	unsigned int asked[256], resets;
+	unsigned int asked[256], resets, resets_before;
 	bool dead;    /* answers nothing any more */
 	bool moving;  /* each answer about the configuration is of a new generation */
 	bool lasting; /* the driver keeps mappings */
-	int cut;      /* bytes that its responses lack */
-	u8 event_at;  /* a message, before whose response the device sends an event */
+	unsigned int leaving, left;
+	int cut;     /* bytes that its responses lack */
+	u8 event_at; /* a message, before whose response the device sends an event */
 	struct virtio_msg_device *vmdev;
 } device;
 
@@ -340,12 +368,29 @@ static bool lasting(struct virtio_msg_device *vmdev)
 	return device.lasting;
 }
 
+static void leave(struct virtio_msg_device *vmdev)
+{
+	(void)vmdev;
+	device.leaving++;
+	device.resets_before = device.resets;
+}
+
+static void left(struct virtio_msg_device *vmdev)
+{
+	device.left++;
+	assert_int_equal(device.left, device.leaving);
+	/* Between the two the driver has reset the device, if it was there. */
+	assert_true(vmdev->gone || device.dead || device.resets > device.resets_before);
+}
+
 static const struct virtio_msg_bus_ops bus = { .prepare = prepare,
 					       .transfer = transfer,
 					       .queue_open = queue_open,
 					       .queue_close = queue_close,
 					       .queue_irq = queue_irq,
-					       .lasting = lasting };
+					       .lasting = lasting,
+					       .leave = leave,
+					       .left = left };
 
 /* ---- a driver, as virtio_can and virtio_net are ----------------------------------------- */
 
@@ -672,6 +717,28 @@ static void test_lasting(void **state)
 	end(vmdev);
 }
 
+/* The bus hears of a driver's removal, whoever does it, and of no other device's. */
+static void test_leaves(void **state)
+{
+	struct virtio_msg_device *vmdev = begin(&whole);
+	struct device other = { 0 };
+
+	(void)state;
+	assert_int_equal(virtio_msg_register(vmdev), 0);
+	listener->notifier_call(listener, BUS_NOTIFY_UNBIND_DRIVER, &other);
+	assert_int_equal(device.leaving, 0);
+	unbind(&vmdev->vdev.dev);
+	assert_int_equal(device.left, 1);
+	end(vmdev);
+	assert_int_equal(device.left, 1);
+	assert_null(listener);
+
+	vmdev = begin(&whole);
+	assert_int_equal(virtio_msg_register(vmdev), 0);
+	end(vmdev);
+	assert_int_equal(device.left, 1);
+}
+
 /* A driver that cannot be frozen: its requests end, and it gets a new device. */
 static void test_stale(void **state)
 {
@@ -746,6 +813,7 @@ int main(void)
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_parted),
 		cmocka_unit_test(test_lasting),
+		cmocka_unit_test(test_leaves),
 		cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_queue_reset),
 		cmocka_unit_test(test_queue_refused),

@@ -33,21 +33,29 @@ static inline uint32_t swap_red_and_blue(uint32_t v)
 	return (v & 0xff00ff00) | (v >> 16 & 0xff) | (v & 0xff) << 16;
 }
 
-/* One loop for each: the compiler makes vectors of them. */
-#define EACH(expression)                           \
-	do {                                       \
-		for (size_t i = 0; i < n; i++) {   \
-			uint32_t v;                \
-                                                   \
-			memcpy(&v, at + i * 4, 4); \
-			v = le32toh(v);            \
-			to[i] = (expression);      \
-		}                                  \
+/* Pixels at a time, of which a compiler makes vectors at -O2: it must know how many, and that they do not overlap. */
+enum { BLOCK = 16 };
+
+#define SOME(count, expression)                     \
+	for (size_t i = 0; i < (count); i++) {      \
+		uint32_t v;                         \
+                                                    \
+		memcpy(&v, at + (done + i) * 4, 4); \
+		v = le32toh(v);                     \
+		to[done + i] = (expression);        \
+	}
+#define EACH(expression)                                 \
+	do {                                             \
+		size_t done = 0;                         \
+                                                         \
+		for (; n - done >= BLOCK; done += BLOCK) \
+			SOME(BLOCK, expression)          \
+		SOME(n - done, expression)               \
 	} while (0)
 
-void gpu_convert(uint32_t format, uint32_t *to, const void *from, size_t n)
+void gpu_convert(uint32_t format, uint32_t *restrict to, const void *restrict from, size_t n)
 {
-	const uint8_t *at = from;
+	const uint8_t *restrict at = from;
 	const uint32_t opaque = 0xff000000;
 
 	switch (format) {

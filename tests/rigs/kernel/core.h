@@ -140,6 +140,13 @@ struct device {
 	struct device_dma_parameters *dma_parms;
 	u64 *dma_mask;
 };
+/* Of a bus: who is called when a driver is about to be removed, and when it was. */
+struct notifier_block {
+	int (*notifier_call)(struct notifier_block *nb, unsigned long event, void *dev);
+};
+enum { NOTIFY_DONE, BUS_NOTIFY_UNBIND_DRIVER = 5, BUS_NOTIFY_UNBOUND_DRIVER };
+int bus_register_notifier(const struct bus_type *bus, struct notifier_block *nb);
+int bus_unregister_notifier(const struct bus_type *bus, struct notifier_block *nb);
 struct virtqueue;
 struct virtio_device;
 typedef void vq_callback_t(struct virtqueue *vq);

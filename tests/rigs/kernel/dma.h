@@ -50,6 +50,8 @@ struct folio;
 #define is_zone_device_page(page) ((void)(page), false)
 #define folio_ref_count(folio)	  ((void)(folio), 1)
 bool folio_test_slab(const struct folio *folio);
+void get_page(struct page *page);
+void put_page(struct page *page);
 
 /* ---- the interface ---------------------------------------------------------------- */
 

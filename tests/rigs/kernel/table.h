@@ -44,6 +44,7 @@ static struct {
 	bool readonly[TABLE];
 	unsigned int searches, hint;
 	unsigned int pages;
+	unsigned int held; /* references to pages, beside those of their owners */
 } table;
 
 unsigned int gnttab_max_grant_frames(void)
@@ -135,6 +136,19 @@ void free_pages_exact(void *p, size_t size)
 {
 	table.pages -= size / 4096;
 	free(p);
+}
+
+void get_page(struct page *page)
+{
+	assert_non_null(page);
+	table.held++;
+}
+
+void put_page(struct page *page)
+{
+	assert_non_null(page);
+	assert_int_not_equal(table.held, 0);
+	table.held--;
 }
 
 void bitmap_set(unsigned long *map, unsigned int at, unsigned int n)

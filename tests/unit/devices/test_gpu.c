@@ -2,6 +2,7 @@
 /*
  * test_gpu.c - the GPU in two dimensions, driven as a guest's driver does, and looked at as a display does
  */
+#include "backend/devices/gpu/format.h"
 #include "tests/rigs/gpu_rig.h"
 
 enum { W = 64, H = 48, BYTES = W * H * 4 };
@@ -247,6 +248,27 @@ static void test_every_format(void **state)
 	(void)state;
 	for (unsigned i = 0; i < COUNT(formats); i++)
 		shows(i % 2 ? TP_COPY : TP_DIRECT, i % 4 < 2 ? split : TP_ALL, formats[i]);
+}
+
+/* As many pixels as are asked for, and none more, wherever they begin. */
+static void test_formats_convert(void **state)
+{
+	enum { MOST = 40 };
+	uint8_t from[(MOST + 1) * 4 + 1];
+	uint32_t to[MOST + 1];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(from); i++)
+		from[i] = (uint8_t)(i * 37);
+	for (size_t n = 0; n <= MOST; n++) {
+		memset(to, 0x55, sizeof(to));
+		gpu_convert(VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM, to, from + n % 2, n);
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(to[i],
+					 0xff000000 | colour(VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM,
+							     from + n % 2 + i * 4));
+		assert_int_equal(to[n], 0x55555555);
+	}
 }
 
 /* Parts of a picture, of a transfer, of a flush: each where it belongs, and nothing beside it. */
@@ -758,6 +780,7 @@ int main(void)
 		cmocka_unit_test(test_modes_change),
 		cmocka_unit_test(test_configuration_errors),
 		cmocka_unit_test(test_every_format),
+		cmocka_unit_test(test_formats_convert),
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_scattered),
 		cmocka_unit_test(test_blob),

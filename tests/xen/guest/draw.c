@@ -2,7 +2,7 @@
 /*
  * draw.c - a guest's program that shows patterns, through the DRM driver alone
  *
- *   draw SEED [CARD]      a pattern on each monitor that is plugged in, of its own size
+ *   draw SEED      a pattern on each monitor that is plugged in, of its own size
  *
  * Each pixel of monitor i is what pattern(SEED + i, x, y) says: tests/xen/view knows the same. Prints
  * "draw: N heads WxH..." when all are shown, draws again when SIGUSR1 comes (with a seed that is 100
@@ -11,7 +11,6 @@
 #include <libdrm/drm.h>
 #include <libdrm/drm_mode.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,6 +19,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "tests/xen/guest/card.h"
 
 enum { HEADS = 16 };
 
@@ -145,7 +146,7 @@ int main(int argc, char **argv)
 	sigset_t set;
 	int sig;
 
-	card = open(argc > 2 ? argv[2] : "/dev/dri/card0", O_RDWR | O_CLOEXEC);
+	card = card_open();
 	if (card < 0)
 		die("card");
 	sigemptyset(&set);

@@ -121,6 +121,38 @@ dom0 "view $(port pv) type x"
 ok "what is typed arrives after both deaths" heard pv '^vgrant keyboard: 1 45 0'
 diag "$(list pv)"
 
+# ---- the driver goes, and the guest does ---------------------------------------------
+
+# drawn GUEST SEED: another program draws, once the driver has a card
+drawn() {
+	guest run -t "$BOOT" "$1" "killall -9 draw 2>/dev/null; draw $2 >/tmp/draw 2>&1 & for i in \$(seq 600); do grep -qE 'heads|FAILED' /tmp/draw && break; usleep 100000; done; cat /tmp/draw"
+}
+# By the bus of virtio-grant, and by that of virtio: of which only the first ends the device.
+guest run pv "echo virtio-$id >/sys/bus/xen/drivers/virtio_grant/unbind"
+ok "the driver is unbound while it shows a picture" until_list "^pv .*virtio/$id gpu (waiting|connecting)"
+is "$(dom0 "view $(port pv) size")" 640x480 "and a viewer sees a head that is dark"
+guest run pv "echo virtio-$id >/sys/bus/xen/drivers/virtio_grant/bind"
+ok "and bound" until_list "^pv .*virtio/$id gpu connected"
+like "$(drawn pv 7)" 'heads' "a program draws there"
+is "$(dom0 "view $(port pv) pattern 7")" 1024x768 "which a viewer sees"
+guest run pvh 'cd /sys/bus/virtio/drivers/virtio_gpu && for d in virtio*; do echo $d >unbind; echo $d >bind; done'
+like "$(drawn pvh 8)" 'heads' "another guest's driver comes and goes, and a program draws there"
+is "$(dom0 "view $(port pvh) pattern 8")" 640x480 "which a viewer sees"
+
+if [[ $ARCH == arm64 ]]; then
+	skip "Xen on arm64 has no save and restore" 7
+else
+	card=$(guest run pv 'ls /dev/dri/card*' | tr -d '\r')
+	like "$(dom0 'timeout 200 xl save pv /root/pv.chk 2>&1; echo status $?')" 'status 0$' "the guest is saved while it shows a picture"
+	ok "and has no screen any more" until_dom0 60 "! vgrant list --brief | grep -qw ^pv"
+	like "$(dom0 'timeout 200 xl restore /etc/xen/pv.cfg /root/pv.chk 2>&1; echo status $?; rm /root/pv.chk')" 'status 0$' "restored"
+	ok "its GPU is connected" until_list "^pv .*gpu connected" 120
+	# Its driver (6.12) cannot be frozen, and what has the old card has it still: the new one has another number.
+	ok "its driver has a new card" guest run -t "$BOOT" pv "for i in \$(seq 600); do c=\$(ls /dev/dri/card* 2>/dev/null) && [ \"\$c\" != $card ] && exit 0; usleep 100000; done; ls /dev/dri; exit 1"
+	like "$(drawn pv 9)" 'heads' "a program draws there"
+	is "$(dom0 "view $(port pv) pattern 9")" 800x600 "which a viewer sees right after"
+fi
+
 is "$(complaints pv)" "" "no guest's kernel complains"
 is "$(complaints pvh)" "" "nor the other's"
 guest destroy pv pvh

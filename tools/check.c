@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "backend/virtio/device.h"
 #include "backend/base/schedule.h"
@@ -24,6 +25,7 @@
 #include "backend/toolstack/hypervisor.h"
 #include "backend/toolstack/libvirt/domxml.h"
 #include "backend/toolstack/xlconf.h"
+#include "backend/toolstack/xlhost.h"
 #include "tools/vgrant.h"
 
 /* What was found in one file. */
@@ -130,6 +132,39 @@ static void check_target(struct findings *f, const struct vg_xl_device *d)
 		check_format(f, d, target);
 }
 
+/* "ovs0.5:10" is VLAN 5 of ovs0; and br0.100 may be a bridge. */
+static bool is_interface(const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s", name);
+	if (access(path, F_OK) == 0)
+		return true;
+	snprintf(path, sizeof(path), "/sys/class/net/%.*s", (int)strcspn(name, ".:"), name);
+	return access(path, F_OK) == 0;
+}
+
+/* What a network card is put on should be here, where the guest is to be started. A script knows itself. */
+static void check_link(struct findings *f, const struct vg_xl_device *d)
+{
+	static const char *const keys[] = { "tap", "macvtap", "bridge" };
+	const char *name = NULL;
+	char bridge[64];
+
+	if (!f->here || d->backend || strcmp(d->params.device, "net") != 0 ||
+	    vg_params_str(&d->params, NULL, "script"))
+		return;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && !name; i++)
+		name = vg_params_str(&d->params, NULL, keys[i]);
+	if (!name) {
+		vg_xl_default_bridge(NULL, bridge, sizeof(bridge));
+		name = bridge;
+	}
+	if (*name && !is_interface(name))
+		mistake(f, "vgrant entry '%.120s': on this machine there is no %.60s", d->spec,
+			name);
+}
+
 /* A sentence about a value begins with its key: point to that in the entry. */
 static void point_to_key(struct findings *f, const struct vg_xlconf *conf,
 			 const struct vg_xl_device *d, const char *sentence)
@@ -176,6 +211,7 @@ static void check_device(struct findings *f, const struct vg_xlconf *conf,
 		return;
 	}
 	check_target(f, d);
+	check_link(f, d);
 }
 
 static bool is_said(const struct vg_xl_device *d, const char *key)
@@ -402,6 +438,14 @@ unsigned vgrant_check_here(const char *name, struct vg_domxml *xml, FILE *out)
 	struct findings f = { .file = name, .out = out, .xml = xml, .here = true };
 
 	check_devices(&f, xml->conf);
+	return f.mistakes;
+}
+
+unsigned vgrant_check_arrival(struct vg_xlconf *conf, FILE *out)
+{
+	struct findings f = { .file = conf->path, .out = out, .here = true };
+
+	check_conf(&f, conf);
 	return f.mistakes;
 }
 

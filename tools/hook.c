@@ -4,8 +4,9 @@
  *
  * libvirt's Xen driver calls its hooks (libvirt.org/hooks.html) with the domain's
  * XML on standard input. A hook that fails in `prepare` keeps the guest from being
- * started, and what it says on stderr stands in virsh's error. Every other
- * operation passes: in `reconnect`, which comes when libvirtd is restarted, a
+ * started, and what it says on stderr stands in virsh's error; one that fails in
+ * `migrate`, which is called on the host that the guest is to come to, before the guest
+ * is touched, leaves it where it is. Every other operation passes: in `reconnect`, which comes when libvirtd is restarted, a
  * failure would end guests that run.
  *
  * It asks nothing of libvirt, which waits for it, and is done in milliseconds.
@@ -35,7 +36,7 @@ int vgrant_hook(const struct vgrant_options *opt, int argc, char **argv)
 	int ret = VGRANT_OK;
 
 	(void)argc;
-	if (strcmp(argv[1], "prepare") != 0)
+	if (strcmp(argv[1], "prepare") != 0 && strcmp(argv[1], "migrate") != 0)
 		return VGRANT_OK;
 	if (vg_domxml_read("-", &xml, &err) < 0) {
 		vgrant_complain("%s", vgrant_printable(err.text));

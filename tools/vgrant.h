@@ -5,7 +5,7 @@
  * vgrant.c has the table of commands, options.c the options; client.c talks to
  * vgrantd; list.c prints devices, show.c one of them in sentences, events.c what happens to them, top.c what they do, by figures.c, on terminal.c's;
  * capture.c writes packets; check.c, convert.c and help.c need no
- * daemon: they go by the devices' own tables. doctor.c and doctor_guests.c look for what is wrong. hook.c is libvirt's. views.c has what virsh cannot
+ * daemon: they go by the devices' own tables. doctor.c and doctor_guests.c look for what is wrong. hook.c is libvirt's, migrate.c sends guests to other hosts. views.c has what virsh cannot
  * show, screens.c a guest's pictures. text.c and table.c are what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
@@ -20,6 +20,7 @@
 
 struct json_object;
 struct vg_domxml;
+struct vg_xlconf;
 struct vgrant_command;
 
 enum vgrant_exit {
@@ -207,6 +208,11 @@ int vgrant_screenshot(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_hook(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_doctor(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_migrate(const struct vgrant_options *opt, int argc, char **argv);
+int vgrant_accept(const struct vgrant_options *opt, int argc, char **argv);
+
+/** vgrant_sizes_of - an image's or block device's bytes: its size, and what of it takes room. Return: 0, or negative errno. */
+int vgrant_sizes_of(const char *path, uint64_t *capacity, uint64_t *allocation);
 
 /**
  * vgrant_check_here - what would keep the devices of @xml from working, here and now
@@ -215,6 +221,9 @@ int vgrant_doctor(const struct vgrant_options *opt, int argc, char **argv);
  * Return: how many mistakes were told on @out.
  */
 unsigned vgrant_check_here(const char *name, struct vg_domxml *xml, FILE *out);
+
+/** vgrant_check_arrival - the same of a guest of xl's that is to go on here. Return: as above. */
+unsigned vgrant_check_arrival(struct vg_xlconf *conf, FILE *out);
 
 /**
  * vgrant_check_running - what check.c finds in the xl configuration of a guest that runs here

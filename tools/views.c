@@ -188,8 +188,7 @@ static struct json_object *find_disk(struct json_object *devices, const char *de
 	return NULL;
 }
 
-/* Return: 0, or negative errno. */
-static int sizes_of(const char *path, uint64_t *capacity, uint64_t *allocation)
+int vgrant_sizes_of(const char *path, uint64_t *capacity, uint64_t *allocation)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
@@ -237,7 +236,7 @@ int vgrant_domblkinfo(const struct vgrant_options *opt, int argc, char **argv)
 
 	(void)argc;
 	if (ret == VGRANT_OK) {
-		error = sizes_of(target, &capacity, &allocation);
+		error = vgrant_sizes_of(target, &capacity, &allocation);
 		if (error < 0) {
 			vgrant_complain("%s: %s", vgrant_printable(target), strerror(-error));
 			ret = VGRANT_FAILED;

@@ -31,6 +31,7 @@
 #include "backend/daemon/beside.h"
 #include "backend/daemon/budget.h"
 #include "backend/daemon/child_log.h"
+#include "backend/toolstack/xlconf.h"
 #include "backend/toolstack/xlhost.h"
 #include "backend/virtio/device.h"
 
@@ -191,7 +192,7 @@ static void complete(struct vg_child *c, char spec[VG_PARAMS_LEN])
 	struct vg_control_device d = { .guest = NULL };
 	struct vg_params params;
 	struct vg_place place;
-	char bridge[64];
+	char bridge[64], *guest = NULL;
 
 	memcpy(spec, c->spec, VG_PARAMS_LEN);
 	if (vg_params_parse(spec, &params, NULL) < 0)
@@ -201,10 +202,13 @@ static void complete(struct vg_child *c, char spec[VG_PARAMS_LEN])
 		return;
 	c->ops->place(c, &d);
 	vg_xl_default_bridge(NULL, bridge, sizeof(bridge));
-	place = (struct vg_place){ d.guest && *d.guest ? d.guest : NULL, d.domid, d.id, bridge,
-				   c->all->settings->runtime_dir };
+	/* What follows from the name is what it was on the host that the guest migrates from. */
+	if (d.guest && *d.guest)
+		guest = strndup(d.guest, vg_xlconf_name_len(d.guest));
+	place = (struct vg_place){ guest, d.domid, d.id, bridge, c->all->settings->runtime_dir };
 	if (ops->complete(&params, &place, spec, VG_PARAMS_LEN) < 0)
 		vg_child_say(c, VG_LOG_WARN, "its configuration is too long for what is left out");
+	free(guest);
 }
 
 /* What is opened for a worker that was taken over adds up, whether or not it takes it. */

@@ -651,16 +651,20 @@ static const char *dirs_text(const char *const *dirs, char *buf, size_t len)
 	return buf;
 }
 
+size_t vg_xlconf_name_len(const char *name)
+{
+	static const char incoming[] = "--incoming";
+	size_t len = strlen(name), n = sizeof(incoming) - 1;
+
+	return len > n && strcmp(name + len - n, incoming) == 0 ? len - n : len;
+}
+
 int vg_xlconf_find(const char *const *dirs, const char *name, struct vg_xlconf **out,
 		   struct vg_err *err)
 {
-	static const char incoming[] = "--incoming"; /* what xl appends while a guest migrates */
-	struct search s = { .name = name, .name_len = strlen(name) };
-	size_t n = sizeof(incoming) - 1;
+	struct search s = { .name = name, .name_len = vg_xlconf_name_len(name) };
 	char where[120];
 
-	if (s.name_len > n && strcmp(name + s.name_len - n, incoming) == 0)
-		s.name_len -= n;
 	if (s.name_len == 0)
 		return vg_fail(err, -ENOENT, "the guest has no name");
 	for (const char *const *d = dirs; *d && s.ret == 0; d++)

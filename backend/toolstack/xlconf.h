@@ -20,6 +20,7 @@
 #define VG_XLCONF_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "backend/base/log.h"
@@ -91,9 +92,17 @@ void vg_xlconf_free(struct vg_xlconf *conf);
 void vg_xlconf_read_device(struct vg_xlconf *conf, struct vg_xl_device *dev);
 
 /**
+ * vg_xlconf_name_len - how much of a guest's name in xenstore is its own
+ *
+ * xl appends "--incoming" to the name of a guest that migrates to here, until it runs: all that is made of
+ * the name must be as it was where the guest comes from. Return: bytes, of @name.
+ */
+size_t vg_xlconf_name_len(const char *name);
+
+/**
  * vg_xlconf_find - find the file of a guest
  * @dirs: folders, ended by NULL; their order is the order of preference
- * @name: the guest's name, as in xenstore; the "--incoming" of a migration is ignored
+ * @name: the guest's name, as in xenstore; see vg_xlconf_name_len()
  *
  * Looks at every regular file, in byte order of the names, except hidden ones, Xen's own (xl.conf ...) and those that
  * editors and package managers leave behind (~ .bak .old .orig .swp .dpkg-* .rpm* .ucf-*). Folders in

@@ -69,6 +69,8 @@ struct blk_queue {
 	struct vg_timer timer; /* runs while something waits */
 	int64_t timer_at;
 	struct vg_timer paid; /* runs while the limits forbid to take more */
+	bool unsynced;	      /* the disk has done what no FLUSH has been asked for since */
+	struct vg_image_req sync;
 };
 
 struct blk {

@@ -371,10 +371,40 @@ void blk_start_queue(struct vg_dev *dev, unsigned q)
 	}
 }
 
+static void synced(struct vg_image_req *io, int error)
+{
+	struct blk_queue *bq = container_of(io, struct blk_queue, sync);
+
+	if (error)
+		vg_log_limited(&bq->blk->io_errors[bq->q], VG_LOG_ERR,
+			       "flushing for a reset failed: %s", strerror(-error));
+	bq->inflight--;
+	try_stop(bq);
+}
+
+/*
+ * What a guest wrote may lie in this host's page cache. After a reset another host may serve the image,
+ * where the guest goes on (live migration), and there it flushes: so that must be on the disk by then. A
+ * successor on this host needs nothing of that. Return: whether it takes a while.
+ */
+static bool syncs_first(struct blk_queue *bq)
+{
+	const struct blk *blk = bq->blk;
+
+	if (!bq->unsynced || !bq->dev->resetting || blk->img->read_only || blk->write_through ||
+	    blk->flush_is_nothing)
+		return false;
+	bq->unsynced = false;
+	bq->inflight++;
+	bq->sync = (struct vg_image_req){ .done = synced, .op = VG_IMAGE_FLUSH };
+	vg_image_submit(&bq->disk, &bq->sync);
+	return true;
+}
+
 /* A queue that stops has stopped when all that was taken is answered. */
 static void try_stop(struct blk_queue *bq)
 {
-	if (!bq->stopping || bq->stopped || bq->inflight || bq->done)
+	if (!bq->stopping || bq->stopped || bq->inflight || bq->done || syncs_first(bq))
 		return;
 	bq->stopped = true;
 	vg_loop_timer_stop(&bq->timer);

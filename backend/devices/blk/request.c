@@ -148,6 +148,8 @@ void blk_req_submit(struct blk_req *r)
 		blk_zones_submit(r, io);
 		break;
 	}
+	if (r->type == VIRTIO_BLK_T_FLUSH)
+		r->bq->unsynced = false;
 	VG_PROBE(submit, r->bq->q, r->chain->id, r->type, r->offset, r->len);
 	vg_image_submit(&r->bq->disk, io);
 }
@@ -224,6 +226,7 @@ void blk_req_io_done(struct vg_image_req *io, int error)
 
 	if (status == VIRTIO_BLK_S_IOERR)
 		remember(r, error);
+	r->bq->unsynced |= r->type == VIRTIO_BLK_T_FLUSH ? error != 0 : r->type != VIRTIO_BLK_T_IN;
 	r->bq->inflight--;
 	blk_req_done(r, status);
 }

@@ -138,6 +138,28 @@ static void defaults(void **state)
 	assert_memory_equal(c.mac, again.mac, 6);
 }
 
+/* What xl calls a guest that migrates to here until it runs; its card is the one that it had. */
+static void incoming(void **state)
+{
+	static const char *const names[] = { "web", "web--incoming" };
+	struct net_config c[2];
+	struct rig *r = *state;
+	struct rig_guest *g;
+	char path[64];
+
+	need();
+	for (unsigned i = 0; i < 2; i++) {
+		g = rig_domain(r, i);
+		snprintf(path, sizeof(path), "/local/domain/%u/name", g->id);
+		assert_int_equal(fx_xs_write(fx_xs(r->w), path, "%s", names[i]), 0);
+		rig_nodes(r, i, "net");
+		g->dev->timeout_ms = 30000;
+		assert_int_equal(drv_dev_connect(g->dev), 0);
+		config(g, &c[i]);
+	}
+	assert_memory_equal(c[0].mac, c[1].mac, 6);
+}
+
 static void worker_killed(void **state)
 {
 	struct net_config c, again;
@@ -927,6 +949,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(defaults, rig_begin, rig_end),
+		cmocka_unit_test_setup_teardown(incoming, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(worker_killed, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(nothing_left, rig_begin, rig_end),
 		cmocka_unit_test_setup_teardown(all_at_once, rig_begin, rig_end),

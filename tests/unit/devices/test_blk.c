@@ -373,6 +373,39 @@ static void test_cache_words(void **state)
 	}
 }
 
+/* Another host may serve the image after a reset: what was not flushed is then. */
+static void test_reset_syncs(void **state)
+{
+	static const struct {
+		const char *spec;
+		uint64_t features;
+		bool flushes; /* the driver does, after its write */
+		unsigned syncs;
+	} cases[] = {
+		{ TARGET ",cache=writeback", TP_ALL, false, 1 },
+		{ TARGET ",cache=writeback", TP_ALL, true, 0 },
+		{ TARGET ",cache=none", TP_ALL, false, 1 },
+		{ TARGET ",cache=writethrough", TP_ALL, false, 0 },
+		{ TARGET ",cache=writeback", NO_FLUSH, false, 0 },
+		{ TARGET ",cache=unsafe", TP_ALL, false, 0 },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(cases); i++) {
+		struct drv_blk blk;
+		struct tp tp;
+
+		blk_rig(&tp, &blk, TP_COPY, cases[i].spec, cases[i].features, 16);
+		assert_int_equal(drv_blk_write(&blk, 0, block, 4096), 0);
+		if (cases[i].flushes)
+			assert_int_equal(drv_blk_flush(&blk), 0);
+		seen.syncs = 0;
+		tp_reset(&tp);
+		assert_int_equal(seen.syncs, cases[i].syncs);
+		tp_close(&tp);
+	}
+}
+
 /* A ring that is looked at: a request that nobody tells of is served. */
 static void looked_at(const char *spec, uint64_t features)
 {
@@ -1729,6 +1762,7 @@ int main(void)
 		TEST(test_reset_in_flight),
 		TEST(test_zeroes_are_durable),
 		TEST(test_no_flush_is_write_through),
+		TEST(test_reset_syncs),
 		TEST(test_zeroes_every_way),
 		TEST(test_no_discard),
 		TEST(test_buffers_anywhere),

@@ -772,6 +772,9 @@ static void hook_refuses_what_cannot_work(void **state)
 	snprintf(args, sizeof(args), "libvirt-hook web prepare begin - <%s/h.xml", dir);
 	assert_int_equal(run(args), 1);
 	assert_out("/nonexistent/x.img: No such file or directory");
+	snprintf(args, sizeof(args), "libvirt-hook web migrate begin - <%s/h.xml", dir);
+	assert_int_equal(run(args), 1);
+	assert_out("/nonexistent/x.img: No such file or directory");
 	snprintf(args, sizeof(args), "libvirt-hook web reconnect begin - <%s/h.xml", dir);
 	assert_int_equal(run(args), 0);
 	write_file("h.xml", "<domain><name>web</name><metadata>"
@@ -783,6 +786,84 @@ static void hook_refuses_what_cannot_work(void **state)
 	assert_int_equal(run(args), 0);
 	write_file("h.xml", "<domain><name>web</name>");
 	assert_int_equal(run(args), 1);
+}
+
+/* The other host is asked, with what xl would take to reach it; xl runs only if it says yes. */
+static void migrate_asks_first(void **state)
+{
+	static const struct {
+		const char *answer; /* of the other host: a shell's words */
+		int code;
+		const char *says;
+	} cases[] = {
+		{ "exit 0", 0, "[xl migrate -s " },
+		{ "echo no such image; exit 1", 1,
+		  "hostb does not take the guest, which runs on here" },
+		{ "exit 2", 1, "hostb has no vgrant that can be asked: install" },
+		{ "exit 127", 1, "hostb has no vgrant that can be asked: install" },
+		{ "exit 255", 1, "hostb was not reached; the guest runs on here" },
+		{ "kill -9 $$", 1, "hostb does not take the guest, which runs on here" },
+	};
+	char args[512], script[8192], was[4096];
+
+	(void)state;
+	snprintf(was, sizeof(was), "%s", getenv("PATH"));
+	snprintf(script, sizeof(script), "%s:%s", dir, was);
+	setenv("PATH", script, 1);
+	write_file("xl", "#!/bin/sh\necho \"[xl $*]\"\n");
+	for (unsigned i = 0; i < COUNT(cases); i++) {
+		snprintf(script, sizeof(script), "#!/bin/sh\necho \"[$*]\"\ncat\n%s\n",
+			 cases[i].answer);
+		write_file("shell", script);
+		snprintf(script, sizeof(script), "chmod 700 %s/shell %s/xl", dir, dir);
+		assert_int_equal(system(script), 0);
+		snprintf(args, sizeof(args), "migrate web hostb -- -s %s/shell", dir);
+		assert_int_equal(run(args), cases[i].code);
+		assert_out("[hostb vgrant accept]");
+		assert_out("\"guest\": \"web\"");
+		assert_out("{ \"id\": 64, \"type\": \"blk\" }");
+		assert_out(cases[i].says);
+		if (cases[i].code)
+			assert_not_out("[xl");
+	}
+	/* Without devices of ours there is nothing to ask; and a host there must be. */
+	assert_int_equal(run("migrate none hostb -- --live"), 0);
+	assert_out("[xl migrate --live none hostb]");
+	assert_int_equal(run("migrate web hostb -- -s ''"), 2);
+	assert_int_equal(run("migrate web '' "), 2);
+	assert_int_equal(run("migrate web"), 2);
+	assert_not_out("[xl");
+	setenv("PATH", was, 1);
+}
+
+/* What is asked may come from another version, or from no vgrant at all. */
+static void accept_reads_what_is_asked(void **state)
+{
+	static const struct {
+		const char *question, *says;
+	} cases[] = {
+		{ "", "not what `vgrant migrate` asks" },
+		{ "{", "not what `vgrant migrate` asks" },
+		{ "[]", "not what `vgrant migrate` asks" },
+		{ "{\"format\":1,\"devices\":[]}", "not what `vgrant migrate` asks" },
+		{ "{\"format\":1,\"guest\":\"x\",\"devices\":{}}",
+		  "not what `vgrant migrate` asks" },
+		{ "{\"format\":2,\"guest\":\"x\",\"devices\":[]}", "a later version of vgrant" },
+		{ "{\"guest\":\"x\",\"devices\":[]}", "a later version of vgrant" },
+		{ "{\"format\":1,\"guest\":\"web\",\"devices\":[]}",
+		  "a guest web is here already" },
+		{ "{\"format\":1,\"guest\":\"nobody\",\"devices\":[1,{\"id\":-1}]}",
+		  "its devices are not known here; copy its configuration" },
+	};
+	char args[256];
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(cases); i++) {
+		write_file("q", cases[i].question);
+		snprintf(args, sizeof(args), "accept <%s/q", dir);
+		assert_int_equal(run(args), 1);
+		assert_out(cases[i].says);
+	}
 }
 
 #define OURS(devices) "<v:devices xmlns:v='urn:vgrant:devices:1'>" devices "</v:devices>"
@@ -1044,6 +1125,8 @@ int main(void)
 		cmocka_unit_test(check_looks_at_images),
 		cmocka_unit_test(hook_needs_the_daemon),
 		SERVED(hook_refuses_what_cannot_work),
+		SERVED(migrate_asks_first),
+		SERVED(accept_reads_what_is_asked),
 		SERVED(bad_metadata_is_told),
 		SERVED(the_table_is_aligned),
 		SERVED(a_device_in_sentences),

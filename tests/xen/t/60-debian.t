@@ -1,8 +1,7 @@
 #!/bin/bash
 # A stock Debian boots with its root file system on a vgrant disk, and is seen and touched: modetest on two
 # heads, weston, a finger, kmscube through virgl.
-# not arm64: DKMS and initramfs-tools run on arm64 alone, and this machine cannot run its programs
-# needs: debian
+# needs: debian system
 # limit: 900
 # Text in single quotes is expanded in dom0, and in the guest.
 # shellcheck disable=SC2016

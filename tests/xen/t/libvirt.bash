@@ -58,6 +58,7 @@ virsh() { in_dom0 "v $(printf '%q ' "$@")"; }
 # in NAME tells guests of one initramfs apart.
 domain() {
 	local initramfs=${1%%.*} os=xenpvh machine=xenpvh arch=x86_64
+	# shellcheck disable=SC2153 # of the rig
 	[[ $3 == pvh && $ARCH == amd64 ]] || os=linux machine=xenpv
 	[[ $ARCH != arm64 ]] || arch=aarch64
 	cat <<XML

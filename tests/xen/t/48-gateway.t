@@ -73,9 +73,12 @@ is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 26, 2, 19, 2]" "li
 
 # ---- disks -----------------------------------------------------------------------
 
-is "$(guest run pv 'dd if=/dev/vda bs=1M count=64 2>/dev/null | md5sum')" "$(dom0 cat /root/base.md5)" \
+# dev GUEST NUMBER: the disk that has it; which one is vda depends on whose daemon was there first
+dev() { guest run "$1" "basename /sys/bus/xen/devices/virtio-$2/*/virtio*/block/*" | tr -d '\r'; }
+qcow2=$(dev pv 64) vhdx=$(dev pv 65) far=$(dev pvh 65) vdpa=$(dev pvh 67)
+is "$(guest run pv "dd if=/dev/$qcow2 bs=1M count=64 2>/dev/null | md5sum")" "$(dom0 cat /root/base.md5)" \
 	"the guest reads what lies below its qcow2"
-guest run pv 'hammer /dev/vda 8 10000 2 1 >/run/disk.log 2>&1 & hammer /dev/vdb 8 10000 2 2 >/run/vhdx.log 2>&1 &'
+guest run pv "hammer /dev/$qcow2 8 10000 2 1 >/run/disk.log 2>&1 & hammer /dev/$vhdx 8 10000 2 2 >/run/vhdx.log 2>&1 &"
 # at NAME: wait until the load on it has got on.
 at() {
 	guest run pv "n=\$(grep -c ' at ' /run/$1.log); for i in \$(seq 300); do ! grep FAILED /run/$1.log || exit 1
@@ -100,7 +103,7 @@ vsum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/vhdx.log")
 is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0, 0, 0, 0]" "nobody broke a rule"
 
 # A server that goes, and comes back: the guest waits.
-guest run pvh 'hammer /dev/vda 8 10000 2 3 >/run/far.log 2>&1 &'
+guest run pvh "hammer /dev/$far 8 10000 2 3 >/run/far.log 2>&1 &"
 far() { guest run pvh "n=\$(grep -c ' at ' /run/far.log); for i in \$(seq 300); do ! grep FAILED /run/far.log || exit 1
 	[ \$(grep -c ' at ' /run/far.log) -le \$((n + 1)) ] || exit 0; usleep 300000; done; tail -n 3 /run/far.log; exit 1"; }
 ok "load on the NBD server's disk" far
@@ -111,8 +114,8 @@ ok "all of that was read back, too" guest run pvh 'touch /run/hammer.stop; for i
 
 # ---- what the kernel serves --------------------------------------------------------
 
-ok "the vDPA device is a disk of its size" guest run pvh '[ $(cat /sys/block/vdb/size) = 32768 ]'
-ok "all that is written to it is read back" guest run -t 200 pvh 'rm -f /run/hammer.stop; hammer /dev/vdb 8 2 2 4 >/run/vdpa.log; grep -q done /run/vdpa.log || { cat /run/vdpa.log; exit 1; }'
+ok "the vDPA device is a disk of its size" guest run pvh "[ \$(cat /sys/block/$vdpa/size) = 32768 ]"
+ok "all that is written to it is read back" guest run -t 200 pvh "rm -f /run/hammer.stop; hammer /dev/$vdpa 8 2 2 4 >/run/vdpa.log; grep -q done /run/vdpa.log || { cat /run/vdpa.log; exit 1; }"
 psum=$(guest run pvh "sed -n 's/.*done.*sum //p' /run/vdpa.log")
 dom0 'rr vserve 77 </dev/null >/root/rr.log 2>&1 & echo $! >/run/rr.own'
 like "$(guest run -t 100 pvh 'rr echo cid:2 77 3000000')" 'echoed 3000000' "over vsock, dom0 gives back what the guest sends"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Guests that virsh alone manages, with devices in their metadata: every step of a guest's life.
-# not arm64: libvirt's packages are not configured in the tree
+# needs: system
 # limit: 1200
 # long: ten guests instead of two are started and ended, five times, while libvirtd is restarted
 # Text in single quotes is expanded in dom0, and in guests.
@@ -34,17 +34,23 @@ dom0 virtlogd -d
 ok "libvirtd has its Xen driver" in_dom0 libvirtd_begin
 ok "vgrantd is connected" until_dom0 30 "grep -q 'libvirt: connected to xen:///system' /var/log/vgrantd.log"
 before=$(holds)
+like "$(virsh capabilities)" "<arch name='$(dom0 uname -m)'>" "it knows the architecture"
 
 ok "a PV guest is defined" define lv-pv $pv pv \
 	"<vgrant:blk target='/root/one.img' id='64' serial='one'/>"
 ok "and started" begin lv-pv
 ok "a PVH guest is defined" define lv-pvh $pvh pvh "<vgrant:blk target='/root/pvh.img'/>"
-ok "virsh edit adds a device" dom0 "EDITOR=\"sed -i 's|</vgrant:devices>|<vgrant:rng/>&|'\" virsh -q -c xen:///system edit lv-pvh"
+# libvirt's schema knows Xen's guests of x86 alone.
+edit=edit
+[[ $ARCH == amd64 ]] || edit+=' --skip-validate'
+ok "virsh edit adds a device" dom0 "EDITOR=\"sed -i 's|</vgrant:devices>|<vgrant:rng/>&|'\" virsh -q -c xen:///system $edit lv-pvh"
+ok "which its definition has" in_dom0 'v dumpxml --inactive lv-pvh | grep -q "<vgrant:rng"'
 ok "and it is started" begin lv-pvh
 ok "the PV guest is up" up lv-pv
 ok "its disk connects" until_list '^lv-pv virtio/64 blk connected'
 is "$(devices lv-pv)" "lv-pv virtio/64 blk connected" "and nothing that the file of xl's names"
 like "$(dom0 vgrant list -v lv-pv)" 'origin +libvirt libvirt.s metadata of lv-pv' "vgrant list says where it is from"
+is "$(dom0 vgrant doctor lv-pv)" "0 findings; looked at this domain, 1 guest and 1 device" "vgrant doctor has nothing to say"
 like "$(dom0 vgrant list)" "lv-pv: from libvirt's metadata, which counts" "so does the table"
 is "$(guest run lv-pv 'cat /sys/block/vda/size')" 8192 "the guest has it"
 
@@ -131,19 +137,25 @@ ok "which go" until_dom0 60 '[ "$(vgrant list --brief lv-pvh | cut -f 1,2)" = "l
 # What becomes of both, up to their ends.
 each "its disk connects" until_list '^@ virtio/64 blk connected'
 each "it has what it will not have when it boots" guest run @ ': >/kept'
-each "virsh save" virsh save @ /root/@.save
-ok "their devices are gone" gone
-each "virsh restore" virsh restore /root/@.save
-each "its disk connects again" until_list '^@ virtio/64 blk connected'
-each "and it reads" reads @
-dom0 'rm -f /root/*.save'
 each "virsh suspend and resume" in_dom0 'v suspend @ && [ "$(v domstate @)" = paused ] && v resume @'
 each "it reads on" reads @
-each "virsh managedsave" virsh managedsave @
-ok "their devices are gone" gone
-each "virsh start brings it back" virsh start @
-each "with its disk" until_list '^@ virtio/64 blk connected'
-each "which it reads" reads @
+if [[ $ARCH == arm64 ]]; then
+	each "virsh save is refused" in_dom0 '! v save @ /root/@.save'
+	each "it reads on" reads @
+	skip "Xen on arm64 has no save and restore: virsh save, restore and managedsave" 18
+else
+	each "virsh save" virsh save @ /root/@.save
+	ok "their devices are gone" gone
+	each "virsh restore" virsh restore /root/@.save
+	each "its disk connects again" until_list '^@ virtio/64 blk connected'
+	each "and it reads" reads @
+	dom0 'rm -f /root/*.save'
+	each "virsh managedsave" virsh managedsave @
+	ok "their devices are gone" gone
+	each "virsh start brings it back" virsh start @
+	each "with its disk" until_list '^@ virtio/64 blk connected'
+	each "which it reads" reads @
+fi
 # A guest of libvirt's is a guest of xl's, too.
 each "xl pause and unpause" dom0 'xl pause @ && xl unpause @'
 each "it reads on" reads @
@@ -240,6 +252,7 @@ set -e
 uuid=libvirt-11111111-2222-3333-4444-555555555503
 mountpoint -q /sys/kernel/security || mount -t securityfs securityfs /sys/kernel/security
 sed "s|<name>web</name>|&<uuid>${uuid#libvirt-}</uuid>|; s|type='kvm'|type='qemu'|" /root/qemu.xml >/root/qemu-uuid.xml
+[ "$(uname -m)" = x86_64 ] || sed -i "s|arch='x86_64' machine='q35'|arch='$(uname -m)' machine='virt'|" /root/qemu-uuid.xml
 mkdir -p /etc/vgrant
 printf '[vhost-user]\nweb = rng\nweb-net = rng\n' >/etc/vgrant/vgrantd.conf
 pkill -HUP -x vgrantd

@@ -1,6 +1,5 @@
 #!/bin/bash
 # Debian packages in a dom0 with systemd: installed, upgraded under verified load, removed, purged.
-# not arm64: nothing of its dom0 can be configured on this machine, systemd included
 # limit: 900
 # It takes a machine of its own, whose dom0 has Debian's own init.
 # Text in single quotes is expanded in dom0, and in guests.
@@ -10,7 +9,8 @@ set -uo pipefail
 . "$(dirname "$0")/suite.bash"
 # shellcheck source=tests/deb.bash
 . "$REPO/tests/deb.bash"
-other=$RIG-systemd
+other=$RIG-systemd deb=$BUILD/image/deb
+[[ $ARCH == amd64 ]] || deb+=-$ARCH
 trap '"$XEN_DIR/rig" down --name "$other" >/dev/null 2>&1; rm -rf "$T"; [[ $_done ]] || diag "the test ended before done_testing"' EXIT
 
 # ---- packages for dom0's Debian, and a machine ---------------------------------------
@@ -29,12 +29,12 @@ fi
 RIG=$other
 for program in hammer leaf agent guest-run; do push "$IMAGE/products/$program" /rig/bin/; done
 push "$IMAGE/products/ko" /rig/
-version=$(sed -n 's/^Version: //p' "$IMAGE"/deb/*.changes)
+version=$(sed -n 's/^Version: //p' "$deb"/*.changes)
 # This dom0 has no GL, and not what builds modules.
 names=(vgrant vgrant-display vgrant-libvirt vgrant-vhost-user)
 mkdir -p "$T/deb/old" "$T/deb/new"
 for name in "${names[@]}"; do
-	cp "$IMAGE/deb/${name}_$version"_*.deb "$T/deb/old/$name.deb"
+	cp "$deb/${name}_$version"_*.deb "$T/deb/old/$name.deb"
 	newer_deb "$T/deb/old/$name.deb" "$T/deb/new/$name.deb" "$version" "$version+newer"
 done
 push "$T/deb" /root/

@@ -58,7 +58,8 @@ virsh() { in_dom0 "v $(printf '%q ' "$@")"; }
 # in NAME tells guests of one initramfs apart.
 domain() {
 	local initramfs=${1%%.*} os=xenpvh machine=xenpvh arch=x86_64
-	[[ $3 == pvh ]] || os=linux machine=xenpv
+	# shellcheck disable=SC2153 # of the rig
+	[[ $3 == pvh && $ARCH == amd64 ]] || os=linux machine=xenpv
 	[[ $ARCH != arm64 ]] || arch=aarch64
 	cat <<XML
 <domain type='xen'>

@@ -2,11 +2,30 @@
 # Shared by the recipes in this folder (sourced, never run): what ../recipe.bash
 # has, for trees of another architecture than this machine's, whose programs
 # cannot run here.  So packages are unpacked and none is configured: no emulator
-# of user programs and no binfmt_misc is needed.
+# of user programs and no binfmt_misc is needed.  Where they have to be configured
+# that is done in an emulated machine, which takes minutes (configured.bash).
 
 # shellcheck source=tests/xen/images/recipe.bash
 . "$(dirname "${BASH_SOURCE[0]}")/../recipe.bash"
 FOREIGN=arm64
+
+# What dom0 has but for its kernels.
+# shellcheck disable=SC2034 # for recipes
+DOM0=(
+	base-files base-passwd bash dash coreutils util-linux mount libc-bin sed grep
+	gawk tar gzip xz-utils zstd findutils debianutils passwd init-system-helpers
+	# dom0
+	xen-hypervisor-4.20-arm64 xen-utils-4.20 xenstore-utils
+	busybox-static kmod udev iproute2 e2fsprogs procps openssh-server cpio
+	device-tree-compiler
+	# what tests run there
+	fio can-utils iperf3 strace dmsetup openvswitch-switch
+	qemu-system-common qemu-utils virtiofsd
+	libvirt-daemon-system libvirt-daemon-driver-xen libvirt-clients dbus
+	# what the daemon and its command are linked with
+	libxenmisc4.20 liburing2 libseccomp2 libcap-ng0 libjson-c5 libnl-route-3-200
+	libxml2 libvirt0 libvncserver1 libpng16-16t64 libxkbcommon0 libdrm2
+)
 
 # foreign_tree DIR ARCHITECTURES PACKAGES [MMDEBSTRAP-OPTION...]: unpack these
 # packages, and all that they depend on, without documentation.

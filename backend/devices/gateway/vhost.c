@@ -43,6 +43,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/devices/gateway/int.h"
 #include "backend/wire/vhost_user.h"
 
 enum { REGIONS = 8, QUEUES = 16, CONFIG = 256, RING_MAX = 32768 };
@@ -245,6 +246,7 @@ static int vdpa_status(struct vhost *v, uint8_t bits)
 static int vdpa_open(struct vhost *v)
 {
 	uint64_t backend = 0;
+	uint16_t entries = 0;
 	uint32_t n = 0;
 	int ret;
 
@@ -258,6 +260,11 @@ static int vdpa_open(struct vhost *v)
 	if (ret == 0 && ask(v, VHOST_VDPA_GET_VQS_COUNT, &n) < 0)
 		n = 1;
 	v->queues = v->kernel_queues = n < QUEUES ? n : QUEUES;
+	if (ret == 0 && ask(v, VHOST_VDPA_GET_VRING_NUM, &entries) == 0 && entries < GW_RING) {
+		fprintf(stderr, "its queues have %u entries, and must have %d (queue-size=)\n",
+			entries, GW_RING);
+		return -EOPNOTSUPP;
+	}
 	if (ret == 0)
 		ret = vdpa_status(v, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
 	return ret;

@@ -134,8 +134,10 @@ static void print_kind(FILE *out, const struct vg_param_def *d)
 	static const char *const words[] = { "0", "1", "no", "yes", "off", "on", "false", "true" };
 
 	switch (d->kind) {
-	case VG_PARAM_STRING:
 	case VG_PARAM_PLACE:
+		print_pattern(out, "/.*|[a-z]+(\\+unix)?://.+|(rbd|vdpa):.+");
+		break;
+	case VG_PARAM_STRING:
 	case VG_PARAM_PATH:
 		if (d->required)
 			print_pattern(out, d->kind == VG_PARAM_PATH ? "/.*" : ".+");

@@ -606,7 +606,7 @@ static void test_refused(void **state)
 		  -EAGAIN },
 		{ "gateway,type=blk,socket=/etc/hostname", "no daemon can be reached at", -EAGAIN },
 		{ "gateway,type=blk,queues=17,socket=/x", "queues", -EINVAL },
-		{ "blk,target=/x.qcow2,iops=10", "iops= is for raw images: a qcow2", -EINVAL },
+		{ "blk,target=/x.qcow2,iops=10", "iops= is for raw images of this domain: a qcow2", -EINVAL },
 		{ "blk,target=/x,format=vhdx,cache=unsafe", "cache=unsafe: of a vhdx", -EINVAL },
 		{ "gateway,type=blk,socket=/x,cache=none", "cache=none: it is writethrough",
 		  -EINVAL },

@@ -57,6 +57,9 @@ int __wrap_ioctl(int fd, unsigned long request, void *arg)
 	case VHOST_VDPA_GET_VQS_COUNT:
 		*(uint32_t *)arg = 2;
 		break;
+	case VHOST_VDPA_GET_VRING_NUM:
+		*(uint16_t *)arg = 1024;
+		break;
 	case VHOST_SET_VRING_ADDR:
 		asked->addresses++;
 		break;

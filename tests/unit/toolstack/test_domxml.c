@@ -378,20 +378,18 @@ static bool valid(xmlRelaxNGPtr schema, const char *text)
 	return ret == 0;
 }
 
-/* A value that the key takes. */
-static const char *sample(const struct vg_param_def *d)
+/* A value that the key takes; a number is written to @text. */
+static const char *sample(const struct vg_param_def *d, char text[32])
 {
-	static char text[32];
-
 	switch (d->kind) {
 	case VG_PARAM_PATH:
+	case VG_PARAM_PLACE:
 		return "/x";
 	case VG_PARAM_BOOL:
 		return "off";
 	case VG_PARAM_UINT:
 	case VG_PARAM_SIZE:
-		snprintf(text, sizeof(text), "%llu",
-			 (unsigned long long)(d->max ? d->max : d->min));
+		snprintf(text, 32, "%llu", (unsigned long long)(d->max ? d->max : d->min));
 		return text;
 	default:
 		return "word";
@@ -402,13 +400,13 @@ static const char *sample(const struct vg_param_def *d)
 static bool valid_device(xmlRelaxNGPtr schema, const struct vg_device_ops *device,
 			 const struct vg_param_def *key, const char *value)
 {
-	char doc[1024];
+	char doc[1024], number[32];
 	size_t used = (size_t)snprintf(doc, sizeof(doc), OPEN "<vgrant:%s", device->name);
 
 	for (const struct vg_param_def *d = device->params; d && d->key; d++) {
 		if (d->required && d != key)
 			used += (size_t)snprintf(doc + used, sizeof(doc) - used, " %s='%s'", d->key,
-						 sample(d));
+						 sample(d, number));
 	}
 	if (value)
 		used += (size_t)snprintf(doc + used, sizeof(doc) - used, " %s='%s'",
@@ -427,7 +425,7 @@ enum { AT_ONCE = 14 };
 static bool valid_whole(xmlRelaxNGPtr schema, const struct vg_device_ops *device)
 {
 	const struct vg_param_def *const tables[] = { device->params, vg_common_params };
-	char doc[4096];
+	char doc[4096], number[32];
 	unsigned n = 0;
 	size_t used = (size_t)snprintf(doc, sizeof(doc), OPEN "<vgrant:%s", device->name);
 
@@ -436,7 +434,7 @@ static bool valid_whole(xmlRelaxNGPtr schema, const struct vg_device_ops *device
 			if (!d->required && n++ >= AT_ONCE)
 				continue;
 			used += (size_t)snprintf(doc + used, sizeof(doc) - used, " %s='%s'", d->key,
-						 sample(d));
+						 sample(d, number));
 		}
 	}
 	snprintf(doc + used, sizeof(doc) - used, "/>" CLOSE);
@@ -446,7 +444,7 @@ static bool valid_whole(xmlRelaxNGPtr schema, const struct vg_device_ops *device
 /* Every key of every device validates, and no other; one that must be there must. */
 static void schema_of_each_device(void **state)
 {
-	char *text = NULL;
+	char *text = NULL, number[32];
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
 	xmlRelaxNGParserCtxtPtr parser;
@@ -467,7 +465,7 @@ static void schema_of_each_device(void **state)
 		assert_true(valid_whole(schema, vg_devices[i]));
 		for (size_t t = 0; t < COUNT(tables); t++) {
 			for (const struct vg_param_def *d = tables[t]; d && d->key; d++) {
-				if (!valid_device(schema, vg_devices[i], d, sample(d)))
+				if (!valid_device(schema, vg_devices[i], d, sample(d, number)))
 					fail_msg("%s: %s", vg_devices[i]->name, d->key);
 				if (d->required)
 					assert_false(valid_device(schema, vg_devices[i], d, NULL));
@@ -480,6 +478,9 @@ static void schema_of_each_device(void **state)
 	assert_false(valid(schema, DOMAIN("<vgrant:rng id='256'/>")));
 	assert_false(valid(schema, DOMAIN("<vgrant:rng packed='maybe'/>")));
 	assert_false(valid(schema, DOMAIN("<vgrant:blk target='x'/>")));
+	assert_false(valid(schema, DOMAIN("<vgrant:blk target='phy:/dev/x'/>")));
+	assert_true(valid(schema, DOMAIN("<vgrant:blk target='nbd+unix:///d?socket=/s'/>")));
+	assert_true(valid(schema, DOMAIN("<vgrant:blk target='rbd:pool/image'/>")));
 	assert_false(valid(schema, DOMAIN("<vgrant:nosuch/>")));
 	assert_false(valid(schema, DOMAIN("text")));
 	assert_false(valid(schema, DOMAIN(CLOSE OPEN)));

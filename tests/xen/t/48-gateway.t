@@ -43,7 +43,7 @@ modprobe vhost_vsock
 modprobe vduse
 modprobe vhost_vdpa
 truncate -s 16M vdpa.img
-qemu-storage-daemon --blockdev driver=file,node-name=f,filename=/root/vdpa.img --export vduse-blk,id=e,name=vd0,node-name=f,writable=on </dev/null >>/root/vdpa.log 2>&1 &
+qemu-storage-daemon --blockdev driver=file,node-name=f,filename=/root/vdpa.img --export vduse-blk,id=e,name=vd0,node-name=f,writable=on,queue-size=512 </dev/null >>/root/vdpa.log 2>&1 &
 echo $! >/run/vduse.own
 for _ in {1..100}; do
 	[[ ! -e /dev/vduse/vd0 ]] || break

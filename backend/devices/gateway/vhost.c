@@ -189,18 +189,19 @@ static int vsock_config(struct vhost *v, uint8_t *bytes, uint32_t off, uint32_t 
 
 static int vhost_memory(struct vhost *v)
 {
-	struct {
-		struct vhost_memory head;
-		struct vhost_memory_region regions[REGIONS];
-	} table = { .head.nregions = v->n_regions };
+	uint64_t
+		space[(sizeof(struct vhost_memory) + REGIONS * sizeof(struct vhost_memory_region)) /
+		      sizeof(uint64_t)] = { 0 };
+	struct vhost_memory *table = (struct vhost_memory *)space;
 
+	table->nregions = v->n_regions;
 	for (unsigned i = 0; i < v->n_regions; i++)
-		table.regions[i] = (struct vhost_memory_region){
+		table->regions[i] = (struct vhost_memory_region){
 			.guest_phys_addr = v->region[i].r.guest,
 			.memory_size = v->region[i].r.size,
 			.userspace_addr = (uintptr_t)v->region[i].base,
 		};
-	return ask(v, VHOST_SET_MEM_TABLE, &table);
+	return ask(v, VHOST_SET_MEM_TABLE, table);
 }
 
 static int vsock_run(struct vhost *v, int run)

@@ -11,9 +11,9 @@
  *
  * The daemon is Debian's program, that nobody of us has written: it has a user of its own, that of the
  * guest's workers, no network unless its storage is there, and of root's rights one at most, to open
- * files whoever owns them. Which
- * files it opens follows from a configuration, and from an image's header, that no guest writes. A
- * daemon that gives up its rights itself, for it needs them first, is left to do so (struct vg_daemon).
+ * files whoever owns them. Which files it opens follows from a configuration, and from an image's header,
+ * that no guest writes. A daemon that gives up its rights itself, for it needs them first, is left to do
+ * so (struct vg_daemon).
  */
 #include "backend/worker/keeper.h"
 

@@ -91,9 +91,12 @@ static int open_memory(struct gateway *gw, struct vg_err *err)
 
 int gw_open(struct vg_dev *dev, const struct gw_spec *spec, struct vg_err *err)
 {
-	struct gateway *gw = calloc(1, sizeof(*gw));
+	struct gateway *gw;
 	int ret;
 
+	if (!spec->socket)
+		return gw_no_socket(err);
+	gw = calloc(1, sizeof(*gw));
 	if (!gw)
 		return vg_fail(err, -ENOMEM, "out of memory");
 	gw->dev = dev;

@@ -284,6 +284,10 @@ struct gw_spec {
 /** gw_said - what the user said of @key, or NULL */
 const char *gw_said(const struct vg_params *params, const char *key);
 
+/** gw_said_beside - a key of @defs that the user said and that @known, which NULL ends, has not; or NULL */
+const char *gw_said_beside(const struct vg_params *params, const struct vg_param_def *defs,
+			   const char *const *known);
+
 /** gw_complete - of ops->complete: where the daemon listens follows from whose device it is */
 int gw_complete(const struct vg_params *params, const struct vg_place *place, char *spec,
 		size_t size);
@@ -321,7 +325,7 @@ void gw_option(char *to, size_t size, const char *key, const char *value);
 /** gw_tag_check - Return: 0, or -EINVAL with a sentence; @tag: or NULL */
 int gw_tag_check(const char *tag, struct vg_err *err);
 
-/** gw_open - of ops->open */
+/** gw_open - of ops->open; without a socket nobody started its daemon: gw_no_socket() */
 int gw_open(struct vg_dev *dev, const struct gw_spec *spec, struct vg_err *err);
 
 /* The rest of ops, for a table of operations: GW_OPS. */

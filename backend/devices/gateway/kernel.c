@@ -64,7 +64,7 @@ static int vsock_open(struct vg_dev *dev, const struct vg_params *params, struct
 				      .socket = vg_params_str(params, vsock_params, "socket"),
 				      .queues = GW_QUEUES };
 
-	return spec.socket ? gw_open(dev, &spec, err) : gw_no_socket(err);
+	return gw_open(dev, &spec, err);
 }
 
 const struct vg_device_ops vg_vsock = {
@@ -93,15 +93,12 @@ static const char *vdpa_path(const struct vg_params *params)
 
 static int vdpa_check(const struct vg_params *params, struct vg_err *err)
 {
-	for (const struct vg_param_def *d = vg_blk_params; d->key; d++) {
-		bool known = strcmp(d->key, "target") == 0 || strcmp(d->key, "queues") == 0 ||
-			     strcmp(d->key, "socket") == 0;
+	static const char *const known[] = { "target", "queues", "socket", NULL };
+	const char *other = gw_said_beside(params, vg_blk_params, known);
 
-		if (!known && gw_said(params, d->key))
-			return vg_fail(err, -EINVAL,
-				       "%s= is not for a vDPA device, which is what it is", d->key);
-	}
-	return 0;
+	return other ? vg_fail(err, -EINVAL, "%s= is not for a vDPA device, which is what it is",
+			       other)
+		     : 0;
 }
 
 static int vdpa_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)
@@ -126,7 +123,7 @@ static int vdpa_open(struct vg_dev *dev, const struct vg_params *params, struct 
 		.writeback = true, /* what keeps writes to itself is hardware, and does not die */
 	};
 
-	return spec.socket ? gw_open(dev, &spec, err) : gw_no_socket(err);
+	return gw_open(dev, &spec, err);
 }
 
 const struct vg_device_ops vg_vdpa_blk = {

@@ -34,6 +34,20 @@ const char *gw_said(const struct vg_params *params, const char *key)
 	return NULL;
 }
 
+const char *gw_said_beside(const struct vg_params *params, const struct vg_param_def *defs,
+			   const char *const *known)
+{
+	for (; defs->key; defs++) {
+		const char *const *k = known;
+
+		while (*k && strcmp(*k, defs->key) != 0)
+			k++;
+		if (!*k && gw_said(params, defs->key))
+			return defs->key;
+	}
+	return NULL;
+}
+
 /* In the supervisor: where the daemon listens follows from whose device it is. */
 int gw_complete(const struct vg_params *params, const struct vg_place *place, char *spec,
 		size_t size)
@@ -53,11 +67,6 @@ int gw_no_socket(struct vg_err *err)
 	return vg_fail(err, -EOPNOTSUPP,
 		       "a daemon of its own is started for a Xen guest's device alone: start it "
 		       "yourself, and name its socket to a gateway");
-}
-
-static int open_gateway(struct vg_dev *dev, const struct gw_spec *spec, struct vg_err *err)
-{
-	return spec->socket ? gw_open(dev, spec, err) : gw_no_socket(err);
 }
 
 /* The first of @paths, which NULL ends, that can be run. */
@@ -121,7 +130,7 @@ static int fs_open(struct vg_dev *dev, const struct vg_params *params, struct vg
 				      .socket = vg_params_str(params, fs_params, "socket"),
 				      .queues = GW_QUEUES };
 
-	return open_gateway(dev, &spec, err);
+	return gw_open(dev, &spec, err);
 }
 
 const struct vg_device_ops vg_fs = {
@@ -182,20 +191,15 @@ static int image_check(const struct vg_params *params, struct vg_err *err)
 	static const char *const known[] = { "target", "format", "readonly", "discard",
 					     "cache",  "queues", "socket",   NULL };
 	const char *cache = gw_said(params, "cache"), *target = gw_said(params, "target");
+	const char *other = gw_said_beside(params, vg_blk_params, known);
 	char options[ARG];
 
-	for (const struct vg_param_def *d = vg_blk_params; d->key; d++) {
-		const char *const *k = known;
-
-		while (*k && strcmp(*k, d->key) != 0)
-			k++;
-		if (!*k && gw_said(params, d->key))
-			return vg_fail(err, -EINVAL,
-				       "%s= is for raw images of this domain: a %s%s is served by "
-				       "qemu-storage-daemon",
-				       d->key, format_of(params)->name,
-				       gw_storage_is(target) ? " of another machine" : "");
-	}
+	if (other)
+		return vg_fail(err, -EINVAL,
+			       "%s= is for raw images of this domain: a %s%s is served by "
+			       "qemu-storage-daemon",
+			       other, format_of(params)->name,
+			       gw_storage_is(target) ? " of another machine" : "");
 	if (cache && strcmp(cache, "none") != 0 && strcmp(cache, "writeback") != 0 &&
 	    strcmp(cache, "writethrough") != 0)
 		return vg_fail(err, -EINVAL,
@@ -288,7 +292,7 @@ static int image_open(struct vg_dev *dev, const struct vg_params *params, struct
 				      .queues = GW_QUEUES,
 				      .writeback = cache && strcmp(cache, "writethrough") != 0 };
 
-	return open_gateway(dev, &spec, err);
+	return gw_open(dev, &spec, err);
 }
 
 const struct vg_device_ops vg_image_blk = {

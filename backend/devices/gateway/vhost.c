@@ -354,7 +354,7 @@ static int open_device(struct vhost *v)
 			strerror(-ret));
 		return ret;
 	}
-	ret = ioctl(v->fd, VHOST_SET_OWNER) < 0 ? -errno : 0;
+	ret = ask(v, VHOST_SET_OWNER, NULL);
 	if (ret < 0)
 		fprintf(stderr, "%s %s is not ours to use: %s\n", v->kind->name, v->what,
 			strerror(-ret));

@@ -22,6 +22,7 @@
 #include "backend/daemon/supervisor.h"
 #include "backend/worker/grant_worker.h"
 #include "backend/worker/keeper.h"
+#include "backend/worker/vhost_worker.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -130,7 +131,7 @@ int main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[1], NET_MACVTAP_REMOVE) == 0)
 		return net_macvtap_main(argv[2], argv[3]);
 	if (argc == 4 && strcmp(argv[1], VG_VHOST) == 0)
-		return vg_vhost_main(argv[2], argv[3]);
+		return vg_vhost_worker_main(argv[2], argv[3]);
 	hold_hangup();
 	/* What whoever started us left open is for no worker. */
 	close_range(VG_CHILD_SOCK, ~0U, CLOSE_RANGE_CLOEXEC);

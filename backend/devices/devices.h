@@ -14,6 +14,7 @@ extern const struct vg_device_ops vg_gpu;
 extern const struct vg_device_ops vg_input;
 extern const struct vg_device_ops vg_net;
 extern const struct vg_device_ops vg_rng;
+extern const struct vg_device_ops vg_scsi;
 extern const struct vg_device_ops vg_vsock;
 
 /* Of a disk whose image is not raw, which has blk's keys: vg_blk.as. */

@@ -12,6 +12,7 @@ const struct vg_device_ops *const vg_devices[] = {
 	&vg_input,   /* a keyboard or a pointer */
 	&vg_net,     /* a network card */
 	&vg_rng,     /* randomness */
+	&vg_scsi,    /* disks, tapes ... of a SCSI target */
 	&vg_vsock,   /* sockets between a guest and its host */
 	NULL,
 };

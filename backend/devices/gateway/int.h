@@ -8,7 +8,8 @@
  *	connect.c  where that socket comes from
  *	queue.c    a queue: requests of the guest's, requests to the daemon
  *	program.c  devices whose daemon is a part of them: fs, and disks of other formats
- *	kernel.c   devices whose daemon is vgrantd's own (vhost.c): what the kernel serves, and vDPA
+ *	kernel.c   devices whose daemon is vgrantd's own: what the kernel serves, and vDPA
+ *	vhost.c    that daemon; what it and vhost_kinds.c share is in vhost_int.h
  *	storage.c  the addresses of disks that are no files of this machine
  *	ring.c     the driver's side of a split ring, and bounce memory beside it
  */
@@ -65,6 +66,7 @@ struct gw_type {
 	/* Bytes at the end of what the device writes that are a status: there is no gap before them that a
 	 * daemon's used length could tell of (2.7.8.2), so they come back however short that is. */
 	uint8_t tail;
+	bool whole; /* all of it comes back: there is a daemon that says a length of 0, always */
 	bool again; /* a request may be carried out twice */
 	/* What tells the driver that a request has failed; NULL: nothing does. */
 	const struct gw_failure *failure;

@@ -3,17 +3,20 @@
  * kernel.c - devices that this domain's kernel serves, or hardware of it
  *
  *	vsock,cid=7				vhost-vsock
+ *	scsi,target=naa.500140512345678		vhost-scsi
  *	blk,target=vdpa:/dev/vhost-vdpa-0	a vDPA device
  *
  * To the guest, gateways; their daemon is vgrantd's own (vhost.c).
  */
 #include <errno.h>
 #include <limits.h>
+#include <linux/vhost.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/base/container.h"
 #include "backend/devices/devices.h"
 #include "backend/devices/gateway/int.h"
 #include "backend/devices/gateway/vhost.h"
@@ -36,6 +39,16 @@ static int daemon_of(struct vg_daemon *out, const char *kind, const char *what, 
 	return socket ? 0 : gw_no_socket(err);
 }
 
+/* Return: 0, or -ENODEV with a sentence: @module has to be loaded. */
+static int kernel_has(const char *path, const char *module, struct vg_err *err)
+{
+	return access(path, F_OK) == 0
+		       ? 0
+		       : vg_fail(err, -ENODEV,
+				 "%s is not there: modprobe %s, and name it in /etc/modules-load.d",
+				 path, module);
+}
+
 /* ---- vsock ------------------------------------------------------------------ */
 
 static const struct vg_param_def vsock_params[] = {
@@ -50,10 +63,8 @@ static int vsock_daemon(const struct vg_params *params, struct vg_daemon *out, s
 {
 	char cid[16];
 
-	if (access("/dev/vhost-vsock", F_OK) < 0)
-		return vg_fail(err, -ENODEV,
-			       "/dev/vhost-vsock is not there: modprobe vhost_vsock, and name it "
-			       "in /etc/modules-load.d");
+	if (kernel_has("/dev/vhost-vsock", "vhost_vsock", err) < 0)
+		return -ENODEV;
 	snprintf(cid, sizeof(cid), "%u", (unsigned)vg_params_uint(params, vsock_params, "cid"));
 	return daemon_of(out, "vsock", cid, vg_params_str(params, vsock_params, "socket"), err);
 }
@@ -76,6 +87,77 @@ const struct vg_device_ops vg_vsock = {
 	.complete = gw_complete,
 	.daemon = vsock_daemon,
 	.open = vsock_open,
+	GW_OPS,
+};
+
+/* ---- scsi ------------------------------------------------------------------- */
+
+/* Where targets of vhost's are made: the kernel's Documentation/target/tcm_mod_builder.rst, targetcli(8). */
+#define SCSI_TARGETS "/sys/kernel/config/target/vhost"
+
+static const struct vg_param_def scsi_params[] = {
+	{ "target", VG_PARAM_STRING, true, 0, 0, NULL,
+	  "name of a target that `targetcli` has made in /vhost: naa.5001405..." },
+	{ "queues", VG_PARAM_UINT, false, 1, GW_QUEUES - 2, "1",
+	  "of requests; for each the kernel takes memory, with Linux 6.12 some 70 MiB" },
+	{ "socket", VG_PARAM_PATH, false, 0, 0, NULL, "vgrantd's own: between vhost-scsi and us" },
+	{ 0 },
+};
+
+/* The names that drivers/vhost/scsi.c takes. */
+static int scsi_check(const struct vg_params *params, struct vg_err *err)
+{
+	static const char *const begins[] = { "naa.", "fc.", "iqn." };
+	const char *target = vg_params_str(params, scsi_params, "target");
+	struct vhost_scsi_target t;
+
+	for (size_t i = 0; i < COUNT(begins); i++) {
+		if (strncmp(target, begins[i], strlen(begins[i])) == 0 && !strchr(target, '/') &&
+		    strlen(target) < sizeof(t.vhost_wwpn))
+			return 0;
+	}
+	return vg_fail(err, -EINVAL,
+		       "target=%.100s: the name of a SCSI target begins with naa., fc. or iqn.",
+		       target);
+}
+
+static int scsi_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)
+{
+	const char *target = vg_params_str(params, scsi_params, "target");
+	char path[PATH_MAX];
+
+	if (kernel_has("/dev/vhost-scsi", "vhost_scsi", err) < 0)
+		return -ENODEV;
+	snprintf(path, sizeof(path), SCSI_TARGETS "/%s", target);
+	if (access(path, F_OK) < 0)
+		return vg_fail(err, -ENODEV,
+			       "target=%.100s is no target of this domain: see `targetcli ls "
+			       "/vhost`",
+			       target);
+	return daemon_of(out, "scsi", target, vg_params_str(params, scsi_params, "socket"), err);
+}
+
+static int scsi_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)
+{
+	const struct gw_spec spec = {
+		.type = "scsi",
+		.socket = vg_params_str(params, scsi_params, "socket"),
+		.queues = 2 + (unsigned)vg_params_uint(params, scsi_params, "queues"),
+	};
+
+	return gw_open(dev, &spec, err);
+}
+
+const struct vg_device_ops vg_scsi = {
+	.name = "scsi",
+	.help = "SCSI devices of a target of this domain, by vhost-scsi",
+	.virtio_id = 8, /* VIRTIO 1.3 section 5.6.1 */
+	.params = scsi_params,
+	.helper = "daemon",
+	.complete = gw_complete,
+	.daemon = scsi_daemon,
+	.check = scsi_check,
+	.open = scsi_open,
 	GW_OPS,
 };
 

@@ -64,7 +64,9 @@ static const struct gw_type types[] = {
 	{ .name = "console", .id = 3, .queues = 2, .config = 12, .withheld = B(1), .unsaid = B(0) },
 	{ .name = "rng", .id = 4, .queues = 1, .again = true },
 	{ .name = "balloon", .id = 5, .never = names_memory },
+	/* Linux' vhost-scsi gives requests back with a length of 0. */
 	{ .name = "scsi",
+	  .whole = true,
 	  .id = 8,
 	  .queues = 2,
 	  .config = 36,

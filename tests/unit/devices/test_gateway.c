@@ -481,6 +481,50 @@ static void test_fs_tag(void **state)
 	fd_end(&d);
 }
 
+static bool says_nothing_of_it(struct foreign *d, const struct fd_request *r, uint32_t *len)
+{
+	(void)d;
+	memset(r->in, 0x5a, 12);
+	*len = 0;
+	return true;
+}
+
+/* Linux' vhost-scsi gives back all with a length of 0: what is in it, and zeroes behind, are the guest's. */
+static void test_scsi_length(void **state)
+{
+	const uint32_t queues = 14;
+	struct drv_used used;
+	struct drv_buf b;
+	struct foreign d;
+	struct tp tp;
+	char spec[200];
+	uint32_t n;
+
+	(void)state;
+	fd_init(&d, "scsi");
+	d.queues = 16;
+	d.config_size = 36;
+	memcpy(d.config, &queues, sizeof(queues));
+	d.request = says_nothing_of_it;
+	assert_int_equal(fd_begin(&d), 0);
+	snprintf(spec, sizeof(spec), "gateway,type=scsi,socket=%s,queues=3", d.path);
+	tp_open(&tp, TP_COPY, spec);
+	assert_int_equal(tp.dev.n_queues, 3);
+	assert_int_equal(vg_dev_config_read(&tp.dev, 0, &n, 4), 0);
+	assert_int_equal(n, 1);
+	tp_start(&tp, TP_ALL, 16);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 4096, 4096, true, &b), 0);
+	memset(b.virt, 0x33, 64);
+	used = ask(&tp, 2, b.addr, 64);
+	assert_int_equal(used.len, 64);
+	assert_int_equal(((uint8_t *)b.virt)[11], 0x5a);
+	assert_int_equal(((uint8_t *)b.virt)[12], 0);
+	assert_int_equal(((uint8_t *)b.virt)[63], 0);
+	drv_free(&tp.flat.mem, &b);
+	tp_close(&tp);
+	fd_end(&d);
+}
+
 /* A network's control queue, and what depends on it, is no daemon's. */
 static void test_net_features(void **state)
 {
@@ -624,6 +668,10 @@ static void test_refused(void **state)
 		{ "blk,target=ftp://h/d", "disks are at nbd://", -EINVAL },
 		{ "vsock,cid=2", "cid must be from 3 to", -EINVAL },
 		{ "vsock,cid=7", "is started for a Xen guest's device alone", -EOPNOTSUPP },
+		{ "scsi,target=sda", "begins with naa., fc. or iqn.", -EINVAL },
+		{ "scsi,target=naa.1/../x", "begins with naa., fc. or iqn.", -EINVAL },
+		{ "scsi,target=naa.1,queues=15", "queues must be from 1 to 14", -EINVAL },
+		{ "scsi,target=naa.1", "is started for a Xen guest's device alone", -EOPNOTSUPP },
 		{ "fs,dir=/srv", "tag", -EINVAL },
 		{ "fs,dir=/srv,tag=x", "is started for a Xen guest's device alone", -EOPNOTSUPP },
 	};
@@ -651,6 +699,7 @@ int main(void)
 		cmocka_unit_test(test_qemu_storage_daemon),
 		cmocka_unit_test(test_by_number),
 		cmocka_unit_test(test_fs_tag),
+		cmocka_unit_test(test_scsi_length),
 		cmocka_unit_test(test_net_features),
 		cmocka_unit_test(test_config_written),
 		cmocka_unit_test(test_writes_through),

@@ -16,7 +16,7 @@
 #include "backend/base/params.h"
 
 enum {
-	VG_COMMAND_ARGS = 12,
+	VG_COMMAND_ARGS = 32,
 	VG_COMMAND_ENV = 24,
 	VG_COMMAND_TEXT = 3 * VG_PARAMS_LEN,
 };

@@ -88,7 +88,8 @@ struct vg_place {
 
 /* A program of others that serves a device, behind a gateway; see ops->daemon. */
 struct vg_daemon {
-	struct vg_command command; /* its stdin is the socket that it listens on */
+	struct vg_command command; /* its stdin is the socket that it listens on, but: */
+	bool listens;		   /* it makes that socket itself, where it is told */
 	const char *socket;	   /* that one's path, of the configuration */
 	const char *package;	   /* of Debian's, that has it */
 	bool root;		   /* it gives up its rights itself, and needs them before */

@@ -2,7 +2,7 @@
 /*
  * keeper.c - see keeper.h
  *
- *	SETUP: listen, for the daemon
+ *	SETUP: listen, for the daemon, unless it does so itself
  *	       give up what neither of us needs
  *	       start it, with that socket as its stdin
  *	       OPENED
@@ -38,7 +38,10 @@
 #include "backend/virtio/device.h"
 #include "backend/worker/ipc.h"
 
-enum { END_S = 4 }; /* that it may take to end: the supervisor gives us 5 (child.c: PATIENCE_S) */
+enum {
+	END_S = 4,    /* that it may take to end: the supervisor gives us 5 (child.c: PATIENCE_S) */
+	LISTEN_S = 3, /* until it listens, if it does so itself */
+};
 
 struct keeper {
 	int sock, deaths; /* a signalfd of SIGCHLD */
@@ -101,6 +104,18 @@ static int isolate(const struct vg_daemon *d, const struct vg_sandbox *sb, struc
 	return 0;
 }
 
+/* A worker that finds none tries again, but seconds later. */
+static void wait_for_socket(struct keeper *k)
+{
+	int64_t until = vg_now_ns() + LISTEN_S * NS_PER_S;
+	siginfo_t dead = { .si_pid = 0 };
+
+	while (lstat(k->daemon.socket, &k->socket) < 0 && dead.si_pid == 0 && vg_now_ns() < until) {
+		poll(NULL, 0, 10);
+		waitid(P_PID, (id_t)k->run.pid, &dead, WEXITED | WNOHANG | WNOWAIT);
+	}
+}
+
 static int start(struct keeper *k, const struct vg_ipc *m, struct vg_err *err)
 {
 	const struct vg_device_ops *ops;
@@ -116,14 +131,16 @@ static int start(struct keeper *k, const struct vg_ipc *m, struct vg_err *err)
 		ret = ops->check(&k->params, err);
 	if (ret == 0)
 		ret = ops->daemon(&k->params, &k->daemon, err);
-	if (ret == 0)
+	if (ret == 0 && k->daemon.listens)
+		unlink(k->daemon.socket);
+	else if (ret == 0)
 		ret = k->daemon.command.input = listen_at(k->daemon.socket, err);
 	if (ret >= 0)
-		ret = lstat(k->daemon.socket, &k->socket) < 0 ? -errno : 0;
-	if (ret == 0)
 		ret = isolate(&k->daemon, &m->setup.sandbox, err);
 	if (ret == 0)
 		ret = vg_command_start(&k->daemon.command, &k->run, err);
+	if (ret == 0)
+		wait_for_socket(k);
 	if (k->daemon.command.input >= 0)
 		close(k->daemon.command.input);
 	return ret;

@@ -7,6 +7,7 @@
  *	link.c     the daemon's socket: messages, answers, and its loss
  *	connect.c  where that socket comes from
  *	queue.c    a queue: requests of the guest's, requests to the daemon
+ *	any.c      the device gateway: a daemon that its user names
  *	program.c  devices whose daemon is a part of them: fs, and disks of other formats
  *	kernel.c   devices whose daemon is vgrantd's own: what the kernel serves, and vDPA
  *	vhost.c    that daemon; what it and vhost_kinds.c share is in vhost_int.h

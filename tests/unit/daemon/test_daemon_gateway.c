@@ -352,6 +352,66 @@ static void command(const char *cmd)
 	assert_int_equal(system(cmd), 0);
 }
 
+/* One that its user names, and that listens where it is told: this program, with other words. */
+static int named_main(int argc, char **argv)
+{
+	static const char option[] = "--socket-path=";
+	static struct disk disk;
+
+	if (argc != 4 || strcmp(argv[2], "a,disk") != 0 ||
+	    strncmp(argv[3], option, strlen(option)) != 0)
+		return EXIT_FAILURE;
+	disk_init(&disk);
+	snprintf(disk.d.path, sizeof(disk.d.path), "%s", argv[3] + strlen(option));
+	if (fd_begin(&disk.d) < 0)
+		return EXIT_FAILURE;
+	pthread_join(disk.d.thread, NULL);
+	return EXIT_SUCCESS;
+}
+
+static void a_named_one(void **state)
+{
+	struct rig *r = *state;
+	uint8_t out[4096], in[4096];
+	struct rig_guest *g = rig_domain(r, 0);
+	char self[256] = "", spec[400], cmd[300];
+	pid_t pid;
+
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	snprintf(spec, sizeof(spec), "gateway,type=blk,run=%s named  a\\,disk", self);
+	rig_nodes(r, 0, spec);
+	g->dev->timeout_ms = 60000;
+	assert_int_equal(drv_dev_connect(g->dev), 0);
+	rig_up(g, ~0ull, 64);
+	for (unsigned round = 1; round < 3; round++) {
+		memset(out, (int)round, sizeof(out));
+		assert_int_equal(drv_blk_write(&g->blk, round * 8, out, sizeof(out)), 0);
+		assert_int_equal(drv_blk_read(&g->blk, round * 8, in, sizeof(in)), 0);
+		assert_memory_equal(in, out, sizeof(in));
+		pid = storage_daemon(r);
+		assert_true(pid > 0);
+		kill(pid, SIGKILL);
+	}
+	assert_int_equal(drv_blk_flush(&g->blk), 0);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+	rig_guest_gone(g);
+	assert_int_equal(rig_daemon_stop(r, SIGTERM), 0);
+	snprintf(cmd, sizeof(cmd), "! ls %s/run | grep -q daemon", r->dir);
+	command(cmd);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+}
+
+static void a_named_one_is_missing(void **state)
+{
+	struct rig *r = *state;
+	struct rig_guest *g = rig_domain(r, 0);
+
+	rig_nodes(r, 0, "gateway,type=rng,run=teapotd --short --stout");
+	listed(r, "run=teapotd: there is no such program that can be run");
+	rig_guest_gone(g);
+}
+
 /* A disk in another format, killed under load, and ended: the image is whole, and has what was written. */
 static void a_qcow2(void **state)
 {
@@ -556,21 +616,17 @@ static void no_daemon(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_begin, rig_end)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		T(daemon_killed),
-		T(daemon_killed_packed),
-		T(not_again),
-		T(another_daemon),
-		T(daemon_comes_late),
-		T(worker_killed),
-		T(a_qcow2),
-		T(no_daemon),
-		T(of_another_machine),
-		T(of_iscsi),
+		T(daemon_killed),  T(daemon_killed_packed),   T(not_again),
+		T(another_daemon), T(daemon_comes_late),      T(worker_killed),
+		T(a_named_one),	   T(a_named_one_is_missing), T(a_qcow2),
+		T(no_daemon),	   T(of_another_machine),     T(of_iscsi),
 	};
 
+	if (argc > 1 && strcmp(argv[1], "named") == 0)
+		return named_main(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

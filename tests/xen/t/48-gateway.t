@@ -1,5 +1,5 @@
 #!/bin/bash
-# A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2, VHDX and NBD, virtiofsd's folder, the kernel's vsock and vDPA; killed under load.
+# A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2, VHDX and NBD, virtiofsd's folder, passt's network, the kernel's vsock, vDPA and SCSI; killed under load.
 # limit: 500
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
@@ -50,6 +50,30 @@ for _ in {1..100}; do
 	sleep 0.1
 done
 vdpa dev add name vd0 mgmtdev vduse
+# A SCSI target, as targetcli makes one.
+cat >/usr/bin/target <<'EOT'
+#!/bin/bash
+t=/sys/kernel/config/target w=naa.5001405aaaaaaaaa
+p=$t/vhost/$w/tpgt_1
+set -e
+if [[ $1 == up ]]; then
+	mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
+	modprobe target_core_file
+	modprobe vhost_scsi
+	truncate -s 16M /root/scsi.img
+	mkdir -p $t/core/fileio_0/disk
+	echo fd_dev_name=/root/scsi.img,fd_dev_size=16777216 >$t/core/fileio_0/disk/control
+	echo 1 >$t/core/fileio_0/disk/enable
+	mkdir -p $p/lun/lun_0
+	echo naa.5001405bbbbbbbbb >$p/nexus
+	ln -s $t/core/fileio_0/disk $p/lun/lun_0/disk
+else
+	rm $p/lun/lun_0/disk
+	echo NULL >$p/nexus
+	rmdir $p/lun/lun_0 $p ${p%/*} $t/vhost $t/core/fileio_0/disk $t/core/fileio_0
+fi
+EOT
+chmod +x /usr/bin/target
 EOS
 # stop [SIGNAL]: the one of the VHDX, and wait until it is gone
 stop() { dom0 "p=\$(cat /run/vhdx.own); kill -${1:-TERM} \$p; while kill -0 \$p 2>/dev/null; do sleep 0.1; done"; }
@@ -57,19 +81,26 @@ stop() { dom0 "p=\$(cat /run/vhdx.own); kill -${1:-TERM} \$p; while kill -0 \$p 
 before=$(holds)
 vgrantd_start
 ok "a daemon for the VHDX" dom0 serve
-dom0 'ip link set lo up; nbd'
+# passt is whoever its host is to the world: so there has to be one.
+dom0 'ip link set lo up; nbd
+	ip link add up0 type dummy && ip addr add 10.9.0.5/24 dev up0 && ip link set up0 up && ip route add default via 10.9.0.1
+	(rr serve 7009 </dev/null >/dev/null 2>&1 &)'
+ok "a SCSI target" dom0 target up
 guest make pv --type pv --vgrant yes --file /rig/bin/hammer:rig/bin/hammer \
-	--config "vgrant = [ 'blk,target=/root/top.qcow2', 'gateway,type=blk,socket=/run/vhdx.sock' ]"
-guest make pvh --type pvh --vgrant yes --config "vgrant = [ 'fs,dir=/srv/share,tag=share', 'blk,target=nbd://127.0.0.1/far', 'vsock,cid=7', 'blk,target=vdpa:/dev/vhost-vdpa-0' ]" \
-	--file /rig/bin/hammer:rig/bin/hammer --file /rig/bin/rr:rig/bin/rr --module vmw_vsock_virtio_transport
+	--file /rig/bin/rr:rig/bin/rr --module virtio_net --config "vgrant = [ 'blk,target=/root/top.qcow2', 'gateway,type=blk,socket=/run/vhdx.sock',
+		'gateway,type=net,run=passt --vhost-user --foreground,network' ]"
+guest make pvh --type pvh --vgrant yes --config "vgrant = [ 'fs,dir=/srv/share,tag=share', 'blk,target=nbd://127.0.0.1/far', 'vsock,cid=7', 'blk,target=vdpa:/dev/vhost-vdpa-0',
+		'scsi,target=naa.5001405aaaaaaaaa' ]" --file /rig/bin/hammer:rig/bin/hammer --file /rig/bin/rr:rig/bin/rr \
+	--module vmw_vsock_virtio_transport --module virtio_scsi --module sd_mod
 for g in pv pvh; do guest start $g; done
 for g in pv pvh; do guest wait $g "$BOOT" 'waiting for commands' >/dev/null; done
 ok "the qcow2 is connected" until_list '^pv virtio/64 blk connected'
+ok "the network is connected" until_list '^pv virtio/66 gateway connected'
 ok "the VHDX is connected" until_list '^pv virtio/65 gateway connected'
 ok "the folder is connected" until_list '^pvh .*fs connected'
-ok "the disk of an NBD server, vsock, and a vDPA device, too" until_dom0 60 '[ $(vgrant list --brief pvh | grep -c connected) = 4 ]'
+ok "the disk of an NBD server, vsock, a vDPA device and a SCSI target, too" until_dom0 60 '[ $(vgrant list --brief pvh | grep -c connected) = 5 ]'
 is "$(dom0 'ps -o user:20= -C qemu-storage-daemon | sort | uniq -c | grep -c root')" 1 "what vgrantd has started is not root"
-is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 26, 2, 19, 2]" "lists say what the daemons serve"
+is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 1, 26, 2, 19, 2, 8]" "lists say what the daemons serve"
 
 # ---- disks -----------------------------------------------------------------------
 
@@ -100,7 +131,7 @@ ok "all that was written was read back" guest run pv 'for i in $(seq 300); do
 	grep FAILED /run/*.log && break; [ $(cat /run/*.log | grep -c done) -lt 2 ] || exit 0; usleep 200000; done; tail -n 3 /run/*.log; exit 1'
 sum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/disk.log")
 vsum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/vhdx.log")
-is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0, 0, 0, 0]" "nobody broke a rule"
+is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0, 0, 0, 0, 0, 0]" "nobody broke a rule"
 
 # A server that goes, and comes back: the guest waits.
 guest run pvh "hammer /dev/$far 8 10000 2 3 >/run/far.log 2>&1 &"
@@ -117,6 +148,18 @@ ok "all of that was read back, too" guest run pvh 'touch /run/hammer.stop; for i
 ok "the vDPA device is a disk of its size" guest run pvh "[ \$(cat /sys/block/$vdpa/size) = 32768 ]"
 ok "all that is written to it is read back" guest run -t 200 pvh "rm -f /run/hammer.stop; hammer /dev/$vdpa 8 2 2 4 >/run/vdpa.log; grep -q done /run/vdpa.log || { cat /run/vdpa.log; exit 1; }"
 psum=$(guest run pvh "sed -n 's/.*done.*sum //p' /run/vdpa.log")
+# scsi WHAT: the guest's disk of the target is read and written, and that is read back
+scsi() {
+	ok "$1" guest run -t 200 pvh 'rm -f /run/hammer.stop; hammer /dev/sda 8 3 2 5 >/run/scsi.log; grep -q done /run/scsi.log || { cat /run/scsi.log; exit 1; }'
+}
+is "$(guest run pvh 'cat /sys/block/sda/size; cat /sys/block/sda/device/vendor' | tr -d '\r ')" "32768
+LIO-ORG" "the SCSI target's disk is the guest's"
+scsi "all that is written to it is read back"
+dom0 '(sleep 1; pkill -9 -f "[v]host scsi") </dev/null >/dev/null 2>&1 &'
+scsi "what serves it is killed meanwhile: the guest tries once more"
+dom0 "kill -9 $(json '[x for x in d.values() if x["virtio_id"] == 8][0]["worker"]["pid"]')"
+scsi "its worker is killed"
+ssum=$(guest run pvh "sed -n 's/.*done.*sum //p' /run/scsi.log")
 dom0 'rr vserve 77 </dev/null >/root/rr.log 2>&1 & echo $! >/run/rr.own'
 like "$(guest run -t 100 pvh 'rr echo cid:2 77 3000000')" 'echoed 3000000' "over vsock, dom0 gives back what the guest sends"
 guest run pvh 'rr vserve 78 </dev/null >/run/rr.log 2>&1 &'
@@ -125,6 +168,19 @@ dom0 'pkill -9 -f "[v]host vsock 7"'
 ok "what serves vsock is killed, and another begins: the guest connects again" until_dom0 60 'rr echo cid:7 78 1000 | grep echoed'
 dom0 "kill -9 $(json '[x for x in d.values() if x["virtio_id"] == 19][0]["worker"]["pid"]')"
 ok "its worker is, and another begins" until_dom0 60 'rr echo cid:7 78 1000 | grep echoed'
+
+# ---- a network -------------------------------------------------------------------
+
+# Its address is dom0's own, and the router's is dom0.
+guest run pv 'cat >/run/dhcp <<"EOD"
+#!/bin/sh
+[ "$1" != bound ] || { ip addr add $ip/24 dev $interface && ip route add default via $router; }
+EOD
+chmod +x /run/dhcp'
+ok "the guest's network has an address by DHCP" guest run -t 60 pv 'ip link set lo up; ip link set eth0 up && udhcpc -i eth0 -q -n -t 20 -s /run/dhcp && ip addr show eth0 | grep 10.9.0.5'
+like "$(guest run -t 100 pv 'rr echo 10.9.0.1 7009 3000000')" 'echoed 3000000' "and reaches dom0 by TCP"
+dom0 'pkill -9 passt'
+ok "passt is killed, and another begins" guest run -t 100 pv 'for i in $(seq 30); do ! timeout 10 rr echo 10.9.0.1 7009 1000 | grep echoed || exit 0; sleep 1; done; exit 1'
 
 # ---- a folder --------------------------------------------------------------------
 
@@ -153,8 +209,10 @@ vgrantd_stop
 is "$(holds)" "$before" "dom0 holds no more than before"
 dom0 'kill $(cat /run/nbd.own /run/rr.own)'
 is "$(dom0 hammer --sum /root/vdpa.img 8)" "$psum" "dom0 finds what went through vDPA"
+is "$(dom0 hammer --sum /root/scsi.img 8)" "$ssum" "and what went to the target"
+ok "the target can be taken away" dom0 target down
 dom0 'vdpa dev del vd0; kill $(cat /run/vduse.own)'
-is "$(dom0 'pgrep -f "[t]op.qcow2|driver=[n]bd|[v]irtiofsd|[v]host vsock" | wc -l; ls /run/vgrant | grep -c daemon')" "0
+is "$(dom0 'pgrep -f "[t]op.qcow2|driver=[n]bd|[v]irtiofsd|[v]host |[p]asst" | wc -l; ls /run/vgrant | grep -c daemon')" "0
 0" "no daemon of vgrantd's is left, and no socket"
 stop
 ok "the qcow2 is whole" dom0 qemu-img check -q /root/top.qcow2

@@ -20,7 +20,7 @@ DOM0=(
 	device-tree-compiler
 	# what tests run there
 	fio can-utils iperf3 strace dmsetup openvswitch-switch
-	qemu-system-common qemu-utils virtiofsd
+	qemu-system-common qemu-utils virtiofsd passt
 	libvirt-daemon-system libvirt-daemon-driver-xen libvirt-clients dbus
 	# what the daemon and its command are linked with
 	libxenmisc4.20 liburing2 libseccomp2 libcap-ng0 libjson-c5 libnl-route-3-200

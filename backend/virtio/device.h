@@ -89,11 +89,11 @@ struct vg_place {
 /* A program of others that serves a device, behind a gateway; see ops->daemon. */
 struct vg_daemon {
 	struct vg_command command; /* its stdin is the socket that it listens on, but: */
-	bool listens;		   /* it makes that socket itself, where it is told */
-	const char *socket;	   /* that one's path, of the configuration */
-	const char *package;	   /* of Debian's, that has it */
-	bool root;		   /* it gives up its rights itself, and needs them before */
-	bool network;		   /* what it serves is on another machine */
+	bool listens;	     /* it makes that socket itself, in a folder that is made for it */
+	const char *socket;  /* that one's path, of the configuration */
+	const char *package; /* of Debian's, that has it */
+	bool root;	     /* it gives up its rights itself, and needs them before */
+	bool network;	     /* what it serves is on another machine */
 };
 
 struct vg_device_ops {

@@ -50,6 +50,8 @@ struct keeper {
 	struct vg_daemon daemon;
 	struct vg_command_run run;
 	struct stat socket; /* in the file system, as it was made */
+	char folder[128];   /* that was made for that */
+	struct stat made;   /* what it was then */
 	int result;
 };
 
@@ -76,6 +78,23 @@ static int listen_at(const char *path, struct vg_err *err)
 	return ret < 0 ? vg_fail(err, ret, "its daemon cannot listen at %.120s: %s", path,
 				 strerror(-ret))
 		       : ret;
+}
+
+/* For who makes a socket of its own. What is there is the user's, and stays as it is. */
+static int make_folder(struct keeper *k, const struct vg_sandbox *sb, struct vg_err *err)
+{
+	const char *path = k->daemon.socket, *slash = strrchr(path, '/');
+
+	snprintf(k->folder, sizeof(k->folder), "%.*s", (int)(slash - path), path);
+	unlink(path);
+	rmdir(k->folder);
+	if (mkdir(k->folder, 0700) < 0 && errno == EEXIST)
+		return 0;
+	if (lstat(k->folder, &k->made) < 0 ||
+	    (geteuid() == 0 && sb->uid && chown(k->folder, sb->uid, sb->gid) < 0))
+		return vg_fail(err, -errno, "a folder for %.120s cannot be made: %s", path,
+			       strerror(errno));
+	return 0;
 }
 
 /* Another user, with the right to open files; for whatever is run from here on, too. */
@@ -132,7 +151,7 @@ static int start(struct keeper *k, const struct vg_ipc *m, struct vg_err *err)
 	if (ret == 0)
 		ret = ops->daemon(&k->params, &k->daemon, err);
 	if (ret == 0 && k->daemon.listens)
-		unlink(k->daemon.socket);
+		ret = make_folder(k, &m->setup.sandbox, err);
 	else if (ret == 0)
 		ret = k->daemon.command.input = listen_at(k->daemon.socket, err);
 	if (ret >= 0)
@@ -225,14 +244,21 @@ static void end(struct keeper *k)
 	}
 }
 
-/* Before the daemon ends, which may take a while; and not that of the next vgrantd's keeper. */
-static void remove_socket(const struct keeper *k)
+static bool is_still(const char *path, const struct stat *what)
 {
 	struct stat st;
 
-	if (k->socket.st_ino && lstat(k->daemon.socket, &st) == 0 &&
-	    st.st_ino == k->socket.st_ino && st.st_dev == k->socket.st_dev)
+	return what->st_ino && lstat(path, &st) == 0 && st.st_ino == what->st_ino &&
+	       st.st_dev == what->st_dev;
+}
+
+/* Before the daemon ends, which may take a while; and not those of the next vgrantd's keeper. */
+static void remove_socket(const struct keeper *k)
+{
+	if (is_still(k->daemon.socket, &k->socket))
 		unlink(k->daemon.socket);
+	if (is_still(k->folder, &k->made))
+		rmdir(k->folder);
 }
 
 static void drain(int fd)

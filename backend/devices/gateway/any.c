@@ -99,6 +99,22 @@ static int find_daemon(const char *name, char *path, size_t size, struct vg_err 
 				 "run=%.100s: there is no such program that can be run", name);
 }
 
+/* A daemon that has given up its rights by then makes its socket in a folder of its own. */
+static int run_complete(const struct vg_params *params, const struct vg_place *place, char *spec,
+			size_t size)
+{
+	static const char name[] = "/socket";
+	size_t before = strlen(spec);
+	int ret = gw_complete(params, place, spec, size);
+
+	if (ret < 0 || strlen(spec) == before)
+		return ret;
+	if (strlen(spec) + sizeof(name) > size)
+		return -E2BIG;
+	strcat(spec, name);
+	return 0;
+}
+
 static int run_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)
 {
 	char words[VG_PARAMS_LEN], path[PATH_MAX], arg[160], *rest = words, *word;
@@ -129,7 +145,7 @@ static const struct vg_device_ops vg_gateway_run = {
 	.help = "a device that another program serves, by vhost-user",
 	.params = gateway_params,
 	.helper = "daemon",
-	.complete = gw_complete,
+	.complete = run_complete,
 	.daemon = run_daemon,
 	.check = gateway_check,
 	.open = gateway_open,

@@ -101,16 +101,6 @@ static int reset(struct vhost *v)
 	return fail(v, "cannot be reset", v->kind->reset(v));
 }
 
-/* All that this process needs, before it gives up the rest. */
-static int open_device(struct vhost *v)
-{
-	int ret = fail(v, "cannot be opened", v->kind->open(v));
-
-	if (ret == 0)
-		ret = fail(v, "is not ours to use", vh_ask(v, VHOST_SET_OWNER, NULL));
-	return ret == 0 ? reset(v) : ret;
-}
-
 /* ---- what the front-end says ---------------------------------------------------- */
 
 /* A device that ran, and is to be started once more. */
@@ -351,12 +341,15 @@ int vg_vhost_main(const char *kind, const char *what, int (*confine)(struct vg_e
 	v.what = what;
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
-	if (!v.kind->name || open_device(&v) < 0)
+	if (!v.kind->name || fail(&v, "cannot be opened", v.kind->open(&v)) < 0)
 		return EXIT_FAILURE;
 	if (confine(&err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		return EXIT_FAILURE;
 	}
+	/* Its owner has a thread of the kernel's from then on, with what rights it has by now. */
+	if (fail(&v, "is not ours to use", vh_ask(&v, VHOST_SET_OWNER, NULL)) < 0 || reset(&v) < 0)
+		return EXIT_FAILURE;
 	while ((sock = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
 		serve(&v, sock);
 		close(sock);

@@ -4,8 +4,9 @@
  *
  *	gateway,type=scsi,socket=/run/s.sock			one that somebody else starts
  *	gateway,type=net,run=passt --vhost-user -f,network	one that is started with the device
+ *	gateway,type=net,vdpa=/dev/vhost-vdpa-0			a vDPA device, whose daemon is ours
  *
- * The latter is told where to listen as vhost-user has it for programs (QEMU's docs/interop/vhost-user.rst,
+ * The second is told where to listen as vhost-user has it for programs (QEMU's docs/interop/vhost-user.rst,
  * "Backend program conventions"): --socket-path=PATH, behind what its user says.
  */
 #include <errno.h>
@@ -25,6 +26,8 @@ static const struct vg_param_def gateway_params[] = {
 	  "where it listens, a socket of vhost-user (its --socket-path)" },
 	{ "run", VG_PARAM_STRING, false, 0, 0, NULL,
 	  "instead: the daemon, and words for it, to be started with the device, and ended" },
+	{ "vdpa", VG_PARAM_PATH, false, 0, 0, NULL,
+	  "instead: a vDPA device of this type, /dev/vhost-vdpa-N" },
 	{ "network", VG_PARAM_BOOL, false, 0, 0, "no",
 	  "of one that is started: it has this domain's network" },
 	{ "queues", VG_PARAM_UINT, false, 1, GW_QUEUES, "16",
@@ -51,11 +54,13 @@ static int gateway_check(const struct vg_params *params, struct vg_err *err)
 	if (!is_writeback(params) && strcmp(cache, "writethrough") != 0)
 		return vg_fail(err, -EINVAL, "cache=%.40s: it is writethrough or writeback", cache);
 
-	if (!gw_said(params, "socket") && !gw_said(params, "run"))
+	if (!gw_said(params, "socket") && !gw_said(params, "run") && !gw_said(params, "vdpa"))
 		return vg_fail(
 			err, -EINVAL,
 			"socket= is missing, where its daemon listens, or run=, which starts "
-			"one");
+			"one, or vdpa=");
+	if (gw_said(params, "run") && gw_said(params, "vdpa"))
+		return vg_fail(err, -EINVAL, "run= and vdpa= are two daemons for one device");
 	if (gw_said(params, "network") && !gw_said(params, "run"))
 		return vg_fail(err, -EINVAL, "network is for a daemon that run= starts");
 	if (!gw_type_find(vg_params_str(params, gateway_params, "type"), &spare, err))
@@ -152,8 +157,28 @@ static const struct vg_device_ops vg_gateway_run = {
 	GW_OPS,
 };
 
+static int vdpa_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)
+{
+	return gw_vdpa_daemon(vg_params_str(params, gateway_params, "vdpa"),
+			      vg_params_str(params, gateway_params, "socket"), out, err);
+}
+
+static const struct vg_device_ops vg_gateway_vdpa = {
+	.name = "gateway",
+	.help = "a device that is a vDPA device of this domain",
+	.params = gateway_params,
+	.helper = "daemon",
+	.complete = gw_complete,
+	.daemon = vdpa_daemon,
+	.check = gateway_check,
+	.open = gateway_open,
+	GW_OPS,
+};
+
 static const struct vg_device_ops *gateway_as(const struct vg_params *params)
 {
+	if (gw_said(params, "vdpa"))
+		return &vg_gateway_vdpa;
 	return gw_said(params, "run") ? &vg_gateway_run : NULL;
 }
 

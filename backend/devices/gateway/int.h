@@ -302,6 +302,13 @@ int gw_no_socket(struct vg_err *err);
 
 extern const struct vg_device_ops vg_vdpa_blk;
 
+/**
+ * gw_vdpa_daemon - of ops->daemon: this program, between a gateway and a vDPA device
+ * @path: /dev/vhost-vdpa-N
+ * @socket: where it listens; NULL: gw_no_socket()
+ */
+int gw_vdpa_daemon(const char *path, const char *socket, struct vg_daemon *out, struct vg_err *err);
+
 /** gw_vdpa_is - is a disk's target a vDPA device? */
 bool gw_vdpa_is(const char *target);
 

@@ -183,17 +183,22 @@ static int vdpa_check(const struct vg_params *params, struct vg_err *err)
 		     : 0;
 }
 
-static int vdpa_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)
+int gw_vdpa_daemon(const char *path, const char *socket, struct vg_daemon *out, struct vg_err *err)
 {
 	struct stat st;
 
-	if (stat(vdpa_path(params), &st) < 0 || !S_ISCHR(st.st_mode))
+	if (stat(path, &st) < 0 || !S_ISCHR(st.st_mode))
 		return vg_fail(err, -ENODEV,
-			       "target=vdpa:%.200s is no vDPA device of this domain: modprobe "
-			       "vhost_vdpa, and see `vdpa dev`",
-			       vdpa_path(params));
-	return daemon_of(out, "vdpa", vdpa_path(params),
-			 vg_params_str(params, vg_blk_params, "socket"), err);
+			       "%.200s is no vDPA device of this domain: modprobe vhost_vdpa, and "
+			       "see `vdpa dev`",
+			       path);
+	return daemon_of(out, "vdpa", path, socket, err);
+}
+
+static int vdpa_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)
+{
+	return gw_vdpa_daemon(vdpa_path(params), vg_params_str(params, vg_blk_params, "socket"),
+			      out, err);
 }
 
 static int vdpa_open(struct vg_dev *dev, const struct vg_params *params, struct vg_err *err)

@@ -638,7 +638,12 @@ static void test_refused(void **state)
 		int error;
 	} cases[] = {
 		{ "gateway,socket=/x", "type", -EINVAL },
-		{ "gateway,type=blk", "socket", -EINVAL },
+		{ "gateway,type=blk", "socket= is missing", -EINVAL },
+		{ "gateway,type=net,run=x,vdpa=/dev/x", "two daemons", -EINVAL },
+		{ "gateway,type=net,socket=/x,network", "for a daemon that run= starts", -EINVAL },
+		{ "gateway,type=net,vdpa=/dev/vhost-vdpa-9", "for a Xen guest's device alone",
+		  -EOPNOTSUPP },
+		{ "gateway,type=net,run=passt -f", "for a Xen guest's device alone", -EOPNOTSUPP },
 		{ "gateway,type=teapot,socket=/x", "type=teapot: it is one of net, blk", -EINVAL },
 		{ "gateway,type=0,socket=/x", "type=0", -EINVAL },
 		{ "gateway,type=70000,socket=/x", "type=70000", -EINVAL },

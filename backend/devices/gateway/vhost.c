@@ -92,13 +92,37 @@ static int fail(const struct vhost *v, const char *what, int error)
 	return error;
 }
 
+static void keep_kick(struct vhost *v, unsigned q, int fd)
+{
+	if (v->ring[q].has_kick)
+		close(v->ring[q].kick);
+	v->ring[q].has_kick = fd >= 0;
+	v->ring[q].kick = fd;
+}
+
 /* As after its opening. Memory stays; the kernel has to be told of it. */
 static int reset(struct vhost *v)
 {
 	v->due = false;
 	memset(v->enabled, 0, sizeof(v->enabled));
+	for (unsigned q = 0; q < VH_QUEUES; q++)
+		keep_kick(v, q, -1);
 	memset(v->ring, 0, sizeof(v->ring));
 	return fail(v, "cannot be reset", v->kind->reset(v));
+}
+
+/* A device that did not run has taken notice of what was made available, and nothing else. */
+static int start(struct vhost *v)
+{
+	const uint64_t one = 1;
+	int ret = fail(v, "cannot be started", v->kind->start(v));
+
+	for (unsigned q = 0; ret == 0 && q < v->kernel_queues; q++) {
+		if (v->enabled[q] && v->ring[q].has_kick &&
+		    write(v->ring[q].kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
+			ret = fail(v, "cannot be notified", -errno);
+	}
+	return ret;
 }
 
 /* ---- what the front-end says ---------------------------------------------------- */
@@ -170,6 +194,7 @@ static int set_size(struct vhost *v, const struct vg_vu_state *m)
 	return ret;
 }
 
+/* The kernel holds the file itself. One that tells of requests is kept: see start(). */
 static int set_file(struct vhost *v, unsigned long request, struct vg_vu_msg *m)
 {
 	struct vhost_vring_file f = { .index = (uint32_t)m->u64 & VG_VU_RING_INDEX };
@@ -179,7 +204,11 @@ static int set_file(struct vhost *v, unsigned long request, struct vg_vu_msg *m)
 	if (f.index >= v->queues)
 		ret = -EINVAL;
 	else if (f.index < v->kernel_queues)
-		ret = vh_ask(v, request, &f); /* it holds the file itself */
+		ret = vh_ask(v, request, &f);
+	if (ret == 0 && request == VHOST_SET_VRING_KICK) {
+		keep_kick(v, f.index, f.fd);
+		f.fd = -1;
+	}
 	if (f.fd >= 0)
 		close(f.fd);
 	return ret;
@@ -307,10 +336,7 @@ static int wait(struct vhost *v, int sock)
 	if (ret != 0)
 		return ret > 0 || errno == EINTR;
 	v->due = false;
-	ret = v->kind->start(v);
-	if (ret < 0)
-		fprintf(stderr, "the device cannot be started: %s\n", strerror(-ret));
-	return ret == 0;
+	return start(v) == 0;
 }
 
 /* Until it hangs up, or is no use. */

@@ -53,7 +53,9 @@ struct vhost {
 	unsigned n_regions;
 	struct {
 		uint32_t size; /* entries; 0: not said yet */
-		bool placed;   /* at: */
+		bool has_kick; /* kick: */
+		int kick;
+		bool placed; /* at: */
 		struct vg_vu_addr at;
 	} ring[VH_QUEUES];
 	bool enabled[VH_QUEUES];

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -215,6 +216,16 @@ static int64_t say_ring(struct rig *r, uint32_t q, uint64_t desc, uint64_t avail
 	return say(r, &m);
 }
 
+static int64_t say_kick(struct rig *r, uint32_t q, int fd)
+{
+	struct vg_vu_msg m = { .hdr = { .request = VG_VU_SET_VRING_KICK, .size = sizeof(m.u64) },
+			       .n_fds = 1,
+			       .fds = { fd } };
+
+	m.u64 = q;
+	return say(r, &m);
+}
+
 /* Another connection: whoever is refused is hung up on. */
 static void again(struct rig *r)
 {
@@ -226,12 +237,16 @@ static void again(struct rig *r)
 static void as_it_should(void **state)
 {
 	struct rig *r = *state;
+	int kick = eventfd(0, EFD_CLOEXEC);
+	uint64_t n;
 
 	for (unsigned round = 1; round < 3; round++) {
 		assert_int_equal(say_memory(r, SIZE), 0);
 		for (uint32_t q = 0; q < 2; q++) {
 			assert_int_equal(say_state(r, VG_VU_SET_VRING_NUM, q, 64), 0);
 			assert_int_equal(say_ring(r, q, BASE, BASE + PAGE, BASE + 2 * PAGE), 0);
+			if (q == 1)
+				assert_int_equal(say_kick(r, q, kick), 0);
 			assert_int_equal(say_state(r, VG_VU_SET_VRING_ENABLE, q, 1), 0);
 		}
 		assert_int_equal(asked->maps, round);
@@ -239,9 +254,14 @@ static void as_it_should(void **state)
 		for (int i = 0; i < 2000 && asked->started < round; i++)
 			usleep(10000);
 		assert_int_equal(asked->started, round);
+		/* What came before it ran is looked at then. */
+		assert_int_equal(poll(&(struct pollfd){ kick, POLLIN, 0 }, 1, 60000), 1);
+		assert_int_equal(read(kick, &n, sizeof(n)), sizeof(n));
+		assert_int_equal(n, 1);
 		close(r->sock);
 		connect_to(r);
 	}
+	close(kick);
 }
 
 static void rings_outside(void **state)

@@ -1,11 +1,13 @@
 #!/bin/bash
 # A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2, VHDX and NBD, virtiofsd's folder, passt's network, the kernel's vsock, vDPA and SCSI; killed under load.
 # limit: 500
+# long: 10,000 files in the folder; a guest with such devices is to be saved
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
 # shellcheck source=tests/xen/t/suite.bash
 . "$(dirname "$0")/suite.bash"
 
+for program in files vdpanet; do push "$IMAGE/products/$program" /rig/bin/$program; done
 # serve, in dom0: start a daemon for the VHDX, and wait until it listens. The others vgrantd starts.
 cat >"$T/serve" <<'EOS'
 #!/bin/bash
@@ -40,6 +42,7 @@ echo $! >/run/nbd.own
 EON
 chmod +x /usr/bin/nbd
 modprobe vhost_vsock
+modprobe tun
 modprobe vduse
 modprobe vhost_vdpa
 truncate -s 16M vdpa.img
@@ -50,6 +53,13 @@ for _ in {1..100}; do
 	sleep 0.1
 done
 vdpa dev add name vd0 mgmtdev vduse
+vdpanet vn0 vnet0 </dev/null >>/root/vdpanet.log 2>&1 &
+echo $! >/run/vdpanet.own
+for _ in {1..100}; do
+	[[ ! -e /dev/vduse/vn0 ]] || break
+	sleep 0.1
+done
+vdpa dev add name vn0 mgmtdev vduse
 # A SCSI target, as targetcli makes one.
 cat >/usr/bin/target <<'EOT'
 #!/bin/bash
@@ -84,23 +94,25 @@ ok "a daemon for the VHDX" dom0 serve
 # passt is whoever its host is to the world: so there has to be one.
 dom0 'ip link set lo up; nbd
 	ip link add up0 type dummy && ip addr add 10.9.0.5/24 dev up0 && ip link set up0 up && ip route add default via 10.9.0.1
+	ip addr add 10.8.0.1/24 dev vnet0 && ip link set vnet0 up
 	(rr serve 7009 </dev/null >/dev/null 2>&1 &)'
 ok "a SCSI target" dom0 target up
 guest make pv --type pv --vgrant yes --file /rig/bin/hammer:rig/bin/hammer \
 	--file /rig/bin/rr:rig/bin/rr --module virtio_net --config "vgrant = [ 'blk,target=/root/top.qcow2', 'gateway,type=blk,socket=/run/vhdx.sock',
-		'gateway,type=net,run=passt --vhost-user --foreground,network' ]"
+		'gateway,type=net,run=passt --vhost-user --foreground,network', 'gateway,type=net,vdpa=/dev/vhost-vdpa-1' ]"
 guest make pvh --type pvh --vgrant yes --config "vgrant = [ 'fs,dir=/srv/share,tag=share', 'blk,target=nbd://127.0.0.1/far', 'vsock,cid=7', 'blk,target=vdpa:/dev/vhost-vdpa-0',
-		'scsi,target=naa.5001405aaaaaaaaa' ]" --file /rig/bin/hammer:rig/bin/hammer --file /rig/bin/rr:rig/bin/rr \
+		'scsi,target=naa.5001405aaaaaaaaa' ]" --bin hammer --bin rr --bin files \
 	--module vmw_vsock_virtio_transport --module virtio_scsi --module sd_mod
 for g in pv pvh; do guest start $g; done
 for g in pv pvh; do guest wait $g "$BOOT" 'waiting for commands' >/dev/null; done
 ok "the qcow2 is connected" until_list '^pv virtio/64 blk connected'
 ok "the network is connected" until_list '^pv virtio/66 gateway connected'
+ok "and that of a vDPA device" until_list '^pv virtio/67 gateway connected'
 ok "the VHDX is connected" until_list '^pv virtio/65 gateway connected'
 ok "the folder is connected" until_list '^pvh .*fs connected'
 ok "the disk of an NBD server, vsock, a vDPA device and a SCSI target, too" until_dom0 60 '[ $(vgrant list --brief pvh | grep -c connected) = 5 ]'
 is "$(dom0 'ps -o user:20= -C qemu-storage-daemon | sort | uniq -c | grep -c root')" 1 "what vgrantd has started is not root"
-is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 1, 26, 2, 19, 2, 8]" "lists say what the daemons serve"
+is "$(json '[d[k]["virtio_id"] for k in sorted(d)]')" "[2, 2, 1, 1, 26, 2, 19, 2, 8]" "lists say what the daemons serve"
 
 # ---- disks -----------------------------------------------------------------------
 
@@ -131,7 +143,7 @@ ok "all that was written was read back" guest run pv 'for i in $(seq 300); do
 	grep FAILED /run/*.log && break; [ $(cat /run/*.log | grep -c done) -lt 2 ] || exit 0; usleep 200000; done; tail -n 3 /run/*.log; exit 1'
 sum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/disk.log")
 vsum=$(guest run pv "sed -n 's/.*done.*sum //p' /run/vhdx.log")
-is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0, 0, 0, 0, 0, 0]" "nobody broke a rule"
+is "$(json '[d[k]["counters"]["faults"] for k in sorted(d)]')" "[0, 0, 0, 0, 0, 0, 0, 0, 0]" "nobody broke a rule"
 
 # A server that goes, and comes back: the guest waits.
 guest run pvh "hammer /dev/$far 8 10000 2 3 >/run/far.log 2>&1 &"
@@ -177,18 +189,26 @@ guest run pv 'cat >/run/dhcp <<"EOD"
 [ "$1" != bound ] || { ip addr add $ip/24 dev $interface && ip route add default via $router; }
 EOD
 chmod +x /run/dhcp'
-ok "the guest's network has an address by DHCP" guest run -t 60 pv 'ip link set lo up; ip link set eth0 up && udhcpc -i eth0 -q -n -t 20 -s /run/dhcp && ip addr show eth0 | grep 10.9.0.5'
+# card NUMBER: the interface that has it
+card() { guest run pv "ls /sys/bus/xen/devices/virtio-$1/*/virtio*/net" | tr -d '\r'; }
+passt=$(card 66) vnet=$(card 67)
+ok "the guest has an address from passt by DHCP" guest run -t 60 pv "ip link set lo up; ip link set $passt up && udhcpc -i $passt -q -n -t 20 -s /run/dhcp && ip addr show $passt | grep 10.9.0.5"
 like "$(guest run -t 100 pv 'rr echo 10.9.0.1 7009 3000000')" 'echoed 3000000' "and reaches dom0 by TCP"
 dom0 'pkill -9 passt'
 ok "passt is killed, and another begins" guest run -t 100 pv 'for i in $(seq 30); do ! timeout 10 rr echo 10.9.0.1 7009 1000 | grep echoed || exit 0; sleep 1; done; exit 1'
+is "$(guest run pv "cat /sys/class/net/$vnet/address" | tr -d '\r')" 00:16:3e:00:da:01 "the vDPA card has the address that its device says"
+like "$(guest run -t 100 pv "ip link set $vnet up && ip addr add 10.8.0.2/24 dev $vnet && rr echo 10.8.0.1 7009 3000000")" 'echoed 3000000' "and carries TCP"
+dom0 'pkill -9 -f "[v]host vdpa /dev/vhost-vdpa-1"'
+ok "what serves it is killed, and another begins" guest run -t 100 pv 'for i in $(seq 30); do ! timeout 10 rr echo 10.8.0.1 7009 1000 | grep echoed || exit 0; sleep 1; done; exit 1'
 
 # ---- a folder --------------------------------------------------------------------
 
 ok "the guest mounts the folder" guest run pvh 'mount -t virtiofs share /mnt && mkdir /mnt/guest'
 is "$(guest run pvh 'cd /mnt && md5sum numbers dir/below')" "$(dom0 'cd /srv/share && md5sum numbers dir/below')" "its files are the host's"
-ok "files are made, renamed, removed, linked" guest run pvh 'cd /mnt/guest && for i in $(seq 300); do echo $i >$i || exit; done &&
-	for i in $(seq 1 2 300); do mv $i renamed.$i || exit; done && rm 2 && ln -s ../numbers link && ln 4 four && mkdir sub &&
-	dd if=/dev/urandom of=sub/large bs=64k count=64 2>/dev/null && sync'
+files=300
+[[ ! ${LONG-} ]] || files=10000
+like "$(guest run -t 1200 pvh "files test /mnt/tested $files && ln -s ../numbers /mnt/guest/link")" "files: tested $files" \
+	"files are made, renamed, linked, removed; locked, appended to by two, mapped, cut"
 list='find . | sort | md5sum; find . -type f | sort | xargs md5sum | md5sum; readlink guest/link'
 is "$(guest run pvh "cd /mnt && $list")" "$(dom0 "cd /srv/share && $list")" "both sides have the same tree"
 dom0 'echo from the host >/srv/share/note'
@@ -198,6 +218,24 @@ dom0 'pkill -9 virtiofsd'
 ok "its daemon is killed, and another begins" until_dom0 60 "pgrep -o virtiofsd | grep -vx $old && vgrant list --brief | grep pvh.*connected && ! vgrant list -v pvh | grep daemon=lost"
 ok "what the guest had open fails, and does not hang" guest run -t 60 pvh 'ls /mnt/dir >/dev/null 2>&1; true'
 ok "mounted anew, all is there" guest run -t 100 pvh 'cd / && umount -l /mnt && mount -t virtiofs share /mnt && grep -q below /mnt/dir/below'
+
+# ---- suspend ---------------------------------------------------------------------
+
+# Linux' virtio_fs cannot be suspended: a guest that has a folder refuses, and goes on; one without is saved and
+# comes back. Refusing takes xl a minute.
+if [[ ${LONG-} ]]; then
+	nok "a guest that has a folder is not saved" dom0 'timeout 200 xl save pvh /root/pvh.chk >/root/save.log 2>&1'
+	like "$(guest run pvh dmesg)" 'virtio_fs: suspend/resume not yet supported' "its kernel says why"
+	ok "and goes on with it" guest run -t 60 pvh 'echo after >/mnt/guest/after && echo 3 >/proc/sys/vm/drop_caches && grep after /mnt/guest/after'
+	ok "its disks do, too" guest run -t 100 pvh "rm -f /run/hammer.stop; hammer /dev/$far 8 2 1 3 | grep done"
+	guest run pv 'rm -f /run/hammer.stop'
+	ok "one with disks and a network of other programs is saved" dom0 'timeout 200 xl save pv /root/pv.chk'
+	ok "and restored" dom0 'timeout 200 xl restore /etc/xen/pv.cfg /root/pv.chk'
+	ok "its devices come back" until_list '^pv virtio/65 gateway connected'
+	ok "its qcow2 goes on" until_dom0 60 "guest run pv 'hammer /dev/$qcow2 8 2 1 1' | grep done"
+	ok "and its network" until_dom0 60 'guest run pv "timeout 10 rr echo 10.9.0.1 7009 1000" | grep echoed'
+	sum=$(guest run pv "hammer /dev/$qcow2 8 2 1 1" | sed -n 's/.*done.*sum //p' | tr -d '\r')
+fi
 
 # ---- the end ---------------------------------------------------------------------
 
@@ -211,7 +249,7 @@ dom0 'kill $(cat /run/nbd.own /run/rr.own)'
 is "$(dom0 hammer --sum /root/vdpa.img 8)" "$psum" "dom0 finds what went through vDPA"
 is "$(dom0 hammer --sum /root/scsi.img 8)" "$ssum" "and what went to the target"
 ok "the target can be taken away" dom0 target down
-dom0 'vdpa dev del vd0; kill $(cat /run/vduse.own)'
+dom0 'vdpa dev del vd0; vdpa dev del vn0; kill $(cat /run/vduse.own /run/vdpanet.own)'
 is "$(dom0 'pgrep -f "[t]op.qcow2|driver=[n]bd|[v]irtiofsd|[v]host |[p]asst" | wc -l; ls /run/vgrant | grep -c daemon')" "0
 0" "no daemon of vgrantd's is left, and no socket"
 stop

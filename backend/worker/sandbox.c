@@ -12,7 +12,7 @@
  *  2. restrict the loops are enabled, with a list of operations that the kernel takes from them;
  *              a seccomp allow list of system calls, their arguments included where these are
  *              numbers, on all threads. What is not on it kills the process, which the supervisor
- *              reports.
+ *              reports; but for one file that a library opens in a renderer, which reads as empty (trap.c).
  *
  * Both lists are the sum of what every worker needs (below) and what its device and its port declare
  * (needs.h). The ring's list matters as much as the other: whoever can write a ring's queue has the

@@ -7,9 +7,8 @@
  * this list: compute, and talk to one device's worker. No file, no process, no thread, no socket; the
  * io_uring of workers is not there either.
  *
- * On arm64 LLVM (19) asks for the processor with each shader, and reads /proc/cpuinfo for it
- * (sys::getHostCPUName(), sys::getHostCPUFeatures()). It finds it empty, and makes code for any processor of that
- * architecture.
+ * On arm64 LLVM (19) asks for the processor with each shader, and reads /proc/cpuinfo for it (Host.cpp,
+ * sys::getHostCPUName()). It finds it empty, and makes code for any processor of that architecture.
  */
 #include "backend/renderers/needs.h"
 

@@ -214,7 +214,8 @@ int vg_sandbox_isolate(const struct vg_sandbox *sb, const struct vg_sandbox_need
 	for (; *needs; needs++) {
 		network |= (*needs)->network;
 		if (ret == 0 && (*needs)->empty && vg_trap_open((*needs)->empty) < 0)
-			ret = vg_fail(err, -errno, "/dev/null: %s", strerror(errno));
+			ret = vg_fail(err, -errno, "/dev/null cannot be opened: %s",
+				      strerror(errno));
 	}
 	mallopt(M_ARENA_MAX, ARENAS);
 	setrlimit(RLIMIT_CORE, &none);

@@ -28,25 +28,27 @@ static int nothing = -1; /* /dev/null */
 
 /* The second argument of the call that was trapped, and its result: syscall(2), "Architecture calling
  * conventions". */
+#ifdef __aarch64__
 static const char *path_of(const ucontext_t *uc)
 {
-#if defined(__x86_64__)
-	return (const char *)(uintptr_t)uc->uc_mcontext.gregs[REG_RSI];
-#elif defined(__aarch64__)
 	return (const char *)(uintptr_t)uc->uc_mcontext.regs[1];
-#else
-#error "say here where this architecture has the arguments and the result of a system call"
-#endif
 }
 
 static void answer(ucontext_t *uc, int result)
 {
-#if defined(__x86_64__)
-	uc->uc_mcontext.gregs[REG_RAX] = result;
-#elif defined(__aarch64__)
 	uc->uc_mcontext.regs[0] = (uint64_t)(int64_t)result;
-#endif
 }
+#else
+static const char *path_of(const ucontext_t *uc)
+{
+	return (const char *)(uintptr_t)uc->uc_mcontext.gregs[REG_RSI];
+}
+
+static void answer(ucontext_t *uc, int result)
+{
+	uc->uc_mcontext.gregs[REG_RAX] = result;
+}
+#endif
 
 static void trapped(int sig, siginfo_t *info, void *context)
 {

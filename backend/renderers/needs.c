@@ -6,6 +6,9 @@
  * trade, so that whoever takes the process over has code of his own at once. What that code can do is
  * this list: compute, and talk to one device's worker. No file, no process, no thread, no socket; the
  * io_uring of workers is not there either.
+ *
+ * On arm64 LLVM (19) asks for the processor with each shader, and reads /proc/cpuinfo for it (Host.cpp,
+ * sys::getHostCPUName()). It finds it empty, and makes code for any processor of that architecture.
  */
 #include "backend/renderers/needs.h"
 
@@ -32,4 +35,6 @@ static const struct vg_sandbox_call renderer_calls[] = {
 	VG_CALLS_END,
 };
 
-const struct vg_sandbox_needs vg_renderer_needs = { .calls = renderer_calls, .code = true };
+const struct vg_sandbox_needs vg_renderer_needs = { .calls = renderer_calls,
+						    .code = true,
+						    .empty = "/proc/cpuinfo" };

@@ -12,7 +12,7 @@
  *  2. restrict the loops are enabled, with a list of operations that the kernel takes from them;
  *              a seccomp allow list of system calls, their arguments included where these are
  *              numbers, on all threads. What is not on it kills the process, which the supervisor
- *              reports.
+ *              reports; but for one file that a library opens in a renderer, which reads as empty (trap.c).
  *
  * Both lists are the sum of what every worker needs (below) and what its device and its port declare
  * (needs.h). The ring's list matters as much as the other: whoever can write a ring's queue has the
@@ -78,6 +78,7 @@
 #include "backend/base/loop.h"
 #include "backend/base/passing.h"
 #include "backend/worker/confine.h"
+#include "backend/worker/trap.h"
 
 enum {
 	/* Of malloc. With a number of its own it asks for that of the processors, by reading a file,
@@ -210,8 +211,12 @@ int vg_sandbox_isolate(const struct vg_sandbox *sb, const struct vg_sandbox_need
 	bool network = false;
 	int ret = alone(err), profile = vg_confine_open();
 
-	for (; *needs; needs++)
+	for (; *needs; needs++) {
 		network |= (*needs)->network;
+		if (ret == 0 && (*needs)->empty && vg_trap_open((*needs)->empty) < 0)
+			ret = vg_fail(err, -errno, "/dev/null cannot be opened: %s",
+				      strerror(errno));
+	}
 	mallopt(M_ARENA_MAX, ARENAS);
 	setrlimit(RLIMIT_CORE, &none);
 	if (sb->seccomp)
@@ -291,6 +296,17 @@ static int allow_passing(scmp_filter_ctx ctx)
 					  SCMP_CMP(1, SCMP_CMP_EQ, (uintptr_t)vg_pass_header(), 0));
 }
 
+/* Opening, to read, is answered by trap.c. */
+static int trap_opens(scmp_filter_ctx ctx)
+{
+	int ret = vg_trap_set();
+
+	return ret < 0 ? ret
+		       : seccomp_rule_add(ctx, SCMP_ACT_TRAP, SYS_openat, 1,
+					  SCMP_CMP(2, SCMP_CMP_MASKED_EQ, UINT32_MAX,
+						   O_RDONLY | O_CLOEXEC));
+}
+
 static int filter_system_calls(const struct vg_sandbox_needs *const *needs, struct vg_err *err)
 {
 	/* abort(3) of ourselves, and no signal to anybody else */
@@ -304,11 +320,12 @@ static int filter_system_calls(const struct vg_sandbox_needs *const *needs, stru
 	};
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int ret = ctx ? 0 : -ENOMEM;
-	bool passes = false, code = false;
+	bool passes = false, code = false, opens = false;
 
 	for (const struct vg_sandbox_needs *const *n = needs; *n; n++) {
 		passes |= (*n)->passes;
 		code |= (*n)->code;
+		opens |= (*n)->empty != NULL;
 	}
 	if (ret == 0)
 		ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
@@ -322,6 +339,8 @@ static int filter_system_calls(const struct vg_sandbox_needs *const *needs, stru
 		ret = allow(ctx, ourselves);
 	if (ret == 0 && passes)
 		ret = allow_passing(ctx);
+	if (ret == 0 && opens)
+		ret = trap_opens(ctx);
 	if (ret == 0)
 		ret = allow_memory(ctx, vg_pass_floor(), code);
 	for (; ret == 0 && *needs; needs++)

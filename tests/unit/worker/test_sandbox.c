@@ -97,6 +97,22 @@ static int a_open_old(void)
 	return CALL(SYS_open, "/etc/passwd", O_RDONLY, 0);
 }
 
+/* As open(3) to read is: what a renderer's filter has a handler answer. */
+static int a_open_to_read(void)
+{
+	return CALL(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY | O_CLOEXEC, 0);
+}
+
+static int a_open_cpuinfo(void)
+{
+	return CALL(SYS_openat, AT_FDCWD, "/proc/cpuinfo", O_RDONLY | O_CLOEXEC, 0);
+}
+
+static int a_open_cpuinfo_path(void)
+{
+	return CALL(SYS_openat, AT_FDCWD, "/proc/cpuinfo", O_PATH | O_CLOEXEC, 0);
+}
+
 static int a_stat(void)
 {
 	struct stat st;
@@ -756,6 +772,9 @@ static const struct attack {
 } attacks[] = {
 	{ "openat(2) of /etc/passwd", a_open, true, NULL },
 	{ "open(2) of /etc/passwd", a_open_old, true, NULL },
+	{ "openat(2) of /etc/passwd, as open(3) does", a_open_to_read, true, NULL },
+	{ "openat(2) of /proc/cpuinfo", a_open_cpuinfo, true, "renderer" },
+	{ "openat(2) of /proc/cpuinfo, for its path", a_open_cpuinfo_path, true, NULL },
 	{ "stat of /etc/passwd", a_stat, true, NULL },
 	{ "kill(2) of another worker", a_kill, true, NULL },
 	{ "tgkill(2) of another worker", a_tgkill, true, NULL },
@@ -1159,6 +1178,48 @@ static void renderers_are_held(void **state)
 	skip(); /* it has a thread of its own, whose system calls are not ours to know */
 #endif
 	repels(geteuid() == 0 ? ROOT : PLAIN, needs, "renderer", "sockets");
+}
+
+/* Return: bytes of what a renderer is given for /proc/cpuinfo. */
+static int read_cpuinfo(void)
+{
+	char c;
+	int fd = a_open_cpuinfo();
+
+	return fd < 0 ? fd : CALL(SYS_read, fd, &c, 1);
+}
+
+static int open_no_path(void)
+{
+	return CALL(SYS_openat, AT_FDCWD, NULL, O_RDONLY | O_CLOEXEC, 0);
+}
+
+static int raise_sigsys(void)
+{
+	return raise(SIGSYS);
+}
+
+/* Again and again, and a handler that is asked for anything else ends the process. */
+static void what_a_renderer_opens_is_empty(void **state)
+{
+	static const struct vg_sandbox_needs *const needs[] = { &vg_renderer_needs, NULL };
+	struct outcome o;
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it has a thread of its own, whose system calls are not ours to know */
+#endif
+	for (enum mode mode = geteuid() == 0 ? ROOT : PLAIN; mode <= PLAIN; mode++) {
+		o = attack(mode, needs, read_cpuinfo);
+		assert_int_equal(o.status, 0);
+		assert_int_equal(o.result, 0);
+		o = attack(mode, needs, a_open_to_read);
+		assert_true(WIFSIGNALED(o.status) && WTERMSIG(o.status) == SIGSYS);
+		o = attack(mode, needs, raise_sigsys);
+		assert_true(WIFSIGNALED(o.status) && WTERMSIG(o.status) == SIGSYS);
+		o = attack(mode, needs, open_no_path);
+		assert_true(WIFSIGNALED(o.status));
+	}
 }
 
 /* ---- a file that a worker writes: longer, or larger ------------------------------ */
@@ -1804,6 +1865,7 @@ int main(void)
 		T(every_device_is_held),
 		T(displays_are_held),
 		T(renderers_are_held),
+		T(what_a_renderer_opens_is_empty),
 		T(image_stays_as_long_as_it_is),
 		T(no_socket_of_any_family),
 		T(devices_have_what_they_need),

@@ -1,5 +1,5 @@
 #!/bin/bash
-# On one boot: data by every path, both rings, root, CAN and its firewall, network, pictures, keys, attacks, restarts, resets.
+# On one boot: data by every path, both rings, root, CAN and its firewall, network, pictures, keys, a folder, attacks, restarts, resets.
 # only: arm64
 # limit: 900
 # What `make check` runs of an architecture whose other tests it leaves to `make check-xen ARCH=...`: a
@@ -89,7 +89,8 @@ for program in draw keys; do push "$IMAGE/products/$program" /rig/bin/$program; 
 dom0 'modprobe tun && modprobe bridge; ip link add xenbr0 type bridge; ip addr add 10.9.0.1/24 dev xenbr0; ip link set xenbr0 up
 	guest make seat --type pv --vgrant yes --module virtio_net --module virtio-gpu --module virtio_input --module evdev \
 		--file /rig/bin/draw:/rig/bin/draw --file /rig/bin/keys:/rig/bin/keys \
-		--config "vgrant = [ '"'net', 'gpu,mode=640x480', 'input,kind=keyboard', 'console'"' ]"'
+		--config "vgrant = [ '"'net', 'gpu,mode=640x480', 'input,kind=keyboard', 'console', 'fs,dir=/srv/share,tag=share'"' ]"
+	mkdir -p /srv/share; echo from dom0 >/srv/share/note'
 
 ok "vgrantd starts" vgrantd_start
 before=$(holds)
@@ -135,9 +136,9 @@ guest run car 'candump -L -n 1 can0 >/tmp/heard 2>/dev/null </dev/null & for i i
 dom0 cansend vcan0 321#55AA
 like "$(guest run car 'for i in $(seq 600); do [ -s /tmp/heard ] && break; usleep 100000; done; cat /tmp/heard')" ' 321#55AA' "a frame of dom0's reaches the guest"
 
-# ---- network, picture, keys, console -----------------------------------------------
+# ---- network, picture, keys, console, a folder -------------------------------------
 
-for kind in net gpu input console; do ok "connected: $kind" until_list "^seat .*$kind connected"; done
+for kind in net gpu input console fs; do ok "connected: $kind" until_list "^seat .*$kind connected"; done
 guest run seat 'ip link set eth0 up; ip addr add 10.9.0.2/24 dev eth0'
 # reach N: with packets of N bytes
 reach() { dom0 "for i in \$(seq 30); do busybox ping -c 1 -W 2 10.9.0.2 >/dev/null && break; done; busybox ping -c 3 -W 5 -s $1 10.9.0.2"; }
@@ -152,6 +153,9 @@ ok "what a viewer types arrives" guest run seat 'for i in $(seq 150); do grep -q
 guest run seat 'for i in $(seq 100); do test -c /dev/hvc1 && break; usleep 100000; done; echo from the guest >/dev/hvc1'
 like "$(dom0 'timeout 20 head -n 1 $(xenstore-ls -f /local/domain/$(xl domid seat)/device/console | sed -n "s|.*/tty = .\(/dev/pts/[0-9]*\).*|\1|p")')" \
 	'^from the guest' "and dom0 reads its console"
+
+is "$(guest run seat 'mount -t virtiofs share /mnt && cat /mnt/note && echo from the guest >/mnt/answer')" "from dom0" "and a folder of dom0's, by another program"
+is "$(dom0 cat /srv/share/answer)" "from the guest" "which it writes to"
 
 # ---- restarts --------------------------------------------------------------------
 

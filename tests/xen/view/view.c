@@ -10,6 +10,7 @@
  *   view PORT type TEXT             keys, as a person at a US keyboard types them; \n is Enter
  *   view PORT point X Y BUTTONS
  *   view PORT watch S               frames (updates) that came within S seconds
+ *   view PORT frames S              the same in whole screens of pixels: "frames N seconds S"
  *   view FILE.png png SEED          whether a screenshot is what draw.c draws
  *
  * PASSWORD in the environment is the password.
@@ -272,6 +273,23 @@ static int watch(struct rfb *r, double seconds)
 	return 0;
 }
 
+/* From the first whole picture on. */
+static int frames(struct rfb *r, double seconds)
+{
+	double begin, end;
+	uint64_t before;
+
+	whole(r);
+	before = r->seen;
+	begin = now();
+	end = begin + seconds;
+	while (now() < end)
+		update(r, true);
+	printf("frames %.2f seconds %.2f\n",
+	       (double)(r->seen - before) / ((double)r->width * r->height), now() - begin);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct rfb r;
@@ -280,7 +298,7 @@ int main(int argc, char **argv)
 
 	if (argc < 3) {
 		fprintf(stderr,
-			"usage: view PORT size|pattern|raw|ppm|type|point|watch [ARG...]\n");
+			"usage: view PORT size|pattern|raw|ppm|type|point|watch|frames [ARG...]\n");
 		return 2;
 	}
 	if (strcmp(what, "png") == 0)
@@ -296,6 +314,8 @@ int main(int argc, char **argv)
 		return type(&r, arg);
 	if (strcmp(what, "watch") == 0)
 		return watch(&r, atof(arg));
+	if (strcmp(what, "frames") == 0)
+		return frames(&r, atof(arg));
 	if (strcmp(what, "point") == 0 && argc > 5) {
 		rfb_pointer(&r, (uint32_t)atoi(arg), (uint32_t)atoi(argv[4]),
 			    (uint8_t)atoi(argv[5]));

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/virtio/device.h"
 
 const struct vg_group_policy vg_group_policies[] = {
 	/* Clients stay connected, and are shown the picture again; the device needs none to run. */
@@ -130,14 +131,24 @@ const char *vg_group_lacks(const struct vg_group *g)
 	return g->policy->needed && g->failed && !g->helper_open ? beside(g) : NULL;
 }
 
+void vg_group_again(struct vg_group *g)
+{
+	if (g->policy)
+		vg_child_end(&g->helper);
+}
+
 void vg_group_worker_opened(struct vg_group *g)
 {
+	if (!g->policy)
+		return;
 	g->worker_open = true;
 	join(g);
 }
 
 void vg_group_worker_gone(struct vg_group *g)
 {
+	if (!g->policy)
+		return;
 	g->worker_open = false;
 	if (g->policy->worker_died == VG_GROUP_BOTH && g->helper.pid) {
 		g->anew = true;
@@ -227,8 +238,39 @@ void vg_group_init(struct vg_group *g, const struct vg_group_ops *ops,
 	g->helper.program = policy->program;
 }
 
+void vg_group_wanted(const char *spec, const struct vg_group_policy *policy[VG_SEATS])
+{
+	const struct vg_device_ops *ops = NULL;
+	struct vg_params params;
+
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		policy[i] = NULL;
+	if (vg_params_parse(spec, &params, NULL) == 0)
+		ops = vg_device_of(&params);
+	if (ops && ops->helper)
+		policy[VG_SEAT_DISPLAY] = vg_group_policy(ops->helper);
+	if (ops && ops->draws && ops->draws(&params))
+		policy[VG_SEAT_RENDERER] = vg_group_policy("renderer");
+}
+
+bool vg_group_with(struct vg_group *g, const struct vg_group_ops *ops,
+		   const struct vg_group_policy *policy, struct vg_child *worker, uint32_t domid)
+{
+	if (g->policy != policy)
+		vg_group_fini(g);
+	if (!policy)
+		return true;
+	if (!g->policy)
+		vg_group_init(g, ops, policy, worker, domid);
+	vg_group_start(g);
+	return vg_group_may_start(g);
+}
+
 void vg_group_fini(struct vg_group *g)
 {
+	if (!g->policy)
+		return;
 	vg_loop_timer_stop(&g->timer);
 	vg_child_fini(&g->helper);
+	g->policy = NULL;
 }

@@ -10,8 +10,8 @@
  * Both get a socket to each other by VG_IPC_PEER once both are open, and a new one whenever one of
  * them was replaced; the old one is closed at the other end then.
  *
- * The worker is the owner's (node.c, sockets.c), which starts it when vg_group_may_start() says so
- * and tells the group what became of it.
+ * The worker is the owner's (node.c, sockets.c), which starts it when vg_group_with(), or later
+ * vg_group_may_start(), says so, and tells the group what became of it.
  */
 #ifndef VG_GROUP_H
 #define VG_GROUP_H
@@ -53,8 +53,8 @@ struct vg_group_ops {
 
 struct vg_group {
 	const struct vg_group_ops *ops;
-	const struct vg_group_policy *policy;
-	struct vg_child *worker; /* the owner's */
+	const struct vg_group_policy *policy; /* NULL: there is no helper */
+	struct vg_child *worker;	      /* the owner's */
 	uint32_t domid;
 	struct vg_child helper;
 	struct vg_timer timer; /* before the helper is started again */
@@ -72,6 +72,23 @@ struct vg_group {
 void vg_group_init(struct vg_group *g, const struct vg_group_ops *ops,
 		   const struct vg_group_policy *policy, struct vg_child *worker, uint32_t domid);
 
+/**
+ * vg_group_wanted - which processes a device of @spec needs beside its worker
+ * @policy: by their seat; NULL: none there
+ */
+void vg_group_wanted(const char *spec, const struct vg_group_policy *policy[VG_SEATS]);
+
+/**
+ * vg_group_with - the worker is to be started: the helper of @policy first, or none
+ * @g: initialised, or all zero; one of another policy is ended
+ * @policy: NULL: it needs nobody
+ * @ops, @worker, @domid: as in vg_group_init()
+ *
+ * Return: whether the worker may start now. If not, ops->changed() says when to ask again.
+ */
+bool vg_group_with(struct vg_group *g, const struct vg_group_ops *ops,
+		   const struct vg_group_policy *policy, struct vg_child *worker, uint32_t domid);
+
 /** vg_group_start - start the helper, unless it runs or is about to */
 void vg_group_start(struct vg_group *g);
 
@@ -80,6 +97,11 @@ bool vg_group_may_start(const struct vg_group *g);
 
 /** vg_group_lacks - why the worker may not be started, when its helper cannot be; else NULL */
 const char *vg_group_lacks(const struct vg_group *g);
+
+/* These four do nothing where there is no helper. */
+
+/** vg_group_again - the worker's configuration is another one: so is the next helper's */
+void vg_group_again(struct vg_group *g);
 
 /** vg_group_worker_opened - the worker has said OPENED */
 void vg_group_worker_opened(struct vg_group *g);

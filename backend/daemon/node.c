@@ -327,19 +327,12 @@ static const struct vg_group_ops group_ops = {
 	.shown = shown,
 };
 
-static void leave_group(struct vg_node_group *ng)
-{
-	if (is_grouped(ng))
-		vg_group_fini(&ng->g);
-	ng->g.policy = NULL;
-}
-
 static void ungroup(struct vg_node *n)
 {
 	vg_screens_free(n->screens);
 	n->screens = NULL;
 	for (unsigned i = 0; i < VG_SEATS; i++)
-		leave_group(&n->group[i]);
+		vg_group_fini(&n->group[i].g);
 }
 
 /* Where `xl console -t pv -n` looks for it, with the device's number, as for a second console of libxl's. */
@@ -361,38 +354,17 @@ static void show_terminal(struct vg_node *n, bool is)
 		    "xenstored does not take its terminal: `xl console` does not find it");
 }
 
-/* Return: whether the worker may start, as far as @ng is concerned. @policy: NULL: it needs nobody. */
-static bool with_helper(struct vg_node *n, struct vg_node_group *ng,
-			const struct vg_group_policy *policy)
-{
-	if (ng->g.policy != policy)
-		leave_group(ng);
-	if (!policy)
-		return true;
-	if (!is_grouped(ng)) {
-		ng->node = n;
-		vg_group_init(&ng->g, &group_ops, policy, &n->c, n->pair.guest);
-	}
-	vg_group_start(&ng->g);
-	return vg_group_may_start(&ng->g);
-}
-
 /* The processes that its device needs beside its worker. Return: whether the worker may start now. */
 static bool with_helpers(struct vg_node *n)
 {
-	const struct vg_device_ops *ops = NULL;
-	const struct vg_group_policy *policy[VG_SEATS] = { NULL };
-	struct vg_params params;
+	const struct vg_group_policy *policy[VG_SEATS];
 	bool may = true;
 
-	if (vg_params_parse(n->c.spec, &params, NULL) == 0)
-		ops = vg_device_of(&params);
-	if (ops && ops->helper)
-		policy[VG_SEAT_DISPLAY] = vg_group_policy(ops->helper);
-	if (ops && ops->draws && ops->draws(&params))
-		policy[VG_SEAT_RENDERER] = vg_group_policy("renderer");
-	for (unsigned i = 0; i < VG_SEATS; i++)
-		may &= with_helper(n, &n->group[i], policy[i]);
+	vg_group_wanted(n->c.spec, policy);
+	for (unsigned i = 0; i < VG_SEATS; i++) {
+		n->group[i].node = n;
+		may &= vg_group_with(&n->group[i].g, &group_ops, policy[i], &n->c, n->pair.guest);
+	}
 	if (!n->screens && has_screen(n))
 		n->screens =
 			vg_screens_new(&n->all->cards, &n->c, &n->group[VG_SEAT_DISPLAY].g.helper);
@@ -491,10 +463,8 @@ static bool take_new_spec(struct vg_node *n)
 	vg_child_event_unlogged(&n->c, VG_EVENT_CHANGED, spec);
 	vg_screens_free(n->screens);
 	n->screens = NULL;
-	for (unsigned i = 0; i < VG_SEATS; i++) {
-		if (is_grouped(&n->group[i]))
-			vg_child_end(&n->group[i].g.helper); /* another begins, with that */
-	}
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		vg_group_again(&n->group[i].g);
 	return true;
 }
 
@@ -633,10 +603,8 @@ static void opened(struct vg_node *n, const struct vg_ipc *m)
 		show_error(n, "");
 	vg_child_tell(&n->c, &record, fd);
 	show_terminal(n, true);
-	for (unsigned i = 0; i < VG_SEATS; i++) {
-		if (is_grouped(&n->group[i]))
-			vg_group_worker_opened(&n->group[i].g);
-	}
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		vg_group_worker_opened(&n->group[i].g);
 	if (listens(n))
 		join_inputs(n);
 }
@@ -720,10 +688,8 @@ static void reaped(struct vg_child *c, int status)
 
 	if (c->all->stopping)
 		return;
-	for (unsigned i = 0; i < VG_SEATS; i++) {
-		if (is_grouped(&n->group[i]))
-			vg_group_worker_gone(&n->group[i].g);
-	}
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		vg_group_worker_gone(&n->group[i].g);
 	if (was == VG_NODE_FAILED && n->retrying) {
 		vg_node_retry(n);
 		return;

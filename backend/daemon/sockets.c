@@ -17,6 +17,9 @@
  *
  *	(any) ---- the line changed, or is gone ----> ENDING ----> IDLE, or freed
  *
+ * A gpu with render=virgl has its renderer beside it, and one with vnc= a display of ours beside the
+ * front-end's (group.h): the worker is started when group.h says so.
+ *
  * Nothing here needs Xen: vgrantd serves sockets on a host without it, too. A
  * vgrantd that dies takes the sockets with it; its workers finish what is in flight
  * and end. The next one takes the paths over.
@@ -31,6 +34,7 @@
 #include <unistd.h>
 
 #include "backend/base/container.h"
+#include "backend/daemon/group.h"
 #include "backend/daemon/listen.h"
 
 enum {
@@ -47,8 +51,15 @@ enum phase {
 	ENDING,	   /* told to end */
 };
 
+/* With one process. */
+struct socket_group {
+	struct vg_group g;
+	struct vg_socket_device *device;
+};
+
 struct vg_socket_device {
 	struct vg_child c;
+	struct socket_group group[VG_SEATS];
 	struct vg_sockets *all;
 	struct vg_socket_device *next; /* of all->first */
 	char name[64];
@@ -114,6 +125,55 @@ static void fail(struct vg_socket_device *d, int error, const char *text)
 		vg_loop_timer(d->c.all->loop, &d->timer, ms * (NS_PER_S / 1000));
 }
 
+static void group_changed(struct vg_group *g)
+{
+	struct vg_socket_device *d = container_of(g, struct socket_group, g)->device;
+
+	/* Not from within it. */
+	if (d->phase == IDLE && !d->c.pid && !d->timer.tether)
+		vg_loop_timer(d->c.all->loop, &d->timer, 1);
+}
+
+static void end_worker(struct vg_group *g)
+{
+	vg_child_end(g->worker);
+}
+
+static const struct vg_group_ops group_ops = {
+	.changed = group_changed,
+	.end_worker = end_worker,
+};
+
+/* The front-end shows the picture: a display of ours is beside it where somebody says so. */
+static bool wants_display(const struct vg_socket_device *d)
+{
+	struct vg_params params;
+
+	if (vg_params_parse(d->c.spec, &params, NULL) < 0)
+		return false;
+	for (unsigned i = 0; i < params.n; i++) {
+		if (strcmp(params.p[i].key, "vnc") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The processes that its device needs beside its worker. Return: whether the worker may start now. */
+static bool with_helpers(struct vg_socket_device *d)
+{
+	const struct vg_group_policy *policy[VG_SEATS];
+	bool may = true;
+
+	vg_group_wanted(d->c.spec, policy);
+	if (!wants_display(d))
+		policy[VG_SEAT_DISPLAY] = NULL;
+	for (unsigned i = 0; i < VG_SEATS; i++) {
+		d->group[i].device = d;
+		may &= vg_group_with(&d->group[i].g, &group_ops, policy[i], &d->c, 0);
+	}
+	return may;
+}
+
 static void start(struct vg_socket_device *d)
 {
 	struct vg_sockets *s = d->all;
@@ -125,6 +185,10 @@ static void start(struct vg_socket_device *d)
 			      "too many devices: raise [limits] in vgrantd.conf, or remove some");
 	if (ret == 0)
 		ret = make_socket(d, &err);
+	if (ret == 0 && !with_helpers(d)) {
+		d->phase = IDLE;
+		return;
+	}
 	if (ret == 0)
 		ret = vg_child_start(&d->c, "--socket-worker", 0, d->listen, &err);
 	if (ret == -EINPROGRESS) {
@@ -175,6 +239,10 @@ static void opened(struct vg_socket_device *d, const struct vg_ipc *m)
 	d->phase = WAITING;
 	vg_child_opened(c);
 	c->error.text[0] = '\0';
+	/* Before the record, with which it begins to serve: what a renderer can do is offered to the first
+	 * front-end. */
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		vg_group_worker_opened(&d->group[i].g);
 	vg_child_tell(c, &record, c->record_fd);
 	vg_child_say(c, VG_LOG_INFO, "waits for a front-end");
 }
@@ -209,6 +277,8 @@ static void dispose(struct vg_socket_device *d)
 {
 	vg_loop_timer_stop(&d->timer);
 	remove_socket(d);
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		vg_group_fini(&d->group[i].g);
 	vg_child_event_unlogged(&d->c, VG_EVENT_REMOVED, NULL);
 	vg_child_fini(&d->c);
 	free(d);
@@ -230,7 +300,11 @@ static void reaped(struct vg_child *c, int status)
 	enum phase was = d->phase;
 	unsigned ms;
 
-	if (c->all->stopping || was == FAILED || was == IDLE)
+	if (c->all->stopping)
+		return;
+	for (unsigned i = 0; i < VG_SEATS; i++)
+		vg_group_worker_gone(&d->group[i].g);
+	if (was == FAILED || was == IDLE)
 		return; /* it had said why */
 	vg_loop_timer_stop(&d->timer);
 	d->phase = IDLE;
@@ -341,6 +415,8 @@ static void update(struct vg_socket_device *d, const char *line)
 		snprintf(d->line, sizeof(d->line), "%s", line);
 		vg_child_set_spec(&d->c, line);
 		name_it(d);
+		for (unsigned i = 0; i < VG_SEATS; i++)
+			vg_group_again(&d->group[i].g);
 		d->served = false;
 		vg_child_say(&d->c, VG_LOG_INFO, "its configuration has changed");
 		vg_child_event_unlogged(&d->c, VG_EVENT_CHANGED, line);

@@ -223,6 +223,31 @@ static inline unsigned int rig_workers(struct rig *r, pid_t *pids, unsigned int 
 	return n;
 }
 
+/** rig_process() - the daemon's child whose command line has @word; 0: there is none */
+static inline pid_t rig_process(struct rig *r, const char *word)
+{
+	pid_t pids[16];
+	unsigned int n = rig_workers(r, pids, 16);
+
+	for (unsigned int i = 0; i < n; i++) {
+		char path[64], line[256] = "";
+		int fd;
+
+		snprintf(path, sizeof(path), "/proc/%d/cmdline", pids[i]);
+		fd = open(path, O_RDONLY);
+		if (fd < 0)
+			continue;
+		if (read(fd, line, sizeof(line) - 1) > 0) {
+			for (char *c = line; c < line + sizeof(line) - 1; c++)
+				*c = *c ? *c : ' ';
+		}
+		close(fd);
+		if (strstr(line, word))
+			return pids[i];
+	}
+	return 0;
+}
+
 /* ---- guests ---------------------------------------------------------------- */
 
 /** rig_image() - an image of @sectors; sector n is filled with bytes n + @seed */

@@ -157,31 +157,6 @@ static void let_go(struct rig_guest *g)
 	drv_free(&g->dev->gmem.mem, &cmds);
 }
 
-/* The process whose command line has @word; 0: there is none. */
-static pid_t process_of(struct rig *r, const char *word)
-{
-	pid_t pids[16];
-	unsigned n = rig_workers(r, pids, 16);
-
-	for (unsigned i = 0; i < n; i++) {
-		char path[64], line[256] = "";
-		int fd;
-
-		snprintf(path, sizeof(path), "/proc/%d/cmdline", pids[i]);
-		fd = open(path, O_RDONLY);
-		if (fd < 0)
-			continue;
-		if (read(fd, line, sizeof(line) - 1) > 0) {
-			for (char *c = line; c < line + sizeof(line) - 1; c++)
-				*c = *c ? *c : ' ';
-		}
-		close(fd);
-		if (strstr(line, word))
-			return pids[i];
-	}
-	return 0;
-}
-
 static void a_screen(void **state)
 {
 	struct rig *r = *state;
@@ -209,7 +184,7 @@ static void worker_dies(void **state)
 	assert_int_equal(look(&v, port_of(r, g)), 0);
 	await_seen(&v, 1);
 	for (unsigned i = 2; i < 5; i++) {
-		pid_t worker = process_of(r, "--worker");
+		pid_t worker = rig_process(r, "--worker");
 
 		assert_int_not_equal(worker, 0);
 		kill(worker, SIGKILL);
@@ -227,7 +202,7 @@ static void display_dies(void **state)
 	struct rig *r = *state;
 	struct rig_guest *g = guest_with_screen(r, "gpu");
 	uint32_t port = port_of(r, g);
-	pid_t display = process_of(r, "--display");
+	pid_t display = rig_process(r, "--display");
 	struct rfb v;
 	int ret = -1;
 
@@ -392,23 +367,23 @@ static void renderer_dies(void **state)
 
 	await_listed(r, "3d=virgl");
 	assert_int_equal(new_context(g, 1), VIRTIO_GPU_RESP_OK_NODATA);
-	renderer = process_of(r, "--renderer");
-	worker = process_of(r, "--worker");
+	renderer = rig_process(r, "--renderer");
+	worker = rig_process(r, "--worker");
 	assert_int_not_equal(renderer, 0);
 	kill(renderer, SIGKILL);
 	await_listed(r, "3d=lost");
 	assert_int_equal(new_context(g, 2), VIRTIO_GPU_RESP_ERR_UNSPEC);
 	draw(g, 2);
 	await_listed(r, "3d=reset");
-	assert_int_not_equal(process_of(r, "--renderer"), renderer);
-	assert_int_equal(process_of(r, "--worker"), worker);
+	assert_int_not_equal(rig_process(r, "--renderer"), renderer);
+	assert_int_equal(rig_process(r, "--worker"), worker);
 	assert_int_equal(drv_dev_reset(g->dev), 0);
 	let_go(g);
 	start_driver(g);
 	await_listed(r, "3d=virgl");
 	assert_int_equal(new_context(g, 1), VIRTIO_GPU_RESP_OK_NODATA);
 	/* The worker is killed: what was drawn is lost with it. */
-	kill(process_of(r, "--worker"), SIGKILL);
+	kill(rig_process(r, "--worker"), SIGKILL);
 	draw(g, 3);
 	await_listed(r, "3d=reset");
 	assert_int_equal(drv_dev_close(g->dev), 0);

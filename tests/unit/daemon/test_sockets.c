@@ -14,6 +14,7 @@
 #include <sys/file.h>
 
 #include <json-c/json.h>
+#include <linux/virtio_gpu.h>
 #include <poll.h>
 
 #include "tests/driver/vu_front.h"
@@ -672,6 +673,99 @@ static void without_xen(void **state)
 	comes_to(r, "b", "waiting", NULL);
 }
 
+/* ---- a gpu's other processes ------------------------------------------------- */
+
+static bool may_draw(struct rig *r, const char *name)
+{
+	struct vuf f;
+	bool may;
+
+	front(r, name, &f);
+	may = f.offered & 1ull << VIRTIO_GPU_F_VIRGL;
+	vuf_fini(&f);
+	return may;
+}
+
+/* Until the list says @what, or not any more. */
+static void until_listed(struct rig *r, const char *what, bool is)
+{
+	const char *said = "";
+
+	for (unsigned i = 0; i < WAIT_MS / 10; i++) {
+		said = rig_ask(r, "{\"cmd\":\"list\"}");
+		if (!strstr(said, what) == !is)
+			return;
+		usleep(10000);
+	}
+	fail_msg("%s: %s", what, said);
+}
+
+static pid_t until_process(struct rig *r, const char *word, pid_t other_than, bool is)
+{
+	pid_t pid = 0;
+
+	for (unsigned i = 0; i < WAIT_MS / 10; i++) {
+		pid = rig_process(r, word);
+		if ((pid && pid != other_than) == is)
+			return pid;
+		usleep(10000);
+	}
+	fail_msg("%s: %d", word, (int)pid);
+	return 0;
+}
+
+/* What draws for it is there before the first front-end is served, and is replaced, as its worker is. */
+static void a_renderer(void **state)
+{
+	struct rig *r = *state;
+	pid_t renderer, worker;
+
+	serve(r, "a = gpu,render=virgl\n");
+	assert_true(may_draw(r, "a"));
+	renderer = until_process(r, "--renderer", 0, true);
+	kill(renderer, SIGKILL);
+	renderer = until_process(r, "--renderer", renderer, true);
+	until_listed(r, "3d=virgl", true);
+	worker = worker_of(r, "a");
+	kill(worker, SIGKILL);
+	until_process(r, "--renderer", renderer, true);
+	assert_true(may_draw(r, "a"));
+	/* Another configuration, without; and none. */
+	serve(r, "a = gpu\n");
+	until_process(r, "--renderer", 0, false);
+	until_listed(r, "3d=", false);
+	assert_false(may_draw(r, "a"));
+	serve(r, "a = gpu,render=virgl\n");
+	until_listed(r, "3d=virgl", true);
+	assert_true(may_draw(r, "a"));
+	settings(r, "");
+	kill(r->daemon, SIGHUP);
+	until_process(r, "--renderer", 0, false);
+}
+
+/* The front-end shows the picture; we do, too, where the line says where. */
+static void a_display(void **state)
+{
+	struct rig *r = *state;
+	pid_t display;
+
+	serve(r, "a = gpu\n");
+	comes_to(r, "a", "waiting", NULL);
+	assert_int_equal(rig_process(r, "--display"), 0);
+	serve(r, "a = gpu,vnc=%s/vnc\n", r->dir);
+	until_listed(r, "/vnc viewers=0", true);
+	until_listed(r, "display=yes", true);
+	display = until_process(r, "--display", 0, true);
+	kill(display, SIGKILL);
+	until_process(r, "--display", display, true);
+	until_listed(r, "display=yes", true);
+	kill(worker_of(r, "a"), SIGKILL);
+	comes_to(r, "a", "waiting", NULL);
+	until_listed(r, "display=yes", true);
+	serve(r, "a = gpu\n");
+	until_process(r, "--display", 0, false);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, rig_end)
@@ -695,6 +789,8 @@ int main(void)
 		T(stopped),
 		T(beside_a_guest),
 		T(without_xen),
+		T(a_renderer),
+		T(a_display),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

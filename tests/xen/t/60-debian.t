@@ -14,13 +14,8 @@ ok "vgrantd starts" vgrantd_start
 guest make debian --type pv --memory 768 \
 	--image /rig/debian/kernel --initrd /rig/debian/initrd.img \
 	--append "$(dom0 cat /rig/debian/cmdline)" \
-<<<<<<< HEAD
-	--config "vgrant = [ 'blk,target=/rig/debian/root,serial=ROOT', 'gpu,heads=2,mode=640x480+800x600,render=$render',
-		'input,kind=keyboard', 'input,kind=touch', 'vsock,cid=60' ]"
-=======
 	--config "vgrant = [ 'blk,target=/rig/debian/root,serial=ROOT', 'gpu,heads=2,mode=640x480+800x600,render=virgl',
-		'input,kind=keyboard', 'input,kind=touch' ]"
->>>>>>> f81a3b4d2856e97bf6eadd9e8ed0d2d211db8b61
+		'input,kind=keyboard', 'input,kind=touch', 'vsock,cid=60' ]"
 ok "the guest is created" guest start debian
 like "$(guest wait debian 600 'guest: .* is up')" 'root on /dev/vda' "Debian is up, its root on /dev/vda"
 is "$(guest run debian 'cat /sys/block/vda/serial')" ROOT "which is our disk"

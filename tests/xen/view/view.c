@@ -10,6 +10,8 @@
  *   view PORT type TEXT             keys, as a person at a US keyboard types them; \n is Enter
  *   view PORT point X Y BUTTONS
  *   view PORT watch S               frames (updates) that came within S seconds
+ *   view PORT frames S              the same in whole screens of pixels: "frames N seconds S"
+ *   view PORT console               Ctrl, Alt and 1: the first console of a QEMU that shows none
  *   view FILE.png png SEED          whether a screenshot is what draw.c draws
  *
  * PASSWORD in the environment is the password.
@@ -256,6 +258,23 @@ static int type(struct rfb *r, const char *text)
 	return 0;
 }
 
+/* Ctrl, Alt and 1, keys that QEMU keeps for itself. */
+static int console(struct rfb *r)
+{
+	static const struct {
+		uint32_t keysym;
+		unsigned code;
+	} keys[] = { { 0xffe3, 0x1d }, { 0xffe9, 0x38 }, { '1', 0x02 } };
+
+	update(r, false);
+	for (int i = 0; i < 3; i++)
+		press(r, keys[i].keysym, keys[i].code, true);
+	for (int i = 3; i--;)
+		press(r, keys[i].keysym, keys[i].code, false);
+	leave(r);
+	return 0;
+}
+
 static int watch(struct rfb *r, double seconds)
 {
 	double end = now() + seconds;
@@ -272,6 +291,23 @@ static int watch(struct rfb *r, double seconds)
 	return 0;
 }
 
+/* From the first whole picture on. */
+static int frames(struct rfb *r, double seconds)
+{
+	double begin, end;
+	uint64_t before;
+
+	whole(r);
+	before = r->seen;
+	begin = now();
+	end = begin + seconds;
+	while (now() < end)
+		update(r, true);
+	printf("frames %.2f seconds %.2f\n",
+	       (double)(r->seen - before) / ((double)r->width * r->height), now() - begin);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct rfb r;
@@ -279,8 +315,8 @@ int main(int argc, char **argv)
 	const char *arg = argc > 3 ? argv[3] : "";
 
 	if (argc < 3) {
-		fprintf(stderr,
-			"usage: view PORT size|pattern|raw|ppm|type|point|watch [ARG...]\n");
+		fprintf(stderr, "usage: view PORT "
+				"size|pattern|raw|ppm|type|point|watch|frames|console [ARG...]\n");
 		return 2;
 	}
 	if (strcmp(what, "png") == 0)
@@ -296,6 +332,10 @@ int main(int argc, char **argv)
 		return type(&r, arg);
 	if (strcmp(what, "watch") == 0)
 		return watch(&r, atof(arg));
+	if (strcmp(what, "console") == 0)
+		return console(&r);
+	if (strcmp(what, "frames") == 0)
+		return frames(&r, atof(arg));
 	if (strcmp(what, "point") == 0 && argc > 5) {
 		rfb_pointer(&r, (uint32_t)atoi(arg), (uint32_t)atoi(argv[4]),
 			    (uint8_t)atoi(argv[5]));

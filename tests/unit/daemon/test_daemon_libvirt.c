@@ -161,6 +161,18 @@ static void answers(struct rig *r, const char *request, const char *part)
 #define CONFIG		  ",\"scope\":\"config\""
 #define BOTH		  ",\"scope\":\"live,config\""
 
+/* The next event of a device of the guest's that is not of @fd's past: @what, of device @id. */
+static void hears(int fd, const char *what, unsigned int id)
+{
+	char event[64], name[64];
+	const char *got = rig_line(fd);
+
+	snprintf(event, sizeof(event), "\"event\":\"%s\"", what);
+	snprintf(name, sizeof(name), "\"name\":\"virtio/%u\"", id);
+	if (!strstr(got, event) || !strstr(got, name))
+		fail_msg("no %s of %u: %s", what, id, got);
+}
+
 /* ---- tests ------------------------------------------------------------------------------ */
 
 /* The domain's metadata becomes nodes; it counts before a file of xl's of the same name. */
@@ -304,6 +316,30 @@ static void changes_go_through_libvirt(void **state)
 #define SET(id, key, value, scope)                                            \
 	"{\"cmd\":\"set\",\"guest\":\"web\",\"id\":\"" id "\",\"key\":\"" key \
 	"\",\"value\":\"" value "\"" scope "}"
+
+/* What comes into the metadata of a guest that runs is plugged, also when it had none; what it had is made. */
+static void events_say_what_is_plugged(void **state)
+{
+	struct rig *r = *state;
+	int fd = rig_listens(r, 0);
+	unsigned int id;
+
+	logged(r, "libvirt: connected to");
+	id = guest(r, true);
+	if (*metadata) {
+		hears(fd, "made", 64);
+		hears(fd, "made", 65);
+		hears(fd, "made", 70);
+	} else {
+		logged(r, "none of our metadata");
+	}
+	answers(r, ATTACH("rng,id=80", LIVE), "\"id\":80}");
+	hears(fd, "plugged", 80);
+	answers(r, DETACH("80", LIVE), "\"ok\":true");
+	hears(fd, "unplugged", 80);
+	becomes(r, id, 80, "state", NULL);
+	close(fd);
+}
 
 /* A setting goes to the device and into the metadata, or to neither. The bus is tests/fakes/can. */
 static void settings_go_through_libvirt(void **state)
@@ -498,6 +534,8 @@ int main(void)
 		T(libvirt_hangs, begin),
 		T(its_process_dies_young, begin),
 		T(changes_go_through_libvirt, begin),
+		T(events_say_what_is_plugged, begin),
+		T(events_say_what_is_plugged, begin_empty),
 		T(settings_go_through_libvirt, begin),
 		T(changes_that_are_refused, begin),
 		T(devices_keep_their_numbers, begin),

@@ -91,6 +91,9 @@ enum vg_control_happening {
 
 extern const char *const vg_control_event_words[VG_EVENTS];
 
+/** vg_control_feature_name - "BLK_DISCARD": feature @bit of devices of that id; NULL: this version has none */
+const char *vg_control_feature_name(unsigned virtio_id, unsigned bit);
+
 /* One thing that happened. Borrowed for the call. */
 struct vg_control_event {
 	enum vg_control_happening what;

@@ -728,6 +728,46 @@ static void check_reads_libvirts_xml(void **state)
 	assert_out("nothing to do for this guest");
 }
 
+/* What devices stand on is looked for: here it may be missing; where the guest starts, it may not. */
+static void check_looks_for_what_devices_need(void **state)
+{
+	char args[256], cfg[512];
+	bool installed = access("/usr/libexec/virtiofsd", X_OK) == 0 ||
+			 access("/usr/lib/qemu/virtiofsd", X_OK) == 0;
+	const char *why = installed
+				  ? "on this machine dir=/nonexistent/dir is no folder"
+				  : "on this machine virtiofsd is not installed: Debian's package";
+
+	(void)state;
+	write_file("n.cfg", "name = 'w'\n"
+			    "vgrant = [ 'fs,dir=/nonexistent/dir,tag=x',\n"
+			    " 'input,evdev=/nonexistent/event',\n"
+			    " 'can,interface=can-none',\n"
+			    " 'fs,dir=/nonexistent/there,tag=y,backend=other',\n"
+			    " 'blk,target=/nonexistent/x.qcow2' ]\n");
+	snprintf(args, sizeof(args), "check %s/n.cfg", dir);
+	assert_int_equal(run(args), 0);
+	assert_out("n.cfg:2:13: warning: vgrant entry 'fs,dir=/nonexistent/dir,tag=x': on this "
+		   "machine ");
+	assert_out(why);
+	assert_out("n.cfg:3:3: warning: vgrant entry 'input,evdev=/nonexistent/event': on this "
+		   "machine "
+		   "/nonexistent/event: No such file");
+	assert_out("can-none yet: the device waits for it");
+	assert_out("on this machine /nonexistent/x.qcow2: No such file");
+	assert_not_out("cannot be found");
+	assert_not_out("/nonexistent/there");
+	snprintf(cfg, sizeof(cfg),
+		 "<domain><name>web</name><metadata><v:devices xmlns:v='urn:vgrant:devices:1'>"
+		 "<v:can interface='can-none'/><v:fs dir='/nonexistent/dir' "
+		 "tag='x'/></v:devices></metadata></domain>");
+	write_file("n.xml", cfg);
+	snprintf(args, sizeof(args), "libvirt-hook web prepare begin - <%s/n.xml", dir);
+	assert_int_equal(run(args), 1);
+	assert_out(why);
+	assert_out("warning: vgrant entry 'can,interface=can-none'");
+}
+
 /* xl to XML to xl to XML: the same twice. */
 static void convert_goes_both_ways(void **state)
 {
@@ -1203,6 +1243,7 @@ int main(void)
 		cmocka_unit_test(help_needs_no_daemon),
 		cmocka_unit_test(check_finds_mistakes),
 		cmocka_unit_test(check_reads_libvirts_xml),
+		cmocka_unit_test(check_looks_for_what_devices_need),
 		cmocka_unit_test(convert_goes_both_ways),
 		cmocka_unit_test(check_passes_what_is_right),
 		cmocka_unit_test(check_knows_a_xen_without_ioreq_servers),

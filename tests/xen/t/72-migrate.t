@@ -109,12 +109,13 @@ refused "no vgrantd there" "vgrantd is not running"
 on "$there" vgrantd_start
 before_there=$(on "$there" holds)
 refused "no configuration" 'no file in .* says name = "web": its devices are not known here; copy its configuration'
-{ grep -v ^vgrant "$T/web.cfg" && echo "vgrant = [ 'blk,target=/root/small.img', 'blk,target=/root/nosuch.img,id=70', 'net,bridge=br7,id=71', 'rng,colour=red' ]"; } >"$T/other.cfg"
+{ grep -v ^vgrant "$T/web.cfg" && echo "vgrant = [ 'blk,target=/root/small.img', 'blk,target=/root/nosuch.img,id=70', 'net,bridge=br7,id=71', 'rng,colour=red', 'fs,dir=/nosuch,tag=x' ]"; } >"$T/other.cfg"
 on "$there" push "$T/other.cfg" /etc/xen/web.cfg
 on "$there" dom0 'truncate -s 1M /root/small.img'
 refused "no image" '/root/nosuch.img: No such file'
 like "$out" '/root/small.img has 1048576 bytes here, and 4194304 where' "and another image"
 like "$out" 'on this machine there is no br7' "and no bridge"
+like "$out" 'dir=/nosuch is no folder' "and no folder"
 like "$out" 'no key "colour"' "and a key of a later version"
 like "$out" 'has a device 65, net, for which there is no vgrant entry' "and a device that it would lose"
 entry() { sed "s|'blk,[^']*|&,$1|" "$T/web.cfg" >"$T/other.cfg"; on "$there" push "$T/other.cfg" /etc/xen/web.cfg; }

@@ -249,7 +249,7 @@ static int accept_file(const char *guest, struct json_object *devices)
 	unsigned mistakes;
 
 	(void)vg_settings_load(&settings, NULL, NULL);
-	if (vg_xlconf_find(settings.config_dirs, guest, &conf, &err) < 0) {
+	if (vg_xlconf_find(settings.config_dirs, guest, NULL, &conf, &err) < 0) {
 		vgrant_complain("%s: its devices are not known here; copy its configuration",
 				vgrant_printable(err.text));
 		return VGRANT_FAILED;

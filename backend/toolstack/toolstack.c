@@ -540,7 +540,7 @@ static void configure(struct vg_toolstack *ts, struct vg_guest *g)
 		g->uuid = uuid_of(ts, g->domid);
 		ret = find_config(ts, g, &g->config, &g->source);
 		if (ret < 0) {
-			g->ran = ret == -ENOENT;
+			g->ran |= ret == -ENOENT;
 			return;
 		}
 		if (!g->config->n_devices && !g->source->follows)
@@ -654,6 +654,13 @@ void vg_guests_scan(struct vg_toolstack *ts)
 	free(list);
 	if (ret < 0)
 		again(ts);
+}
+
+void vg_guests_look_again(struct vg_toolstack *ts)
+{
+	for (struct vg_guest *g = ts->guests; g; g = g->next)
+		g->looked &= g->config != NULL;
+	vg_guests_scan(ts);
 }
 
 static void again_expired(struct vg_timer *t)

@@ -192,6 +192,23 @@ static void metadata_becomes_nodes(void **state)
 	becomes(r, id, 64, "state", "2");
 }
 
+/* Its file came late: a SIGHUP has it found, and what is in it is plugged into a guest that runs. */
+static void a_file_that_comes_late(void **state)
+{
+	struct rig *r = *state;
+	int fd = rig_listens(r, 0);
+	unsigned int id;
+
+	logged(r, "libvirt: connected to");
+	id = guest(r, false);
+	logged(r, "says name = \"web\"");
+	write_xl(r);
+	kill(r->daemon, SIGHUP);
+	becomes(r, id, 90, "vgrant-config", "rng,id=90");
+	hears(fd, "plugged", 90);
+	close(fd);
+}
+
 /* A guest of that name that is not libvirt's is configured by its file. */
 static void another_of_that_name(void **state)
 {
@@ -523,21 +540,14 @@ int main(void)
 {
 #define T(f, b) cmocka_unit_test_setup_teardown(f, b, end)
 	const struct CMUnitTest tests[] = {
-		T(metadata_becomes_nodes, begin),
-		T(another_of_that_name, begin),
-		T(without_metadata, begin_empty),
-		T(wrong_metadata, begin_wrong),
-		T(wrong_entries, begin_mistaken),
-		T(the_guest_was_first, begin),
-		T(its_process_dies, begin),
-		T(libvirt_is_not_there, begin),
-		T(libvirt_hangs, begin),
-		T(its_process_dies_young, begin),
-		T(changes_go_through_libvirt, begin),
-		T(events_say_what_is_plugged, begin),
-		T(events_say_what_is_plugged, begin_empty),
-		T(settings_go_through_libvirt, begin),
-		T(changes_that_are_refused, begin),
+		T(metadata_becomes_nodes, begin),	T(another_of_that_name, begin),
+		T(a_file_that_comes_late, begin_empty), T(without_metadata, begin_empty),
+		T(wrong_metadata, begin_wrong),		T(wrong_entries, begin_mistaken),
+		T(the_guest_was_first, begin),		T(its_process_dies, begin),
+		T(libvirt_is_not_there, begin),		T(libvirt_hangs, begin),
+		T(its_process_dies_young, begin),	T(changes_go_through_libvirt, begin),
+		T(events_say_what_is_plugged, begin),	T(events_say_what_is_plugged, begin_empty),
+		T(settings_go_through_libvirt, begin),	T(changes_that_are_refused, begin),
 		T(devices_keep_their_numbers, begin),
 	};
 

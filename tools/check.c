@@ -115,21 +115,58 @@ static void check_format(struct findings *f, const struct vg_xl_device *d, const
 			d->spec, target, name);
 }
 
+/* What is missing here may be there on another machine, unless the guest is to be started on this one. */
+__attribute__((format(printf, 3, 4))) static void
+missing(struct findings *f, const struct vg_xl_device *d, const char *fmt, ...)
+{
+	char text[320];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	(f->here ? mistake : warning)(f, "vgrant entry '%.120s': on this machine %s", d->spec,
+				      text);
+}
+
 /* A file that a device stands on should be here, unless another domain serves the device. */
 static void check_target(struct findings *f, const struct vg_xl_device *d)
 {
 	const char *target = vg_params_str(&d->params, NULL, "target");
+	const char *evdev = vg_params_str(&d->params, NULL, "evdev");
 	struct stat st;
 
-	if (!target || target[0] != '/' || d->backend)
+	if (d->backend)
+		return;
+	if (evdev && stat(evdev, &st) < 0)
+		missing(f, d, "%s: %s", evdev, strerror(errno));
+	if (!target || target[0] != '/')
 		return;
 	if (stat(target, &st) < 0)
-		(f->here ? mistake : warning)(f, "vgrant entry '%.120s': on this machine %s: %s",
-					      d->spec, target, strerror(errno));
+		missing(f, d, "%s: %s", target, strerror(errno));
 	else if (S_ISDIR(st.st_mode))
 		mistake(f, "vgrant entry '%.120s': %s is a folder", d->spec, target);
 	else
 		check_format(f, d, target);
+}
+
+/* So should the program that serves it, and what that needs. */
+static void check_daemon(struct findings *f, const struct vg_device_ops *ops,
+			 const struct vg_xl_device *d)
+{
+	static struct vg_daemon daemon;
+	char spec[VG_PARAMS_LEN];
+	const char *target = vg_params_str(&d->params, NULL, "target");
+	struct vg_params params;
+	struct vg_err err;
+
+	if (!ops->daemon || d->backend || (target && target[0] == '/' && access(target, F_OK) < 0))
+		return;
+	/* A socket is what vgrantd adds. */
+	snprintf(spec, sizeof(spec), "%s%s", d->spec,
+		 vg_params_str(&d->params, NULL, "socket") ? "" : ",socket=/");
+	if (vg_params_parse(spec, &params, NULL) == 0 && ops->daemon(&params, &daemon, &err) < 0)
+		missing(f, d, "%s", err.text);
 }
 
 /* "ovs0.5:10" is VLAN 5 of ovs0; and br0.100 may be a bridge. */
@@ -163,6 +200,18 @@ static void check_link(struct findings *f, const struct vg_xl_device *d)
 	if (*name && !is_interface(name))
 		mistake(f, "vgrant entry '%.120s': on this machine there is no %.60s", d->spec,
 			name);
+}
+
+/* The device is there without, and waits. */
+static void check_can(struct findings *f, const struct vg_xl_device *d)
+{
+	const char *name = vg_params_str(&d->params, NULL, "interface");
+
+	if (name && !d->backend && strcmp(d->params.device, "can") == 0 && !is_interface(name))
+		warning(f,
+			"vgrant entry '%.120s': on this machine there is no %.60s yet: the device "
+			"waits for it",
+			d->spec, name);
 }
 
 /* A sentence about a value begins with its key: point to that in the entry. */
@@ -211,7 +260,9 @@ static void check_device(struct findings *f, const struct vg_xlconf *conf,
 		return;
 	}
 	check_target(f, d);
+	check_daemon(f, ops, d);
 	check_link(f, d);
+	check_can(f, d);
 }
 
 static bool is_said(const struct vg_xl_device *d, const char *key)

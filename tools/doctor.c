@@ -426,7 +426,10 @@ int vgrant_doctor(const struct vgrant_options *opt, int argc, char **argv)
 	look_at_all(&d);
 	n = json_object_array_length(d.findings);
 	if (d.guest && !d.n_guests && d.xs && d.devices) {
-		vgrant_complain("there is no guest '%s' that has devices of vgrant's", d.guest);
+		vgrant_complain(
+			d.domid == 0 ? "there is no guest '%s': xl list shows those that run"
+				     : "there is no guest '%s' that has devices of this domain's",
+			d.guest);
 		n++;
 	} else if (opt->json) {
 		print_json(&d);

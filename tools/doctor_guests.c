@@ -18,6 +18,7 @@
 #include "backend/base/params.h"
 #include "backend/control/control.h"
 #include "backend/toolstack/spec.h"
+#include "backend/toolstack/xlconf.h"
 #include "backend/virtio/device.h"
 #include "virtio_grant.h"
 #include "xenstore/keys.h"
@@ -267,6 +268,68 @@ static void look_at_guests_of(struct doctor *d, const struct vg_xs_pair *pairs, 
 	free((char *)(uintptr_t)w.subject);
 }
 
+/*
+ * One that runs, and has no device of ours: is that right? Nobody knows of a guest without a configuration
+ * whether it should have one: that is told of the guest that is asked about alone.
+ */
+static void look_at_bare(struct doctor *d, const char *name, uint32_t domid)
+{
+	const char *subject = doctor_text("guest %s", name);
+	char dir[VG_XS_PATH], *vm = NULL;
+	struct vg_xlconf *conf;
+	struct vg_err err;
+	int ret;
+
+	snprintf(dir, sizeof(dir), "/local/domain/%u", domid);
+	(void)vg_xs_text_dup(d->xs, dir, "vm", &vm);
+	ret = vg_xlconf_find(d->settings.config_dirs, name,
+			     vm && strrchr(vm, '/') ? strrchr(vm, '/') + 1 : NULL, &conf, &err);
+	free(vm);
+	d->n_guests += d->guest != NULL;
+	if (ret < 0) {
+		if (d->guest)
+			doctor_tell(d, "unconfigured", subject, err.text,
+				    "it has no devices of vgrant's, unless libvirt has it and its "
+				    "metadata says so",
+				    "link its file to there, then: systemctl reload vgrantd");
+		return;
+	}
+	if (conf->n_devices)
+		doctor_tell(d, "unconfigured", subject,
+			    doctor_text("it has no devices, and %s has %u", conf->path,
+					conf->n_devices),
+			    "the guest does not see them",
+			    "systemctl reload vgrantd, which makes them; if not: journalctl -u "
+			    "vgrantd");
+	else if (d->guest)
+		doctor_tell(d, "unconfigured", subject,
+			    doctor_text("%s has no vgrant = [ ... ]", conf->path),
+			    "it has no devices of vgrant's",
+			    doctor_text("write it, then xl shutdown -w %s && xl create; vgrant "
+					"attach gives one "
+					"to the guest that runs",
+					name));
+	vg_xlconf_free(conf);
+}
+
+/* Guests are configured in dom0. */
+static void look_at_those_without(struct doctor *d, const uint32_t *domains, unsigned n,
+				  const struct wards *w)
+{
+	for (unsigned i = 0; d->domid == 0 && i < n; i++) {
+		char dir[VG_XS_PATH], name[80];
+		unsigned k = 0;
+
+		while (k < w->n && w->pair[k].guest != domains[i])
+			k++;
+		snprintf(dir, sizeof(dir), "/local/domain/%u", domains[i]);
+		if (domains[i] && k == w->n && vg_xs_introduced(d->xs, domains[i]) > 0 &&
+		    vg_xs_text(d->xs, dir, "name", name, sizeof(name)) == 0 &&
+		    is_wanted(d, name, domains[i]))
+			look_at_bare(d, name, domains[i]);
+	}
+}
+
 static void look_at_nodes(struct doctor *d)
 {
 	struct wards w = { .d = d };
@@ -277,6 +340,7 @@ static void look_at_nodes(struct doctor *d)
 		w.backend = domains[i];
 		(void)vg_xs_scan(d->xs, domains[i], found, &w);
 	}
+	look_at_those_without(d, domains, n_domains, &w);
 	free(domains);
 	if (w.n)
 		qsort(w.pair, w.n, sizeof(*w.pair), by_guest);

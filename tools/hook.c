@@ -4,10 +4,16 @@
  *
  * libvirt's Xen driver calls its hooks (libvirt.org/hooks.html) with the domain's
  * XML on standard input. A hook that fails in `prepare` keeps the guest from being
- * started, and what it says on stderr stands in virsh's error; one that fails in
- * `migrate`, which is called on the host that the guest is to come to, before the guest
- * is touched, leaves it where it is. Every other operation passes: in `reconnect`, which comes when libvirtd is restarted, a
+ * started, and what it says on stderr stands in virsh's error. Every other operation
+ * passes but `migrate`: in `reconnect`, which comes when libvirtd is restarted, a
  * failure would end guests that run.
+ *
+ * `migrate` comes on the host that a guest is to go on on, before the guest is touched,
+ * and is refused likewise, where there is XML. There is none in libvirt 11.3: it has it made
+ * with VIR_DOMAIN_XML_MIGRATABLE, which virDomainDefFormat() does not know (libxl_domain.c,
+ * libxlDomainHookRun()). Such a guest is refused in `prepare`, which comes when its
+ * stream has begun: it stays where it is, but virsh hears only that the stream ended, and
+ * the reason is in the log of the libvirtd here. `vgrant migrate` asks before (migrate.c).
  *
  * It asks nothing of libvirt, which waits for it, and is done in milliseconds.
  */

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * migrate.c - `vgrant migrate GUEST HOST`, and `vgrant accept`, which it runs on that host first
+ * migrate.c - `vgrant migrate GUEST HOST`, which asks that host first, by `vgrant accept` (accept.c)
  *
  * xl knows nothing of our devices: it moves a guest to a host where they cannot work, and the guest, which
  * runs there by then, waits for its disks. So the other host is asked before xl is: over the same ssh, with
  * the devices that the guest has as JSON on standard input. What keeps it from taking the guest it says
  * on stderr, one sentence each, and nothing has happened to the guest.
  *
- *	{ "format": 1, "guest": "web",
- *	  "devices": [ { "id": 64, "type": "blk", "size": 4194304 } ] }
+ *	{ "format": 1, "guest": "web", "xml": "<domain ...>",
+ *	  "devices": [ { "id": 64, "type": "blk", "virtio_id": 2, "config": "blk,target=/srv/web.img",
+ *	                 "features": "0x130006e76", "size": 4194304 } ] }
  *
- * A size, in bytes, is that of what a disk lies on, where this host can tell. A host that is asked in a
- * format that it does not know, or that does not know the command, is of an older version, and is not
- * gone to. For libvirt's guests, its hook asks on the other host (hook.c).
+ * A size, in bytes, is that of what a disk lies on, where this host can tell; features are those that the
+ * driver uses. A host that is asked in a format that it does not know, or that does not know the command, is
+ * of an older version, and is not gone to.
+ *
+ * A guest of libvirt's goes by `virsh migrate`, and its XML with the question, from `virsh dumpxml`. libvirt's
+ * hook refuses it on the other host, too (hook.c), but libvirt does not tell virsh why.
  */
 #include <errno.h>
 #include <json-c/json.h>
@@ -22,18 +26,16 @@
 #include <unistd.h>
 
 #include "backend/base/params.h"
-#include "backend/daemon/settings.h"
-#include "backend/toolstack/xlconf.h"
 #include "tools/vgrant.h"
 
 enum {
-	FORMAT = 1,
-	QUESTION_MAX = 1 << 20, /* bytes: some thousands of devices */
-	SHELL_NOT_FOUND = 127,	/* sh(1): there is no such command */
-	SSH_FAILED = 255,	/* ssh(1) */
+	SHELL_NOT_FOUND = 127, /* sh(1): there is no such command */
+	SSH_FAILED = 255,      /* ssh(1) */
 };
 
-/* ---- here ---------------------------------------------------------------- */
+#define LIBVIRT "xen:///system"
+
+/* ---- the question ---------------------------------------------------------- */
 
 static void add_size(struct json_object *to, struct json_object *dev)
 {
@@ -48,30 +50,90 @@ static void add_size(struct json_object *to, struct json_object *dev)
 		json_object_object_add(to, "size", json_object_new_int64((int64_t)size));
 }
 
+static void add_text(struct json_object *to, const char *key, const char *value)
+{
+	json_object_object_add(to, key, json_object_new_string(value));
+}
+
+static struct json_object *device_of(struct json_object *dev)
+{
+	struct json_object *d = json_object_new_object();
+
+	json_object_object_add(d, "id", json_object_new_int64((int64_t)vgrant_number(dev, "id")));
+	add_text(d, "type", vgrant_text(dev, "type"));
+	json_object_object_add(d, "virtio_id",
+			       json_object_new_int64((int64_t)vgrant_number(dev, "virtio_id")));
+	add_text(d, "config", vgrant_text(dev, "config"));
+	add_text(d, "features", vgrant_text(vgrant_member(dev, "features"), "negotiated"));
+	add_size(d, dev);
+	return d;
+}
+
 /* To be freed by the caller. */
 static struct json_object *question(struct json_object *devices)
 {
 	struct json_object *q = json_object_new_object(), *list = json_object_new_array();
 	size_t n = json_object_array_length(devices);
 
-	json_object_object_add(q, "format", json_object_new_int(FORMAT));
+	json_object_object_add(q, "format", json_object_new_int(VGRANT_QUESTION_FORMAT));
 	json_object_object_add(
 		q, "guest",
 		json_object_new_string(
 			n ? vgrant_text(json_object_array_get_idx(devices, 0), "guest") : ""));
 	json_object_object_add(q, "devices", list);
-	for (size_t i = 0; i < n; i++) {
-		struct json_object *dev = json_object_array_get_idx(devices, i);
-		struct json_object *d = json_object_new_object();
-
-		json_object_object_add(d, "id",
-				       json_object_new_int64((int64_t)vgrant_number(dev, "id")));
-		json_object_object_add(d, "type", json_object_new_string(vgrant_text(dev, "type")));
-		add_size(d, dev);
-		json_object_array_add(list, d);
-	}
+	for (size_t i = 0; i < n; i++)
+		json_object_array_add(list, device_of(json_object_array_get_idx(devices, i)));
 	return q;
 }
+
+/* Are they from libvirt's metadata? Then all are. */
+static bool is_libvirts(struct json_object *devices)
+{
+	return json_object_array_length(devices) &&
+	       strcmp(vgrant_text(json_object_array_get_idx(devices, 0), "origin"), "libvirt") == 0;
+}
+
+/* What virsh prints is read to its end, or to what no question may be longer than. */
+static int add_xml(struct json_object *q, const char *guest)
+{
+	char *text = calloc(1, VGRANT_QUESTION_MAX);
+	int ends[2], status = -1;
+	FILE *from;
+	pid_t pid;
+
+	if (!text || pipe(ends) < 0) {
+		free(text);
+		return VGRANT_FAILED;
+	}
+	pid = fork();
+	if (pid == 0) {
+		dup2(ends[1], STDOUT_FILENO);
+		close(ends[0]);
+		close(ends[1]);
+		execlp("virsh", "virsh", "-c", LIBVIRT, "dumpxml", "--migratable", guest,
+		       (char *)NULL);
+		_exit(SHELL_NOT_FOUND);
+	}
+	close(ends[1]);
+	from = fdopen(ends[0], "r");
+	if (from) {
+		text[fread(text, 1, VGRANT_QUESTION_MAX - 1, from)] = '\0';
+		fclose(from);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
+		vgrant_complain("%s is a guest of libvirt's, and virsh does not say what it is; "
+				"the guest runs on "
+				"here",
+				vgrant_printable(guest));
+		free(text);
+		return VGRANT_FAILED;
+	}
+	add_text(q, "xml", text);
+	free(text);
+	return VGRANT_OK;
+}
+
+/* ---- asking, and going -------------------------------------------------------- */
 
 /* What xl runs, too: its option -s, or ssh. */
 static const char *shell_of(int argc, char **argv)
@@ -115,155 +177,87 @@ static int ask(const char *shell, const char *host, struct json_object *q)
 	return VGRANT_FAILED;
 }
 
-/* Does not return, unless in vain. */
-static int run_xl(const char *guest, const char *host, int argc, char **argv)
+/* The words @before, of the command line, and @after, as a program. Does not return, unless in vain. */
+static int run(const char *const *before, const char *const *after, int argc, char **argv)
 {
-	char **words = calloc((size_t)argc + 5, sizeof(*words)), **w = words;
+	const char **words = calloc((size_t)argc + 10, sizeof(*words)), **w = words;
 
 	if (!words)
 		return VGRANT_FAILED;
-	*w++ = (char *)(uintptr_t) "xl";
-	*w++ = (char *)(uintptr_t) "migrate";
+	while (*before)
+		*w++ = *before++;
 	for (int i = 0; i < argc; i++)
 		*w++ = argv[i];
-	*w++ = (char *)(uintptr_t)guest;
-	*w++ = (char *)(uintptr_t)host;
-	execvp(words[0], words);
-	vgrant_complain("xl cannot be run: %s", strerror(errno));
+	while (*after)
+		*w++ = *after++;
+	execvp(words[0], (char *const *)(uintptr_t)words);
+	vgrant_complain("%s cannot be run: %s", words[0], strerror(errno));
 	free(words);
 	return VGRANT_FAILED;
 }
 
-int vgrant_migrate(const struct vgrant_options *opt, int argc, char **argv)
+static int run_xl(const char *guest, const char *host, int argc, char **argv)
 {
-	const char *guest = argv[0], *host = argv[1], *shell = shell_of(argc - 2, argv + 2);
-	struct json_object *answer = NULL, *devices, *q;
-	int ret = vgrant_devices(opt, guest, &answer, &devices);
+	return run((const char *const[]){ "xl", "migrate", NULL },
+		   (const char *const[]){ guest, host, NULL }, argc, argv);
+}
 
-	if (ret == VGRANT_OK && (host[0] == '-' || !host[0] || !*shell)) {
+static int run_virsh(const char *guest, const char *host, int argc, char **argv)
+{
+	char *uri;
+	int ret;
+
+	if (asprintf(&uri, "xen+ssh://%s/system", host) < 0)
+		return VGRANT_FAILED;
+	ret = run((const char *const[]){ "virsh", "-c", LIBVIRT, "migrate", "--live", guest, uri,
+					 NULL },
+		  (const char *const[]){ NULL }, argc, argv);
+	free(uri);
+	return ret;
+}
+
+/* Return: VGRANT_OK: @host takes the guest; another code after a sentence. */
+static int ask_for(const char *guest, const char *host, const char *shell,
+		   struct json_object *devices)
+{
+	struct json_object *q;
+	int ret = VGRANT_OK;
+
+	if (host[0] == '-' || !host[0] || !*shell) {
 		vgrant_complain("'%s' is no host that can be asked, as by ssh(1); options of xl "
 				"migrate stand behind --",
 				host);
-		ret = VGRANT_USAGE;
+		return VGRANT_USAGE;
 	}
-	if (ret == VGRANT_OK) {
-		q = question(devices);
-		/* Without devices of ours there is nothing to ask. */
-		if (json_object_array_length(devices))
-			ret = ask(shell, host, q);
-		json_object_put(q);
-	}
-	json_object_put(answer);
-	return ret == VGRANT_OK ? run_xl(guest, host, argc - 2, argv + 2) : ret;
-}
-
-/* ---- there --------------------------------------------------------------- */
-
-static struct json_object *read_question(void)
-{
-	char *text = malloc(QUESTION_MAX);
-	struct json_object *q = NULL;
-	size_t len = text ? fread(text, 1, QUESTION_MAX - 1, stdin) : 0;
-
-	if (text) {
-		text[len] = '\0';
-		q = json_tokener_parse(text);
-	}
-	free(text);
-	if (json_object_is_type(q, json_type_object) &&
-	    json_object_is_type(vgrant_member(q, "devices"), json_type_array) &&
-	    vgrant_text(q, "guest")[0])
-		return q;
-	vgrant_complain("standard input is not what `vgrant migrate` asks");
+	/* Without devices of ours there is nothing to ask. */
+	if (!json_object_array_length(devices))
+		return VGRANT_OK;
+	q = question(devices);
+	if (is_libvirts(devices))
+		ret = add_xml(q, guest);
+	if (ret == VGRANT_OK)
+		ret = ask(shell, host, q);
 	json_object_put(q);
-	return NULL;
+	return ret;
 }
 
-static const struct vg_xl_device *configured(const struct vg_xlconf *conf, struct json_object *dev)
+int vgrant_migrate(const struct vgrant_options *opt, int argc, char **argv)
 {
-	for (unsigned i = 0; i < conf->n_devices; i++) {
-		if (conf->devices[i].number == vgrant_number(dev, "id"))
-			return &conf->devices[i];
-	}
-	return NULL;
-}
-
-/* One that the guest has: does it get the same here? Return: number of mistakes, which were told. */
-static unsigned compare(const struct vg_xlconf *conf, struct json_object *dev)
-{
-	unsigned id = (unsigned)vgrant_number(dev, "id");
-	uint64_t size = vgrant_number(dev, "size"), here, allocation;
-	const struct vg_xl_device *d = configured(conf, dev);
-	const char *target;
-
-	if (!d || !vgrant_is_a(dev, d->params.device)) {
-		vgrant_complain("%s: the guest has a device %u, %s, for which there is no vgrant "
-				"entry: it would lose it here; add one, with id=%u",
-				conf->path, id, vgrant_printable(vgrant_text(dev, "type")), id);
-		return 1;
-	}
-	target = vg_params_str(&d->params, NULL, "target");
-	if (!size || !target || d->backend || vgrant_sizes_of(target, &here, &allocation) < 0 ||
-	    here == size)
-		return 0;
-	vgrant_complain(
-		"%s: vgrant entry '%.120s': %s has %llu bytes here, and %llu where the guest "
-		"is: that is not the same disk",
-		conf->path, d->spec, target, (unsigned long long)here, (unsigned long long)size);
-	return 1;
-}
-
-/* Return: VGRANT_OK, or another code when @guest is here, or nobody can tell. */
-static int is_free(const struct vgrant_options *opt, const char *guest)
-{
+	const char *guest = argv[0], *host = argv[1], *shell;
 	struct json_object *answer = NULL, *devices;
 	int ret = vgrant_devices(opt, guest, &answer, &devices);
+	bool libvirts = false;
 
-	if (ret == VGRANT_OK && json_object_array_length(devices)) {
-		vgrant_complain("a guest %s is here already", vgrant_printable(guest));
-		ret = VGRANT_FAILED;
+	if (ret == VGRANT_OK) {
+		libvirts = is_libvirts(devices);
+		shell = libvirts ? "ssh" : shell_of(argc - 2, argv + 2);
+		ret = ask_for(guest, host, shell, devices);
 	}
 	json_object_put(answer);
-	return ret;
-}
-
-static int accept_guest(const struct vgrant_options *opt, struct json_object *q)
-{
-	static struct vg_settings settings;
-	struct json_object *devices = vgrant_member(q, "devices");
-	const char *guest = vgrant_text(q, "guest");
-	struct vg_xlconf *conf;
-	struct vg_err err;
-	unsigned mistakes;
-	int ret;
-
-	if (vgrant_number(q, "format") != FORMAT) {
-		vgrant_complain("the guest comes from a host with a later version of vgrant: "
-				"install that here first");
-		return VGRANT_FAILED;
-	}
-	ret = is_free(opt, guest);
-	if (ret != VGRANT_OK)
+	if (ret != VGRANT_OK || opt->ask) {
+		if (ret == VGRANT_OK)
+			printf("%s takes %s\n", host, vgrant_printable(guest));
 		return ret;
-	(void)vg_settings_load(&settings, NULL, NULL);
-	if (vg_xlconf_find(settings.config_dirs, guest, &conf, &err) < 0) {
-		vgrant_complain("%s: its devices are not known here; copy its configuration",
-				vgrant_printable(err.text));
-		return VGRANT_FAILED;
 	}
-	mistakes = vgrant_check_arrival(conf, stderr);
-	for (size_t i = 0; i < json_object_array_length(devices); i++)
-		mistakes += compare(conf, json_object_array_get_idx(devices, i));
-	vg_xlconf_free(conf);
-	return mistakes ? VGRANT_FAILED : VGRANT_OK;
-}
-
-int vgrant_accept(const struct vgrant_options *opt, int argc, char **argv)
-{
-	struct json_object *q = read_question();
-	int ret = q ? accept_guest(opt, q) : VGRANT_FAILED;
-
-	(void)argc, (void)argv;
-	json_object_put(q);
-	return ret;
+	return (libvirts ? run_virsh : run_xl)(guest, host, argc - 2, argv + 2);
 }

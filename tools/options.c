@@ -26,6 +26,7 @@ static const struct {
 	{ 'c', "config", NULL, "of a libvirt domain: what its next start takes" },
 	{ 'g', "guest", "GUEST", "events: of this one's devices alone" },
 	{ 't', "timeout", "SECONDS", "events: end after so long" },
+	{ 'a', "ask", NULL, "migrate: ask the other host, and leave the guest here" },
 	{ 's', "socket", "PATH", "vgrantd's control socket; default: as vgrantd.conf says" },
 	{ 'h', "help", NULL, "explain, and do nothing" },
 	{ 'V', "version", NULL, "print vgrant's own version" },
@@ -91,6 +92,9 @@ static void take_option(struct vgrant_line *p, char letter)
 		break;
 	case 't':
 		p->opt.timeout = optarg;
+		break;
+	case 'a':
+		p->opt.ask = true;
 		break;
 	case 's':
 		p->opt.socket = optarg;

@@ -238,9 +238,10 @@ static const struct vgrant_command commands[] = {
 	{ "doctor", "[GUEST]",
 	  "say what is wrong with this domain, a guest or all, and how to mend it", 0, 1, "j",
 	  vgrant_doctor },
-	{ "migrate", "GUEST HOST [-- XL-OPTION...]",
-	  "move a guest by xl migrate, once HOST was asked whether it can have its devices", 2, 40,
-	  "", vgrant_migrate },
+	{ "migrate", "GUEST HOST [-- OPTION...]",
+	  "move a guest by xl or virsh migrate, once HOST was asked whether it can have its "
+	  "devices",
+	  2, 40, "a", vgrant_migrate },
 	{ "accept", "", "what `vgrant migrate` asks on the other host (on stdin)", 0, 0, "",
 	  vgrant_accept },
 	{ "convert", "FILE", "print an xl configuration's devices as libvirt metadata, or back", 1,

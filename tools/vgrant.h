@@ -5,7 +5,7 @@
  * vgrant.c has the table of commands, options.c the options; client.c talks to
  * vgrantd; list.c prints devices, show.c one of them in sentences, events.c what happens to them, top.c what they do, by figures.c, on terminal.c's;
  * capture.c writes packets; check.c, convert.c and help.c need no
- * daemon: they go by the devices' own tables. doctor.c and doctor_guests.c look for what is wrong. hook.c is libvirt's, migrate.c sends guests to other hosts. views.c has what virsh cannot
+ * daemon: they go by the devices' own tables. doctor.c and doctor_guests.c look for what is wrong. hook.c is libvirt's, migrate.c sends guests to other hosts, which take them by accept.c and offers.c. views.c has what virsh cannot
  * show, screens.c a guest's pictures. text.c and table.c are what all of them say things with.
  *
  * Every command ends with one of the codes below, and says why on stderr.
@@ -20,6 +20,7 @@
 
 struct json_object;
 struct vg_domxml;
+struct vg_err;
 struct vg_xlconf;
 struct vgrant_command;
 
@@ -37,6 +38,7 @@ struct vgrant_options {
 	bool once;
 	const char *interval, *batch, *sort, *guest,
 		*timeout;		       /* as they were written; NULL: they were not */
+	bool ask;			       /* of migrate: no more than that */
 	bool live, config;		       /* of a libvirt domain: which definition */
 	const struct vgrant_command *commands; /* all that there are, for `vgrant help` */
 };
@@ -210,6 +212,19 @@ int vgrant_schema(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_doctor(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_migrate(const struct vgrant_options *opt, int argc, char **argv);
 int vgrant_accept(const struct vgrant_options *opt, int argc, char **argv);
+
+/* What `vgrant migrate` asks `vgrant accept` */
+enum {
+	VGRANT_QUESTION_FORMAT = 1,
+	VGRANT_QUESTION_MAX = 1 << 20, /* bytes: some thousands of devices */
+};
+
+/**
+ * vgrant_offers - the features of the device's own that one configured by @spec would offer here
+ *
+ * It is opened for that, in a process that ends. Return: 0, or negative errno with a sentence.
+ */
+int vgrant_offers(const char *spec, uint64_t *features, struct vg_err *err);
 
 /** vgrant_sizes_of - an image's or block device's bytes: its size, and what of it takes room. Return: 0, or negative errno. */
 int vgrant_sizes_of(const char *path, uint64_t *capacity, uint64_t *allocation);

@@ -180,14 +180,27 @@ static void add_uint(struct json_object *obj, const char *key, uint64_t value)
 	add(obj, key, json_object_new_uint64(value));
 }
 
+static bool is_word_of(size_t i, unsigned virtio_id)
+{
+	return !feature_words[i].virtio_id || feature_words[i].virtio_id == virtio_id;
+}
+
+const char *vg_control_feature_name(unsigned virtio_id, unsigned bit)
+{
+	for (size_t i = 0; i < COUNT(feature_words); i++) {
+		if (is_word_of(i, virtio_id) && feature_words[i].bit == bit)
+			return feature_words[i].word;
+	}
+	return NULL;
+}
+
 /* Names of those of @bits that have one. */
 static struct json_object *names_json(unsigned virtio_id, uint64_t bits)
 {
 	struct json_object *names = json_object_new_array();
 
 	for (size_t i = 0; i < COUNT(feature_words); i++) {
-		if ((!feature_words[i].virtio_id || feature_words[i].virtio_id == virtio_id) &&
-		    (bits & VG_FEATURE(feature_words[i].bit)))
+		if (is_word_of(i, virtio_id) && (bits & VG_FEATURE(feature_words[i].bit)))
 			json_object_array_add(names, json_object_new_string(feature_words[i].word));
 	}
 	return names;

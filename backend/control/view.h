@@ -76,7 +76,7 @@ struct vg_control_device {
 /* What may happen to a device; the words of "event" in vg_control_event_words[]. */
 enum vg_control_happening {
 	VG_EVENT_MADE,	       /* it is here: "text" has its configuration */
-	VG_EVENT_PLUGGED,      /* the same, by `vgrant attach`: its guest ran already */
+	VG_EVENT_PLUGGED,      /* the same, and its guest ran already */
 	VG_EVENT_CONNECTED,    /* a driver uses it */
 	VG_EVENT_DISCONNECTED, /* no driver uses it any more */
 	VG_EVENT_FAILED,       /* it does not work: "text" says why */
@@ -90,6 +90,9 @@ enum vg_control_happening {
 };
 
 extern const char *const vg_control_event_words[VG_EVENTS];
+
+/** vg_control_feature_name - "BLK_DISCARD": feature @bit of devices of that id; NULL: this version has none */
+const char *vg_control_feature_name(unsigned virtio_id, unsigned bit);
 
 /* One thing that happened. Borrowed for the call. */
 struct vg_control_event {

@@ -1008,11 +1008,8 @@ int vg_node_new(struct vg_nodes *all, const struct vg_xs_pair *pair, const char 
 	read_guest_name(n);
 	n->next = all->first;
 	all->first = n;
-	vg_child_event_unlogged(&n->c,
-				traits->origin == VG_CONTROL_FROM_ATTACH && !is_live(n)
-					? VG_EVENT_PLUGGED
-					: VG_EVENT_MADE,
-				spec);
+	vg_child_event_unlogged(
+		&n->c, traits->plugged && !is_live(n) ? VG_EVENT_PLUGGED : VG_EVENT_MADE, spec);
 	vg_node_sync(n);
 	return 0;
 }

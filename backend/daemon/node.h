@@ -85,7 +85,8 @@ struct vg_node_traits {
 	enum vg_control_origin origin;
 	enum vg_xenbus_state state;
 	bool made;
-	char *file; /* or NULL; borrowed by vg_node_new() */
+	bool plugged; /* its guest ran already when it was made */
+	char *file;   /* or NULL; borrowed by vg_node_new() */
 };
 
 /** vg_node_new - serve a node. Return: 0, or -ENOMEM. */

@@ -33,7 +33,7 @@ static enum vg_control_origin origin_of(const char *word)
 /* What the node says beside its configuration. Return: 0, or negative errno: ask again later. */
 static int read_traits(struct vg_xs *x, const struct vg_xs_pair *pair, struct vg_node_traits *t)
 {
-	uint32_t made = 0;
+	uint32_t made = 0, plugged = 0;
 	char word[32];
 	int ret;
 
@@ -46,8 +46,11 @@ static int read_traits(struct vg_xs *x, const struct vg_xs_pair *pair, struct vg
 	if (ret == 0 || ret == -ENOENT || ret == -EINVAL)
 		ret = vg_xs_u32(x, pair->b, VG_KEY_MADE, 1, &made);
 	if (ret == 0 || ret == -ENOENT || ret == -EINVAL)
+		ret = vg_xs_u32(x, pair->b, VG_KEY_PLUGGED, 1, &plugged);
+	if (ret == 0 || ret == -ENOENT || ret == -EINVAL)
 		ret = vg_xs_text_dup(x, pair->b, VG_KEY_FILE, &t->file);
 	t->made = made;
+	t->plugged = plugged;
 	return ret == -ENOENT || ret == -EINVAL ? 0 : ret;
 }
 

@@ -267,9 +267,13 @@ static void reload(struct vg_super *s)
 
 static void hangup(struct vg_super *s)
 {
-	vg_info("SIGHUP: failed devices are tried again, and [vhost-user] is read again");
+	vg_info("SIGHUP: failed devices are tried again, guests' configurations are looked for "
+		"again, and "
+		"[vhost-user] is read again");
 	vg_notify_reloading(&s->notify);
 	vg_nodes_retry(&s->nodes);
+	if (s->xs)
+		vg_guests_look_again(&s->toolstack);
 	vg_virt_retry(&s->virt);
 	reload(s);
 	vg_sockets_sync(&s->sockets);

@@ -55,6 +55,7 @@ struct vg_guest {
 	const struct vg_source *source;	 /* of config */
 	struct vg_source_config *config; /* NULL: none was found */
 	bool looked;			 /* for a configuration */
+	bool ran;     /* before: what is made is plugged into a guest that runs */
 	bool dropped; /* the source, which follows, has nothing for it any more */
 };
 
@@ -143,20 +144,41 @@ static int backend_domid(struct vg_toolstack *ts, const char *backend, uint32_t 
 
 /* ---- nodes -------------------------------------------------------------- */
 
+/* Whose nodes are made, and what for. */
+struct making {
+	uint32_t guest;
+	enum vg_control_origin origin;
+	const char *file; /* or NULL */
+	bool plugged;	  /* the guest ran already */
+};
+
+static struct making making_for(const struct vg_guest *g)
+{
+	return (struct making){
+		.guest = g->domid,
+		.origin = g->source->origin,
+		.file = g->config->where,
+		.plugged = g->ran,
+	};
+}
+
 /* Make both directories for @spec. Return: 0 or negative errno with a sentence. */
-static int make_nodes(struct vg_toolstack *ts, uint32_t guest, uint32_t backend, uint32_t id,
-		      const char *spec, enum vg_control_origin origin, const char *file,
-		      struct vg_err *err)
+static int make_nodes(struct vg_toolstack *ts, const struct making *m, uint32_t backend,
+		      uint32_t id, const char *spec, struct vg_err *err)
 {
 	const struct vg_xs_entry entries[] = {
-		{ VG_KEY_CONFIG, spec },  { VG_KEY_ORIGIN, vg_control_origin_words[origin] },
-		{ VG_KEY_MADE, "1" },	  { "type", "virtio" },
-		{ "transport", "grant" }, { VG_KEY_FILE, file },
+		{ VG_KEY_CONFIG, spec },
+		{ VG_KEY_ORIGIN, vg_control_origin_words[m->origin] },
+		{ VG_KEY_MADE, "1" },
+		{ "type", "virtio" },
+		{ "transport", "grant" },
+		{ VG_KEY_FILE, m->file },
+		{ VG_KEY_PLUGGED, m->plugged ? "1" : NULL },
 	};
 	struct vg_xs_pair pair;
 	int ret;
 
-	vg_xs_pair_init(&pair, VIRTIO_GRANT_XENBUS_TYPE, guest, backend, id);
+	vg_xs_pair_init(&pair, VIRTIO_GRANT_XENBUS_TYPE, m->guest, backend, id);
 	ret = vg_xs_make_pair(ts->xs, &pair, entries, COUNT(entries));
 	if (ret < 0)
 		return vg_fail(err, ret, "nodes for device %u cannot be made in xenstore: %s", id,
@@ -195,14 +217,14 @@ static int adopt(struct vg_toolstack *ts, const struct vg_guest *g,
 
 static int make(struct vg_toolstack *ts, const struct vg_guest *g, const struct vg_source_device *d)
 {
+	const struct making m = making_for(g);
 	struct vg_err err = { "" };
 	uint32_t backend;
 	int ret;
 
 	ret = backend_domid(ts, d->backend, &backend, &err);
 	if (ret == 0)
-		ret = make_nodes(ts, g->domid, backend, d->number, d->spec, g->source->origin,
-				 g->config->where, &err);
+		ret = make_nodes(ts, &m, backend, d->number, d->spec, &err);
 	/* -EEXIST: an earlier try, or vgrantd, came to an end before it could leave its mark. */
 	if (ret == -EEXIST)
 		return 0;
@@ -388,14 +410,14 @@ static struct made *made_of(struct mades *all, const struct vg_source_device *d)
 static int plug(struct vg_toolstack *ts, const struct vg_guest *g, const struct vg_source_device *d,
 		int *number)
 {
+	const struct making m = making_for(g);
 	struct vg_err err = { "" };
 	uint32_t backend, id = d->number;
 	int ret = backend_domid(ts, d->backend, &backend, &err);
 
 	do {
 		if (ret == 0 || ret == -EEXIST)
-			ret = make_nodes(ts, g->domid, backend, id, d->spec, g->source->origin,
-					 g->config->where, &err);
+			ret = make_nodes(ts, &m, backend, id, d->spec, &err);
 	} while (ret == -EEXIST && !d->has_id &&
 		 ++id < VG_XL_FIRST_NUMBER + VG_LIMIT_DEVICES_PER_GUEST * 4);
 	if (ret < 0)
@@ -516,8 +538,11 @@ static void configure(struct vg_toolstack *ts, struct vg_guest *g)
 		g->looked = true;
 		free(g->uuid);
 		g->uuid = uuid_of(ts, g->domid);
-		if (find_config(ts, g, &g->config, &g->source) < 0)
+		ret = find_config(ts, g, &g->config, &g->source);
+		if (ret < 0) {
+			g->ran |= ret == -ENOENT;
 			return;
+		}
 		if (!g->config->n_devices && !g->source->follows)
 			return;
 		tell_config(g);
@@ -527,6 +552,7 @@ static void configure(struct vg_toolstack *ts, struct vg_guest *g)
 	free(mark);
 	marked = ret == 0 || ret == -EINVAL;
 	all = marked || ret == -ENOENT;
+	g->ran |= marked;
 	if (all && g->source->follows) {
 		uint32_t backends[BACKENDS_MAX];
 
@@ -543,6 +569,7 @@ static void configure(struct vg_toolstack *ts, struct vg_guest *g)
 	}
 	if (all)
 		all = vg_xs_put(ts->xs, dir, MARK, g->config->where) == 0;
+	g->ran |= all;
 	g->looked = all;
 	if (!all)
 		again(ts);
@@ -627,6 +654,13 @@ void vg_guests_scan(struct vg_toolstack *ts)
 	free(list);
 	if (ret < 0)
 		again(ts);
+}
+
+void vg_guests_look_again(struct vg_toolstack *ts)
+{
+	for (struct vg_guest *g = ts->guests; g; g = g->next)
+		g->looked &= g->config != NULL;
+	vg_guests_scan(ts);
 }
 
 static void again_expired(struct vg_timer *t)
@@ -780,7 +814,8 @@ int vg_guest_check(const char *spec, struct vg_err *err)
 int vg_guest_attach(struct vg_toolstack *ts, const char *guest, const char *spec,
 		    struct vg_err *err)
 {
-	uint32_t domid = 0, backend, id = VG_XL_FIRST_NUMBER;
+	struct making m = { .origin = VG_CONTROL_FROM_ATTACH, .plugged = true };
+	uint32_t backend, id = VG_XL_FIRST_NUMBER;
 	struct vg_params params;
 	const char *id_text;
 	int ret;
@@ -792,8 +827,8 @@ int vg_guest_attach(struct vg_toolstack *ts, const char *guest, const char *spec
 	ret = parse(spec, &params, err);
 	if (ret < 0)
 		return ret;
-	ret = find_domain(ts, guest, &domid);
-	if (ret == 0 && domid == 0)
+	ret = find_domain(ts, guest, &m.guest);
+	if (ret == 0 && m.guest == 0)
 		ret = -ENOENT;
 	if (ret < 0)
 		return ret == -ENOENT ? vg_fail(err, ret,
@@ -809,7 +844,7 @@ int vg_guest_attach(struct vg_toolstack *ts, const char *guest, const char *spec
 	if (id_text)
 		id = (uint32_t)vg_params_uint(&params, vg_common_params, "id");
 	do
-		ret = make_nodes(ts, domid, backend, id, spec, VG_CONTROL_FROM_ATTACH, NULL, err);
+		ret = make_nodes(ts, &m, backend, id, spec, err);
 	while (ret == -EEXIST && !id_text &&
 	       ++id < VG_XL_FIRST_NUMBER + VG_LIMIT_DEVICES_PER_GUEST * 4);
 	return ret < 0 ? ret : (int)id;

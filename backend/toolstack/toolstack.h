@@ -48,6 +48,9 @@ void vg_toolstack_add_source(struct vg_toolstack *ts, const struct vg_source *so
 /** vg_guests_scan - look for guests that came or went; make nodes for those that came */
 void vg_guests_scan(struct vg_toolstack *ts);
 
+/** vg_guests_look_again - for configurations of guests that had none; SIGHUP */
+void vg_guests_look_again(struct vg_toolstack *ts);
+
 /** vg_guests_changed - a source that follows knows something new of the guest of this uuid */
 void vg_guests_changed(struct vg_toolstack *ts, const char *uuid);
 

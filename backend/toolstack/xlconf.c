@@ -10,6 +10,7 @@
  */
 #include "backend/toolstack/xlconf.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -399,19 +400,21 @@ static int read_text(const char *path, const char *text, size_t len, struct vg_x
 		     struct vg_err *err)
 {
 	struct vg_xlconf *conf;
-	const char *name = "";
+	const char *name = "", *uuid = "";
 	int ret;
 	XLU_Config *cfg = parse_text(path, text, len, &ret, err);
 
 	if (!cfg)
 		return ret;
 	xlu_cfg_get_string(cfg, "name", &name, 1);
+	xlu_cfg_get_string(cfg, "uuid", &uuid, 1);
 	conf = calloc(1, sizeof(*conf));
 	ret = -ENOMEM;
 	if (conf) {
 		conf->path = strdup(path);
 		conf->name = strdup(name);
-		if (conf->path && conf->name)
+		conf->uuid = strdup(uuid);
+		if (conf->path && conf->name && conf->uuid)
 			ret = read_lists(conf, cfg);
 		if (ret == 0)
 			find_places(conf, cfg, text);
@@ -454,6 +457,7 @@ void vg_xlconf_free(struct vg_xlconf *conf)
 	free(conf->virtio_disk);
 	free(conf->path);
 	free(conf->name);
+	free(conf->uuid);
 	free(conf);
 }
 
@@ -564,13 +568,41 @@ static int list_dir(const char *dir, char **names)
 /* What a search has come to. */
 struct search {
 	const char *name;
-	size_t name_len; /* without "--incoming" */
+	size_t name_len;  /* without "--incoming" */
+	const char *uuid; /* or NULL */
 	struct vg_xlconf *found;
+	bool by_uuid; /* found is */
 	struct stat found_st;
 	int ret;				    /* -ENOMEM ends it */
 	void (*broken)(void *ctx, const char *why); /* is told, instead of the log; or NULL */
 	void *broken_ctx;
 };
+
+/* As libxl reads them: case and dashes do not matter. */
+static bool is_uuid(const char *a, const char *b)
+{
+	for (;; a++, b++) {
+		a += strspn(a, "-");
+		b += strspn(b, "-");
+		if (!*a || tolower((unsigned char)*a) != tolower((unsigned char)*b))
+			return !*a && !*b;
+	}
+}
+
+/* A uuid says more than a name: what was found by one gives way. Return: is @conf what is looked for? */
+static bool is_wanted(struct search *s, const struct vg_xlconf *conf)
+{
+	bool by_uuid = s->uuid && conf->uuid[0] && is_uuid(conf->uuid, s->uuid);
+	bool by_name =
+		strlen(conf->name) == s->name_len && strncmp(conf->name, s->name, s->name_len) == 0;
+
+	if (by_uuid && !s->by_uuid) {
+		vg_xlconf_free(s->found);
+		s->found = NULL;
+		s->by_uuid = true;
+	}
+	return by_uuid || (by_name && !s->by_uuid);
+}
 
 static void look_at(struct search *s, const char *path)
 {
@@ -596,7 +628,7 @@ static void look_at(struct search *s, const char *path)
 				why.text);
 		return;
 	}
-	if (strlen(conf->name) != s->name_len || strncmp(conf->name, s->name, s->name_len) != 0) {
+	if (!is_wanted(s, conf)) {
 		vg_xlconf_free(conf);
 		return;
 	}
@@ -608,9 +640,10 @@ static void look_at(struct search *s, const char *path)
 	if ((st.st_dev != s->found_st.st_dev || st.st_ino != s->found_st.st_ino) &&
 	    !was_told(&st, TOLD_TWICE)) {
 		remember_told(&st, TOLD_TWICE);
-		vg_warn("%s and %s both say name = \"%s\": the first counts; rename the guest in "
+		vg_warn("%s and %s both say %s = \"%s\": the first counts; change that in "
 			"one, or move the other elsewhere",
-			s->found->path, path, conf->name);
+			s->found->path, path, s->by_uuid ? "uuid" : "name",
+			s->by_uuid ? conf->uuid : conf->name);
 	}
 	vg_xlconf_free(conf);
 }
@@ -659,10 +692,12 @@ size_t vg_xlconf_name_len(const char *name)
 	return len > n && strcmp(name + len - n, incoming) == 0 ? len - n : len;
 }
 
-int vg_xlconf_find(const char *const *dirs, const char *name, struct vg_xlconf **out,
-		   struct vg_err *err)
+int vg_xlconf_find(const char *const *dirs, const char *name, const char *uuid,
+		   struct vg_xlconf **out, struct vg_err *err)
 {
-	struct search s = { .name = name, .name_len = vg_xlconf_name_len(name) };
+	struct search s = { .name = name,
+			    .name_len = vg_xlconf_name_len(name),
+			    .uuid = uuid && *uuid ? uuid : NULL };
 	char where[120];
 
 	if (s.name_len == 0)

@@ -59,6 +59,7 @@ struct vg_xl_virtio {
 struct vg_xlconf {
 	char *path; /* the file */
 	char *name; /* the guest's; "" when the file has none */
+	char *uuid; /* likewise */
 	struct vg_xl_device *devices;
 	unsigned n_devices;
 	struct vg_xl_virtio *virtios;
@@ -103,17 +104,21 @@ size_t vg_xlconf_name_len(const char *name);
  * vg_xlconf_find - find the file of a guest
  * @dirs: folders, ended by NULL; their order is the order of preference
  * @name: the guest's name, as in xenstore; see vg_xlconf_name_len()
+ * @uuid: its uuid; NULL or "": not known
+ *
+ * A file that says that uuid is the guest's, whatever it is called: by `xl create web.cfg name="other"`, or
+ * `xl rename`. Else it is the one that says the name.
  *
  * Looks at every regular file, in byte order of the names, except hidden ones, Xen's own (xl.conf ...) and those that
  * editors and package managers leave behind (~ .bak .old .orig .swp .dpkg-* .rpm* .ucf-*). Folders in
  * folders are not entered. A file that cannot be read hides no other one: it is logged once, until it
- * changes. When two files name the same guest the first is taken, and that is logged once, too;
+ * changes. When two files name the same guest, or its uuid, the first is taken, and that is logged once, too;
  * one file found twice, by a link in auto/, is one file.
  *
  * Return: 0; -ENOENT: none has that name; else negative errno (-ENOMEM).
  */
-int vg_xlconf_find(const char *const *dirs, const char *name, struct vg_xlconf **out,
-		   struct vg_err *err);
+int vg_xlconf_find(const char *const *dirs, const char *name, const char *uuid,
+		   struct vg_xlconf **out, struct vg_err *err);
 
 /**
  * vg_xlconf_broken - which files does vg_xlconf_find() pass over because they cannot be read?

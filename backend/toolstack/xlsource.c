@@ -22,7 +22,7 @@ static int xl_find(void *ctx, const struct vg_guest_id *guest,
 {
 	struct vg_source_config *config;
 	struct vg_xlconf *conf;
-	int ret = vg_xlconf_find(ctx, guest->name, &conf, err);
+	int ret = vg_xlconf_find(ctx, guest->name, guest->uuid, &conf, err);
 
 	if (ret < 0)
 		return ret;

@@ -159,6 +159,36 @@ static inline const char *rig_ask(struct rig *r, const char *request)
 	return answer;
 }
 
+/** rig_listens() - a client that hears of events; @guest: 0: of all */
+static inline int rig_listens(struct rig *r, unsigned int guest)
+{
+	struct timeval patience = { .tv_sec = 30 };
+	char request[80] = "{\"cmd\":\"events\"}\n";
+	int fd = rig_control(r);
+
+	assert_true(fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (guest)
+		snprintf(request, sizeof(request), "{\"cmd\":\"events\",\"guest\":\"%u\"}\n",
+			 guest);
+	assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+	/* What is asked later, on another connection, is answered later. */
+	assert_non_null(strstr(rig_ask(r, "{\"cmd\":\"version\"}"), "\"ok\":true"));
+	return fd;
+}
+
+/** rig_line() - the next line that such a client hears; "": there is no more */
+static inline const char *rig_line(int fd)
+{
+	static char text[4096];
+	size_t n = 0;
+
+	while (n < sizeof(text) - 1 && read(fd, text + n, 1) == 1 && text[n] != '\n')
+		n++;
+	text[n] = '\0';
+	return text;
+}
+
 /** rig_daemon_stop() - end it with @sig; Return: the status of waitpid() */
 static inline int rig_daemon_stop(struct rig *r, int sig)
 {

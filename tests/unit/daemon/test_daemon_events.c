@@ -13,41 +13,11 @@
 
 /* ---- listeners -------------------------------------------------------------- */
 
-/* A client that hears of events; @guest: 0: of all. */
-static int listens(struct rig *r, unsigned int guest)
-{
-	struct timeval patience = { .tv_sec = 30 };
-	char request[80] = "{\"cmd\":\"events\"}\n";
-	int fd = rig_control(r);
-
-	assert_true(fd >= 0);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (guest)
-		snprintf(request, sizeof(request), "{\"cmd\":\"events\",\"guest\":\"%u\"}\n",
-			 guest);
-	assert_int_equal(write(fd, request, strlen(request)), strlen(request));
-	/* What is asked later, on another connection, is answered later. */
-	assert_non_null(strstr(rig_ask(r, "{\"cmd\":\"version\"}"), "\"ok\":true"));
-	return fd;
-}
-
-/* The next line; "": there is no more. */
-static const char *line(int fd)
-{
-	static char text[4096];
-	size_t n = 0;
-
-	while (n < sizeof(text) - 1 && read(fd, text + n, 1) == 1 && text[n] != '\n')
-		n++;
-	text[n] = '\0';
-	return text;
-}
-
 /* It is event @what of @guest's disk, and says @text. */
 static void hears(int fd, const char *what, unsigned int guest, const char *text)
 {
 	char part[120];
-	const char *got = line(fd);
+	const char *got = rig_line(fd);
 
 	snprintf(part, sizeof(part), "\"event\":\"%s\"", what);
 	if (!strstr(got, part) || !strstr(got, text))
@@ -70,7 +40,7 @@ static bool is_quiet(int fd)
 static void what_happens_is_told(void **state)
 {
 	struct rig *r = *state;
-	int all = listens(r, 0), other, fd;
+	int all = rig_listens(r, 0), other, fd;
 	struct rig_guest *g = rig_connected(r, 0);
 	struct rig_guest *bad = rig_domain(r, 1);
 	char request[160];
@@ -78,7 +48,7 @@ static void what_happens_is_told(void **state)
 
 	hears(all, "made", g->id, "\"text\":\"blk,target=");
 	hears(all, "connected", g->id, "\"text\":null");
-	other = listens(r, bad->id);
+	other = rig_listens(r, bad->id);
 	snprintf(request, sizeof(request),
 		 "{\"cmd\":\"set\",\"guest\":%u,\"id\":%u,\"key\":\"iops\",\"value\":\"900\"}",
 		 g->id, RIG_ID);
@@ -116,19 +86,19 @@ static void hot_plug_is_told(void **state)
 {
 	struct rig *r = *state;
 	struct rig_guest *g = rig_connected(r, 0);
-	int fd = listens(r, g->id);
+	int fd = rig_listens(r, g->id);
 	char request[160];
 	const char *got;
 
 	snprintf(request, sizeof(request),
 		 "{\"cmd\":\"attach\",\"guest\":%u,\"device\":\"rng,id=70\"}", g->id);
 	assert_non_null(strstr(rig_ask(r, request), "\"id\":70"));
-	got = line(fd);
+	got = rig_line(fd);
 	assert_non_null(strstr(got, "\"event\":\"plugged\""));
 	assert_non_null(strstr(got, "\"name\":\"virtio/70\",\"type\":\"rng\""));
 	snprintf(request, sizeof(request), "{\"cmd\":\"detach\",\"guest\":%u,\"id\":70}", g->id);
 	assert_non_null(strstr(rig_ask(r, request), "\"ok\":true"));
-	got = line(fd);
+	got = rig_line(fd);
 	assert_non_null(strstr(got, "\"event\":\"unplugged\""));
 	assert_int_equal(drv_dev_close(g->dev), 0);
 	close(fd);
@@ -138,19 +108,19 @@ static void an_end_is_told(void **state)
 {
 	struct rig *r = *state;
 	struct rig_guest *g;
-	int fd = listens(r, 0);
+	int fd = rig_listens(r, 0);
 
 	g = rig_connected(r, 0);
 	hears(fd, "made", g->id, "");
 	hears(fd, "connected", g->id, "");
 	assert_int_equal(rig_daemon_stop(r, SIGTERM), 0);
 	/* That its devices wait is no event of theirs. */
-	assert_string_equal(line(fd), "{\"ok\":true}");
-	assert_string_equal(line(fd), "");
+	assert_string_equal(rig_line(fd), "{\"ok\":true}");
+	assert_string_equal(rig_line(fd), "");
 	close(fd);
 	rig_daemon_start(r);
 	rig_daemon_ready(r);
-	fd = listens(r, 0);
+	fd = rig_listens(r, 0);
 	rig_reads(g, 1);
 	/* The next one finds it where it was. */
 	assert_int_equal(drv_dev_close(g->dev), 0);
@@ -166,7 +136,7 @@ static void nobody_is_held_up(void **state)
 	char request[160];
 
 	for (unsigned i = 0; i < 32; i++)
-		fd[i] = listens(r, i % 2 ? g->id : 0);
+		fd[i] = rig_listens(r, i % 2 ? g->id : 0);
 	assert_non_null(
 		strstr(rig_ask(r, "{\"cmd\":\"events\"}"), "32 clients hear of events already"));
 	for (int i = 0; i < 300; i++) {
@@ -179,7 +149,7 @@ static void nobody_is_held_up(void **state)
 		hears(fd[31], "changed", g->id, request);
 	}
 	while (told < 300) {
-		const char *got = line(fd[0]);
+		const char *got = rig_line(fd[0]);
 
 		assert_non_null(strstr(got, "\"event\":\"changed\""));
 		told++;
@@ -189,7 +159,7 @@ static void nobody_is_held_up(void **state)
 		close(fd[i]);
 	/* Their places are free again. */
 	for (unsigned i = 0; i < 32; i++)
-		fd[i] = listens(r, 0);
+		fd[i] = rig_listens(r, 0);
 	snprintf(request, sizeof(request),
 		 "{\"cmd\":\"set\",\"guest\":%u,\"id\":%u,\"key\":\"iops\",\"value\":\"7\"}", g->id,
 		 RIG_ID);

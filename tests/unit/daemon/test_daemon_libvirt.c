@@ -161,6 +161,18 @@ static void answers(struct rig *r, const char *request, const char *part)
 #define CONFIG		  ",\"scope\":\"config\""
 #define BOTH		  ",\"scope\":\"live,config\""
 
+/* The next event of a device of the guest's that is not of @fd's past: @what, of device @id. */
+static void hears(int fd, const char *what, unsigned int id)
+{
+	char event[64], name[64];
+	const char *got = rig_line(fd);
+
+	snprintf(event, sizeof(event), "\"event\":\"%s\"", what);
+	snprintf(name, sizeof(name), "\"name\":\"virtio/%u\"", id);
+	if (!strstr(got, event) || !strstr(got, name))
+		fail_msg("no %s of %u: %s", what, id, got);
+}
+
 /* ---- tests ------------------------------------------------------------------------------ */
 
 /* The domain's metadata becomes nodes; it counts before a file of xl's of the same name. */
@@ -178,6 +190,23 @@ static void metadata_becomes_nodes(void **state)
 	becomes(r, id, 64, "vgrant-file", "libvirt's metadata of web");
 	assert_null(key(r, id, 90, "vgrant-config"));
 	becomes(r, id, 64, "state", "2");
+}
+
+/* Its file came late: a SIGHUP has it found, and what is in it is plugged into a guest that runs. */
+static void a_file_that_comes_late(void **state)
+{
+	struct rig *r = *state;
+	int fd = rig_listens(r, 0);
+	unsigned int id;
+
+	logged(r, "libvirt: connected to");
+	id = guest(r, false);
+	logged(r, "says name = \"web\"");
+	write_xl(r);
+	kill(r->daemon, SIGHUP);
+	becomes(r, id, 90, "vgrant-config", "rng,id=90");
+	hears(fd, "plugged", 90);
+	close(fd);
 }
 
 /* A guest of that name that is not libvirt's is configured by its file. */
@@ -304,6 +333,30 @@ static void changes_go_through_libvirt(void **state)
 #define SET(id, key, value, scope)                                            \
 	"{\"cmd\":\"set\",\"guest\":\"web\",\"id\":\"" id "\",\"key\":\"" key \
 	"\",\"value\":\"" value "\"" scope "}"
+
+/* What comes into the metadata of a guest that runs is plugged, also when it had none; what it had is made. */
+static void events_say_what_is_plugged(void **state)
+{
+	struct rig *r = *state;
+	int fd = rig_listens(r, 0);
+	unsigned int id;
+
+	logged(r, "libvirt: connected to");
+	id = guest(r, true);
+	if (*metadata) {
+		hears(fd, "made", 64);
+		hears(fd, "made", 65);
+		hears(fd, "made", 70);
+	} else {
+		logged(r, "none of our metadata");
+	}
+	answers(r, ATTACH("rng,id=80", LIVE), "\"id\":80}");
+	hears(fd, "plugged", 80);
+	answers(r, DETACH("80", LIVE), "\"ok\":true");
+	hears(fd, "unplugged", 80);
+	becomes(r, id, 80, "state", NULL);
+	close(fd);
+}
 
 /* A setting goes to the device and into the metadata, or to neither. The bus is tests/fakes/can. */
 static void settings_go_through_libvirt(void **state)
@@ -487,19 +540,14 @@ int main(void)
 {
 #define T(f, b) cmocka_unit_test_setup_teardown(f, b, end)
 	const struct CMUnitTest tests[] = {
-		T(metadata_becomes_nodes, begin),
-		T(another_of_that_name, begin),
-		T(without_metadata, begin_empty),
-		T(wrong_metadata, begin_wrong),
-		T(wrong_entries, begin_mistaken),
-		T(the_guest_was_first, begin),
-		T(its_process_dies, begin),
-		T(libvirt_is_not_there, begin),
-		T(libvirt_hangs, begin),
-		T(its_process_dies_young, begin),
-		T(changes_go_through_libvirt, begin),
-		T(settings_go_through_libvirt, begin),
-		T(changes_that_are_refused, begin),
+		T(metadata_becomes_nodes, begin),	T(another_of_that_name, begin),
+		T(a_file_that_comes_late, begin_empty), T(without_metadata, begin_empty),
+		T(wrong_metadata, begin_wrong),		T(wrong_entries, begin_mistaken),
+		T(the_guest_was_first, begin),		T(its_process_dies, begin),
+		T(libvirt_is_not_there, begin),		T(libvirt_hangs, begin),
+		T(its_process_dies_young, begin),	T(changes_go_through_libvirt, begin),
+		T(events_say_what_is_plugged, begin),	T(events_say_what_is_plugged, begin_empty),
+		T(settings_go_through_libvirt, begin),	T(changes_that_are_refused, begin),
 		T(devices_keep_their_numbers, begin),
 	};
 

@@ -180,7 +180,7 @@ static void all_is_well(void **state)
 	assert_int_equal(vgrant(r, args), 0);
 	assert_string_equal(out, "0 findings; looked at this domain, 1 guest and 1 device\n");
 	assert_int_equal(vgrant(r, "doctor nobody"), 1);
-	assert_non_null(strstr(out, "there is no guest 'nobody' that has devices of vgrant's"));
+	assert_non_null(strstr(out, "there is no guest 'nobody': xl list shows those that run"));
 	assert_int_equal(vgrant(r, "doctor a b"), 2);
 }
 
@@ -414,6 +414,21 @@ static void the_configuration(void **state)
 	found("configuration", "No such file or directory", "vgrant check ");
 }
 
+/* Of a guest without devices only who asks about it is told why. */
+static void a_guest_without_devices(void **state)
+{
+	const struct fx_domain_config cfg = { .name = "bare" };
+	struct rig *r = *state;
+	unsigned int id;
+
+	assert_int_equal(fx_domain_create(r->w, &cfg, &id), 0);
+	assert_int_equal(doctor(r), 0);
+	vgrant(r, "doctor bare");
+	assert_non_null(
+		strstr(out, "guest bare: no file in /etc/xen/auto, /etc/xen says name = \"bare\""));
+	assert_non_null(strstr(out, "1 finding; looked at this domain, 1 guest and 0 devices"));
+}
+
 static void a_device_that_failed(void **state)
 {
 	struct rig *r = *state;
@@ -444,6 +459,7 @@ int main(void)
 		WITH_RIG(nobody_serves),
 		WITH_RIG(grant_tables),
 		WITH_RIG(the_configuration),
+		WITH_RIG(a_guest_without_devices),
 		WITH_RIG(a_device_that_failed),
 	};
 

@@ -728,6 +728,46 @@ static void check_reads_libvirts_xml(void **state)
 	assert_out("nothing to do for this guest");
 }
 
+/* What devices stand on is looked for: here it may be missing; where the guest starts, it may not. */
+static void check_looks_for_what_devices_need(void **state)
+{
+	char args[256], cfg[512];
+	bool installed = access("/usr/libexec/virtiofsd", X_OK) == 0 ||
+			 access("/usr/lib/qemu/virtiofsd", X_OK) == 0;
+	const char *why = installed
+				  ? "on this machine dir=/nonexistent/dir is no folder"
+				  : "on this machine virtiofsd is not installed: Debian's package";
+
+	(void)state;
+	write_file("n.cfg", "name = 'w'\n"
+			    "vgrant = [ 'fs,dir=/nonexistent/dir,tag=x',\n"
+			    " 'input,evdev=/nonexistent/event',\n"
+			    " 'can,interface=can-none',\n"
+			    " 'fs,dir=/nonexistent/there,tag=y,backend=other',\n"
+			    " 'blk,target=/nonexistent/x.qcow2' ]\n");
+	snprintf(args, sizeof(args), "check %s/n.cfg", dir);
+	assert_int_equal(run(args), 0);
+	assert_out("n.cfg:2:13: warning: vgrant entry 'fs,dir=/nonexistent/dir,tag=x': on this "
+		   "machine ");
+	assert_out(why);
+	assert_out("n.cfg:3:3: warning: vgrant entry 'input,evdev=/nonexistent/event': on this "
+		   "machine "
+		   "/nonexistent/event: No such file");
+	assert_out("can-none yet: the device waits for it");
+	assert_out("on this machine /nonexistent/x.qcow2: No such file");
+	assert_not_out("cannot be found");
+	assert_not_out("/nonexistent/there");
+	snprintf(cfg, sizeof(cfg),
+		 "<domain><name>web</name><metadata><v:devices xmlns:v='urn:vgrant:devices:1'>"
+		 "<v:can interface='can-none'/><v:fs dir='/nonexistent/dir' "
+		 "tag='x'/></v:devices></metadata></domain>");
+	write_file("n.xml", cfg);
+	snprintf(args, sizeof(args), "libvirt-hook web prepare begin - <%s/n.xml", dir);
+	assert_int_equal(run(args), 1);
+	assert_out(why);
+	assert_out("warning: vgrant entry 'can,interface=can-none'");
+}
+
 /* xl to XML to xl to XML: the same twice. */
 static void convert_goes_both_ways(void **state)
 {
@@ -821,7 +861,8 @@ static void migrate_asks_first(void **state)
 		assert_int_equal(run(args), cases[i].code);
 		assert_out("[hostb vgrant accept]");
 		assert_out("\"guest\": \"web\"");
-		assert_out("{ \"id\": 64, \"type\": \"blk\" }");
+		assert_out("{ \"id\": 64, \"type\": \"blk\", \"virtio_id\": 2, "
+			   "\"config\": \"blk,target=\\/srv\\/web.img\", \"features\": \"0x0\" }");
 		assert_out(cases[i].says);
 		if (cases[i].code)
 			assert_not_out("[xl");
@@ -833,6 +874,39 @@ static void migrate_asks_first(void **state)
 	assert_int_equal(run("migrate web '' "), 2);
 	assert_int_equal(run("migrate web"), 2);
 	assert_not_out("[xl");
+	setenv("PATH", was, 1);
+}
+
+/* A guest of libvirt's goes by virsh, with its XML in the question; asking alone moves nobody. */
+static void migrate_of_libvirts_guests(void **state)
+{
+	char script[8192], was[4096];
+
+	(void)state;
+	snprintf(was, sizeof(was), "%s", getenv("PATH"));
+	snprintf(script, sizeof(script), "%s:%s", dir, was);
+	setenv("PATH", script, 1);
+	write_file("ssh", "#!/bin/sh\necho \"[$*]\"\ncat\n");
+	write_file("virsh", "#!/bin/sh\n[ \"$3\" != dumpxml ] || exec echo \"<domain $*>\"\necho "
+			    "\"[virsh $*]\"\n");
+	snprintf(script, sizeof(script), "chmod 700 %s/ssh %s/virsh", dir, dir);
+	assert_int_equal(system(script), 0);
+	assert_int_equal(run("migrate cards hostb -- --persistent"), 0);
+	assert_out("[hostb vgrant accept]");
+	assert_out("\"xml\": \"<domain -c xen:\\/\\/\\/system dumpxml --migratable cards>");
+	assert_out("[virsh -c xen:///system migrate --live cards xen+ssh://hostb/system "
+		   "--persistent]");
+	assert_int_equal(run("migrate --ask cards hostb"), 0);
+	assert_out("hostb takes cards\n");
+	assert_not_out("[virsh");
+	write_file("ssh", "#!/bin/sh\ncat >/dev/null\nexit 1\n");
+	assert_int_equal(run("migrate cards hostb"), 1);
+	assert_out("hostb does not take the guest, which runs on here");
+	assert_not_out("[virsh");
+	write_file("virsh", "#!/bin/sh\necho '[virsh]'\nexit 1\n");
+	assert_int_equal(run("migrate cards hostb"), 1);
+	assert_out("cards is a guest of libvirt's, and virsh does not say what it is");
+	assert_not_out("does not take");
 	setenv("PATH", was, 1);
 }
 
@@ -867,6 +941,58 @@ static void accept_reads_what_is_asked(void **state)
 }
 
 #define OURS(devices) "<v:devices xmlns:v='urn:vgrant:devices:1'>" devices "</v:devices>"
+
+/* What a driver has agreed to elsewhere is to be had here, or the guest is not taken: it would lose the device. */
+static void accept_compares(void **state)
+{
+	static const struct {
+		const char *keys;     /* of the disk, here */
+		const char *features; /* that its driver uses, there */
+		const char *config;   /* there */
+		const char *says;     /* NULL: it is taken */
+	} cases[] = {
+		{ "", "0x700000200", "", NULL },
+		{ "", "0x2200", "", NULL }, /* with BLK_DISCARD */
+		{ "discard='0'", "0x2200", "",
+		  "the guest's driver uses BLK_DISCARD, which the device would not offer here" },
+		{ "discard='0'", "0x200", "", NULL },
+		{ "cache='writethrough'", "0x2200", "", "uses BLK_FLUSH, which" },
+		{ "", "0x8000000000042200", "",
+		  "uses 18, 63, which the device would not offer here" },
+		{ "queues='4'", "0x200", "", "queues is '4' here, and '1' where the guest is" },
+		{ "queues='4'", "0x1200", ",queues=4", NULL },
+		{ "packed='no'", "0x200", ",packed=1", "packed is '0' here, and '1' where" },
+		{ "readonly='1'", "0x200", "", "readonly is '1' here, and '0' where" },
+		{ "", "0x200", ",colour=red", NULL },
+		{ "", "no number", "blk,,,", NULL },
+	};
+	char args[256], text[2048];
+
+	(void)state;
+	snprintf(text, sizeof(text), "truncate -s 1M %s/moving.img", dir);
+	assert_int_equal(system(text), 0);
+	for (unsigned i = 0; i < COUNT(cases); i++) {
+		snprintf(text, sizeof(text),
+			 "{\"format\":1,\"guest\":\"newcomer\",\"devices\":[{\"id\":64,\"type\":"
+			 "\"blk\","
+			 "\"virtio_id\":2,\"config\":\"blk,target=/"
+			 "x%s\",\"features\":\"%s\",\"size\":1048576}],"
+			 "\"xml\":\"<domain><name>newcomer</name><metadata>" OURS(
+				 "<v:blk target='%s/moving.img' id='64' %s/>") "</metadata></"
+									       "domain>\"}",
+			 cases[i].config, cases[i].features, dir, cases[i].keys);
+		write_file("q", text);
+		snprintf(args, sizeof(args), "accept <%s/q", dir);
+		assert_int_equal(run(args), cases[i].says ? 1 : 0);
+		if (cases[i].says)
+			assert_out(cases[i].says);
+		else
+			assert_string_equal(out, "");
+	}
+	write_file("q", "{\"format\":1,\"guest\":\"x\",\"devices\":[],\"xml\":\"<domain>\"}");
+	assert_int_equal(run(args), 1);
+	assert_out("the domain's XML:1:");
+}
 
 /* Whatever is wrong with metadata, the one who has it checked and the one who starts the guest are told. */
 static void bad_metadata_is_told(void **state)
@@ -1117,6 +1243,7 @@ int main(void)
 		cmocka_unit_test(help_needs_no_daemon),
 		cmocka_unit_test(check_finds_mistakes),
 		cmocka_unit_test(check_reads_libvirts_xml),
+		cmocka_unit_test(check_looks_for_what_devices_need),
 		cmocka_unit_test(convert_goes_both_ways),
 		cmocka_unit_test(check_passes_what_is_right),
 		cmocka_unit_test(check_knows_a_xen_without_ioreq_servers),
@@ -1126,7 +1253,9 @@ int main(void)
 		cmocka_unit_test(hook_needs_the_daemon),
 		SERVED(hook_refuses_what_cannot_work),
 		SERVED(migrate_asks_first),
+		SERVED(migrate_of_libvirts_guests),
 		SERVED(accept_reads_what_is_asked),
+		SERVED(accept_compares),
 		SERVED(bad_metadata_is_told),
 		SERVED(the_table_is_aligned),
 		SERVED(a_device_in_sentences),

@@ -93,7 +93,7 @@ static int find(const char *name)
 {
 	vg_xlconf_free(conf);
 	conf = NULL;
-	return vg_xlconf_find(dirs, name, &conf, &err);
+	return vg_xlconf_find(dirs, name, NULL, &conf, &err);
 }
 
 static void assert_says(const char *text, const char *part)
@@ -389,6 +389,40 @@ static void a_broken_file_hides_no_good_one_and_is_logged_once(void **state)
 	assert_non_null(conf);
 }
 
+#define A_UUID "01234567-89ab-cdef-0123-456789abcdef"
+
+/* What xl was told in the place of the file's name does not hide the file from who knows the uuid. */
+static void a_uuid_counts_before_a_name(void **state)
+{
+	static const char *const as_well[] = { A_UUID, "0123456789ABCDEF0123456789ABCDEF",
+					       "01234567-89AB-cdef-0123-456789abcdef" };
+	static const char *const not [] = { "", NULL, "01234567-89ab-cdef-0123-456789abcdee",
+					    "01234567-89ab-cdef-0123-456789abcde",
+					    "01234567-89ab-cdef-0123-456789abcdef0" };
+
+	(void)state;
+	put(dir_a, "b.cfg", "name='other'\n");
+	put(dir_b, "a.cfg", "name='web'\nuuid='" A_UUID "'\n");
+	for (unsigned i = 0; i < COUNT(as_well); i++) {
+		teardown(state);
+		assert_int_equal(vg_xlconf_find(dirs, "other", as_well[i], &conf, &err), 0);
+		assert_string_equal(conf->name, "web");
+	}
+	for (unsigned i = 0; i < COUNT(not ); i++) {
+		teardown(state);
+		assert_int_equal(vg_xlconf_find(dirs, "other", not [i], &conf, &err), 0);
+		assert_string_equal(conf->name, "other");
+	}
+	teardown(state);
+	assert_int_equal(vg_xlconf_find(dirs, "nobody", not [2], &conf, &err), -ENOENT);
+	/* In the other order of folders, too. */
+	put(dir_a, "a.cfg", "name='web'\nuuid='" A_UUID "'\n");
+	put(dir_b, "b.cfg", "name='late'\n");
+	teardown(state);
+	assert_int_equal(vg_xlconf_find(dirs, "late", A_UUID, &conf, &err), 0);
+	assert_string_equal(conf->name, "web");
+}
+
 static void of_two_files_with_one_name_the_first_counts(void **state)
 {
 	const char *log;
@@ -423,8 +457,8 @@ static void folders_that_are_not_there_do_no_harm(void **state)
 	const char *none[] = { "/nothing/here", NULL };
 
 	(void)state;
-	assert_int_equal(vg_xlconf_find(none, "x", &conf, &err), -ENOENT);
-	assert_int_equal(vg_xlconf_find(none + 1, "x", &conf, &err), -ENOENT);
+	assert_int_equal(vg_xlconf_find(none, "x", NULL, &conf, &err), -ENOENT);
+	assert_int_equal(vg_xlconf_find(none + 1, "x", NULL, &conf, &err), -ENOENT);
 }
 
 /* ---- adopting ----------------------------------------------------------- */
@@ -539,6 +573,7 @@ int main(void)
 		WITH_FOLDERS(a_guest_is_found_by_its_name),
 		WITH_FOLDERS(leftovers_and_folders_are_passed_over),
 		WITH_FOLDERS(a_broken_file_hides_no_good_one_and_is_logged_once),
+		WITH_FOLDERS(a_uuid_counts_before_a_name),
 		WITH_FOLDERS(of_two_files_with_one_name_the_first_counts),
 		WITH_FOLDERS(a_link_in_auto_is_the_same_file),
 		WITH_FOLDERS(folders_that_are_not_there_do_no_harm),

@@ -42,7 +42,7 @@ check "the others live on" sh -c "mount -t ext4 $good /mnt && md5sum /mnt/number
 hot=$(disk again)
 check "a disk can be attached after that" [ -b "$hot" ]
 EOS
-quick forms --type pv --script "$T/forms.main" \
+quick forms --type pv --script "$T/forms.main" --config 'uuid = "12345678-1111-2222-3333-444444444444"' \
 	--config "virtio = [ 'backend=0,type=virtio,device2,transport=mmio,grant_usage=1' ]" \
 	--config "disk = [ 'format=raw,vdev=xvda,access=rw,backendtype=standalone,specification=virtio,target=/dev/loop1' ]" \
 	--config "vgrant = [ 'blk,target=/root/adopted.img,serial=adopted', 'blk,target=/root/good.img,serial=good' ]"
@@ -115,6 +115,10 @@ is "$(dom0 "debugfs -R 'cat numbers' /root/hot.img 2>/dev/null | md5sum")" "$(se
 	"what was synced before it was pulled out is on it"
 
 is "$(dom0 xl destroy forms 2>&1)" "" "xl destroy has nothing to complain about"
+until_dom0 30 '! vgrant list --brief | grep -q .'
+ok "xl create FILE name=..." dom0 'xl create -q -p /etc/xen/forms.cfg name=\"second\"'
+ok "the file is known by its uuid" until_list '^second virtio/64 blk'
+is "$(dom0 xl destroy second 2>&1)" "" "it can be destroyed"
 until_dom0 30 '! vgrant list --brief | grep -q .'
 is "$(holds)" "$before" "dom0 holds no more than before"
 is "$(dom0 'xenstore-ls -f /local/domain/0/backend | grep -E "virtio(_disk)?/[0-9]"')" "" "no node of any guest is left"

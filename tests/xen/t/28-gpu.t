@@ -153,6 +153,8 @@ else
 	is "$(dom0 "view $(port pv) pattern 9")" 800x600 "which a viewer sees right after"
 fi
 
+hotplug pvh gpu,mode=640x480
+hotplug pvh input,kind=tablet
 is "$(complaints pv)" "" "no guest's kernel complains"
 is "$(complaints pvh)" "" "nor the other's"
 guest destroy pv pvh

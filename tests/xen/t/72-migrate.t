@@ -35,6 +35,14 @@ case $* in
 esac
 EOS
 
+# The other end; busybox ignores SIGCHLD from its second client on, and xl would inherit that. With /root/fail it dies when it has all of the guest, and is about to say so.
+cat >"$T/receive" <<'EOS'
+#!/bin/bash
+read -r options
+[ -e /root/fail ] || exec env --default-signal=CHLD xl migrate-receive $options
+env --default-signal=CHLD xl migrate-receive $options | { IFS= read -r ready; printf '%s\n' "$ready"; }
+EOS
+
 # machine N OTHER: in dom0
 machine() {
 	dom0_script <<EOS
@@ -48,7 +56,8 @@ printf 'StrictHostKeyChecking no\nIdentityFile /root/.ssh/other\nLogLevel ERROR\
 EOS
 	push "$BUILD/rigs/$2/key" /root/.ssh/other
 	push "$T/shell" /root/shell
-	dom0 'chmod 600 /root/.ssh/other; printf "#!/bin/bash\\nread -r options\\nexec xl migrate-receive \$options\\n" >/root/receive; chmod 755 /root/shell /root/receive
+	push "$T/receive" /root/receive
+	dom0 'chmod 600 /root/.ssh/other; chmod 755 /root/shell /root/receive
 		(busybox nc -ll -p 8002 -e /root/receive </dev/null >/dev/null 2>&1 &)'
 }
 on "$here" machine 1 "$there"
@@ -100,15 +109,23 @@ refused "no vgrantd there" "vgrantd is not running"
 on "$there" vgrantd_start
 before_there=$(on "$there" holds)
 refused "no configuration" 'no file in .* says name = "web": its devices are not known here; copy its configuration'
-{ grep -v ^vgrant "$T/web.cfg" && echo "vgrant = [ 'blk,target=/root/small.img', 'blk,target=/root/nosuch.img,id=70', 'net,bridge=br7,id=71', 'rng,colour=red' ]"; } >"$T/other.cfg"
+{ grep -v ^vgrant "$T/web.cfg" && echo "vgrant = [ 'blk,target=/root/small.img', 'blk,target=/root/nosuch.img,id=70', 'net,bridge=br7,id=71', 'rng,colour=red', 'fs,dir=/nosuch,tag=x' ]"; } >"$T/other.cfg"
 on "$there" push "$T/other.cfg" /etc/xen/web.cfg
 on "$there" dom0 'truncate -s 1M /root/small.img'
 refused "no image" '/root/nosuch.img: No such file'
 like "$out" '/root/small.img has 1048576 bytes here, and 4194304 where' "and another image"
 like "$out" 'on this machine there is no br7' "and no bridge"
+like "$out" 'dir=/nosuch is no folder' "and no folder"
 like "$out" 'no key "colour"' "and a key of a later version"
 like "$out" 'has a device 65, net, for which there is no vgrant entry' "and a device that it would lose"
+entry() { sed "s|'blk,[^']*|&,$1|" "$T/web.cfg" >"$T/other.cfg"; on "$there" push "$T/other.cfg" /etc/xen/web.cfg; }
+entry queues=2
+refused "another number of queues" "queues is '2' here, and '1' where the guest is"
+entry cache=writethrough
+refused "a feature that the driver uses" 'driver uses BLK_FLUSH, .*which the device would not offer here'
 on "$there" push "$T/web.cfg" /etc/xen/web.cfg
+like "$(dom0 'vgrant migrate --ask web 10.8.0.2 2>&1')" '^10.8.0.2 takes web$' "asked alone, it takes the guest"
+ok "which is here" dom0 xl domid web
 like "$(on "$there" dom0 'echo "{\"format\":2,\"guest\":\"web\",\"devices\":[]}" | vgrant accept 2>&1')" 'with a later version of vgrant' \
 	"refused: what a later version asks"
 on "$there" dom0 "mv /rig/bin/vgrant /root/vgrant; printf '#!/bin/sh\nexit 2\n' >/rig/bin/vgrant; chmod +x /rig/bin/vgrant"
@@ -141,6 +158,17 @@ ok "it goes on, with its disk" until_list '^web virtio/64 blk connected'
 ok "the load goes on" pulse web
 ok "and so does the connection" beats
 nok "which was one" guest run web 'grep -v "^beat " /tmp/beat | grep -v ^echoed'
+
+# After the suspend, with all of its memory there, the other machine fails.
+on "$there" dom0 'touch /root/fail'
+like "$(dom0 'timeout 240 vgrant migrate web 10.8.0.2 -- -s /root/shell 2>&1; echo status $?')" 'resuming at sender.*status [1-9]' \
+	"the other machine fails at the last moment"
+on "$there" dom0 'rm /root/fail; xl destroy web--incoming'
+ok "its devices are connected here" until_dom0 60 '[ $(vgrant list --brief web | grep -c connected) = 2 ]'
+ok "the load goes on here" pulse web
+ok "and so does the connection" beats
+ok "nobody serves it there" on "$there" until_dom0 30 '! vgrant list --brief | grep -q .'
+is "$(on "$there" holds)" "$before_there" "there holds no more than before"
 guest run web 'touch /run/hammer.stop'
 harvest web
 sum=$(dom0 "guest console web | sed -n 's/^hammer: done.*sum //p'" | tr -d '\r')

@@ -27,6 +27,7 @@
 #   devices [GUEST]             `vgrant list --brief` without tabs, sorted
 #   json PYTHON                 an expression over d, the devices of `vgrant list
 #                               --json` by "guest/name"
+#   hotplug GUEST ENTRY         a device is plugged into a guest that runs, its driver connects, it is unplugged and gone
 #   until_list REGEX [SECONDS]  until a line of devices matches
 #   until_dom0 SECONDS CMD      until CMD succeeds in dom0
 
@@ -185,6 +186,13 @@ until_dom0() {
 }
 
 until_list() { until_dom0 "${2:-60}" "vgrant list --brief | tr '\\t' ' ' | grep -Eq '$1'"; }
+
+hotplug() {
+	ok "$1: $2 is plugged" dom0 vgrant attach "$1" "$2,id=90"
+	ok "$1: its driver connects" until_list "^$1 virtio/90 ${2%%,*} connected"
+	ok "$1: it is unplugged" dom0 vgrant detach "$1" 90
+	ok "$1: and gone" guest run "$1" "for i in \$(seq 100); do [ -e /sys/bus/xen/devices/virtio-90 ] || exit 0; usleep 100000; done; exit 1"
+}
 
 complaints() {
 	local said look="dmesg | grep -E 'gntdev|BUG|WARNING|Oops|still in use|blocked for${2:+|$2}' | grep -vE '(soft|workqueue) lockup|taint(s|ing) kernel'; echo looked"

@@ -9,7 +9,7 @@ set -uo pipefail
 before=$(holds)
 vgrantd_start
 for g in pv pvh; do
-	guest make $g --type $g --vgrant yes --config "vgrant = [ 'console,ports=agent' ]"
+	guest make $g --type $g --vgrant yes --module virtio-rng --config "vgrant = [ 'console,ports=agent' ]"
 	guest start $g
 done
 for g in pv pvh; do guest wait $g "$BOOT" 'waiting for commands' >/dev/null; done
@@ -44,6 +44,9 @@ for g in pv pvh; do
 	like "$(dom0 "(sleep 1; echo ping; sleep 4) | timeout 30 vgrant console $g agent & sleep 8; kill %1 2>/dev/null; wait")" \
 		'got ping' "$g: what is asked over it is answered"
 done
+
+hotplug pvh console,ports=more
+hotplug pv rng
 
 # ---- deaths ---------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ dom0 'ip link set lo up; nbd
 	(rr serve 7009 </dev/null >/dev/null 2>&1 &)'
 ok "a SCSI target" dom0 target up
 guest make pv --type pv --vgrant yes --file /rig/bin/hammer:rig/bin/hammer \
-	--file /rig/bin/rr:rig/bin/rr --module virtio_net --config "vgrant = [ 'blk,target=/root/top.qcow2', 'gateway,type=blk,socket=/run/vhdx.sock',
+	--file /rig/bin/rr:rig/bin/rr --module virtio_net --module virtiofs --config "vgrant = [ 'blk,target=/root/top.qcow2', 'gateway,type=blk,socket=/run/vhdx.sock',
 		'gateway,type=net,run=passt --vhost-user --foreground,network', 'gateway,type=net,vdpa=/dev/vhost-vdpa-1' ]"
 guest make pvh --type pvh --vgrant yes --config "vgrant = [ 'fs,dir=/srv/share,tag=share', 'blk,target=nbd://127.0.0.1/far', 'vsock,cid=7', 'blk,target=vdpa:/dev/vhost-vdpa-0',
 		'scsi,target=naa.5001405aaaaaaaaa' ]" --bin hammer --bin rr --bin files \
@@ -218,6 +218,15 @@ dom0 'pkill -9 virtiofsd'
 ok "its daemon is killed, and another begins" until_dom0 60 "pgrep -o virtiofsd | grep -vx $old && vgrant list --brief | grep pvh.*connected && ! vgrant list -v pvh | grep daemon=lost"
 ok "what the guest had open fails, and does not hang" guest run -t 60 pvh 'ls /mnt/dir >/dev/null 2>&1; true'
 ok "mounted anew, all is there" guest run -t 100 pvh 'cd / && umount -l /mnt && mount -t virtiofs share /mnt && grep -q below /mnt/dir/below'
+
+# ---- plugged into a guest that runs -----------------------------------------------------
+
+hotplug pv fs,dir=/srv/share,tag=hot
+dom0 'qemu-img create -q -f qcow2 /root/hot.qcow2 16M'
+hotplug pvh blk,target=/root/hot.qcow2
+vsock=$(json '[k.split("/")[-1] for k in d if d[k]["virtio_id"] == 19][0]')
+ok "vsock is unplugged, and plugged again" dom0 "vgrant detach pvh $vsock && vgrant attach pvh vsock,cid=7"
+ok "and carries what it did" until_dom0 60 'rr echo cid:7 78 1000 | grep echoed'
 
 # ---- suspend ---------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 # A guest moves to another machine and back, with load on a disk that both reach and an open TCP connection; and stays where the other one cannot have it.
 # not arm64: Xen has no migration of guests there
 # only: long
-# limit: 900
-# long: all of it, and a guest of libvirt's, by virsh migrate
+# limit: 1500
+# long: all of it; and an HVM guest, and one of libvirt's, by virsh migrate
 # Text in single quotes is expanded in dom0, and in guests. Debian's Xen cannot migrate PV guests: it has no shadow page tables.
 # shellcheck disable=SC2016,SC2119
 set -uo pipefail
@@ -137,6 +137,18 @@ ok "the load goes on here" pulse web
 # beats: it has had three more answers over its connection
 beats() { guest run web 'n=$(wc -l </tmp/beat); for i in $(seq 300); do [ $(wc -l </tmp/beat) -gt $((n + 3)) ] && exit; usleep 200000; done; tail -n 3 /tmp/beat; exit 1'; }
 ok "a connection carries something" beats
+
+# After the suspend, with all of its memory there, the other machine fails.
+on "$there" dom0 'touch /root/fail'
+like "$(dom0 'timeout 240 vgrant migrate web 10.8.0.2 -- -s /root/shell 2>&1; echo status $?')" 'resuming at sender.*status [1-9]' \
+	"the other machine fails at the last moment"
+on "$there" dom0 'rm /root/fail; xl destroy web--incoming'
+ok "its devices are connected here" until_dom0 60 '[ $(vgrant list --brief web | grep -c connected) = 2 ]'
+ok "the load goes on here" pulse web
+ok "and so does the connection" beats
+ok "nobody serves it there" on "$there" until_dom0 30 '! vgrant list --brief | grep -q .'
+is "$(on "$there" holds)" "$before_there" "there holds no more than before"
+
 out=$(dom0 'timeout 240 vgrant migrate web 10.8.0.2 -- -s /root/shell 2>&1; echo status $?')
 like "$out" 'status 0$' "it moves there"
 nok "it is not here any more" dom0 xl domid web
@@ -158,17 +170,6 @@ ok "it goes on, with its disk" until_list '^web virtio/64 blk connected'
 ok "the load goes on" pulse web
 ok "and so does the connection" beats
 nok "which was one" guest run web 'grep -v "^beat " /tmp/beat | grep -v ^echoed'
-
-# After the suspend, with all of its memory there, the other machine fails.
-on "$there" dom0 'touch /root/fail'
-like "$(dom0 'timeout 240 vgrant migrate web 10.8.0.2 -- -s /root/shell 2>&1; echo status $?')" 'resuming at sender.*status [1-9]' \
-	"the other machine fails at the last moment"
-on "$there" dom0 'rm /root/fail; xl destroy web--incoming'
-ok "its devices are connected here" until_dom0 60 '[ $(vgrant list --brief web | grep -c connected) = 2 ]'
-ok "the load goes on here" pulse web
-ok "and so does the connection" beats
-ok "nobody serves it there" on "$there" until_dom0 30 '! vgrant list --brief | grep -q .'
-is "$(on "$there" holds)" "$before_there" "there holds no more than before"
 guest run web 'touch /run/hammer.stop'
 harvest web
 sum=$(dom0 "guest console web | sed -n 's/^hammer: done.*sum //p'" | tr -d '\r')
@@ -177,12 +178,33 @@ guest destroy web
 until_dom0 30 '! vgrant list --brief | grep -q .'
 is "$(holds)" "$before" "nothing is left"
 
+# hvm_moves: an HVM guest with load on the same disk, there
+hvm_moves() {
+	echo 'hammer $(disk load) 4 10000' >"$T/hvm.main"
+	quick hv --type hvm --memory 128 --script "$T/hvm.main" --append 'pci=noearly nokaslr' --config "vgrant = [ 'blk,target=/dev/nbd0,serial=load' ]"
+	pull /etc/xen/hv.cfg "$T/hv.cfg"
+	on "$there" push "$T/hv.cfg" /etc/xen/hv.cfg
+	each dom0 'mkdir -p /rig/guests/hv; ln -sf guest-hv.log /var/log/xen/console/guest-hv--incoming.log'
+	guest start hv
+	ok "an HVM guest has load" await hv '^hammer: at [1-9]' $((BOOT * 2))
+	like "$(dom0 'timeout 300 vgrant migrate hv 10.8.0.2 -- -s /root/shell 2>&1; echo status $?')" 'status 0$' "it moves there"
+	ok "its disk is connected there" on "$there" until_list '^hv virtio/64 blk connected'
+	ok "the load goes on there" on "$there" pulse hv
+	ok "its devices are not here any more" until_dom0 30 '! vgrant list --brief | grep -q .'
+	on "$there" dom0 xl destroy hv
+	on "$there" until_dom0 30 '! vgrant list --brief | grep -q .'
+	each dom0 'rm -f /etc/xen/hv.cfg'
+	is "$(on "$there" holds)" "$before_there" "and nothing is left there"
+}
+[[ ! ${LONG-} ]] || hvm_moves
+
 # virsh_moves: the same of a guest of libvirt's, by virsh migrate, there
 virsh_moves() {
 	# shellcheck source=tests/xen/t/libvirt.bash
 	. "$XEN_DIR/t/libvirt.bash"
 	on "$there" push "$T/v" /root/v
 	each libvirt_there
+	on "$there" dom0 "echo 'log_outputs = \"4:file:/var/log/libvirtd.log\"' >>/etc/libvirt/libvirtd.conf"
 	dom0 'ln -sf /dev/nbd0 /root/lv.disk'
 	echo 'hammer $(disk load) 4 10000' >"$T/lv.main"
 	quick lv --type pvh --script "$T/lv.main"
@@ -192,12 +214,15 @@ virsh_moves() {
 	define lv 11111111-2222-3333-4444-555555555509 pvh "<vgrant:blk target='/root/lv.disk' id='64' serial='load'/>"
 	begin lv
 	ok "a guest of libvirt's has load" await lv '^hammer: at [1-9]'
-	# virsh is told that the connection ended, and not what the hook there said.
-	like "$(virsh migrate --live lv xen+ssh://10.8.0.2/system tcp://10.8.0.2 2>&1)" '^error:' "virsh migrate is refused where the image is missing"
+	like "$(dom0 'vgrant migrate lv 10.8.0.2 -- tcp://10.8.0.2 2>&1; echo status $?')" '/root/lv.disk: No such file.*runs on here.*status 1' \
+		"vgrant migrate is told that the image is missing"
+	# libvirt gives the hook no XML before it has begun, and tells virsh only that it ended.
+	like "$(virsh migrate --live lv xen+ssh://10.8.0.2/system tcp://10.8.0.2 2>&1)" '^error:.*Failed to send migration data' "virsh migrate is refused"
+	like "$(on "$there" dom0 cat /var/log/libvirtd.log)" 'Hook script execution failed.*/root/lv.disk: No such file' "and the log there says why"
 	ok "its load goes on" pulse lv
 	is "$(on "$there" devices)" "" "nothing was made there"
 	on "$there" dom0 'ln -sf /dev/nbd0 /root/lv.disk'
-	ok "virsh migrate" virsh migrate --live lv xen+ssh://10.8.0.2/system tcp://10.8.0.2
+	like "$(dom0 'timeout 240 vgrant migrate lv 10.8.0.2 -- tcp://10.8.0.2 2>&1; echo status $?')" 'status 0$' "it moves, by virsh migrate"
 	ok "its devices are not here any more" until_dom0 30 '! vgrant list --brief | grep -q .'
 	ok "its disk is connected there" on "$there" until_list '^lv virtio/64 blk connected'
 	ok "the load goes on there" on "$there" pulse lv

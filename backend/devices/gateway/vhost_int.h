@@ -60,7 +60,8 @@ struct vhost {
 	} ring[VH_QUEUES];
 	bool enabled[VH_QUEUES];
 	bool running;
-	bool due; /* something was enabled, and more may be on its way */
+	bool waits; /* its buffers wait to be filled, some of them for ever */
+	bool due;   /* something was enabled, and more may be on its way */
 };
 
 /* The kinds; one whose name is NULL ends them. */

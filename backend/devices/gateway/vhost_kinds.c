@@ -7,14 +7,15 @@
  *	scsi	/dev/vhost-scsi: a target that its user has made (targetcli(8)). Runs when nothing more
  *		comes after a queue was enabled: a driver need not have all of them.
  *	vdpa	/dev/vhost-vdpa-N: any device. Its addresses are those that the gateway has (an IOTLB
- *		maps them). It starts once, with DRIVER_OK, which nobody tells us: as scsi. Told to
- *		stop, it goes on to the last request that it was given; another start needs a reset.
+ *		maps them). It starts once, with DRIVER_OK, which nobody tells us: as scsi. Another start
+ *		needs a reset. See vdpa_base() for how it stops: a network card as a whole.
  *
  * vsock and scsi stop when they are asked for the first queue's base.
  */
 #include <endian.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
 #include <linux/virtio_scsi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,7 +189,7 @@ static int vdpa_open(struct vhost *v)
 {
 	uint64_t backend = 0;
 	uint16_t entries = 0;
-	uint32_t n = 0;
+	uint32_t n = 0, id = 0;
 	int ret;
 
 	v->fd = open(v->what, O_RDWR | O_CLOEXEC);
@@ -200,6 +201,9 @@ static int vdpa_open(struct vhost *v)
 		ret = vh_ask(v, VHOST_SET_BACKEND_FEATURES, &backend);
 	if (ret == 0 && vh_ask(v, VHOST_VDPA_GET_VQS_COUNT, &n) < 0)
 		n = 1;
+	if (ret == 0)
+		ret = vh_ask(v, VHOST_VDPA_GET_DEVICE_ID, &id);
+	v->waits = id == VIRTIO_ID_NET;
 	v->queues = v->kernel_queues = n < VH_QUEUES ? n : VH_QUEUES;
 	if (ret == 0 && vh_ask(v, VHOST_VDPA_GET_VRING_NUM, &entries) == 0 && entries < GW_RING) {
 		fprintf(stderr, "its queues have %u entries, and must have %d (queue-size=)\n",
@@ -276,15 +280,31 @@ static int vdpa_start(struct vhost *v)
 	return ret;
 }
 
-/* It takes what it was given, and is given nothing more. */
+static uint32_t index_of(const struct vhost *v, uint64_t at, uint64_t len)
+{
+	/* Of an available or a used ring: flags, and idx */
+	const struct vring_avail *a = (const void *)(uintptr_t)vh_ours(v, at, len);
+
+	return a ? le16toh(__atomic_load_n(&a->idx, __ATOMIC_ACQUIRE)) : 0;
+}
+
+/*
+ * It takes what it was given, and is given nothing more. A network card's buffers wait for frames, and never
+ * come back by themselves: it is reset, and what it has not used by then it has not taken.
+ */
 static int vdpa_base(struct vhost *v, unsigned q, uint32_t *base)
 {
-	const struct vring_avail *avail = (const void *)(uintptr_t)vh_ours(
-		v, v->ring[q].at.avail, vh_avail_bytes(v->ring[q].size));
+	const struct vg_vu_addr *at = &v->ring[q].at;
+	uint32_t size = v->ring[q].placed ? v->ring[q].size : 0;
+	uint8_t none = 0;
+	int ret = 0;
 
-	*base = v->ring[q].placed && avail ? le16toh(__atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE))
-					   : 0;
-	return 0;
+	if (v->waits && v->running)
+		ret = vh_ask(v, VHOST_VDPA_SET_STATUS, &none);
+	*base = !size	   ? 0
+		: v->waits ? index_of(v, at->used, vh_used_bytes(size))
+			   : index_of(v, at->avail, vh_avail_bytes(size));
+	return ret;
 }
 
 const struct vh_kind vh_kinds[] = {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vhost.h>
+#include <linux/virtio_ids.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -38,6 +39,7 @@ enum { PAGE = 4096, SIZE = 4 * PAGE, BASE = 1 << 30, OPENS = 4711 };
 static struct asked {
 	unsigned addresses, sizes, maps, started;
 	uint8_t status;
+	uint32_t id; /* the device's */
 } * asked;
 
 int __wrap_ioctl(int fd, unsigned long request, void *arg);
@@ -59,6 +61,9 @@ int __wrap_ioctl(int fd, unsigned long request, void *arg)
 		break;
 	case VHOST_VDPA_GET_VQS_COUNT:
 		*(uint32_t *)arg = 2;
+		break;
+	case VHOST_VDPA_GET_DEVICE_ID:
+		*(uint32_t *)arg = asked->id;
 		break;
 	case VHOST_VDPA_GET_VRING_NUM:
 		*(uint16_t *)arg = 1024;
@@ -127,7 +132,7 @@ static int daemon_main(void)
 #endif
 }
 
-static int begin(void **state)
+static int begin_as(void **state, uint32_t id)
 {
 	static struct rig r;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -137,6 +142,8 @@ static int begin(void **state)
 	unlink(r.at.sun_path);
 	asked = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	r.memfd = memfd_create("test", MFD_CLOEXEC);
+	if (asked != MAP_FAILED)
+		asked->id = id;
 	if (asked == MAP_FAILED || ftruncate(r.memfd, SIZE) < 0 ||
 	    bind(fd, (struct sockaddr *)&r.at, sizeof(r.at)) < 0 || listen(fd, 1) < 0)
 		return -1;
@@ -150,6 +157,16 @@ static int begin(void **state)
 	connect_to(&r);
 	*state = &r;
 	return 0;
+}
+
+static int begin(void **state)
+{
+	return begin_as(state, VIRTIO_ID_BLOCK);
+}
+
+static int begin_card(void **state)
+{
+	return begin_as(state, VIRTIO_ID_NET);
 }
 
 static int end(void **state)
@@ -346,6 +363,55 @@ static void nonsense(void **state)
 	assert_int_equal(say_state(r, VG_VU_SET_VRING_NUM, 0, 64), 0);
 }
 
+/* What is answered to GET_VRING_BASE of a ring of which 5 requests were made available, and 3 were used. */
+static uint32_t base_of(struct rig *r)
+{
+	struct vg_vu_msg m = { .hdr = { .request = VG_VU_GET_VRING_BASE,
+					.size = sizeof(m.state) } };
+	struct pollfd p = { .fd = r->sock, .events = POLLIN };
+	uint16_t *ring = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, r->memfd, 0);
+	struct vg_vu_reader in;
+	uint32_t base;
+	int ret;
+
+	assert_true(ring != MAP_FAILED);
+	ring[PAGE / 2 + 1] = 5;
+	ring[2 * PAGE / 2 + 1] = 3;
+	munmap(ring, SIZE);
+	again(r);
+	assert_int_equal(say_state(r, VG_VU_SET_VRING_NUM, 0, 64), 0);
+	assert_int_equal(say_ring(r, 0, BASE, BASE + PAGE, BASE + 2 * PAGE), 0);
+	assert_int_equal(say_state(r, VG_VU_SET_VRING_ENABLE, 0, 1), 0);
+	for (int i = 0; i < 2000 && !asked->started; i++)
+		usleep(10000);
+	assert_int_equal(asked->started, 1);
+	m.hdr.flags = VG_VU_VERSION;
+	assert_int_equal(vg_vu_send(r->sock, &m), 0);
+	vg_vu_reader_init(&in);
+	do {
+		assert_int_equal(poll(&p, 1, 60000), 1);
+		ret = vg_vu_read(&in, r->sock);
+	} while (ret == -EAGAIN);
+	assert_int_equal(ret, 1);
+	base = in.msg.state.num;
+	vg_vu_reader_fini(&in);
+	return base;
+}
+
+/* A disk goes on to the last one that it has. */
+static void where_a_disk_stops(void **state)
+{
+	assert_int_equal(base_of(*state), 5);
+	assert_true(asked->status & 4);
+}
+
+/* A card would wait for frames for ever. */
+static void where_a_card_stops(void **state)
+{
+	assert_int_equal(base_of(*state), 3);
+	assert_int_equal(asked->status, 0);
+}
+
 /* Where it lay in the memory of an earlier connection, which is gone. */
 static void a_ring_of_before(void **state)
 {
@@ -382,8 +448,15 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		T(as_it_should), T(rings_outside),    T(a_ring_that_grows), T(memory_that_changes),
-		T(nonsense),	 T(a_ring_of_before), T(it_opens_nothing),
+		T(as_it_should),
+		T(rings_outside),
+		T(a_ring_that_grows),
+		T(memory_that_changes),
+		T(nonsense),
+		T(a_ring_of_before),
+		T(it_opens_nothing),
+		T(where_a_disk_stops),
+		cmocka_unit_test_setup_teardown(where_a_card_stops, begin_card, end),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -211,8 +211,8 @@ $(B)/tests/unit/ports/test_control_order: $(B)/tests/rigs/order_module.o
 # It is the kernel that vhost's devices are asked of.
 $(B)/tests/unit/devices/test_vhost: LDFLAGS += -Wl,--wrap=write
 
-# It is a viewer that speaks TLS.
-$(B)/tests/unit/worker/test_display: LDLIBS += -lgnutls
+# It is a viewer that speaks TLS, and one of other people's.
+$(B)/tests/unit/worker/test_display: LDLIBS += -lgnutls -lvncclient
 # A screenshot is read by another than its writer.
 $(B)/tests/unit/daemon/test_daemon_gpu: LDLIBS += $(PNGLIBS)
 

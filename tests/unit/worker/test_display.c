@@ -18,6 +18,7 @@
 #include <gnutls/x509.h>
 #include <poll.h>
 #include <pthread.h>
+#include <rfb/rfbclient.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -337,6 +338,83 @@ static void test_looked_at(void **state)
 	await_seen(&r, W, H, 3 + reads);
 	rfb_close(&r);
 	await_viewers(0);
+	stop();
+}
+
+/* An empty rectangle that says that keys are taken by what they are, not by what is printed on them. */
+enum { KEYS_ENCODING = -258 };
+
+/* Which encoding the first rectangle comes in, when no other is asked for: RFC 6143, sections 7.5.2, 7.6.1. */
+static int32_t encoded(int32_t encoding)
+{
+	uint8_t ask[8] = { 2, 0, 0, 1 }, head[16];
+	int32_t network = (int32_t)htonl((uint32_t)encoding);
+	struct rfb r;
+
+	memcpy(ask + 4, &network, 4);
+	look(&r, 0);
+	assert_int_equal(write(r.fd, ask, sizeof(ask)), sizeof(ask));
+	assert_int_equal(rfb_ask(&r, false), 0);
+	do {
+		assert_int_equal(recv(r.fd, head, sizeof(head), MSG_WAITALL), sizeof(head));
+		memcpy(&network, head + 12, 4);
+	} while ((int32_t)ntohl((uint32_t)network) == KEYS_ENCODING);
+	close(r.fd);
+	r.fd = -1;
+	rfb_close(&r);
+	return (int32_t)ntohl((uint32_t)network);
+}
+
+static rfbClient *library_viewer(const char *encodings)
+{
+	rfbClient *c = rfbGetClient(8, 3, 4);
+
+	rfbEnableClientLogging = FALSE;
+	assert_non_null(c);
+	c->appData.encodingsString = encodings;
+	c->appData.enableJPEG = FALSE; /* which loses some */
+	c->format.redShift = 16;
+	c->format.greenShift = 8;
+	c->format.blueShift = 0;
+	free(c->serverHost);
+	c->serverHost = strdup("127.0.0.1");
+	c->serverPort = (int)s.port;
+	assert_true(rfbInitClient(c, NULL, NULL));
+	return c;
+}
+
+/* What other people's viewers do, here libvncclient: it takes the picture by the usual encodings, and has each
+ * pixel. */
+static void test_encodings(void **state)
+{
+	static const struct {
+		const char *name;
+		int32_t number;
+	} rows[] = { { "tight", 7 }, { "zrle", 16 }, { "hextile", 5 }, { "raw", 0 } };
+
+	(void)state;
+	open_display("gpu");
+	device(1);
+	set_mode(0, W, H);
+	draw(0, W, H, 1);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct rfb seen = { .width = W, .height = H };
+		rfbClient *c;
+
+		assert_int_equal(encoded(rows[i].number), rows[i].number);
+		c = library_viewer(rows[i].name);
+		seen.pixels = (uint32_t *)(void *)c->frameBuffer;
+		draw(0, W, H, 2 + (unsigned)i);
+		for (unsigned k = 0; k < 200 && !is_seen(&seen, W, H, 2 + (unsigned)i); k++) {
+			if (WaitForMessage(c, 100000) > 0)
+				assert_true(HandleRFBServerMessage(c));
+		}
+		assert_true(is_seen(&seen, W, H, 2 + (unsigned)i));
+		free(c->frameBuffer);
+		c->frameBuffer = NULL;
+		rfbClientCleanup(c);
+		await_viewers(0);
+	}
 	stop();
 }
 
@@ -1277,6 +1355,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_looked_at),
+		cmocka_unit_test(test_encodings),
 		cmocka_unit_test(test_sizes_change),
 		cmocka_unit_test(test_cursor),
 		cmocka_unit_test(test_heads),

@@ -3,6 +3,7 @@
 # heads, weston, a finger, kmscube through virgl.
 # needs: debian system
 # limit: 900
+# long: the same of a PVH guest
 # Text in single quotes is expanded in dom0, and in the guest.
 # shellcheck disable=SC2016
 set -uo pipefail
@@ -11,7 +12,9 @@ set -uo pipefail
 
 dom0 'modprobe vhost_vsock; mkdir -p -m 700 /root/.ssh; [ -f /root/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N "" -f /root/.ssh/id_ed25519'
 ok "vgrantd starts" vgrantd_start
-guest make debian --type pv --memory 768 \
+type=pv
+[[ ! ${LONG-} ]] || type=pvh
+guest make debian --type $type --memory 768 \
 	--image /rig/debian/kernel --initrd /rig/debian/initrd.img \
 	--append "$(dom0 cat /rig/debian/cmdline)" \
 	--config "vgrant = [ 'blk,target=/rig/debian/root,serial=ROOT', 'gpu,heads=2,mode=640x480+800x600,render=virgl',
@@ -67,8 +70,12 @@ for i, (p,) in enumerate(struct.iter_unpack("<I", got)):
 EOP
 }
 ok "its graphics card is there" guest run debian 'for i in $(seq 100); do [ -e /dev/dri/card0 ] && exit; sleep 0.2; done; exit 1'
-guest run debian 'modetest -M virtio_gpu -c >/tmp/heads; set -- $(awk "/^[0-9]+\t[0-9]+\t/ { print \$1 }" /tmp/heads)
-	(sleep 900 | modetest -M virtio_gpu -s $1:640x480 -s $2:800x600) </dev/null >/tmp/modetest 2>&1 &'
+# pattern: modetest's, on both heads, until it is killed
+pattern() {
+	guest run debian 'modetest -M virtio_gpu -c >/tmp/heads; set -- $(awk "/^[0-9]+\t[0-9]+\t/ { print \$1 }" /tmp/heads)
+		(sleep 900 | modetest -M virtio_gpu -s $1:640x480 -s $2:800x600) </dev/null >/tmp/modetest 2>&1 &'
+}
+pattern
 # shown HEAD X WIDTH HEIGHT: until a viewer sees the whole pattern
 shown() {
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -153,7 +160,12 @@ keep kmscube
 cp "$T/raw" "$T/before"
 ok "and turns" moved
 ok "drawn by virgl" guest run debian 'cat /tmp/cube; grep -qi "renderer.*virgl" /tmp/cube'
+dom0 'pkill -9 vgrant-renderer'
 guest run debian 'pkill kmscube; for i in $(seq 50); do pgrep kmscube >/dev/null || break; sleep 0.2; done'
+pattern
+ok "the renderer is killed in the middle: the guest goes on in two dimensions" shown 0 0 640 480
+ok "and another renderer is there" until_dom0 60 'pgrep -x vgrant-renderer'
+guest run debian 'pkill modetest'
 guest run debian 'pkill seatd'
 is "$(complaints debian)" "" "its kernel has nothing to say"
 

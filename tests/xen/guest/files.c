@@ -251,7 +251,7 @@ static void holes(void)
 {
 	int fd = open("hole", O_RDWR | O_CREAT, 0600);
 	char got[8] = "xxxxxxx";
-	struct stat st;
+	struct stat st = { 0 };
 
 	check(fd >= 0 && pwrite(fd, "end", 3, 5 * MIB) == 3, "write behind a hole", 0);
 	check(pread(fd, got, 4, MIB) == 4 && memcmp(got, "\0\0\0\0", 4) == 0, "read a hole", 0);

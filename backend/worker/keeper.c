@@ -18,6 +18,7 @@
 #include "backend/worker/keeper.h"
 
 #include <cap-ng.h>
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -80,14 +81,32 @@ static int listen_at(const char *path, struct vg_err *err)
 		       : ret;
 }
 
-/* For who makes a socket of its own. What is there is the user's, and stays as it is. */
+/* A folder that was made for a daemon, and what it has left there beside its socket. */
+static void remove_folder(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		unlinkat(dirfd(d), e->d_name, 0); /* of ".", ".." and folders it is refused */
+	if (d)
+		closedir(d);
+	rmdir(path);
+}
+
+/* For who makes a socket of its own: what vgrantd names so is there for nothing else. Another that is there is
+ * the user's, and stays as it is. */
 static int make_folder(struct keeper *k, const struct vg_sandbox *sb, struct vg_err *err)
 {
+	static const char ours[] = ".daemon";
 	const char *path = k->daemon.socket, *slash = strrchr(path, '/');
+	size_t n = (size_t)(slash - path);
 
-	snprintf(k->folder, sizeof(k->folder), "%.*s", (int)(slash - path), path);
-	unlink(path);
-	rmdir(k->folder);
+	snprintf(k->folder, sizeof(k->folder), "%.*s", (int)n, path);
+	if (n >= strlen(ours) && strncmp(slash - strlen(ours), ours, strlen(ours)) == 0)
+		remove_folder(k->folder);
+	else
+		unlink(path);
 	if (mkdir(k->folder, 0700) < 0 && errno == EEXIST)
 		return 0;
 	if (lstat(k->folder, &k->made) < 0 ||
@@ -258,7 +277,7 @@ static void remove_socket(const struct keeper *k)
 	if (is_still(k->daemon.socket, &k->socket))
 		unlink(k->daemon.socket);
 	if (is_still(k->folder, &k->made))
-		rmdir(k->folder);
+		remove_folder(k->folder);
 }
 
 static void drain(int fd)

@@ -357,13 +357,16 @@ static int named_main(int argc, char **argv)
 {
 	static const char option[] = "--socket-path=";
 	static struct disk disk;
+	char beside[128];
 
 	if (argc != 4 || strcmp(argv[2], "a,disk") != 0 ||
 	    strncmp(argv[3], option, strlen(option)) != 0)
 		return EXIT_FAILURE;
 	disk_init(&disk);
 	snprintf(disk.d.path, sizeof(disk.d.path), "%s", argv[3] + strlen(option));
-	if (fd_begin(&disk.d) < 0)
+	/* As passt, which leaves another socket there. */
+	snprintf(beside, sizeof(beside), "%s.repair", disk.d.path);
+	if (fd_begin(&disk.d) < 0 || mknod(beside, S_IFSOCK | 0600, 0) < 0)
 		return EXIT_FAILURE;
 	pthread_join(disk.d.thread, NULL);
 	return EXIT_SUCCESS;

@@ -190,19 +190,27 @@ static int dial(struct rig *r, const char *name)
 	return -1;
 }
 
+/* Whoever connects to a worker that is about to end, as its vgrantd was killed, connects again, as a VMM does. */
 static void front(struct rig *r, const char *name, struct vuf *f)
 {
-	int fd = -1;
+	int ret = -ENOENT;
 
-	for (unsigned i = 0; fd < 0 && i < WAIT_MS / 10; i++) {
-		fd = dial(r, name);
-		if (fd < 0)
+	for (unsigned i = 0; ret < 0 && i < WAIT_MS / 10; i++) {
+		int fd = dial(r, name);
+
+		if (fd < 0) {
 			usleep(10000);
+			continue;
+		}
+		memset(f, 0, sizeof(*f));
+		assert_int_equal(vuf_init(f, fd, 8 << 20, 0x100000, 0x7f0000000000), 0);
+		ret = vuf_negotiate(f);
+		if (ret == -EPIPE || ret == -ECONNRESET)
+			vuf_fini(f);
+		else
+			assert_int_equal(ret, 0);
 	}
-	assert_true(fd >= 0);
-	memset(f, 0, sizeof(*f));
-	assert_int_equal(vuf_init(f, fd, 8 << 20, 0x100000, 0x7f0000000000), 0);
-	assert_int_equal(vuf_negotiate(f), 0);
+	assert_int_equal(ret, 0);
 	assert_int_equal(vuf_share(f), 0);
 	assert_int_equal(vuf_queue_init(f, 0, 64), 0);
 	assert_int_equal(vuf_queue_tell(f, 0, 0), 0);

@@ -68,12 +68,6 @@ ok "a device is plugged" dom0 vgrant attach life rng,id=70
 ok "and unplugged" dom0 vgrant detach life 70
 is "$(dom0 "sed -n 's/.*\"event\":\"\([a-z]*\)\".*virtio.70.*/\1/p' /tmp/events | grep plugged | xargs")" "plugged unplugged" "which is told"
 
-dom0 xl rename life other
-ok "xl rename: its devices are listed under the other name" until_list '^other virtio/64 blk connected'
-ok "by which they are shown" dom0 vgrant show other 64
-dom0 xl rename other life
-ok "and under the first again" until_list '^life virtio/64 blk connected'
-
 out=$(dom0 'vgrantd 2>&1; echo $?')
 like "$out" 'already.*1$|runs.*1$' "a second vgrantd says that there is one, and ends"
 out=$(dom0 "unshare -m sh -c 'mount -t tmpfs none /run/xenstored; mount -t tmpfs none /dev/xen; mount -t tmpfs none /proc/xen
@@ -86,6 +80,12 @@ is "$(dom0 "woken() { awk '/^voluntary/ { print \$2 }' /proc/$pid/status; }
 	sleep 2; n=\$(woken); sleep 5; echo \$((\$(woken) - n))")" 0 "the worker of an idle disk is not woken in five seconds"
 ok "but when its image has grown" dom0 'truncate -s 17M /root/keep.img'
 ok "which it tells the guest" until_dom0 30 'guest run life "[ \$(cat /sys/block/vd?/size | grep -c 34816) = 1 ]"'
+
+dom0 xl rename life other
+ok "xl rename: its devices are listed under the other name" until_list '^other virtio/64 blk connected'
+ok "by which they are shown" dom0 vgrant show other 64
+dom0 xl rename other life
+ok "and under the first again" until_list '^life virtio/64 blk connected'
 
 # A worker each, five times; then all at once.
 for i in 1 2 3 4 5; do

@@ -108,16 +108,13 @@ static int find_daemon(const char *name, char *path, size_t size, struct vg_err 
 static int run_complete(const struct vg_params *params, const struct vg_place *place, char *spec,
 			size_t size)
 {
-	static const char name[] = "/socket";
-	size_t before = strlen(spec);
+	size_t before = strlen(spec), n;
 	int ret = gw_complete(params, place, spec, size);
 
-	if (ret < 0 || strlen(spec) == before)
-		return ret;
-	if (strlen(spec) + sizeof(name) > size)
-		return -E2BIG;
-	strcat(spec, name);
-	return 0;
+	n = strlen(spec);
+	if (ret == 0 && n > before)
+		ret = snprintf(spec + n, size - n, "/socket") < (int)(size - n) ? 0 : -E2BIG;
+	return ret;
 }
 
 static int run_daemon(const struct vg_params *params, struct vg_daemon *out, struct vg_err *err)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A PV and a PVH guest on devices of other programs: qemu-storage-daemon's qcow2, VHDX and NBD, virtiofsd's folder, passt's network, the kernel's vsock, vDPA and SCSI; killed under load.
-# limit: 500
+# limit: 900
 # long: 10,000 files in the folder; a guest with such devices is to be saved
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
@@ -26,6 +26,7 @@ chmod +x "$T/serve"
 push "$T/serve" /usr/bin/serve
 dom0_script <<'EOS'
 cd /root
+rm -rf /srv/share
 mkdir -p /srv/share/dir
 seq 20000 >/srv/share/numbers
 echo below >/srv/share/dir/below

@@ -70,8 +70,8 @@ struct vg_sandbox_needs {
 	bool network;			     /* stays in the network namespace of before */
 	bool passes;			     /* sends descriptors: vg_pass() of passing.h */
 	bool code;			     /* makes machine code, and executes it */
-	const char *
-		empty; /* a file that it opens to read, and finds empty: worker/trap.h; NULL: none */
+	/* A file that it opens to read, and finds empty: worker/trap.h; NULL: none */
+	const char *empty;
 };
 
 #endif /* VG_NEEDS_H */

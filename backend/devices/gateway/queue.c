@@ -115,12 +115,6 @@ static void bring_one(struct vg_batch *b, const struct gw_slot *s, uint32_t len,
 		vg_chain_write(b, s->chain, in_len - tail, s->in + in_len - tail, tail);
 }
 
-/* Of what is zero where the daemon has written nothing. */
-static uint32_t length_of(const struct gw_queue *gq, const struct done *d)
-{
-	return gq->gw->type->whole ? gq->ring.slot[d->slot].chain->in_len : d->len;
-}
-
 static void bring_back(struct gw_queue *gq, const struct done *done, unsigned n)
 {
 	struct gw_ring *r = &gq->ring;
@@ -130,15 +124,14 @@ static void bring_back(struct gw_queue *gq, const struct done *done, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		const struct gw_slot *s = &r->slot[done[i].slot];
 
-		bring_one(&b, s, length_of(gq, &done[i]), gq->gw->type->tail);
+		bring_one(&b, s, done[i].len, gq->gw->type->tail);
 	}
 	vg_batch_run(&b);
 	for (unsigned i = 0; i < n; i++) {
 		struct vg_chain *c = r->slot[done[i].slot].chain;
-		uint32_t len = length_of(gq, &done[i]);
 
 		gw_ring_give_back(r, done[i].slot);
-		answer(gq, c, len, true);
+		answer(gq, c, done[i].len, true);
 	}
 }
 
@@ -156,6 +149,9 @@ static bool reap(struct gw_queue *gq)
 			ret = gw_ring_used_next(&gq->ring, &done[n].slot, &done[n].len, &err);
 			if (ret != 1)
 				break;
+			/* What the daemon has not written is zero. */
+			if (gq->gw->type->whole)
+				done[n].len = gq->ring.slot[done[n].slot].chain->in_len;
 		}
 		bring_back(gq, done, n);
 		any |= n > 0;

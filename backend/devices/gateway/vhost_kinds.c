@@ -49,6 +49,15 @@ static int table_memory(struct vhost *v)
 	return vh_ask(v, VHOST_SET_MEM_TABLE, table);
 }
 
+/* Of a configuration space of @size bytes, which is ours to make. */
+static int part_of(const void *space, size_t size, uint8_t *bytes, uint32_t off, uint32_t len)
+{
+	if (off > size || len > size - off)
+		return -EINVAL;
+	memcpy(bytes, (const uint8_t *)space + off, len);
+	return 0;
+}
+
 /* What the kernel has taken up to now. */
 static int table_base(const struct vhost *v, unsigned q, uint32_t *base)
 {
@@ -78,10 +87,7 @@ static int vsock_config(struct vhost *v, uint8_t *bytes, uint32_t off, uint32_t 
 {
 	uint64_t cid = htole64(strtoull(v->what, NULL, 10));
 
-	if (off > sizeof(cid) || len > sizeof(cid) - off)
-		return -EINVAL;
-	memcpy(bytes, (const uint8_t *)&cid + off, len);
-	return 0;
+	return part_of(&cid, sizeof(cid), bytes, off, len);
 }
 
 static int vsock_run(struct vhost *v, int run)
@@ -134,10 +140,7 @@ static int scsi_config(struct vhost *v, uint8_t *bytes, uint32_t off, uint32_t l
 		.max_lun = htole32(16383),
 	};
 
-	if (off > sizeof(c) || len > sizeof(c) - off)
-		return -EINVAL;
-	memcpy(bytes, (const uint8_t *)&c + off, len);
-	return 0;
+	return part_of(&c, sizeof(c), bytes, off, len);
 }
 
 static int scsi_endpoint(struct vhost *v, bool run)

@@ -17,7 +17,7 @@
 #include "backend/control/view.h"
 #include "backend/daemon/settings.h"
 #include "backend/toolstack/libvirt/domxml.h"
-#include "backend/toolstack/xlconf.h"
+#include "backend/toolstack/xlfind.h"
 #include "backend/virtio/device.h"
 #include "tools/vgrant.h"
 
@@ -249,7 +249,7 @@ static int accept_file(const char *guest, struct json_object *devices)
 	unsigned mistakes;
 
 	(void)vg_settings_load(&settings, NULL, NULL);
-	if (vg_xlconf_find(settings.config_dirs, guest, NULL, &conf, &err) < 0) {
+	if (vg_xlfind_in(settings.config_dirs, guest, NULL, &conf, &err) < 0) {
 		vgrant_complain("%s: its devices are not known here; copy its configuration",
 				vgrant_printable(err.text));
 		return VGRANT_FAILED;

@@ -364,7 +364,7 @@ static void check_virtio(struct findings *f, const struct vg_xlconf *conf, unsig
 			v->spec, backend, d->spec, d->backend);
 }
 
-/* vgrantd finds a guest's file by its name, in the folders of its settings. */
+/* Anywhere a file is found while the xl runs that was told it; else in the folders of the settings. */
 static void check_place(struct findings *f, const char *path)
 {
 	static struct vg_settings settings;
@@ -383,8 +383,9 @@ static void check_place(struct findings *f, const char *path)
 			return;
 	}
 	warning(f,
-		"vgrantd will not find the file here, unless a link in %s leads to it: it looks "
-		"in the folders that config-dirs in vgrantd.conf names",
+		"a guest made from here has its devices; restored, or come from another host, it "
+		"has none, unless a link in %s leads here, or config-dirs in vgrantd.conf names "
+		"the folder",
 		settings.config_dirs[0] ? settings.config_dirs[0] : "one of its folders");
 }
 

@@ -27,7 +27,7 @@
 
 #include "backend/base/limits.h"
 #include "backend/base/number.h"
-#include "backend/toolstack/xlconf.h"
+#include "backend/toolstack/xlfind.h"
 #include "xenstore/watch.h"
 #include "xenstore/xs.h"
 
@@ -317,7 +317,7 @@ static void file_is_broken(void *ctx, const char *why)
 static void look_at_files(struct doctor *d)
 {
 	if (d->domid == 0)
-		vg_xlconf_broken(d->settings.config_dirs, file_is_broken, d);
+		vg_xlfind_broken(d->settings.config_dirs, file_is_broken, d);
 }
 
 /* Who listens on the control socket; 0: not known. */

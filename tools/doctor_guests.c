@@ -18,7 +18,7 @@
 #include "backend/base/params.h"
 #include "backend/control/control.h"
 #include "backend/toolstack/spec.h"
-#include "backend/toolstack/xlconf.h"
+#include "backend/toolstack/xlfind.h"
 #include "backend/virtio/device.h"
 #include "virtio_grant.h"
 #include "xenstore/keys.h"
@@ -282,8 +282,8 @@ static void look_at_bare(struct doctor *d, const char *name, uint32_t domid)
 
 	snprintf(dir, sizeof(dir), "/local/domain/%u", domid);
 	(void)vg_xs_text_dup(d->xs, dir, "vm", &vm);
-	ret = vg_xlconf_find(d->settings.config_dirs, name,
-			     vm && strrchr(vm, '/') ? strrchr(vm, '/') + 1 : NULL, &conf, &err);
+	ret = vg_xlfind(d->settings.config_dirs, name,
+			vm && strrchr(vm, '/') ? strrchr(vm, '/') + 1 : NULL, &conf, &err);
 	free(vm);
 	d->n_guests += d->guest != NULL;
 	if (ret < 0) {

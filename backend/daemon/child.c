@@ -31,7 +31,7 @@
 #include "backend/daemon/beside.h"
 #include "backend/daemon/budget.h"
 #include "backend/daemon/child_log.h"
-#include "backend/toolstack/xlconf.h"
+#include "backend/toolstack/xlfind.h"
 #include "backend/toolstack/xlhost.h"
 #include "backend/virtio/device.h"
 
@@ -204,7 +204,7 @@ static void complete(struct vg_child *c, char spec[VG_PARAMS_LEN])
 	vg_xl_default_bridge(NULL, bridge, sizeof(bridge));
 	/* What follows from the name is what it was on the host that the guest migrates from. */
 	if (d.guest && *d.guest)
-		guest = strndup(d.guest, vg_xlconf_name_len(d.guest));
+		guest = strndup(d.guest, vg_xlfind_name_len(d.guest));
 	place = (struct vg_place){ guest, d.domid, d.id, bridge, c->all->settings->runtime_dir };
 	if (ops->complete(&params, &place, spec, VG_PARAMS_LEN) < 0)
 		vg_child_say(c, VG_LOG_WARN, "its configuration is too long for what is left out");

@@ -2,7 +2,7 @@
 /*
  * toolstack.c - from a guest's configuration to nodes in xenstore
  *
- * `xl create` tells nobody what it was called with, and ignores keys that it
+ * `xl create` hands on to nobody what it was called with, and ignores keys that it
  * does not know. So when a domain appears, the sources (source.h) are asked for
  * its configuration, and its devices are turned into nodes, each with our
  * configuration in VG_KEY_CONFIG:

@@ -83,6 +83,15 @@ struct vg_xlconf {
  */
 int vg_xlconf_read(const char *path, struct vg_xlconf **out, struct vg_err *err);
 
+/**
+ * vg_xlconf_read_with - read one file and what `xl create` was told besides
+ * @settings: "key=value", ended by NULL: each a line behind the file's, as xl has it; or NULL
+ *
+ * Return: as vg_xlconf_read().
+ */
+int vg_xlconf_read_with(const char *path, const char *const *settings, struct vg_xlconf **out,
+			struct vg_err *err);
+
 void vg_xlconf_free(struct vg_xlconf *conf);
 
 /**
@@ -91,40 +100,6 @@ void vg_xlconf_free(struct vg_xlconf *conf);
  * For what is written elsewhere than in an xl configuration. A mistake goes to @dev->err.
  */
 void vg_xlconf_read_device(struct vg_xlconf *conf, struct vg_xl_device *dev);
-
-/**
- * vg_xlconf_name_len - how much of a guest's name in xenstore is its own
- *
- * xl appends "--incoming" to the name of a guest that migrates to here, until it runs: all that is made of
- * the name must be as it was where the guest comes from. Return: bytes, of @name.
- */
-size_t vg_xlconf_name_len(const char *name);
-
-/**
- * vg_xlconf_find - find the file of a guest
- * @dirs: folders, ended by NULL; their order is the order of preference
- * @name: the guest's name, as in xenstore; see vg_xlconf_name_len()
- * @uuid: its uuid; NULL or "": not known
- *
- * A file that says that uuid is the guest's, whatever it is called: by `xl create web.cfg name="other"`, or
- * `xl rename`. Else it is the one that says the name.
- *
- * Looks at every regular file, in byte order of the names, except hidden ones, Xen's own (xl.conf ...) and those that
- * editors and package managers leave behind (~ .bak .old .orig .swp .dpkg-* .rpm* .ucf-*). Folders in
- * folders are not entered. A file that cannot be read hides no other one: it is logged once, until it
- * changes. When two files name the same guest, or its uuid, the first is taken, and that is logged once, too;
- * one file found twice, by a link in auto/, is one file.
- *
- * Return: 0; -ENOENT: none has that name; else negative errno (-ENOMEM).
- */
-int vg_xlconf_find(const char *const *dirs, const char *name, const char *uuid,
-		   struct vg_xlconf **out, struct vg_err *err);
-
-/**
- * vg_xlconf_broken - which files does vg_xlconf_find() pass over because they cannot be read?
- * @tell: called with a sentence about each, once
- */
-void vg_xlconf_broken(const char *const *dirs, void (*tell)(void *ctx, const char *why), void *ctx);
 
 /**
  * vg_xlconf_match - settle which nodes of xl's the devices adopt

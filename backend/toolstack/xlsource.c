@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "backend/toolstack/xlconf.h"
+#include "backend/toolstack/xlfind.h"
 
 static void xl_free(struct vg_source_config *config)
 {
@@ -22,7 +22,7 @@ static int xl_find(void *ctx, const struct vg_guest_id *guest,
 {
 	struct vg_source_config *config;
 	struct vg_xlconf *conf;
-	int ret = vg_xlconf_find(ctx, guest->name, guest->uuid, &conf, err);
+	int ret = vg_xlfind(ctx, guest->name, guest->uuid, &conf, err);
 
 	if (ret < 0)
 		return ret;

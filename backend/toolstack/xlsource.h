@@ -7,7 +7,7 @@
 
 #include "backend/toolstack/source.h"
 
-/** vg_xl_source - its ctx is a `const char *const *`: folders, ended by NULL, as vg_xlconf_find() */
+/** vg_xl_source - its ctx is a `const char *const *`: folders, ended by NULL, as vg_xlfind() */
 extern const struct vg_source vg_xl_source;
 
 #endif /* VG_XLSOURCE_H */

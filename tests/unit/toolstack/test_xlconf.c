@@ -19,6 +19,7 @@
 
 #include "backend/base/container.h"
 #include "backend/toolstack/xlconf.h"
+#include "backend/toolstack/xlfind.h"
 
 static char top[] = "/tmp/vgrant-xlconf.XXXXXX";
 static char dir_a[64], dir_b[64];
@@ -93,7 +94,7 @@ static int find(const char *name)
 {
 	vg_xlconf_free(conf);
 	conf = NULL;
-	return vg_xlconf_find(dirs, name, NULL, &conf, &err);
+	return vg_xlfind_in(dirs, name, NULL, &conf, &err);
 }
 
 static void assert_says(const char *text, const char *part)
@@ -405,21 +406,21 @@ static void a_uuid_counts_before_a_name(void **state)
 	put(dir_b, "a.cfg", "name='web'\nuuid='" A_UUID "'\n");
 	for (unsigned i = 0; i < COUNT(as_well); i++) {
 		teardown(state);
-		assert_int_equal(vg_xlconf_find(dirs, "other", as_well[i], &conf, &err), 0);
+		assert_int_equal(vg_xlfind_in(dirs, "other", as_well[i], &conf, &err), 0);
 		assert_string_equal(conf->name, "web");
 	}
 	for (unsigned i = 0; i < COUNT(not ); i++) {
 		teardown(state);
-		assert_int_equal(vg_xlconf_find(dirs, "other", not [i], &conf, &err), 0);
+		assert_int_equal(vg_xlfind_in(dirs, "other", not [i], &conf, &err), 0);
 		assert_string_equal(conf->name, "other");
 	}
 	teardown(state);
-	assert_int_equal(vg_xlconf_find(dirs, "nobody", not [2], &conf, &err), -ENOENT);
+	assert_int_equal(vg_xlfind_in(dirs, "nobody", not [2], &conf, &err), -ENOENT);
 	/* In the other order of folders, too. */
 	put(dir_a, "a.cfg", "name='web'\nuuid='" A_UUID "'\n");
 	put(dir_b, "b.cfg", "name='late'\n");
 	teardown(state);
-	assert_int_equal(vg_xlconf_find(dirs, "late", A_UUID, &conf, &err), 0);
+	assert_int_equal(vg_xlfind_in(dirs, "late", A_UUID, &conf, &err), 0);
 	assert_string_equal(conf->name, "web");
 }
 
@@ -457,8 +458,8 @@ static void folders_that_are_not_there_do_no_harm(void **state)
 	const char *none[] = { "/nothing/here", NULL };
 
 	(void)state;
-	assert_int_equal(vg_xlconf_find(none, "x", NULL, &conf, &err), -ENOENT);
-	assert_int_equal(vg_xlconf_find(none + 1, "x", NULL, &conf, &err), -ENOENT);
+	assert_int_equal(vg_xlfind_in(none, "x", NULL, &conf, &err), -ENOENT);
+	assert_int_equal(vg_xlfind_in(none + 1, "x", NULL, &conf, &err), -ENOENT);
 }
 
 /* ---- adopting ----------------------------------------------------------- */

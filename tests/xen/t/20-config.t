@@ -120,6 +120,17 @@ ok "xl create FILE name=..." dom0 'xl create -q -p /etc/xen/forms.cfg name=\"sec
 ok "the file is known by its uuid" until_list '^second virtio/64 blk'
 is "$(dom0 xl destroy second 2>&1)" "" "it can be destroyed"
 until_dom0 30 '! vgrant list --brief | grep -q .'
+dom0 'mkdir -p /srv/any && grep -v "^uuid" /etc/xen/forms.cfg >/srv/any/forms.cfg'
+ok "xl create FILE name=..., elsewhere and without uuid" dom0 'cd /srv/any && xl create -q -p forms.cfg name=\"third\" "vgrant=[\"rng\"]"'
+ok "the file is known by what xl was told, and so is what it sets" until_list '^third virtio/64 rng'
+like "$(dom0 vgrant list -v third)" '/srv/any/forms.cfg' "vgrant list says where it lies"
+vgrantd_stop
+dom0 xl destroy third
+ok "xl create without vgrantd" dom0 'cd /srv/any && xl create -q -p forms.cfg name=\"third\" "vgrant=[\"rng\"]"'
+vgrantd_start
+ok "which learns of it later, by where xl was called" until_list '^third virtio/64 rng'
+dom0 'xl destroy third; rm -r /srv/any'
+until_dom0 30 '! vgrant list --brief | grep -q .'
 is "$(holds)" "$before" "dom0 holds no more than before"
 is "$(dom0 'xenstore-ls -f /local/domain/0/backend | grep -E "virtio(_disk)?/[0-9]"')" "" "no node of any guest is left"
 is "$(dom0 'grep -il "error\|timed out" /var/log/xen/xl-*.log')" "" "xl's log has no error either"

@@ -184,6 +184,10 @@ hvm_moves() {
 	quick hv --type hvm --memory 128 --script "$T/hvm.main" --append 'pci=noearly nokaslr' --config "vgrant = [ 'blk,target=/dev/nbd0,serial=load' ]"
 	pull /etc/xen/hv.cfg "$T/hv.cfg"
 	on "$there" push "$T/hv.cfg" /etc/xen/hv.cfg
+	# QEMU reads these again where it arrives.
+	for file in $(dom0 "sed -n 's/^\(kernel\|ramdisk\) *= *\"\(.*\)\"/\2/p' /etc/xen/hv.cfg"); do
+		on "$there" dom0 "[ -e $file ]" || { pull "$file" "$T/file" && on "$there" push "$T/file" "$file"; }
+	done
 	each dom0 'mkdir -p /rig/guests/hv; ln -sf guest-hv.log /var/log/xen/console/guest-hv--incoming.log'
 	guest start hv
 	ok "an HVM guest has load" await hv '^hammer: at [1-9]' $((BOOT * 2))

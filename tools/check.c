@@ -7,9 +7,12 @@
  * on another machine, or in the user's mind. A file may be an xl configuration, or
  * the XML of a libvirt domain.
  *
+ * With --json it is an object, for editors and whatever puts configurations where they belong.
+ *
  * libvirt's hook (hook.c) asks the same of a domain that starts here and now.
  */
 #include <errno.h>
+#include <json-c/json.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -32,6 +35,7 @@
 struct findings {
 	const char *file;
 	FILE *out;
+	struct json_object *list; /* they are added to it; NULL: they go to @tell or @out */
 	void (*tell)(void *ctx, const char *what); /* NULL: they go to @out */
 	void *tell_ctx;
 	const struct vg_domxml *xml; /* NULL: it is an xl configuration */
@@ -44,6 +48,19 @@ struct findings {
 static void mistake(struct findings *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void warning(struct findings *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+static void add_finding(const struct findings *f, const char *word, const char *text)
+{
+	struct json_object *finding = json_object_new_object();
+
+	json_object_object_add(finding, "level", json_object_new_string(word));
+	if (f->place.line) {
+		json_object_object_add(finding, "line", json_object_new_uint64(f->place.line));
+		json_object_object_add(finding, "column", json_object_new_uint64(f->place.column));
+	}
+	json_object_object_add(finding, "text", json_object_new_string(vgrant_printable(text)));
+	json_object_array_add(f->list, finding);
+}
+
 __attribute__((format(printf, 3, 0))) static void tell(const struct findings *f, const char *word,
 						       const char *fmt, va_list ap)
 {
@@ -54,7 +71,9 @@ __attribute__((format(printf, 3, 0))) static void tell(const struct findings *f,
 		snprintf(place, sizeof(place), ":%u:%u", f->place.line, f->place.column);
 	snprintf(what, sizeof(what), "%s%s: %s%s%s", f->file, place, f->tell ? "" : word,
 		 f->tell ? "" : ": ", vgrant_printable(text));
-	if (f->tell)
+	if (f->list)
+		add_finding(f, word, text);
+	else if (f->tell)
 		f->tell(f->tell_ctx, what);
 	else
 		fprintf(f->out, "%s\n", what);
@@ -436,6 +455,22 @@ static void check_conf(struct findings *f, struct vg_xlconf *conf)
 	check_place(f, f->file);
 }
 
+/* @conf: NULL: it could not be read. */
+static void conclude_json(const struct findings *f, const struct vg_xlconf *conf,
+			  struct json_object *files)
+{
+	struct json_object *file = json_object_new_object();
+
+	json_object_object_add(file, "file", json_object_new_string(vgrant_printable(f->file)));
+	if (conf) {
+		json_object_object_add(file, "guest",
+				       json_object_new_string(vgrant_printable(conf->name)));
+		json_object_object_add(file, "devices", json_object_new_uint64(conf->n_devices));
+	}
+	json_object_object_add(file, "findings", f->list);
+	json_object_array_add(files, file);
+}
+
 static void conclude(const struct findings *f, const struct vg_xlconf *conf)
 {
 	printf("%s: guest %s, %u device%s: ", f->file,
@@ -447,42 +482,53 @@ static void conclude(const struct findings *f, const struct vg_xlconf *conf)
 		printf("%s\n", f->warnings ? "no mistakes, but see the warnings" : "all is well");
 }
 
-static unsigned check_xl(const char *file)
+/* The whole of it is what @why says. */
+static void unreadable(struct findings *f, const char *why)
 {
-	struct findings f = { .file = file, .out = stdout };
-	struct vg_xlconf *conf;
-	struct vg_err err;
-
-	if (vg_xlconf_read(file, &conf, &err) < 0) {
-		printf("%s\n", vgrant_printable(err.text));
-		return 1;
-	}
-	check_conf(&f, conf);
-	conclude(&f, conf);
-	vg_xlconf_free(conf);
-	return f.mistakes;
+	f->mistakes++;
+	if (f->list)
+		add_finding(f, "mistake", why);
+	else
+		printf("%s\n", vgrant_printable(why));
 }
 
-static unsigned check_xml(const char *file)
+static void check_xl(struct findings *f, struct json_object *files)
 {
-	struct findings f = { .file = strcmp(file, "-") == 0 ? "standard input" : file,
-			      .out = stdout };
-	struct vg_domxml *xml;
+	struct vg_xlconf *conf = NULL;
 	struct vg_err err;
 
-	if (vg_domxml_read(file, &xml, &err) < 0) {
-		printf("%s\n", vgrant_printable(err.text));
-		return 1;
-	}
-	f.xml = xml;
-	if (!xml->ours)
-		warning(&f, "it has no <" VG_DOMXML_PREFIX ":" VG_DOMXML_ELEMENT
-			    " xmlns:" VG_DOMXML_PREFIX "='" VG_DOMXML_URI
-			    "'> in its <metadata>, so vgrantd has nothing to do for this guest");
-	check_devices(&f, xml->conf);
-	conclude(&f, xml->conf);
+	if (vg_xlconf_read(f->file, &conf, &err) < 0)
+		unreadable(f, err.text);
+	else
+		check_conf(f, conf);
+	if (files)
+		conclude_json(f, conf, files);
+	else if (conf)
+		conclude(f, conf);
+	vg_xlconf_free(conf);
+}
+
+static void check_xml(struct findings *f, struct json_object *files)
+{
+	struct vg_domxml *xml = NULL;
+	struct vg_err err;
+
+	if (vg_domxml_read(f->file, &xml, &err) < 0)
+		unreadable(f, err.text);
+	if (strcmp(f->file, "-") == 0)
+		f->file = "standard input";
+	f->xml = xml;
+	if (xml && !xml->ours)
+		warning(f, "it has no <" VG_DOMXML_PREFIX ":" VG_DOMXML_ELEMENT
+			   " xmlns:" VG_DOMXML_PREFIX "='" VG_DOMXML_URI
+			   "'> in its <metadata>, so vgrantd has nothing to do for this guest");
+	if (xml)
+		check_devices(f, xml->conf);
+	if (files)
+		conclude_json(f, xml ? xml->conf : NULL, files);
+	else if (xml)
+		conclude(f, xml->conf);
 	vg_domxml_free(xml);
-	return f.mistakes;
 }
 
 unsigned vgrant_check_here(const char *name, struct vg_domxml *xml, FILE *out)
@@ -515,17 +561,33 @@ void vgrant_check_running(const char *file, void (*hear)(void *ctx, const char *
 	vg_xlconf_free(conf);
 }
 
-static unsigned check_file(const char *file)
+/* @files: gets what was found; NULL: it is printed. Return: how many mistakes. */
+static unsigned check_file(const char *file, struct json_object *files)
 {
-	return strcmp(file, "-") == 0 || vg_domxml_is(file) ? check_xml(file) : check_xl(file);
+	struct findings f = { .file = file,
+			      .out = stdout,
+			      .list = files ? json_object_new_array() : NULL };
+
+	if (strcmp(file, "-") == 0 || vg_domxml_is(file))
+		check_xml(&f, files);
+	else
+		check_xl(&f, files);
+	return f.mistakes;
 }
 
 int vgrant_check(const struct vgrant_options *opt, int argc, char **argv)
 {
+	struct json_object *all = opt->json ? json_object_new_object() : NULL;
+	struct json_object *files = all ? json_object_new_array() : NULL;
 	unsigned mistakes = 0;
 
-	(void)opt;
 	for (int i = 0; i < argc; i++)
-		mistakes += check_file(argv[i]);
+		mistakes += check_file(argv[i], files);
+	if (all) {
+		json_object_object_add(all, "files", files);
+		puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY |
+								 JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_object_put(all);
+	}
 	return mistakes ? VGRANT_FAILED : VGRANT_OK;
 }

@@ -234,7 +234,7 @@ static const struct vgrant_command commands[] = {
 	  vgrant_screenshot },
 	{ "check", "FILE...",
 	  "check guests' xl configurations or libvirt XML (-: stdin); needs no vgrantd", 1, 1000,
-	  "", vgrant_check },
+	  "j", vgrant_check },
 	{ "doctor", "[GUEST]",
 	  "say what is wrong with this domain, a guest or all, and how to mend it", 0, 1, "j",
 	  vgrant_doctor },

@@ -696,6 +696,45 @@ static void check_finds_mistakes(void **state)
 	assert_out("/nothing cannot be opened");
 }
 
+/* For programs: the same, each finding with its place. */
+static void check_speaks_json(void **state)
+{
+	struct json_object *obj, *files, *one, *findings, *f;
+	char args[400];
+
+	(void)state;
+	write_file("x.cfg", "name='x'\nvgrant = [ 'rng',\n  'warp' ]\n");
+	write_file("d.xml", "<domain><name>web</name></domain>");
+	snprintf(args, sizeof(args), "check --json %s/x.cfg %s/d.xml /nothing", dir, dir);
+	assert_int_equal(run(args), 1);
+	assert_schema("check");
+	obj = json_tokener_parse(out);
+	files = json_object_object_get(obj, "files");
+	assert_int_equal(json_object_array_length(files), 3);
+	one = json_object_array_get_idx(files, 0);
+	assert_string_equal(json_object_get_string(json_object_object_get(one, "guest")), "x");
+	assert_int_equal(json_object_get_int(json_object_object_get(one, "devices")), 2);
+	findings = json_object_object_get(one, "findings");
+	assert_int_equal(json_object_array_length(findings), 2);
+	f = json_object_array_get_idx(findings, 0);
+	assert_string_equal(json_object_get_string(json_object_object_get(f, "level")), "mistake");
+	assert_int_equal(json_object_get_int(json_object_object_get(f, "line")), 3);
+	assert_int_equal(json_object_get_int(json_object_object_get(f, "column")), 4);
+	f = json_object_array_get_idx(findings, 1);
+	assert_string_equal(json_object_get_string(json_object_object_get(f, "level")), "warning");
+	assert_null(json_object_object_get(f, "line"));
+	one = json_object_array_get_idx(files, 2);
+	assert_null(json_object_object_get(one, "guest"));
+	findings = json_object_object_get(one, "findings");
+	f = json_object_array_get_idx(findings, 0);
+	assert_non_null(strstr(json_object_get_string(json_object_object_get(f, "text")),
+			       "/nothing cannot be opened"));
+	json_object_put(obj);
+	assert_int_equal(check("name='x'\nvgrant = [ 'rng' ]\n"), 0);
+	assert_out("guest x, 1 device: ");
+	assert_out("restored, or come from another host, it has none");
+}
+
 /* ---- libvirt's XML ------------------------------------------------------ */
 
 static void check_reads_libvirts_xml(void **state)
@@ -1242,6 +1281,7 @@ int main(void)
 		cmocka_unit_test(wrong_usage_is_told),
 		cmocka_unit_test(help_needs_no_daemon),
 		cmocka_unit_test(check_finds_mistakes),
+		cmocka_unit_test(check_speaks_json),
 		cmocka_unit_test(check_reads_libvirts_xml),
 		cmocka_unit_test(check_looks_for_what_devices_need),
 		cmocka_unit_test(convert_goes_both_ways),

@@ -36,7 +36,7 @@ const char *const vg_control_event_words[VG_EVENTS] = {
 	[VG_EVENT_FAILED] = "failed",	    [VG_EVENT_DIED] = "died",
 	[VG_EVENT_RESUMED] = "resumed",	    [VG_EVENT_RESIZED] = "resized",
 	[VG_EVENT_CHANGED] = "changed",	    [VG_EVENT_UNPLUGGED] = "unplugged",
-	[VG_EVENT_REMOVED] = "removed",
+	[VG_EVENT_REMOVED] = "removed",	    [VG_EVENT_REFUSED] = "refused",
 };
 
 /* VIRTIO 1.3 section 5; CAN: 1.4. */

@@ -84,6 +84,7 @@ enum vg_control_happening {
 	VG_EVENT_RESUMED,      /* another worker goes on with its driver */
 	VG_EVENT_RESIZED,      /* "text" has the size */
 	VG_EVENT_CHANGED,      /* its configuration has: "text" says what */
+	VG_EVENT_REFUSED,      /* its driver has, to be suspended: the guest is not saved */
 	VG_EVENT_UNPLUGGED,    /* it was taken from a guest that runs */
 	VG_EVENT_REMOVED,      /* it is gone, with its guest or by its toolstack */
 	VG_EVENTS,

@@ -511,6 +511,32 @@ static void start_worker(struct vg_node *n)
 	n->phase = VG_NODE_OPENING;
 }
 
+/* How often its driver has refused to be suspended. Return: was that read, or is there none? */
+static bool read_refused(struct vg_node *n, uint32_t *count)
+{
+	int ret = vg_xs_u32(n->all->xs, n->pair.f, VIRTIO_GRANT_KEY_REFUSED, UINT32_MAX, count);
+
+	if (ret < 0)
+		*count = 0;
+	return ret == 0 || ret == -ENOENT;
+}
+
+/* Whoever saves a guest, or moves it, hears nothing of that from xl but that its time was up. */
+static void hear_of_refusals(struct vg_node *n)
+{
+	static const char text[] = "its driver refuses to be suspended, so the guest is neither "
+				   "saved nor moved, and runs on; the guest's kernel log says why";
+	uint32_t count;
+
+	if (!read_refused(n, &count))
+		return;
+	if (count && count != n->refused) {
+		vg_log_limited(&n->limit, VG_LOG_WARN, "%s: %s", n->c.who, text);
+		vg_child_event_unlogged(&n->c, VG_EVENT_REFUSED, text);
+	}
+	n->refused = count;
+}
+
 /* The driver's keys. Return: 0; -EINVAL: they are no use; other negative errno: ask again. */
 static int read_keys(struct vg_node *n, struct vg_ipc *m)
 {
@@ -548,6 +574,7 @@ static void connect_worker(struct vg_node *n, bool resume)
 		put_state(n, VG_XENBUS_CLOSED);
 		return;
 	}
+	(void)read_refused(n, &n->refused);
 	m.connect.resume = resume;
 	n->phase = VG_NODE_CONNECTING;
 	vg_child_tell(&n->c, &m, -1);
@@ -806,8 +833,10 @@ static void ready_step(struct vg_node *n, enum vg_xenbus_state fstate)
 
 static void connected_step(struct vg_node *n, enum vg_xenbus_state fstate)
 {
-	if (fstate == VG_XENBUS_INITIALISED || fstate == VG_XENBUS_CONNECTED)
+	if (fstate == VG_XENBUS_INITIALISED || fstate == VG_XENBUS_CONNECTED) {
+		hear_of_refusals(n);
 		return;
+	}
 	put_state(n, VG_XENBUS_CLOSING);
 	disconnect_worker(n);
 }

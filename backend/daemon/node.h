@@ -77,6 +77,7 @@ struct vg_node {
 	struct vg_timer reminder;    /* offer it once more to a guest that does not look at it */
 	unsigned reminded;	     /* how often, since the last offer */
 	struct vg_node_window offers;
+	uint32_t refused;	   /* suspends, as its frontend has counted */
 	struct vg_ratelimit limit; /* of lines that the guest provokes */
 };
 

@@ -33,6 +33,8 @@
  * writes VIRTIO_GRANT_KEY_VERSION: the version that it chose. */
 #define VIRTIO_GRANT_KEY_CONTROL_REF   "control-ref"
 #define VIRTIO_GRANT_KEY_EVENT_CHANNEL "event-channel"
+/* Written by the frontend, decimal: how often it could not be suspended. */
+#define VIRTIO_GRANT_KEY_REFUSED "suspends-refused"
 /* Written by the toolstack for the frontend, "0": share nothing but buffers. */
 #define VIRTIO_GRANT_KEY_TRUSTED "trusted"
 

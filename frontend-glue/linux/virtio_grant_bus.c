@@ -626,8 +626,12 @@ static int vg_pm_freeze(struct device *dev)
 			ret = virtio_msg_freeze(vg->vmdev);
 	}
 	vg->pm_frozen = !ret;
-	if (ret)
+	if (ret) {
 		vg_size_hold(vg, false);
+		/* Who wanted to save the guest sees nothing of its log. */
+		xenbus_printf(XBT_NIL, vg->xdev->nodename,
+			      VIRTIO_GRANT_KEY_REFUSED, "%u", ++vg->pm_refused);
+	}
 	mutex_unlock(&vg->life);
 	return ret;
 }

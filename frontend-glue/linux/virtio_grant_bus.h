@@ -67,6 +67,7 @@ enum vg_phase {
  * @heard: xenbus has said that the backend is Connected, see vg_start_anew()
  * @reconnect: from Closed, start anew without waiting to be asked
  * @pm_frozen: a suspend is under way
+ * @pm_refused: how often there was none, for this device
  * @removing: vg_remove() is at work
  * @dead: requests fail at once
  * @closing_since: jiffies when Closing was seen or entered
@@ -122,6 +123,7 @@ struct vg_device {
 	bool heard;
 	bool reconnect;
 	bool pm_frozen;
+	unsigned int pm_refused;
 	bool removing;
 	bool dead;
 	unsigned long closing_since;

@@ -385,6 +385,7 @@ static struct {
 	unsigned int made, registered, unregistered, broken, failed, restored;
 	u32 kind;   /* VIRTIO_ID_* */
 	bool stale; /* its driver cannot be frozen */
+	int refuses; /* to be frozen, with that errno */
 	void (*probe)(struct virtio_msg_device *vmdev);
 } side;
 
@@ -445,6 +446,8 @@ void virtio_msg_fail_requests(struct virtio_msg_device *vmdev)
 int virtio_msg_freeze(struct virtio_msg_device *vmdev)
 {
 	assert_false(vmdev->frozen);
+	if (side.refuses)
+		return side.refuses;
 	vmdev->frozen = true;
 	vmdev->stale = side.stale;
 	return 0;
@@ -1092,6 +1095,25 @@ static void test_suspends(void **state)
 	take_away();
 }
 
+/* The guest runs on with its device; that it does is told, each time. */
+static void test_refuses_to_suspend(void **state)
+{
+	static const char *const counts[] = { "1", "2" };
+
+	(void)state;
+	connect();
+	side.refuses = -EOPNOTSUPP;
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(pm(vg->dev->type->pm->freeze), -EOPNOTSUPP);
+		assert_string_equal(key("/f", "suspends-refused"), counts[i]);
+		assert_false(vg->pm_frozen);
+		assert_false(vg->pool_held);
+	}
+	side.refuses = 0;
+	assert_int_equal(side.failed, 0);
+	take_away();
+}
+
 /* Given up just before the guest is frozen, when what would end its requests had not run yet. */
 static void test_dead_when_frozen(void **state)
 {
@@ -1230,6 +1252,7 @@ int main(void)
 		T(test_queue_cannot_be_made),
 		T(test_copied_once),
 		T(test_suspends),
+		T(test_refuses_to_suspend),
 		T(test_dead_when_frozen),
 		T(test_stale_goes_at_once),
 		T(test_stale_goes_before_nodes),

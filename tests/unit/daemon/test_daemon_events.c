@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "backend/base/container.h"
 #include "tests/rigs/daemon_rig.h"
 
 /* ---- listeners -------------------------------------------------------------- */
@@ -43,7 +44,8 @@ static void what_happens_is_told(void **state)
 	int all = rig_listens(r, 0), other, fd;
 	struct rig_guest *g = rig_connected(r, 0);
 	struct rig_guest *bad = rig_domain(r, 1);
-	char request[160];
+	static const char *const refused[] = { "1", "1", "many", "2" };
+	char request[160], path[100];
 	pid_t worker = 0;
 
 	hears(all, "made", g->id, "\"text\":\"blk,target=");
@@ -63,6 +65,14 @@ static void what_happens_is_told(void **state)
 	hears(all, "died", g->id, "killed by signal 9");
 	rig_reads(g, 3);
 	hears(all, "resumed", g->id, "");
+
+	snprintf(path, sizeof(path), "/local/domain/%u/device/virtio/%u/suspends-refused", g->id,
+		 RIG_ID);
+	for (unsigned i = 0; i < COUNT(refused); i++) {
+		assert_int_equal(fx_xs_write(fx_xs(r->w), path, "%s", refused[i]), 0);
+		if (i == 0 || i == 3)
+			hears(all, "refused", g->id, "the guest is neither saved nor moved");
+	}
 
 	rig_nodes(r, 1, "blk,target=/nonexistent/x.img");
 	hears(all, "made", bad->id, "/nonexistent/x.img");

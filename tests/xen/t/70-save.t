@@ -48,11 +48,11 @@ is "$(dom0 "debugfs -R 'cat after' /root/save.img 2>/dev/null | md5sum")" "$(seq
 # A disk and a bridge that the guest had are no more where it is restored: it loses those two, and nothing else.
 # The card's driver sets its queues' affinity on the way, of a device that is being given up.
 dom0 'cd /root; truncate -s 4M lost.img kept.img; modprobe -a tun bridge; ip link add lostbr type bridge && ip link set lostbr up'
-guest make lost-pv --type pv --memory 128 --vcpus 2 --append slub_debug=F --vgrant yes --file /rig/bin/aio:rig/bin/aio --module virtio_net --config "vgrant = [
-	'blk,target=/root/lost.img,serial=lost,queues=2', 'blk,target=/root/kept.img,serial=kept', 'net,bridge=lostbr,queues=2' ]"
+guest make lost-pv --type pv --memory 128 --vcpus 2 --append slub_debug=F --vgrant yes --file /rig/bin/aio:rig/bin/aio --module virtio_net --module virtio-rng --config "vgrant = [
+	'blk,target=/root/lost.img,serial=lost,queues=2', 'blk,target=/root/kept.img,serial=kept', 'net,bridge=lostbr,queues=2', 'rng', 'console' ]"
 guest start lost-pv
 ok "a guest with two disks and a card" await lost-pv 'waiting for commands'
-ok "all are connected" until_dom0 60 '[ $(vgrant list --brief lost-pv | grep -c connected) = 3 ]'
+ok "all are connected" until_dom0 60 '[ $(vgrant list --brief lost-pv | grep -c connected) = 5 ]'
 is "$(guest run lost-pv 'cat /proc/interrupts' | grep -c -E 'virtio[0-9]+-(in|out)put\.[01]')" 4 "the card has two pairs of queues"
 kept=$(guest run lost-pv 'grep -lx kept /sys/block/vd*/serial | cut -d/ -f4')
 
@@ -86,6 +86,9 @@ like "$(dom0 'timeout 120 xl restore /etc/xen/lost-pv.cfg /root/lost.chk 2>&1; e
 ok "its device has failed" until_list 'lost-pv virtio/64 blk failed'
 ok "and so has the card" until_list 'lost-pv virtio/66 net failed'
 ok "the other one is connected" until_list 'lost-pv virtio/65 blk connected'
+ok "random numbers, too" guest run -t 60 lost-pv 'head -c 64 /dev/hwrng >/dev/null'
+guest run lost-pv 'echo here again >/dev/hvc1'
+like "$(dom0 'timeout 20 head -n 1 $(xenstore-read /local/domain/$(xl domid lost-pv)/device/console/68/tty)')" 'here again' "and its console"
 ok "the load goes on" goes_on
 ok "and its pool has grown anew" has_pool 512
 idle
@@ -96,7 +99,7 @@ ok "and gone in the guest" guest run lost-pv 'for i in $(seq 100); do
 	[ $(ls /sys/block | grep -c ^vd) = 1 ] && [ "$(ls /sys/class/net)" = lo ] && exit; usleep 100000; done; ls /sys/class/net; exit 1'
 dom0 'mv /root/was.img /root/lost.img'
 ok "attached again" dom0 'vgrant attach lost-pv blk,target=/root/lost.img,serial=lost'
-ok "it connects" until_dom0 60 '[ $(vgrant list --brief lost-pv | grep -c connected) = 2 ]'
+ok "it connects" until_dom0 60 '[ $(vgrant list --brief lost-pv | grep -c connected) = 4 ]'
 is "$(complaints lost-pv slab)" "" "the guest's kernel has nothing to say"
 dom0 xl destroy lost-pv
 until_dom0 30 '! vgrant list --brief | grep -q .'

@@ -383,8 +383,8 @@ int gnttab_grant_foreign_access(domid_t domid, unsigned long gfn, int readonly)
 
 static struct {
 	unsigned int made, registered, unregistered, broken, failed, restored;
-	u32 kind;   /* VIRTIO_ID_* */
-	bool stale; /* its driver cannot be frozen */
+	u32 kind;    /* VIRTIO_ID_* */
+	bool stale;  /* its driver cannot be frozen */
 	int refuses; /* to be frozen, with that errno */
 	void (*probe)(struct virtio_msg_device *vmdev);
 } side;

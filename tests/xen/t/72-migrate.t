@@ -195,7 +195,7 @@ hvm_moves() {
 	ok "its disk is connected there" on "$there" until_list '^hv virtio/64 blk connected'
 	ok "the load goes on there" on "$there" pulse hv
 	ok "its devices are not here any more" until_dom0 30 '! vgrant list --brief | grep -q .'
-	on "$there" dom0 xl destroy hv
+	each dom0 '! xl domid hv >/dev/null 2>&1 || xl destroy hv'
 	on "$there" until_dom0 30 '! vgrant list --brief | grep -q .'
 	each dom0 'rm -f /etc/xen/hv.cfg'
 	is "$(on "$there" holds)" "$before_there" "and nothing is left there"

@@ -254,6 +254,7 @@ for g in pv pvh; do
 	is "$(complaints $g)" "" "$g: its kernel does not complain"
 done
 guest destroy pv pvh
+until_dom0 60 '! vgrant list --brief | grep -q .'
 vgrantd_stop
 is "$(holds)" "$before" "dom0 holds no more than before"
 dom0 'kill $(cat /run/nbd.own /run/rr.own)'

@@ -105,6 +105,11 @@ nok "the daemon is another" [ "$first" = "$(pid)" ]
 ok "the load goes on" pulse life
 is "$(errors)" "[0, 0, 0, 0]" "no request failed, and nobody broke a rule"
 
+dom0 'mkdir /srv/any && sed "s/^name.*/name = \"any\"/; /^vgrant/,\$ d" /etc/xen/life.cfg >/srv/any/any.cfg && echo "vgrant = [ \"rng\" ]" >>/srv/any/any.cfg'
+ok "a guest is created from a file elsewhere" dom0 'cd /srv/any && xl create -q -p any.cfg'
+ok "and has its device" until_list '^any virtio/64 rng'
+dom0 'xl destroy any; rm -r /srv/any'
+
 ok "vgrantd is killed, and its workers with it" dom0 "kill -9 $(pid)"
 ok "systemd starts it again" serves
 ok "the load goes on" pulse life

@@ -4,10 +4,17 @@
  */
 #include "backend/daemon/nodes.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "backend/base/container.h"
+#include "backend/ports/record.h"
 #include "backend/toolstack/spec.h"
 #include "virtio_grant.h"
 #include "xenstore/keys.h"
@@ -126,6 +133,46 @@ void vg_nodes_retry(struct vg_nodes *all)
 		vg_node_retry(n);
 		n = next;
 	}
+}
+
+/* Is @name that of a record of ours (node.c), whose device xenstore does not know? */
+static bool is_left(struct vg_nodes *all, const char *name)
+{
+	static const char *const kinds[] = { VIRTIO_GRANT_XENBUS_TYPE,
+					     VIRTIO_GRANT_XENBUS_TYPE_DISK };
+	struct vg_xs_pair pair;
+	uint32_t guest, id;
+	char kind[16], again[64];
+
+	if (sscanf(name, "%" SCNu32 "-%15[a-z_]-%" SCNu32 ".record", &guest, kind, &id) != 3)
+		return false;
+	snprintf(again, sizeof(again), "%u-%s-%u.record", guest, kind, id);
+	if (strcmp(name, again) != 0)
+		return false;
+	for (size_t k = 0; k < COUNT(kinds); k++) {
+		if (strcmp(kind, kinds[k]) != 0)
+			continue;
+		vg_xs_pair_init(&pair, kinds[k], guest, all->domid, id);
+		return !find(all, kinds[k], guest, id) && vg_xs_exists(all->xs, pair.b) == 0 &&
+		       !vg_record_held(all->runtime_fd, name);
+	}
+	return false;
+}
+
+void vg_nodes_sweep(struct vg_nodes *all)
+{
+	int fd = openat(all->runtime_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		if (is_left(all, e->d_name))
+			unlinkat(all->runtime_fd, e->d_name, 0);
+	}
+	if (d)
+		closedir(d);
+	else if (fd >= 0)
+		close(fd);
 }
 
 void vg_nodes_free(struct vg_nodes *all)

@@ -32,6 +32,13 @@ void vg_nodes_sync(struct vg_nodes *all);
 /** vg_nodes_retry - try failed devices again */
 void vg_nodes_retry(struct vg_nodes *all);
 
+/**
+ * vg_nodes_sweep - remove records of devices that are gone; at the start
+ *
+ * A toolstack may destroy a guest, nodes and all, while no vgrantd runs. Domain numbers come again.
+ */
+void vg_nodes_sweep(struct vg_nodes *all);
+
 /** vg_nodes_free - forget all; xenstore is left as it is */
 void vg_nodes_free(struct vg_nodes *all);
 

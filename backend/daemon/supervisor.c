@@ -458,6 +458,7 @@ int vg_super_run(struct vg_settings *settings, struct vg_err *err)
 			vg_info("version %s, domain %u%s", VG_VERSION, s.nodes.domid,
 				s.toolstack.n_sources ? "" : ", a driver domain");
 			vg_guests_scan(&s.toolstack);
+			vg_nodes_sweep(&s.nodes);
 		}
 		vg_notify_ready(&s.notify);
 		ret = vg_loop_run(s.loop);

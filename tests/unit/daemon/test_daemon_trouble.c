@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 
+#include "backend/base/container.h"
 #include "tests/rigs/daemon_rig.h"
 #include "xenstore/keys.h"
 
@@ -338,6 +339,54 @@ static void no_ports(void **state)
 	fx_inject(r->w, 0, FX_OP_BIND, &none);
 	rig_reads(g, 5);
 	assert_int_equal(drv_dev_backend_state(g->dev), 4);
+	assert_int_equal(drv_dev_close(g->dev), 0);
+}
+
+static void touch(const struct rig *r, const char *name)
+{
+	char path[200];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/run/%s", r->dir, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fclose(f);
+}
+
+static bool is_there(const struct rig *r, const char *name)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s/run/%s", r->dir, name);
+	return access(path, F_OK) == 0;
+}
+
+/* Guests were destroyed, nodes and all, while no vgrantd ran: nothing of them stays; all else does. */
+static void records_of_the_gone(void **state)
+{
+	static const char *const gone[] = { "4000-virtio-64.record",
+					    "4000-virtio_disk-51712.record" };
+	static const char *const others[] = { "4000-virtio-64.record.old", "4000-virtual-64.record",
+					      "04000-virtio-64.record", "disk.record" };
+	struct rig *r = *state;
+	struct rig_guest *g = rig_connected(r, 0);
+	char own[64];
+
+	g->dev->timeout_ms = 30000;
+	rig_daemon_stop(r, SIGTERM);
+	for (unsigned i = 0; i < COUNT(gone); i++)
+		touch(r, gone[i]);
+	for (unsigned i = 0; i < COUNT(others); i++)
+		touch(r, others[i]);
+	rig_daemon_start(r);
+	rig_daemon_ready(r);
+	rig_reads(g, 1);
+	for (unsigned i = 0; i < COUNT(gone); i++)
+		assert_false(is_there(r, gone[i]));
+	for (unsigned i = 0; i < COUNT(others); i++)
+		assert_true(is_there(r, others[i]));
+	snprintf(own, sizeof(own), "%u-virtio-%u.record", g->id, RIG_ID);
+	assert_true(is_there(r, own));
 	assert_int_equal(drv_dev_close(g->dev), 0);
 }
 
@@ -698,6 +747,7 @@ int main(void)
 		T(orphan),
 		T(malformed_connects),
 		T(edited_configuration),
+		T(records_of_the_gone),
 		T(smaller_than_it_was),
 		T(long_name),
 		T(renamed),

@@ -120,7 +120,7 @@ ok "xl create FILE name=..." dom0 'xl create -q -p /etc/xen/forms.cfg name=\"sec
 ok "the file is known by its uuid" until_list '^second virtio/64 blk'
 is "$(dom0 xl destroy second 2>&1)" "" "it can be destroyed"
 until_dom0 30 '! vgrant list --brief | grep -q .'
-dom0 'mkdir -p /srv/any && grep -v "^uuid" /etc/xen/forms.cfg >/srv/any/forms.cfg'
+dom0 'mkdir -p /srv/any && grep -v "^\(uuid\|disk\|virtio\) *=" /etc/xen/forms.cfg >/srv/any/forms.cfg'
 ok "xl create FILE name=..., elsewhere and without uuid" dom0 'cd /srv/any && xl create -q -p forms.cfg name=\"third\" "vgrant=[\"rng\"]"'
 ok "the file is known by what xl was told, and so is what it sets" until_list '^third virtio/64 rng'
 like "$(dom0 vgrant list -v third)" '/srv/any/forms.cfg' "vgrant list says where it lies"

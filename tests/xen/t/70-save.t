@@ -86,7 +86,8 @@ like "$(dom0 'timeout 120 xl restore /etc/xen/lost-pv.cfg /root/lost.chk 2>&1; e
 ok "its device has failed" until_list 'lost-pv virtio/64 blk failed'
 ok "and so has the card" until_list 'lost-pv virtio/66 net failed'
 ok "the other one is connected" until_list 'lost-pv virtio/65 blk connected'
-ok "random numbers, too" guest run -t 60 lost-pv 'head -c 64 /dev/hwrng >/dev/null'
+ok "random numbers, too" until_list 'lost-pv virtio/67 rng connected'
+ok "which the guest reads" guest run -t 60 lost-pv 'head -c 64 /dev/hwrng >/dev/null'
 guest run lost-pv 'echo here again >/dev/hvc1'
 like "$(dom0 'timeout 20 head -n 1 $(xenstore-read /local/domain/$(xl domid lost-pv)/device/console/68/tty)')" 'here again' "and its console"
 ok "the load goes on" goes_on

@@ -786,6 +786,13 @@ static int vg_resume(struct xenbus_device *xdev)
 		vg_break(vg, true);
 	vg_free_control(vg);
 	vg->phase = VG_IDLE;
+	/*
+	 * xenbus says Closing when it finds no backend (xenbus_dev_fatal()): in
+	 * our node, if the toolstack has made that just between the two.
+	 */
+	if (xenbus_read_unsigned(xdev->nodename, "state", 0) ==
+	    XenbusStateClosing)
+		vg_start_anew(vg);
 	mutex_unlock(&vg->life);
 	return 0;
 }

@@ -1095,6 +1095,20 @@ static void test_suspends(void **state)
 	take_away();
 }
 
+/* xenbus found no backend, and said so in the node that the toolstack had made a moment later. */
+static void test_given_up_by_xenbus(void **state)
+{
+	(void)state;
+	connect();
+	assert_int_equal(pm(vg->dev->type->pm->freeze), 0);
+	strcpy(key("/f", "state"), "5");
+	resumed();
+	assert_string_equal(key("/f", "state"), "1");
+	connect();
+	assert_int_equal(side.restored, 1);
+	take_away();
+}
+
 /* The guest runs on with its device; that it does is told, each time. */
 static void test_refuses_to_suspend(void **state)
 {
@@ -1252,6 +1266,7 @@ int main(void)
 		T(test_queue_cannot_be_made),
 		T(test_copied_once),
 		T(test_suspends),
+		T(test_given_up_by_xenbus),
 		T(test_refuses_to_suspend),
 		T(test_dead_when_frozen),
 		T(test_stale_goes_at_once),

@@ -91,6 +91,7 @@ static const struct vg_param_def net_params[] = {
 	  "let the guest say which packets go to which queue, by a hash of their addresses and "
 	  "ports" },
 	{ "hash", VG_PARAM_BOOL, false, 0, 1, "0", "tell the guest that hash of each packet" },
+	{ "rss_hash_report", VG_PARAM_BOOL, false, 0, 1, "0", "libvirt's word for hash" },
 	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, NULL,
 	  "largest queue size, a power of two; default: 256, or 1024 over vhost-user" },
 	{ "offloads", VG_PARAM_BOOL, false, 0, 1, "1",
@@ -413,7 +414,8 @@ static uint64_t offered(const struct net *net, const struct vg_params *params)
 		f |= VG_FEATURE(VIRTIO_NET_F_MQ);
 	if (vg_params_bool(params, net_params, "rss"))
 		f |= VG_FEATURE(VIRTIO_NET_F_RSS);
-	if (vg_params_bool(params, net_params, "hash"))
+	if (vg_params_bool(params, net_params, "hash") ||
+	    vg_params_bool(params, net_params, "rss_hash_report"))
 		f |= VG_FEATURE(VIRTIO_NET_F_HASH_REPORT);
 	if (!vg_params_bool(params, net_params, "offloads"))
 		return f;

@@ -88,6 +88,11 @@ static void test_offered(void **state)
 	nr_open(&nr, TP_COPY, SPEC ",queues=3,threads=1");
 	assert_false(nr.tp.dev.device_features & (F(RSS) | F(HASH_REPORT)));
 	nr_close(&nr);
+	/* As libvirt's <driver> has it. */
+	nr_open(&nr, TP_COPY, SPEC ",queues=3,threads=1,rss=on,rss_hash_report=on");
+	assert_true(nr.tp.dev.device_features & F(RSS));
+	assert_true(nr.tp.dev.device_features & F(HASH_REPORT));
+	nr_close(&nr);
 	nr_open(&nr, TP_COPY, SPEC ",queues=3,threads=1,rss,hash");
 	assert_true(nr.tp.dev.device_features & F(RSS));
 	assert_true(nr.tp.dev.device_features & F(HASH_REPORT));

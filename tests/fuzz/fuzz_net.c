@@ -206,7 +206,7 @@ static void one(unsigned i, uint8_t how)
 		static const uint16_t lens[] = { 14, 64, 1514, 16372, 20000, 60000, 65535 };
 		uint32_t len = NET_HDR + lens[how % COUNT(lens)];
 
-		scatter(&op, how, len);
+		scatter(&op, how & 8 ? 0xff : how, len);
 		fl_complete(i, (int)len);
 	} else {
 		static const uint16_t lens[] = { 14, 60, 64, 100, 1514, 1515, 3000, 60000 };

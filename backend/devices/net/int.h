@@ -150,7 +150,8 @@ struct net_rx {
 		struct iovec iov[NET_RX_IOV];
 		uint8_t head[NET_HDR]; /* the link's header */
 	} aim;
-	struct vg_deferred tell; /* tells the driver of such frames, at its second run */
+	bool untold;		 /* the driver of some of them */
+	struct vg_deferred tell; /* tells it, at its second run */
 	bool submitted;		 /* it has had its first */
 	struct vg_chain **held;	 /* a ring of the queue's size: popped, oldest first */
 	unsigned held_head, held_n;

@@ -585,8 +585,7 @@ static void give(struct net_pair *p, uint32_t got)
 	}
 	vg_dev_stats(p->dev, rx->q)->requests++;
 	vg_dev_stats(p->dev, rx->q)->bytes_read += got - NET_HDR;
-	rx->submitted = false;
-	vg_loop_defer(loop_of(p), &rx->tell);
+	rx->untold = true;
 }
 
 /* The sentinel, @s, has read a frame of @got bytes, with the link's header, to where it was aimed. */
@@ -613,7 +612,7 @@ static void hit(struct net_pair *p, struct net_rx_slot *s, uint32_t got)
 		net_count(&p->n.rx_filtered);
 }
 
-/* What was submitted before has been through the kernel once. */
+/* At its second run what was submitted before has been through the kernel once. */
 static void tell(struct vg_deferred *d)
 {
 	struct net_pair *p = container_of(d, struct net_pair, rx.tell);
@@ -645,6 +644,10 @@ void net_rx_take(struct net_pair *p)
 	}
 	vg_vq_quiet(vg_dev_vq(p->dev, rx->q));
 	post(p);
+	if (rx->untold && !rx->tell.queued) {
+		rx->untold = rx->submitted = false;
+		vg_loop_defer(loop_of(p), &rx->tell);
+	}
 }
 
 static void deliver(struct vg_deferred *d)

@@ -15,7 +15,9 @@
  * the guest does not want is overwritten by the next, unannounced. The driver is told once the
  * next read was submitted, which may have found the next frame. tests/bench/xen-net, in one
  * boot, beside frames that are read so only where they wait behind another, one by one with a
- * system call: 1.12, 1.10 and 1.15 times as many bytes a second.
+ * system call: 1.12, 1.10 and 1.15 times as many bytes a second. tests/bench/bench_net.sh, CPU time
+ * of a frame of 64000 bytes, likewise: one at once 4.6 us instead of 5.6 and 6.8, eight at once 4.6
+ * and 3.9 instead of 4.0 and 3.7.
  *
  * One read, the sentinel, waits for the next frame; it is submitted with what else
  * the turn submits and costs no system call of its own, nor does being told. Where

@@ -29,9 +29,10 @@ static const struct {
 	const char *type; /* NULL: of every device */
 	const char *key;
 } seen[] = {
-	{ NULL, "packed" },  { "blk", "queues" },   { "blk", "readonly" },
-	{ "net", "queues" }, { "net", "offloads" }, { "net", "mtu" },
-	{ "net", "rss" },    { "net", "hash" },	    { "console", "ports" },
+	{ NULL, "packed" },	{ "blk", "queues" },   { "blk", "readonly" },
+	{ "net", "queues" },	{ "net", "offloads" }, { "net", "mtu" },
+	{ "net", "rss" },	{ "net", "hash" },     { "net", "rss_hash_report" },
+	{ "console", "ports" },
 };
 
 static struct json_object *read_question(void)

@@ -225,14 +225,6 @@ void vg_loop_readv_now(struct vg_loop *loop, struct vg_io *io, int fd, const str
 	readv_with(loop, io, fd, iov, niov, offset, RWF_NOWAIT);
 }
 
-ssize_t vg_loop_readv_here(struct vg_loop *loop, int fd, const struct iovec *iov, unsigned niov)
-{
-	ssize_t n = readv(fd, iov, (int)niov);
-
-	(void)loop;
-	return n < 0 ? -errno : n;
-}
-
 void vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 		    unsigned niov, uint64_t offset, int rw_flags)
 {

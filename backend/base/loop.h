@@ -149,9 +149,6 @@ void vg_loop_stop(struct vg_loop *loop);
  * must live until then. @offset in bytes. */
 void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 		   unsigned niov, uint64_t offset);
-/* At once, for what is there already, where what follows depends on it: a system call of its own. @fd
- * does not block. Return: bytes, or negative errno. */
-ssize_t vg_loop_readv_here(struct vg_loop *loop, int fd, const struct iovec *iov, unsigned niov);
 /* The same as vg_loop_readv(), but -EAGAIN where it would have to wait; -EOPNOTSUPP: this file cannot tell. */
 void vg_loop_readv_now(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 		       unsigned niov, uint64_t offset);

@@ -92,7 +92,6 @@ static const struct vg_sandbox_call common[] = {
 	VG_CALL(brk),		 /* and allow_memory() */
 	VG_CALL(read),		 /* posts; events */
 	VG_CALL(write),
-	VG_CALL(readv),
 	VG_CALL(writev),
 	VG_CALL(recvmsg),  /* the supervisor */
 	VG_CALL(recvfrom), /* trace.c */

@@ -55,7 +55,6 @@ static struct vg_tether fl_timer[FL_TIMERS], fl_watch[FL_WATCHES];
 static struct fl_op fl_op[FL_OPS];
 static unsigned fl_ops;
 static int64_t fl_now = 1000000000;
-static ssize_t (*fl_read_here)(int fd, const struct iovec *iov, unsigned niov); /* NULL: -EAGAIN */
 static void (*fl_on_op)(const struct fl_op *op); /* called when an operation is queued */
 
 /* ---- for targets ------------------------------------------------------------ */
@@ -311,12 +310,6 @@ void vg_loop_readv(struct vg_loop *loop, struct vg_io *io, int fd, const struct 
 	(void)loop;
 	fl_queue((struct fl_op){
 		.kind = FL_READ, .io = io, .fd = fd, .iov = iov, .niov = niov, .offset = offset });
-}
-
-ssize_t vg_loop_readv_here(struct vg_loop *loop, int fd, const struct iovec *iov, unsigned niov)
-{
-	(void)loop;
-	return fl_read_here ? fl_read_here(fd, iov, niov) : -EAGAIN;
 }
 
 /* Whether there was something is the target's to say, by the result. */

@@ -161,12 +161,28 @@ static void submitted(const struct fl_op *op)
 	}
 	if (op->kind == FL_READ) {
 		MUST(len >= NET_HDR + NET_FRAME_MAX);
+		/* A header of ours, and what lies in the guest. */
+		MUST(op->niov == 1 ||
+		     (op->iov[0].iov_len == NET_HDR && op->iov[1].iov_len >= NET_ETH + NET_VLAN));
+		for (unsigned i = 1; i < op->niov; i++)
+			MUST((const uint8_t *)op->iov[i].iov_base >= fm_memory);
 	} else {
 		struct virtio_net_hdr_v1 h;
 
 		MUST(len >= NET_HDR);
 		memcpy(&h, flatframe, NET_HDR);
 		check_frame(&h, flatframe + NET_HDR, len - NET_HDR);
+	}
+}
+
+/* A frame of @len bytes, of @how, with the link's header, is read to where @op has it. */
+static void scatter(const struct fl_op *op, uint8_t how, size_t len)
+{
+	for (unsigned i = 0; i < op->niov && len; i++) {
+		size_t part = op->iov[i].iov_len < len ? op->iov[i].iov_len : len;
+
+		memset(op->iov[i].iov_base, how, part);
+		len -= part;
 	}
 }
 
@@ -186,6 +202,12 @@ static void one(unsigned i, uint8_t how)
 		fl_complete(i, how == 0xff   ? -EOPNOTSUPP
 			       : how == 0xfe ? 0
 					     : errors[how % COUNT(errors)]);
+	} else if (op.niov > 1) {
+		static const uint16_t lens[] = { 14, 64, 1514, 16372, 20000, 60000, 65535 };
+		uint32_t len = NET_HDR + lens[how % COUNT(lens)];
+
+		scatter(&op, how & 8 ? 0xff : how, len);
+		fl_complete(i, (int)len);
 	} else {
 		static const uint16_t lens[] = { 14, 60, 64, 100, 1514, 1515, 3000, 60000 };
 		uint8_t *p = op.iov[0].iov_base;
@@ -199,33 +221,6 @@ static void one(unsigned i, uint8_t how)
 			p[NET_HDR + k] = k < 6 && how & 8 ? 0xff : u8();
 		fl_complete(i, (int)(NET_HDR + len));
 	}
-}
-
-/* A read that does not wait finds long frames, short ones, or none; what it is given lies in the guest. */
-static ssize_t read_here(int fd, const struct iovec *iov, unsigned niov)
-{
-	static const uint16_t lens[] = { 14, 64, 1514, 16372, 20000, 60000, 65535 };
-	uint8_t how = u8();
-	size_t room = 0, len = lens[how % COUNT(lens)] + NET_HDR, left;
-
-	MUST(fd == LINK_FD || fd == LINK_FD + 1);
-	MUST(iov[0].iov_len == NET_HDR);
-	for (unsigned i = 0; i < niov; i++) {
-		MUST(iov[i].iov_len > 0);
-		MUST(i == 0 || (const uint8_t *)iov[i].iov_base >= fm_memory);
-		room += iov[i].iov_len;
-	}
-	MUST(room >= NET_HDR + NET_FRAME_MAX && iov[1].iov_len >= NET_ETH + NET_VLAN);
-	if (how >= 0xc0)
-		return how == 0xff ? -EIO : how == 0xfe ? 0 : -EAGAIN;
-	left = len;
-	for (unsigned i = 0; i < niov && left; i++) {
-		size_t part = iov[i].iov_len < left ? iov[i].iov_len : left;
-
-		memset(iov[i].iov_base, how, part);
-		left -= part;
-	}
-	return (ssize_t)len;
 }
 
 static bool reads_only(void)
@@ -627,7 +622,6 @@ static void once(void)
 	fm_open((size_t)SLOTS * SLOT);
 	port.ops = &port_ops;
 	fl_on_op = submitted;
-	fl_read_here = read_here;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -144,7 +144,16 @@ struct net_rx {
 	bool cannot_burst;	 /* this kernel's link cannot be asked not to wait */
 	unsigned large;	 /* frames until reading into guest memory is given up; 0: it is not done */
 	uint64_t direct; /* frames that were so read */
-	struct vg_chain **held; /* a ring of the queue's size: popped, oldest first */
+	struct {
+		unsigned n;    /* iovecs; 0: the sentinel reads into its slot */
+		uint32_t held; /* vg_mem_ops.hold */
+		struct iovec iov[NET_RX_IOV];
+		uint8_t head[NET_HDR]; /* the link's header */
+	} aim;
+	bool untold;		 /* the driver of some of them */
+	struct vg_deferred tell; /* tells it, at its second run */
+	bool submitted;		 /* it has had its first */
+	struct vg_chain **held;	 /* a ring of the queue's size: popped, oldest first */
 	unsigned held_head, held_n;
 	uint64_t held_bytes;
 	unsigned held_descs;

@@ -25,9 +25,14 @@
  * turn in one system call, reads ahead while frames come faster than turns (rx.c);
  * short frames copied and given back before they are sent (tx.c); long ones sent from
  * and read to where the guest has them. To copy long ones, too, where they come alone,
- * and give them back at once gained nothing on Xen. /dev/vhost-net would save the
- * entries into the kernel, and hand the host's stack whatever header the guest wrote:
- * what header.c refuses could not be refused. So it is not used.
+ * and give them back at once gained nothing on Xen.
+ *
+ * /dev/vhost-net was tried, over the worker's mapped rings and pool, the worker passing
+ * notifications on both ways, and is not used. It sends more and answers later, for each
+ * notification wakes two threads (README.md, as above). It knows neither packed rings, which
+ * drivers have by default here, nor buffers that lie outside of the pool, as all do that
+ * Linux 7 receives to: one of these, and the queue stands still. And it hands the host's
+ * stack whatever header the guest wrote: what header.c refuses could not be refused.
  *
  * A worker that dies: what the driver has set is in dev->saved. Frames on their way
  * are lost, as on a wire, but for those of the guest that the ring still has; its
@@ -91,6 +96,7 @@ static const struct vg_param_def net_params[] = {
 	  "let the guest say which packets go to which queue, by a hash of their addresses and "
 	  "ports" },
 	{ "hash", VG_PARAM_BOOL, false, 0, 1, "0", "tell the guest that hash of each packet" },
+	{ "rss_hash_report", VG_PARAM_BOOL, false, 0, 1, "0", "libvirt's word for hash" },
 	{ "queue-size", VG_PARAM_UINT, false, 2, VG_LIMIT_QUEUE_SIZE, NULL,
 	  "largest queue size, a power of two; default: 256, or 1024 over vhost-user" },
 	{ "offloads", VG_PARAM_BOOL, false, 0, 1, "1",
@@ -413,7 +419,8 @@ static uint64_t offered(const struct net *net, const struct vg_params *params)
 		f |= VG_FEATURE(VIRTIO_NET_F_MQ);
 	if (vg_params_bool(params, net_params, "rss"))
 		f |= VG_FEATURE(VIRTIO_NET_F_RSS);
-	if (vg_params_bool(params, net_params, "hash"))
+	if (vg_params_bool(params, net_params, "hash") ||
+	    vg_params_bool(params, net_params, "rss_hash_report"))
 		f |= VG_FEATURE(VIRTIO_NET_F_HASH_REPORT);
 	if (!vg_params_bool(params, net_params, "offloads"))
 		return f;

@@ -1401,9 +1401,33 @@ static void queue_reset(enum tp_manner manner, uint64_t features)
 	nr_close(&nr);
 }
 
+/* The read that is under way is one to the buffers. */
+static void queue_reset_aimed(uint64_t features)
+{
+	const struct net *net;
+	struct vg_vq_state at;
+
+	nr_up(&nr, TP_DIRECT, SPEC, features);
+	net = nr.tp.dev.priv;
+	nr_post(&nr, 0, 2048, 60);
+	nr_ethernet(&want, 20000);
+	nr_wire_put(&nr, 0, &want, 20000);
+	assert_int_equal(nr_take(&nr, 0, &got), 20000);
+	tp_settle(&nr.tp);
+	assert_true(net->pair[0].rx.aim.n > 1);
+	dh_reset_queue(&nr.tp.dev, 0, &at);
+	assert_int_equal(at.avail_idx, 10);
+	assert_int_equal(at.used_idx, 10);
+	assert_int_equal(net->pair[0].rx.aim.n, 0);
+	assert_false(nr_broken(&nr));
+	nr_close(&nr);
+}
+
 static void test_queue_reset(void **state)
 {
 	(void)state;
+	queue_reset_aimed(split);
+	queue_reset_aimed(TP_ALL);
 	queue_reset(TP_COPY, split);
 	queue_reset(TP_DIRECT, TP_ALL & ~VG_FEATURE(VG_F_IN_ORDER));
 	queue_reset(TP_COPY, TP_ALL);

@@ -88,6 +88,11 @@ static void test_offered(void **state)
 	nr_open(&nr, TP_COPY, SPEC ",queues=3,threads=1");
 	assert_false(nr.tp.dev.device_features & (F(RSS) | F(HASH_REPORT)));
 	nr_close(&nr);
+	/* As libvirt's <driver> has it. */
+	nr_open(&nr, TP_COPY, SPEC ",queues=3,threads=1,rss=on,rss_hash_report=on");
+	assert_true(nr.tp.dev.device_features & F(RSS));
+	assert_true(nr.tp.dev.device_features & F(HASH_REPORT));
+	nr_close(&nr);
 	nr_open(&nr, TP_COPY, SPEC ",queues=3,threads=1,rss,hash");
 	assert_true(nr.tp.dev.device_features & F(RSS));
 	assert_true(nr.tp.dev.device_features & F(HASH_REPORT));
@@ -199,6 +204,39 @@ static void test_sends(void **state)
 	sends(TP_DIRECT);
 }
 
+static struct net_rx *rx_of(unsigned pair)
+{
+	struct net *net = nr.tp.dev.priv;
+
+	return &net->pair[pair].rx;
+}
+
+/* The next frame is being read to where it stays when the driver asks for hashes. */
+static void test_reports_of_long(void **state)
+{
+	size_t len;
+
+	(void)state;
+	nr_up(&nr, TP_DIRECT, SPEC ",hash", TP_ALL);
+	nr_post(&nr, 0, 2048, 60);
+	nr_ethernet(&want, 20000);
+	reported(20000, VIRTIO_NET_HASH_REPORT_NONE, 0);
+	tp_settle(&nr.tp);
+	assert_true(rx_of(0)->aim.n > 1);
+	reported(20000, VIRTIO_NET_HASH_REPORT_NONE, 0);
+	assert_int_equal(rx_of(0)->direct, 1);
+	tp_settle(&nr.tp);
+	assert_int_equal(hash_config(2, T(TCPv4)), VIRTIO_NET_OK);
+	assert_true(rx_of(0)->aim.n > 1);
+	for (unsigned i = 0; i < 3; i++) {
+		len = flow(i, 20000);
+		reported(len, VIRTIO_NET_HASH_REPORT_TCPv4, hash_of(len));
+	}
+	assert_int_equal(rx_of(0)->direct, 1);
+	assert_false(nr_broken(&nr));
+	nr_close(&nr);
+}
+
 static void test_small_buffer(void **state)
 {
 	(void)state;
@@ -296,6 +334,29 @@ static void test_nobody_takes_it(void **state)
 	nr_ethernet(&want, 67);
 	nr_wire_put(&nr, 0, &want, 67);
 	assert_int_equal(nr_take(&nr, 0, &got), 67);
+	assert_false(nr_broken(&nr));
+	nr_close(&nr);
+}
+
+/* What is lent does not wait until a frame comes to the buffers that a read is under way to. */
+static void test_lent_to_long(void **state)
+{
+	(void)state;
+	nr_up(&nr, TP_DIRECT, SPEC ",queues=3,threads=1,rss", TP_ALL);
+	for (unsigned i = 0; i < PAIRS; i++)
+		nr_post(&nr, 2 * i, 2048, 60);
+	nr_ethernet(&want, 20000);
+	nr_wire_put(&nr, 0, &want, 20000);
+	assert_int_equal(nr_take(&nr, 0, &got), 20000);
+	tp_settle(&nr.tp);
+	assert_true(rx_of(0)->aim.n > 1);
+	assert_int_equal(rss_config(CTL, T(TCPv4), 0, 3, (uint16_t[]){ 0 }, 1), VIRTIO_NET_OK);
+	assert_true(rx_of(0)->aim.n > 1);
+	goes(1, 1, 0);
+	goes(2, 0, 0);
+	goes(3, 2, 0);
+	assert_int_equal(rx_of(0)->direct, 0);
+	nr_says(&nr, "rss=1");
 	assert_false(nr_broken(&nr));
 	nr_close(&nr);
 }
@@ -447,6 +508,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_offered),		cmocka_unit_test(test_reports),
 		cmocka_unit_test(test_sends),		cmocka_unit_test(test_small_buffer),
+		cmocka_unit_test(test_reports_of_long), cmocka_unit_test(test_lent_to_long),
 		cmocka_unit_test(test_steers),		cmocka_unit_test(test_nobody_takes_it),
 		cmocka_unit_test(test_lent_when_reset), cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_successor),

@@ -301,6 +301,7 @@ static void there_and_back(void **state)
 {
 	static const char *const specs[] = { "blk,target=/a\\,b\\\\c'\"<>&;\t%d,readonly=1",
 					     "can,interface=can0,tx-allow=100:7f0+18DAF110", "rng",
+					     "net,queues=2,rss=on,rss_hash_report=on",
 					     "nosuch,key=" };
 
 	(void)state;

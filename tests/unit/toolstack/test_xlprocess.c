@@ -137,6 +137,26 @@ static void assert_found(const char *name, const char *file)
 	assert_string_equal(conf->path, path);
 }
 
+/* Nothing is found by @name. Return: what was logged meanwhile. */
+static const char *log_of_search(const char *name)
+{
+	static char log[1024];
+	FILE *f = tmpfile();
+	int saved = dup(STDERR_FILENO);
+	size_t n;
+
+	assert_non_null(f);
+	dup2(fileno(f), STDERR_FILENO);
+	assert_int_equal(find(name), -ENOENT);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	rewind(f);
+	n = fread(log, 1, sizeof(log) - 1, f);
+	log[n] = '\0';
+	fclose(f);
+	return log;
+}
+
 /* ---- tests ---------------------------------------------------------------------- */
 
 static void a_file_anywhere(void **state)
@@ -196,10 +216,6 @@ static void the_newest_counts_and_before_any_folder(void **state)
 /* Whatever else is on a command line, and what is no call that makes a guest. */
 static void nothing_else_is_a_file(void **state)
 {
-	char log[64];
-	FILE *said = tmpfile();
-	int saved = dup(STDERR_FILENO);
-
 	(void)state;
 	put("web.cfg", "name='web'\n");
 	put("broken.cfg", "name = [\n");
@@ -209,14 +225,7 @@ static void nothing_else_is_a_file(void **state)
 	START(top, "/", "create");
 	START("/", "relative", "create", "web.cfg");
 	START("/", "/", "create", "web.cfg", "-f");
-	assert_non_null(said);
-	dup2(fileno(said), STDERR_FILENO);
-	assert_int_equal(find("web"), -ENOENT);
-	dup2(saved, STDERR_FILENO);
-	close(saved);
-	rewind(said);
-	assert_null(fgets(log, sizeof(log), said));
-	fclose(said);
+	assert_string_equal(log_of_search("web"), "");
 }
 
 /* Who may start a program of root's chooses its words; who may write to a program, what it does. */
@@ -252,24 +261,15 @@ static void a_user_is_not_root(void **state)
 
 static void a_file_that_others_may_write_is_not_trusted(void **state)
 {
-	char path[160], log[512] = "";
-	FILE *said = tmpfile();
-	int saved = dup(STDERR_FILENO);
+	char path[160];
 
 	(void)state;
 	put("web.cfg", "name='web'\n");
 	snprintf(path, sizeof(path), "%s/web.cfg", top);
 	assert_int_equal(chmod(path, 0666), 0);
 	START(top, "/", "create", "web.cfg");
-	assert_non_null(said);
-	dup2(fileno(said), STDERR_FILENO);
-	assert_int_equal(find("web"), -ENOENT);
-	dup2(saved, STDERR_FILENO);
-	close(saved);
-	rewind(said);
-	assert_non_null(fgets(log, sizeof(log), said));
-	fclose(said);
-	assert_non_null(strstr(log, "web.cfg could be written by others than root"));
+	assert_non_null(
+		strstr(log_of_search("web"), "web.cfg could be written by others than root"));
 }
 
 /* As the program xl: say that it runs, as another user if it was told to be one, and wait. */

@@ -39,6 +39,12 @@
  * (BLK_DEF_MAX_SECTORS_CAP), where pages lie side by side: seg_max bounds their segments alone. */
 #define VG_LIMIT_BOUNCE_LEAST (4u << 20)
 
+/* Beside that, for a device whose I/O pins its buffers (O_DIRECT): bytes that a thread of its has pinned
+ * once and for all, and the largest buffer that is made of them. Eight of these are what a disk has in
+ * flight that is read in large pieces. */
+#define VG_LIMIT_BOUNCE_PINNED	   (512u << 10)
+#define VG_LIMIT_BOUNCE_PINNED_MAX (64u << 10)
+
 /* Buffers of a disk's queue for what its image takes only aligned (O_DIRECT), or for zeroes that must
  * be written: 2 MiB. A request uses one, slice by slice, and waits for it. */
 #define VG_LIMIT_IMAGE_BOUNCES	    8u

@@ -80,6 +80,8 @@ struct vg_loop {
 	struct vg_deferred *deferred, **deferred_tail;
 	unsigned turn; /* of run_deferred(); marks what was deferred since it began */
 	struct vg_poller *pollers;
+	char *pinned; /* vg_loop_pin(): so many bytes from here */
+	size_t n_pinned;
 	struct vg_tether *tethers;
 	/* Reaped and not yet handled. In the loop, not on the stack: a done() may itself turn the
 	 * loop (a device that drains), and must then see what came in the same batch. */
@@ -118,8 +120,10 @@ static const struct {
 	{ 0, IORING_OP_ASYNC_CANCEL },
 	{ VG_LOOP_READ, IORING_OP_READ },
 	{ VG_LOOP_READ, IORING_OP_READV },
+	{ VG_LOOP_READ, IORING_OP_READ_FIXED },
 	{ VG_LOOP_WRITE, IORING_OP_WRITE },
 	{ VG_LOOP_WRITE, IORING_OP_WRITEV },
+	{ VG_LOOP_WRITE, IORING_OP_WRITE_FIXED },
 	{ VG_LOOP_SYNC, IORING_OP_FSYNC },
 	{ VG_LOOP_ACCEPT, IORING_OP_ACCEPT },
 	{ VG_LOOP_CONNECT, IORING_OP_CONNECT },
@@ -200,12 +204,33 @@ static struct io_uring_sqe *get_sqe(struct vg_loop *loop)
 	return sqe;
 }
 
+int vg_loop_pin(struct vg_loop *loop, void *at, size_t len)
+{
+	struct iovec all = { at, len };
+	int ret = io_uring_register_buffers(&loop->ring, &all, 1);
+
+	if (ret < 0)
+		return ret;
+	loop->pinned = at;
+	loop->n_pinned = len;
+	return 0;
+}
+
+static bool is_pinned(const struct vg_loop *loop, const struct iovec *iov)
+{
+	size_t at = (uintptr_t)iov->iov_base - (uintptr_t)loop->pinned;
+
+	return at < loop->n_pinned && iov->iov_len <= loop->n_pinned - at;
+}
+
 static void readv_with(struct vg_loop *loop, struct vg_io *io, int fd, const struct iovec *iov,
 		       unsigned niov, uint64_t offset, int rw_flags)
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
-	if (niov == 1)
+	if (niov == 1 && is_pinned(loop, iov))
+		io_uring_prep_read_fixed(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, offset, 0);
+	else if (niov == 1)
 		io_uring_prep_read(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, offset);
 	else
 		io_uring_prep_readv(sqe, fd, iov, niov, offset);
@@ -230,12 +255,14 @@ void vg_loop_writev(struct vg_loop *loop, struct vg_io *io, int fd, const struct
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
-	if (niov == 1) {
+	if (niov == 1 && is_pinned(loop, iov))
+		io_uring_prep_write_fixed(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, offset,
+					  0);
+	else if (niov == 1)
 		io_uring_prep_write(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, offset);
-		sqe->rw_flags = rw_flags;
-	} else {
-		io_uring_prep_writev2(sqe, fd, iov, niov, offset, rw_flags);
-	}
+	else
+		io_uring_prep_writev(sqe, fd, iov, niov, offset);
+	sqe->rw_flags = rw_flags;
 	io_uring_sqe_set_data(sqe, io);
 }
 

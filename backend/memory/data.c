@@ -17,7 +17,8 @@
  * Bounce buffers come in powers of two from one page up, one free list for each,
  * so that a steady load allocates nothing. What is out and what lies free
  * together never exceed the limit: when it is reached, free buffers of other
- * sizes go back to the system first.
+ * sizes go back to the system first. What is pinned is beside that: a buffer that was cut from it keeps its
+ * size for good, and is taken before any other.
  */
 #include "backend/memory/data.h"
 
@@ -26,6 +27,7 @@
 #include <string.h>
 
 #include "backend/base/container.h"
+#include "backend/base/limits.h"
 #include "backend/memory/cursor.h"
 
 /* ---- bounce memory ------------------------------------------------------ */
@@ -43,6 +45,9 @@ struct vg_bounce {
 	size_t out;   /* bytes handed out */
 	size_t idle;  /* bytes on the free lists */
 	struct bounce_free *free[BOUNCE_CLASSES];
+	char *pinned; /* NULL: nothing is */
+	size_t cut;   /* bytes of it that buffers were made of */
+	struct bounce_free *free_pinned[BOUNCE_CLASSES];
 	struct vg_bounce_waiter *waiters; /* eldest first */
 	struct vg_loop *loop;		  /* of those who wait */
 	struct vg_deferred wake;
@@ -56,6 +61,38 @@ struct vg_bounce *vg_bounce_new(size_t limit)
 	if (b)
 		b->limit = limit;
 	return b;
+}
+
+void vg_bounce_pin(struct vg_bounce *b, struct vg_loop *loop)
+{
+	char *at = aligned_alloc((size_t)1 << BOUNCE_SHIFT, VG_LIMIT_BOUNCE_PINNED);
+
+	if (at && vg_loop_pin(loop, at, VG_LIMIT_BOUNCE_PINNED) == 0)
+		b->pinned = at;
+	else
+		free(at);
+}
+
+static bool is_pinned(const struct vg_bounce *b, const void *buf)
+{
+	return b->pinned && (uintptr_t)buf - (uintptr_t)b->pinned < (size_t)VG_LIMIT_BOUNCE_PINNED;
+}
+
+/* A buffer of class @i, or NULL. */
+static void *pinned_get(struct vg_bounce *b, unsigned i)
+{
+	size_t size = (size_t)1 << (BOUNCE_SHIFT + i);
+	struct bounce_free *f = b->free_pinned[i];
+
+	if (f) {
+		b->free_pinned[i] = f->next;
+		return f;
+	}
+	if (!b->pinned || size > VG_LIMIT_BOUNCE_PINNED_MAX ||
+	    size > VG_LIMIT_BOUNCE_PINNED - b->cut)
+		return NULL;
+	b->cut += size;
+	return b->pinned + b->cut - size;
 }
 
 /** bounce_trim - give free buffers back to the system until @idle bytes at most are left */
@@ -77,6 +114,7 @@ void vg_bounce_free(struct vg_bounce *b)
 	if (!b)
 		return;
 	bounce_trim(b, 0);
+	free(b->pinned);
 	free(b);
 }
 
@@ -108,6 +146,9 @@ static int bounce_get(struct vg_bounce *b, size_t len, void **out)
 		return -E2BIG;
 	if (b->waiters && !b->waking)
 		return -ENOBUFS; /* they were here before */
+	*out = pinned_get(b, i);
+	if (*out)
+		return 0;
 	if (b->free[i]) {
 		*out = b->free[i];
 		b->free[i] = b->free[i]->next;
@@ -128,12 +169,16 @@ static int bounce_get(struct vg_bounce *b, size_t len, void **out)
 static void bounce_put(struct vg_bounce *b, void *buf, size_t len)
 {
 	unsigned i = bounce_class(len);
+	bool pinned = is_pinned(b, buf);
+	struct bounce_free **list = pinned ? &b->free_pinned[i] : &b->free[i];
 	struct bounce_free *f = buf;
 
-	f->next = b->free[i];
-	b->free[i] = f;
-	b->out -= (size_t)1 << (BOUNCE_SHIFT + i);
-	b->idle += (size_t)1 << (BOUNCE_SHIFT + i);
+	f->next = *list;
+	*list = f;
+	if (!pinned) {
+		b->out -= (size_t)1 << (BOUNCE_SHIFT + i);
+		b->idle += (size_t)1 << (BOUNCE_SHIFT + i);
+	}
 	if (b->waiters)
 		vg_loop_defer(b->loop, &b->wake);
 }

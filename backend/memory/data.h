@@ -57,6 +57,14 @@ void vg_data_end(struct vg_data *d);
  */
 struct vg_bounce *vg_bounce_new(size_t limit);
 
+/**
+ * vg_bounce_pin - have VG_LIMIT_BOUNCE_PINNED bytes of it pinned by @loop, beside the limit
+ *
+ * For devices whose I/O pins each buffer otherwise (vg_loop_pin()). Once, before @loop is enabled. Where
+ * memory cannot be pinned, buffers are as without.
+ */
+void vg_bounce_pin(struct vg_bounce *b, struct vg_loop *loop);
+
 /* Somebody who waits for bounce memory. Zero it, set run. */
 struct vg_bounce_waiter {
 	struct vg_bounce_waiter *next; /* private */

@@ -114,7 +114,7 @@ struct vg_mem {
 	 * I/O must leave no reference to a page behind when it completes (O_DIRECT does), because the
 	 * kernel then puts off the unmapping, and the guest finds its grant still in use. */
 	size_t map_from;
-	/* The device's I/O refers to pages until it is done (O_DIRECT). The device's to set. */
+	/* The device's I/O refers to pages until it is done (O_DIRECT): as struct vg_dev says. */
 	bool pins;
 	struct vg_backing *backings; /* that are mapped: backing.h */
 	struct vg_mem_stats stats;

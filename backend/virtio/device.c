@@ -186,12 +186,6 @@ void vg_dev_map_from(struct vg_dev *dev, size_t bytes)
 		dev->ctx[i].mem->map_from = bytes;
 }
 
-void vg_dev_pins(struct vg_dev *dev, bool pins)
-{
-	for (unsigned i = 0; i < dev->n_ctx; i++)
-		dev->ctx[i].mem->pins = pins;
-}
-
 /* ---- features ----------------------------------------------------------- */
 
 uint64_t vg_dev_offered(const struct vg_dev *dev)
@@ -707,6 +701,8 @@ static void start(struct vg_dev *dev)
 	if (dev->started)
 		return;
 	dev->started = true;
+	for (unsigned i = 0; dev->pins && i < dev->n_ctx; i++)
+		dev->ctx[i].mem->pins = true;
 	if (dev->ops->start) {
 		int ret = dev->ops->start(dev);
 

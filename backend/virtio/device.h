@@ -468,6 +468,7 @@ struct vg_dev {
 	/* The device's to set, in the main context: what it has opened is not what its configuration
 	 * means any more. Where there is a supervisor the worker ends, and the next one opens anew. */
 	bool outdated;
+	bool pins; /* set by ops->open: its I/O refers to pages until it is done (struct vg_mem) */
 	/* Set by ops->open: whether the rings of a quick driver are looked at (vg_dev_watch()). */
 	enum vg_spin_policy spin;
 	struct vg_dev_stats own_stats;
@@ -524,9 +525,6 @@ static inline struct vg_dev_stats *vg_dev_stats(const struct vg_dev *dev, unsign
 
 /** vg_dev_map_from - data of at least so many bytes is mapped (struct vg_mem); before queues start */
 void vg_dev_map_from(struct vg_dev *dev, size_t bytes);
-
-/** vg_dev_pins - whether the device's I/O refers to pages until it is done; before queues start */
-void vg_dev_pins(struct vg_dev *dev, bool pins);
 
 /**
  * vg_dev_queue_stopped - the answer to stop_queue: nothing of queue @q is in flight any more

@@ -9,7 +9,9 @@ vgrantd's).  JOB is read or write, bytes of a request, and depth: read:4096:32. 
 paths take turns, ROUNDS times, so that what else the machine does meets all of them.  One line of
 JSON for each run:
 
-  {"path", "job", "round", "iops", "requests", "hypercalls": {...}, "copied_bytes"}
+  {"path", "job", "round", "iops", "dom0_us", "guest_us", "requests", "hypercalls": {...}, "copied_bytes"}
+
+dom0_us and guest_us are what their processors ran for a request; Xen counts them, to a tenth of a second.
 
 hypercalls are those of the run: the backend's, as vgrantd counts them where it makes them, and the
 guest's, as virtio_grant counts its notifications in sysfs.  A map and an unmap are two each, since
@@ -32,21 +34,29 @@ def vgrantd(guest, device):
     raise SystemExit(f"blk_jobs: no device {device} of {guest}")
 
 
+def domains():
+    """Seconds that each domain has run."""
+    out = subprocess.run(["xl", "list"], capture_output=True, text=True, check=True).stdout
+    return {l.split()[0]: float(l.split()[-1]) for l in out.splitlines()[1:]}
+
+
 def run(guest, seconds, disk, device, job):
     rw, bs, depth = job.split(":")
     sysfs = f"/sys/block/{disk}/device/../kicks"
     cat = f"cat {sysfs};" if device else "echo 0;"
-    before = vgrantd(guest, device)
+    before, ran = vgrantd(guest, device), domains()
     cmd = f"{cat} aio /dev/{disk} {rw} {bs} {depth} {seconds}; {cat}"
     done = subprocess.run(["guest", "run", "-t", "120", guest, cmd], capture_output=True, text=True, check=False)
-    after = vgrantd(guest, device)
+    now, after = domains(), vgrantd(guest, device)
     lines = done.stdout.split("\n")
     kicks = [int(l) for l in lines if l.strip().isdigit()]
     told = [l.split() for l in lines if l.startswith("aio: ") and l.endswith(" ms")]
     if len(told) != 1 or len(kicks) != 2:
         print(f"blk_jobs: no figure for {disk} {job}: {done.stdout} {done.stderr}", file=sys.stderr)
         return None
-    row = {"iops": int(told[0][1]) * 1000 / int(told[0][4])}
+    n = int(told[0][1])
+    row = {"iops": n * 1000 / int(told[0][4]), "dom0_us": (now["Domain-0"] - ran["Domain-0"]) * 1e6 / n,
+           "guest_us": (now[guest] - ran[guest]) * 1e6 / n}
     if device:
         d = {k: after[k] - before[k] for k in after}
         if d["errors"]:

@@ -335,6 +335,7 @@ static int blk_open(struct vg_dev *dev, const struct vg_params *params, struct v
 		blk_close(dev);
 	else if (!image.read_only)
 		dev->file_bytes = blk->img->size;
+	dev->pins = ret == 0 && blk->img->pins;
 	return ret;
 }
 
@@ -424,7 +425,6 @@ static int blk_start(struct vg_dev *dev)
 	apply_cache_mode(dev);
 	check_capacity(dev);
 	vg_dev_map_from(dev, blk->map_from);
-	vg_dev_pins(dev, blk->img->pins);
 	/* A timer costs more than the eventfd that it may save. */
 	if (!blk->wait_is_set)
 		blk->wait_ns = vg_dev_cheap_notify(dev) ? 0 : DEFAULT_WAIT_NS;

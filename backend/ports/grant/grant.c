@@ -31,6 +31,7 @@
 
 #include "backend/base/container.h"
 #include "backend/base/probe.h"
+#include "backend/memory/data.h"
 #include "backend/memory/grants.h"
 #include "backend/ports/grant/channels.h"
 #include "backend/ports/grant/virtio_msg.h"
@@ -580,6 +581,8 @@ static int open_views(struct vg_grant_port *gp, uint32_t domid, const struct vg_
 		v->ctx = &dev->ctx[i];
 		v->show.run = show;
 		v->ctx->mem = &v->gm.mem;
+		if (dev->pins)
+			vg_bounce_pin(v->gm.mem.bounce, v->ctx->loop);
 	}
 	return 0;
 }

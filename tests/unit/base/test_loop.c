@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -729,6 +730,86 @@ static void threads_wait(void)
 	CHILD(pthread_join(thread, NULL) == 0);
 }
 
+static int io(void (*give)(struct vg_io *io, int fd, const struct iovec *iov), int fd, void *at,
+	      size_t len)
+{
+	struct op op = { .io.done = op_done };
+	struct iovec iov = { at, len };
+
+	give(&op.io, fd, &iov);
+	while (!op.calls)
+		CHILD(vg_loop_turn(loop, true) >= 0);
+	return op.res;
+}
+
+static void give_read(struct vg_io *io, int fd, const struct iovec *iov)
+{
+	vg_loop_readv(loop, io, fd, iov, 1, 0);
+}
+
+static void give_write(struct vg_io *io, int fd, const struct iovec *iov)
+{
+	vg_loop_writev(loop, io, fd, iov, 1, 0, RWF_DSYNC);
+}
+
+static char *pages(void *at, unsigned n)
+{
+	char *p = mmap(at, n * 4096, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0), -1, 0);
+
+	CHILD(p != MAP_FAILED);
+	return p;
+}
+
+/* Of pinned memory the kernel has the pages themselves: those that come in their place later it knows
+ * nothing of. What is not all pinned goes where its address is. */
+static void pinned(void)
+{
+	char *at = pages(NULL, 3);
+	int fd = temp_file();
+
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	CHILD(vg_loop_pin(loop, at, 8192) == 0);
+	CHILD(vg_loop_pin(loop, at, 8192) == -EBUSY);
+	CHILD(vg_loops_enable(VG_LOOP_READ | VG_LOOP_WRITE) == 0);
+	memcpy(at, "first", 5);
+	CHILD(io(give_write, fd, at, 5) == 5);
+	memset(at, 0, 5);
+	CHILD(io(give_read, fd, at, 5) == 5);
+	CHILD(memcmp(at, "first", 5) == 0);
+	CHILD(io(give_read, fd, at + 8190, 5) == 5);
+	CHILD(memcmp(at + 8190, "first", 5) == 0);
+	CHILD(io(give_read, fd, at + 8192, 5) == 5);
+	CHILD(memcmp(at + 8192, "first", 5) == 0);
+	pages(at, 3);
+	CHILD(io(give_read, fd, at, 5) == 5 && at[0] == 0);
+	CHILD(io(give_read, fd, at + 4096, 4096) == 5 && at[4096] == 0);
+	CHILD(io(give_read, fd, at + 8190, 5) == 5 && at[8190] == 'f');
+	memcpy(at, "other", 5);
+	CHILD(io(give_write, fd, at, 5) == 5);
+	CHILD(pread(fd, at, 5, 0) == 5 && memcmp(at, "first", 5) == 0);
+}
+
+static void pinned_restricted(void)
+{
+	char *at = pages(NULL, 1);
+	int fd = temp_file();
+
+	CHILD(vg_loop_new_disabled(8, &loop) == 0);
+	CHILD(vg_loop_pin(loop, at, 4096) == 0);
+	CHILD(vg_loops_enable(VG_LOOP_READ) == 0);
+	CHILD(io(give_write, fd, at, 4096) == -EACCES);
+	CHILD(io(give_read, fd, at, 4096) == 0);
+	CHILD(vg_loop_pin(loop, at, 4096) == -EACCES);
+}
+
+static void test_pinned(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(pinned), 0);
+	assert_int_equal(in_child(pinned_restricted), 0);
+}
+
 static void test_restrictions(void **state)
 {
 	(void)state;
@@ -885,6 +966,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_poll_is_over, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_poll_meanwhile, make_loop, free_loop),
 		cmocka_unit_test_setup_teardown(test_restrictions, make_loop, free_loop),
+		cmocka_unit_test_setup_teardown(test_pinned, make_loop, free_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

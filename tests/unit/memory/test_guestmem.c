@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "backend/base/limits.h"
+#include "backend/base/loop.h"
 #include "backend/memory/backing.h"
 #include "backend/memory/data.h"
 #include "backend/memory/guestmem.h"
@@ -308,6 +310,43 @@ static void data_bounced(void **state)
 	vg_bounce_free(cm.mem.bounce);
 }
 
+/* What is pinned comes first, is beside the limit, and is taken again by those of its size. */
+static void data_pinned(void **state)
+{
+	enum { MAX = VG_LIMIT_BOUNCE_PINNED_MAX, N = VG_LIMIT_BOUNCE_PINNED / MAX };
+	struct vg_seg seg = { 0, 4 * MAX };
+	struct vg_chain c = { .n_in = 1, .in_len = seg.len, .segs = &seg };
+	struct vg_data d[N + 3];
+	struct vg_loop *loop;
+	char *first;
+
+	(void)state;
+	assert_int_equal(vg_loop_new(8, &loop), 0);
+	vg_batch_init(&batch, &cm.mem);
+	cm.mem.bounce = vg_bounce_new(2 * MAX);
+	vg_bounce_pin(cm.mem.bounce, loop);
+	for (unsigned i = 0; i < N + 2; i++)
+		assert_int_equal(vg_data_begin(&d[i], &batch, &c, VG_TO_GUEST, 0, MAX), 0);
+	assert_int_equal(vg_data_begin(&d[N + 2], &batch, &c, VG_TO_GUEST, 0, MAX), -ENOBUFS);
+	first = d[0].iov[0].iov_base;
+	for (unsigned i = 0; i < N; i++)
+		assert_ptr_equal(d[i].iov[0].iov_base, first + (size_t)i * MAX);
+	for (unsigned i = 0; i < N + 2; i++)
+		vg_data_end(&d[i]);
+	/* All of it is made of such buffers: others find none, and the limit is all theirs. */
+	assert_int_equal(vg_data_begin(&d[0], &batch, &c, VG_TO_GUEST, 0, 1), 0);
+	assert_true((size_t)((char *)d[0].iov[0].iov_base - first) >= VG_LIMIT_BOUNCE_PINNED);
+	vg_data_end(&d[0]);
+	assert_int_equal(vg_data_begin(&d[0], &batch, &c, VG_TO_GUEST, 0, 2 * MAX), 0);
+	assert_true((size_t)((char *)d[0].iov[0].iov_base - first) >= VG_LIMIT_BOUNCE_PINNED);
+	assert_int_equal(vg_data_begin(&d[1], &batch, &c, VG_TO_GUEST, 0, MAX), 0);
+	assert_true((size_t)((char *)d[1].iov[0].iov_base - first) < VG_LIMIT_BOUNCE_PINNED);
+	vg_data_end(&d[1]);
+	vg_data_end(&d[0]);
+	vg_bounce_free(cm.mem.bounce);
+	vg_loop_free(loop);
+}
+
 /* ---- backings --------------------------------------------------------------- */
 
 /* Two regions side by side, whose host memory is not, and one apart. */
@@ -424,6 +463,7 @@ int main(void)
 		cmocka_unit_test_setup(chain_bytes, setup),
 		cmocka_unit_test_setup(data_direct_iovs, setup),
 		cmocka_unit_test_setup(data_bounced, setup),
+		cmocka_unit_test_setup(data_pinned, setup),
 		cmocka_unit_test(backing_lies_in_regions),
 		cmocka_unit_test(backings_are_renewed),
 	};

@@ -96,6 +96,8 @@ ok "vgrantd starts" vgrantd_start
 ok "a guest is created" guest start host
 
 ok "zones, and a host without space" await host '^at-errors'
+is "$(dom0 "grep -h VmPin /proc/$(worker 65)/status /proc/$(worker 67)/status" | xargs)" "VmPin: 512 kB VmPin: 0 kB" \
+	"with direct I/O a worker has its memory pinned, once; without, none"
 like "$(dom0 vgrant list host)" 'full\.img fails: No space left on device; the guest saw an I/O error [0-9]+ s ago' \
 	"vgrant list says so"
 below flaky '0 16384 error'

@@ -13,6 +13,10 @@
  * entry of: the kernel warns ("gntdev.c:418"), the grant stays in use, and later O_DIRECT fails with
  * ENOMEM in whoever gets that page. A disk that takes 0.1 s and a worker that is killed are enough
  * (tests/xen/t/12-blk-host.t). So no such I/O gets memory of grants.
+ *
+ * Lending. A mapping belongs to the open file, and mmap(2) of it to whoever has that: a process that got
+ * the descriptor maps a pool that this one has announced, once (gntdev.c, gntdev_mmap()), and has it until
+ * it unmaps it, whatever becomes of us. So each loan is a mapping of its own, in a file of its own.
  */
 #include "backend/memory/grants.h"
 
@@ -21,6 +25,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <xen/sys/gntdev.h>
 
 #include "backend/base/log.h"
 #include "backend/memory/backing.h"
@@ -104,6 +109,44 @@ static void grant_release(struct vg_mem *mem, uint32_t held)
 
 	for (unsigned i = 0; held; i++, held >>= 1)
 		gm->held[i] -= held & 1;
+}
+
+static int grant_share(struct vg_mem *mem, struct vg_shared *out)
+{
+	struct vg_grant_mem *gm = (struct vg_grant_mem *)mem, *of = gm->pools;
+	const struct vg_grant_pool *p = &of->pool[gm->hit];
+	uint32_t first = (uint32_t)((p->addr & ~VIRTIO_GRANT_ADDR_FLAG) >> VIRTIO_GRANT_PAGE_SHIFT);
+	struct ioctl_gntdev_map_grant_ref *map;
+	int ret;
+
+	if (!of->lent)
+		return -EOPNOTSUPP;
+	map = calloc(1, sizeof(*map) + p->pages * sizeof(map->refs[0]));
+	if (!map)
+		return -ENOMEM;
+	map->count = p->pages;
+	for (uint32_t i = 0; i < p->pages; i++)
+		map->refs[i] =
+			(struct ioctl_gntdev_grant_ref){ .domid = gm->domid, .ref = first + i };
+	ret = ioctl(xengnttab_fd(of->lent), IOCTL_GNTDEV_MAP_GRANT_REF, map) < 0 ? -errno : 0;
+	if (ret == 0)
+		*out = (struct vg_shared){ .fd = xengnttab_fd(of->lent),
+					   .offset = map->index,
+					   .addr = p->addr,
+					   .size = (uint64_t)p->pages * PAGE,
+					   .held = grant_hold(mem, 0) };
+	free(map);
+	return ret;
+}
+
+static void grant_unshare(struct vg_mem *mem, struct vg_shared *s)
+{
+	struct ioctl_gntdev_unmap_grant_ref unmap = { .index = s->offset,
+						      .count = (uint32_t)(s->size / PAGE) };
+
+	ioctl(s->fd, IOCTL_GNTDEV_UNMAP_GRANT_REF, &unmap);
+	grant_release(mem, s->held);
+	memset(s, 0, sizeof(*s));
 }
 
 /* How many operations Linux makes of @n segments: it cuts them at our page boundaries. */
@@ -356,6 +399,8 @@ static const struct vg_mem_ops grant_mem_ops = {
 	.direct = grant_direct,
 	.hold = grant_hold,
 	.release = grant_release,
+	.share = grant_share,
+	.unshare = grant_unshare,
 	.copy = grant_copy,
 	.map = grant_map,
 	.unmap = grant_unmap,
@@ -400,6 +445,8 @@ void vg_grant_mem_close(struct vg_grant_mem *gm)
 	vg_grant_pools_drop(gm);
 	if (gm->xgt)
 		xengnttab_close(gm->xgt);
+	if (gm->lent)
+		xengnttab_close(gm->lent);
 	if (gm->mem.bounce)
 		vg_bounce_free(gm->mem.bounce);
 	free(gm->refs);
@@ -418,7 +465,15 @@ static int keep(xengnttab_handle *xgt, uint32_t domid)
 
 int vg_grant_keep(struct vg_grant_mem *gm, uint32_t domid)
 {
-	return keep(gm->xgt, domid);
+	int ret = keep(gm->xgt, domid);
+
+	return ret == 0 && gm->lent ? keep(gm->lent, domid) : ret;
+}
+
+int vg_grant_lend(struct vg_grant_mem *gm)
+{
+	gm->lent = xengnttab_open(&vg_xen_logger, 0);
+	return gm->lent ? 0 : errno ? -errno : -ENODEV;
 }
 
 /* That no domain has such a number is what a kernel says that has looked. */

@@ -45,7 +45,8 @@ struct vg_grant_pool {
 
 struct vg_grant_mem {
 	struct vg_mem mem;
-	xengnttab_handle *xgt; /* owned */
+	xengnttab_handle *xgt;	/* owned */
+	xengnttab_handle *lent; /* owned: what other processes map (ops->share); NULL: none does */
 	uint32_t domid;
 	/* The pools: those of the view that made them (vg_grant_pool_add()). */
 	struct vg_grant_mem *pools;
@@ -77,7 +78,15 @@ int vg_grant_mem_init(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_m
 void vg_grant_mem_close(struct vg_grant_mem *gm);
 
 /**
- * vg_grant_keep - from now on, for good, the handle reaches what @domid granted and nothing else
+ * vg_grant_lend - from now on other processes may have its pools (ops->share): a handle for that alone
+ *
+ * Whoever has a descriptor of the grant device can ask it for more than was meant for him: what he may
+ * ask is to be held by somebody else (vg_sandbox_no_grants()). Return: 0 or negative errno.
+ */
+int vg_grant_lend(struct vg_grant_mem *gm);
+
+/**
+ * vg_grant_keep - from now on, for good, its handles reach what @domid granted and nothing else
  *
  * Whoever runs in this process then. Only a kernel with a patch of ours can (backend/linux).
  * Return: 0; -ENOTTY: this kernel cannot, and nothing has changed; or negative errno.

@@ -54,6 +54,15 @@ struct vg_map {
 	bool foreign; /* the port's own */
 };
 
+/* Memory that stays, as another process can have it, too: see ops->share. */
+struct vg_shared {
+	int fd; /* of mmap(2), for one of all of it; the view's own, and nobody closes it */
+	uint64_t offset; /* in that: the first byte */
+	uint64_t addr;	 /* its guest address */
+	uint64_t size;	 /* bytes */
+	uint32_t held;	 /* the port's own */
+};
+
 struct vg_mem_stats {
 	uint64_t copies; /* calls of ops->copy: one hypercall each, for grants */
 	uint64_t copied_bytes;
@@ -90,6 +99,13 @@ struct vg_mem_ops {
 	uint32_t (*hold)(struct vg_mem *mem, uint32_t held);
 	/* It is not used any more, nor what else was held with it. */
 	void (*release)(struct vg_mem *mem, uint32_t held);
+	/*
+	 * What direct() returned last lies in memory that another process may map, whole: it stays, as if
+	 * held, until ops->unshare, before which that process must have unmapped it. 0, or negative
+	 * errno. NULL op: never.
+	 */
+	int (*share)(struct vg_mem *mem, struct vg_shared *out);
+	void (*unshare)(struct vg_mem *mem, struct vg_shared *s);
 	/* All of @n, each with its own result; 0, or the first error. */
 	int (*copy)(struct vg_mem *mem, struct vg_copy *ops, unsigned n);
 	/* Read-write. 0, or negative errno with nothing mapped. */

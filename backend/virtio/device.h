@@ -94,6 +94,7 @@ struct vg_daemon {
 	const char *package; /* of Debian's, that has it */
 	bool root;	     /* it gives up its rights itself, and needs them before */
 	bool network;	     /* what it serves is on another machine */
+	bool grants; /* it is given descriptors of the grant device, to map what they lead to */
 };
 
 struct vg_device_ops {
@@ -439,6 +440,9 @@ struct vg_dev {
 
 	/* A regular file that it writes is so long, bytes: set by ops->open; 0: it writes none. */
 	uint64_t file_bytes;
+
+	/* It lends memory to another process, where its port can (vg_mem_ops.share): set by ops->open. */
+	bool lends;
 
 	/* set by ops->open or ops->probe */
 	uint16_t virtio_id;	  /* VIRTIO 1.3 section 5; the table's unless set */

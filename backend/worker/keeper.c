@@ -38,6 +38,7 @@
 #include "backend/base/ticks.h"
 #include "backend/virtio/device.h"
 #include "backend/worker/ipc.h"
+#include "backend/worker/sandbox.h"
 
 enum {
 	END_S = 4,    /* that it may take to end: the supervisor gives us 5 (child.c: PATIENCE_S) */
@@ -139,7 +140,7 @@ static int isolate(const struct vg_daemon *d, const struct vg_sandbox *sb, struc
 		return -EPERM;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return vg_fail(err, -errno, "no_new_privs cannot be set: %s", strerror(errno));
-	return 0;
+	return d->grants ? vg_sandbox_no_grants(err) : 0;
 }
 
 /* A worker that finds none tries again, but seconds later. */

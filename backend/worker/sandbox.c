@@ -389,3 +389,20 @@ int vg_sandbox_enter(const struct vg_sandbox *sb, const struct vg_sandbox_needs 
 
 	return ret < 0 ? ret : vg_sandbox_restrict(sb, needs, err);
 }
+
+/* All of its requests have one letter (xen/gntdev.h), which no other of a daemon's has. */
+int vg_sandbox_no_grants(struct vg_err *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int ret = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0) : -ENOMEM;
+
+	if (ret == 0)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SYS_ioctl, 1,
+				       SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, 'G' << 8));
+	if (ret == 0)
+		ret = seccomp_load(ctx);
+	if (ctx)
+		seccomp_release(ctx);
+	return ret < 0 ? vg_fail(err, ret, "system calls cannot be filtered: %s", strerror(-ret))
+		       : 0;
+}

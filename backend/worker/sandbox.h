@@ -54,6 +54,14 @@ int vg_sandbox_enter(const struct vg_sandbox *sb, const struct vg_sandbox_needs 
 		     struct vg_err *err);
 
 /**
+ * vg_sandbox_no_grants - from now on, and in whatever is executed, the grant device is not asked for anything
+ *
+ * What was mapped for somebody he may still map; another one's grants are behind ioctl(2). Needs
+ * no_new_privs, or privileges. Return: 0, or negative errno with a sentence.
+ */
+int vg_sandbox_no_grants(struct vg_err *err);
+
+/**
  * vg_sandbox_narrow - of a process that was forked in its sandbox: from now on, of what that allows,
  * these calls alone
  *

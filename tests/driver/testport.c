@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/driver/testport.h"
 
@@ -103,6 +104,36 @@ static const struct vg_mem_ops copy_ops = {
 	.map_long = copy_map_long,
 };
 
+static void *lent_direct(struct vg_mem *mem, uint64_t addr, size_t len, enum vg_dir dir)
+{
+	return vg_mem_direct(&of_mem(mem)->regions.mem, addr, len, dir);
+}
+
+static int lent_share(struct vg_mem *mem, struct vg_shared *out)
+{
+	struct tp *tp = of_mem(mem)->tp;
+
+	*out = (struct vg_shared){ .fd = tp->memfd, .addr = TP_BASE, .size = TP_MEMORY };
+	tp->lent++;
+	return 0;
+}
+
+static void lent_unshare(struct vg_mem *mem, struct vg_shared *s)
+{
+	(void)s;
+	of_mem(mem)->tp->lent--;
+}
+
+static const struct vg_mem_ops lent_ops = {
+	.direct = lent_direct,
+	.share = lent_share,
+	.unshare = lent_unshare,
+	.copy = copy_copy,
+	.map = copy_map,
+	.unmap = copy_unmap_one,
+	.map_long = copy_map_long,
+};
+
 static void notify(struct vg_port *port, unsigned q)
 {
 	((struct tp *)port)->notified[q]++;
@@ -131,6 +162,8 @@ static void free_memory(struct tp *tp)
 		vg_bounce_free(tp->view[i].mem.bounce);
 	free(tp->view);
 	munmap(tp->memory, TP_MEMORY);
+	if (tp->memfd >= 0)
+		close(tp->memfd);
 	vg_loop_free(tp->loop);
 }
 
@@ -142,7 +175,7 @@ static void make_views(struct tp *tp)
 		struct tp_view *v = &tp->view[i];
 
 		v->tp = tp;
-		v->mem.ops = &copy_ops;
+		v->mem.ops = tp->manner == TP_LENT ? &lent_ops : &copy_ops;
 		v->mem.bounce = vg_bounce_new(8u << 20);
 		assert_non_null(v->mem.bounce);
 		vg_regions_view_init(&v->regions, &tp->regions);
@@ -160,8 +193,11 @@ int tp_try_open(struct tp *tp, enum tp_manner manner, const char *spec, struct v
 	memset(tp, 0, sizeof(*tp));
 	tp->manner = manner;
 	assert_int_equal(vg_loop_new(64, &tp->loop), 0);
-	tp->memory =
-		mmap(NULL, TP_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	tp->memfd = manner == TP_LENT ? memfd_create("guest", MFD_CLOEXEC) : -1;
+	if (tp->memfd >= 0)
+		assert_return_code(ftruncate(tp->memfd, TP_MEMORY), errno);
+	tp->memory = mmap(NULL, TP_MEMORY, PROT_READ | PROT_WRITE,
+			  tp->memfd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, tp->memfd, 0);
 	assert_true(tp->memory != MAP_FAILED);
 	assert_int_equal(drv_mem_flat_init(&tp->flat, tp->memory, TP_BASE, TP_MEMORY), 0);
 	vg_regions_init(&tp->regions);

@@ -4,13 +4,14 @@
  *
  * A device under test, opened from its configuration as a user writes it, with
  * a driver beside it in the same thread. Memory is one flat region, in one of
- * two manners:
+ * three manners:
  *
  *	TP_DIRECT	the device works on it in place, as over vhost-user
  *	TP_COPY		nothing is direct: all data is copied and bounced, as over grants; what
  *			a test marks with tp_revoke() cannot be copied any more; with `fickle`
  *			what was copied from the guest changes at once, so that who reads
  *			twice does not find the same
+ *	TP_LENT		as a pool over grants: direct, and another process can have it (`lent`)
  *
  * Ten lines make a test:
  *
@@ -29,7 +30,7 @@
 #include "tests/driver/vblk.h"
 #include "tests/driver/vring.h"
 
-enum tp_manner { TP_DIRECT, TP_COPY };
+enum tp_manner { TP_DIRECT, TP_COPY, TP_LENT };
 
 enum { TP_QUEUES = 8, TP_REVOKED = 8 };
 
@@ -62,6 +63,8 @@ struct tp {
 	} revoked[TP_REVOKED];
 	unsigned n_revoked;
 	bool fickle;
+	int memfd;	    /* the memory (TP_LENT) */
+	unsigned lent;	    /* shares of it that are held */
 	unsigned long_maps; /* backings that are mapped (TP_COPY) */
 	uint64_t features;  /* negotiated */
 	struct drv_vring vr[TP_QUEUES];

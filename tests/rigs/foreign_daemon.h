@@ -170,6 +170,9 @@ static inline bool fd_asked(struct foreign *d, struct vg_vu_msg *m, uint32_t *si
 	case VG_VU_GET_QUEUE_NUM:
 		m->u64 = d->queues;
 		return true;
+	case VG_VU_GET_MAX_MEM_SLOTS:
+		m->u64 = 8;
+		return true;
 	case VG_VU_GET_VRING_BASE:
 		m->state.num = d->ring[m->state.index % FD_QUEUES].taken;
 		fd_stop_ring(&d->ring[m->state.index % FD_QUEUES]);
@@ -196,7 +199,13 @@ static inline void fd_told(struct foreign *d, struct vg_vu_msg *m)
 		d->negotiated = m->u64;
 		break;
 	case VG_VU_SET_MEM_TABLE:
-		vg_vu_table_region(m, 0, false, &region);
+	case VG_VU_ADD_MEM_REG: /* of the first: others it has no use for */
+		if (m->hdr.request == VG_VU_SET_MEM_TABLE)
+			vg_vu_table_region(m, 0, false, &region);
+		else
+			vg_vu_single_region(m, false, &region);
+		if (d->memory)
+			break;
 		d->base = region.guest;
 		d->size = region.size;
 		d->memory = mmap(NULL, d->size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fds[0], 0);

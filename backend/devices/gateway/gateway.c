@@ -106,6 +106,7 @@ int gw_open(struct vg_dev *dev, const struct gw_spec *spec, struct vg_err *err)
 	gw->type = gw_type_find(spec->type, &gw->spare, err);
 	gw->max_queues = spec->queues;
 	gw->through = !spec->writeback;
+	gw->lends = dev->lends = spec->lends;
 	if (spec->tag)
 		memcpy(gw->tag, spec->tag, strnlen(spec->tag, sizeof(gw->tag)));
 	snprintf(gw->socket, sizeof(gw->socket), "%s", spec->socket);
@@ -227,7 +228,7 @@ int gw_op_probe(struct vg_dev *dev, const struct vg_params *params, struct vg_er
 	dev->virtio_id = t->id;
 	dev->queue_size_max = GW_SLOTS;
 	dev->config_size = config || !t->unsaid ? t->config : 0;
-	dev->saved_size = t->n_writable ? 1 + t->n_writable : 0;
+	dev->saved_size = t->n_writable || gw->lends ? 1 + t->n_writable : 0;
 	if (!config)
 		ret = without_config(gw, queues, err);
 	if (ret == 0)
@@ -275,7 +276,7 @@ int gw_op_config_write(struct vg_dev *dev, uint32_t off, const void *buf, uint32
 	if (memcmp(gw->config + off, buf, len) == 0)
 		return 0;
 	memcpy(gw->config + off, buf, len);
-	dev->saved[0] = 1;
+	dev->saved[0] |= GW_SAVED_CONFIG;
 	memcpy(dev->saved + 1, gw->config + t->writable, t->n_writable);
 	write_config(gw, dev->saved + 1);
 	return 0;
@@ -313,10 +314,12 @@ int gw_op_start(struct vg_dev *dev)
 {
 	struct gateway *gw = dev->priv;
 
+	gw->lends = gw->lends && !(dev->saved[0] & GW_SAVED_TOLD);
 	gw_say_features(gw, (dev->features & DEVICE_FEATURES) | VG_FEATURE(VG_F_VERSION_1) |
+				    (gw->lends ? VG_FEATURE(VG_F_INDIRECT_DESC) : 0) |
 				    (gw->through ? VG_FEATURE(VIRTIO_BLK_F_CONFIG_WCE) : 0));
 	gw_say_memory(gw);
-	if (dev->saved_size && dev->saved[0])
+	if (dev->saved_size && dev->saved[0] & GW_SAVED_CONFIG)
 		write_config(gw, dev->saved + 1);
 	else if (gw->through)
 		write_config(gw, gw->first);
@@ -348,7 +351,7 @@ void gw_op_reset(struct vg_dev *dev)
 {
 	struct gateway *gw = dev->priv;
 
-	if (dev->saved_size && dev->saved[0])
+	if (dev->saved_size && dev->saved[0] & GW_SAVED_CONFIG)
 		write_config(gw, gw->first);
 	memset(dev->saved, 0, dev->saved_size);
 }
@@ -373,6 +376,9 @@ void gw_op_describe(struct vg_dev *dev, char *buf, size_t len)
 		out += gw_ring_out(&gw->queue[q].ring);
 	at = snprintf(buf, len, "type=%s daemon=%s out=%u", gw->type->name,
 		      gw_is_lost(&gw->link) ? "lost" : gw->socket, out);
+	if (gw->uncopied && at >= 0 && (size_t)at < len)
+		at += snprintf(buf + at, len - (size_t)at, " uncopied=%llu",
+			       (unsigned long long)gw->uncopied);
 	if (gw->withheld && at >= 0 && (size_t)at < len)
 		snprintf(buf + at, len - (size_t)at, " not-carried=0x%llx",
 			 (unsigned long long)gw->withheld);

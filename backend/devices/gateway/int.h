@@ -7,6 +7,7 @@
  *	link.c     the daemon's socket: messages, answers, and its loss
  *	connect.c  where that socket comes from
  *	queue.c    a queue: requests of the guest's, requests to the daemon
+ *	share.c    memory of the guest's that the daemon has, too
  *	any.c      the device gateway: a daemon that its user names
  *	program.c  devices whose daemon is a part of them: fs, and disks of other formats
  *	kernel.c   devices whose daemon is vgrantd's own: what the kernel serves, and vDPA
@@ -33,7 +34,10 @@ enum {
 	GW_CONFIG = 256,	     /* bytes of a configuration space, at most */
 	GW_WRITABLE = 8,	     /* of it, bytes that a driver may write, at most */
 	GW_EXPECTED = GW_QUEUES * 8, /* answers of the daemon's that may be missing */
-	GW_WHY = 160,		     /* bytes of a sentence about a daemon */
+	GW_SHARES = VG_LIMIT_POOLS,
+	GW_DIRECT = 64,	       /* segments of a request of which some are where they are: bits */
+	GW_DIRECT_LEAST = 512, /* bytes of such a segment */
+	GW_WHY = 160,	       /* bytes of a sentence about a daemon */
 };
 
 /* How long one of them may be missing, and how long requests of a queue that is to stop; tests have less. */
@@ -102,6 +106,8 @@ struct gw_slot {
 	bool there;		/* the daemon has it: added, and not given back */
 	uint32_t page, n_pages; /* of the queue's bounce memory */
 	uint8_t *out, *in;	/* in it */
+	uint64_t direct;	/* bit i: segment i has no copy there; the daemon has its memory */
+	uint8_t *table; /* behind those, where @direct is not 0: the request's descriptors */
 };
 
 struct gw_ring {
@@ -140,11 +146,12 @@ static inline unsigned gw_ring_out(const struct gw_ring *r)
 }
 
 /**
- * gw_ring_take - a slot and bounce memory for @c; what the daemon writes is zero until it does
+ * gw_ring_take - a slot and bounce memory for @c; what the daemon writes there is zero until it does
+ * @direct: a bit for each segment that the daemon has the memory of; 0 where there are more than GW_DIRECT
  *
  * Return: the slot; -ENOBUFS: not before others have come back; -E2BIG: never.
  */
-int gw_ring_take(struct gw_ring *r, struct vg_chain *c);
+int gw_ring_take(struct gw_ring *r, struct vg_chain *c, uint64_t direct);
 
 /** gw_ring_give_back - @slot and its memory are free */
 void gw_ring_give_back(struct gw_ring *r, unsigned slot);
@@ -164,9 +171,53 @@ bool gw_ring_publish(struct gw_ring *r);
  */
 int gw_ring_used_next(struct gw_ring *r, unsigned *slot, uint32_t *len, struct vg_err *err);
 
-/* ---- queue.c ------------------------------------------------------------ */
+/* ---- share.c ------------------------------------------------------------ */
 
 struct gateway;
+
+enum gw_share_state {
+	GW_SHARE_NONE,
+	GW_SHARE_ASKED, /* the daemon was told of it, and has not answered */
+	GW_SHARE_THERE,
+	GW_SHARE_LEAVES, /* it was told that it goes, and has not answered */
+};
+
+/* dev->saved[0] */
+enum {
+	GW_SAVED_CONFIG =
+		1,	   /* the driver has written to the configuration space: what, is behind */
+	GW_SAVED_TOLD = 2, /* the daemon was told of memory, and has not answered */
+};
+
+/* Memory that the daemon has, too. */
+struct gw_share {
+	enum gw_share_state state;
+	struct vg_shared what;
+};
+
+/** gw_share_greeted - the daemon has said what it can: will anything be lent to it? @slots: regions it takes */
+void gw_share_greeted(struct gateway *gw, uint64_t slots);
+
+/**
+ * gw_share_segments - which of @c's segments are in memory that the daemon has
+ * @bytes: gets how many they are together
+ *
+ * Lends what it has not: it has it some time later. Return: a bit for each.
+ */
+uint64_t gw_share_segments(struct gateway *gw, struct vg_mem *mem, const struct vg_chain *c,
+			   uint64_t *bytes);
+
+/** gw_share_added, gw_share_removed - the daemon's answer about memory @i */
+void gw_share_added(struct gateway *gw, unsigned i, bool refused);
+void gw_share_removed(struct gateway *gw, unsigned i);
+
+/** gw_share_end - nothing refers to it any more: take all back. Return: whether the daemon is waited for. */
+bool gw_share_end(struct gateway *gw);
+
+/** gw_share_lost - the daemon is gone, or as good as */
+void gw_share_lost(struct gateway *gw);
+
+/* ---- queue.c ------------------------------------------------------------ */
 
 struct gw_queue {
 	struct gateway *gw;
@@ -178,6 +229,7 @@ struct gw_queue {
 	bool stopping;	       /* it has been asked where it stands */
 	bool based;	       /* and has said so: it takes nothing more */
 	bool starved;	       /* a request waits for memory or a slot */
+	bool parting;	       /* it has stopped, but for what the daemon has been lent */
 	struct vg_timer drain; /* runs while it still has what it had taken */
 };
 
@@ -194,6 +246,9 @@ void gw_queue_based(struct gw_queue *gq, uint32_t base);
 
 /** gw_queue_lost - the daemon is gone */
 void gw_queue_lost(struct gw_queue *gq);
+
+/** gw_queue_part - the daemon has nothing of the guest's any more */
+void gw_queue_part(struct gw_queue *gq);
 
 /* ---- link.c ------------------------------------------------------------- */
 
@@ -241,6 +296,7 @@ static inline bool gw_is_lost(const struct gw_link *l)
 /* Messages. An error is the loss of the daemon. */
 void gw_say_features(struct gateway *gw, uint64_t features);
 void gw_say_memory(struct gateway *gw);
+void gw_say_share(struct gateway *gw, unsigned i, bool goes);
 void gw_say_ring(struct gw_queue *gq);
 void gw_ask_base(struct gw_queue *gq);
 void gw_say_config(struct gateway *gw, uint32_t off, const uint8_t *bytes, uint32_t len);
@@ -271,6 +327,10 @@ struct gateway {
 	bool ask_again;
 	unsigned lost_s;
 	struct vg_ratelimit log;
+	bool lends;	   /* memory of the guest's, to a daemon that can be told of it */
+	unsigned n_shares; /* at most */
+	uint64_t uncopied; /* bytes */
+	struct gw_share share[GW_SHARES];
 	struct gw_queue queue[GW_QUEUES];
 };
 
@@ -280,6 +340,7 @@ struct gw_spec {
 	const char *tag; /* NULL: the daemon says it */
 	unsigned queues; /* at most */
 	bool writeback;	 /* of a disk: see gateway.c */
+	bool lends;	 /* the daemon may have the guest's own memory: see share.c */
 };
 
 /* ---- program.c ------------------------------------------------------------ */

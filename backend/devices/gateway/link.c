@@ -68,6 +68,7 @@ void gw_lose(struct gateway *gw, const char *fmt, ...)
 	vg_log_limited(&gw->log, VG_LOG_ERR, "the daemon at %s is given up: %s", gw->socket,
 		       l->why);
 	hang_up(l);
+	gw_share_lost(gw);
 	gw->dev->outdated = true;
 	for (unsigned q = 0; q < gw->dev->n_queues; q++)
 		gw_queue_lost(&gw->queue[q]);
@@ -174,6 +175,30 @@ void gw_say_features(struct gateway *gw, uint64_t features)
 		features | (gw->link.features & VG_FEATURE(VG_VU_F_PROTOCOL_FEATURES)));
 }
 
+/* ADD_MEM_REG, or REM_MEM_REG; @fd: -1: none. @i: what its answer is about */
+static void say_region(struct gateway *gw, uint32_t request, const struct vg_vu_region *region,
+		       int fd, unsigned i)
+{
+	struct vg_vu_msg m;
+
+	m.hdr = (struct vg_vu_header){ .request = request, .size = 8 + VG_VU_REGION_SIZE };
+	m.one.padding = 0;
+	memcpy(m.one.region, region, VG_VU_REGION_SIZE);
+	m.n_fds = fd >= 0;
+	m.fds[0] = fd;
+	say(gw, &m, i);
+}
+
+void gw_say_share(struct gateway *gw, unsigned i, bool goes)
+{
+	const struct vg_shared *s = &gw->share[i].what;
+	const struct vg_vu_region region = {
+		.guest = s->addr, .size = s->size, .user = s->addr, .offset = s->offset
+	};
+
+	say_region(gw, goes ? VG_VU_REM_MEM_REG : VG_VU_ADD_MEM_REG, &region, goes ? -1 : s->fd, i);
+}
+
 void gw_say_memory(struct gateway *gw)
 {
 	const struct vg_vu_region region = { .guest = GW_BASE, .size = GW_MEMORY, .user = GW_BASE };
@@ -181,6 +206,12 @@ void gw_say_memory(struct gateway *gw)
 
 	if (gw->link.shared)
 		return;
+	gw->link.shared = true;
+	/* With the one, the other is not to be used. */
+	if (speaks(&gw->link, VG_VU_PF_CONFIGURE_MEM_SLOTS)) {
+		say_region(gw, VG_VU_ADD_MEM_REG, &region, gw->memfd, GW_SHARES);
+		return;
+	}
 	m.hdr = (struct vg_vu_header){ .request = VG_VU_SET_MEM_TABLE,
 				       .size = 8 + VG_VU_REGION_SIZE };
 	m.table.n = 1;
@@ -189,7 +220,6 @@ void gw_say_memory(struct gateway *gw)
 	m.n_fds = 1;
 	m.fds[0] = gw->memfd;
 	say(gw, &m, 0);
-	gw->link.shared = true;
 }
 
 void gw_say_ring(struct gw_queue *gq)
@@ -260,8 +290,9 @@ static int check(const struct gw_link *l, const struct vg_vu_msg *m, struct vg_e
 	ret = vg_vu_check(m, VG_VU_MAIN_REPLY, false, err);
 	if (ret < 0)
 		return ret;
-	/* A daemon that takes no such change is no worse for it. */
-	if (!vg_vu_has_reply(request) && m->u64 && request != VG_VU_SET_CONFIG)
+	/* A daemon that takes no such change, or no memory of the guest's, is no worse for it. */
+	if (!vg_vu_has_reply(request) && m->u64 && request != VG_VU_SET_CONFIG &&
+	    !(request == VG_VU_ADD_MEM_REG && l->expected[l->first].q < GW_SHARES))
 		return vg_fail(err, -EPROTO, "it refuses %s",
 			       vg_vu_name(VG_VU_MAIN_REQUEST, request));
 	return 0;
@@ -280,6 +311,10 @@ static void answered(struct gateway *gw, const struct vg_vu_msg *m)
 		vg_log_limited(&gw->log, VG_LOG_INFO,
 			       "the daemon at %s does not take a change of its configuration",
 			       gw->socket);
+	if (m->hdr.request == VG_VU_ADD_MEM_REG && q < GW_SHARES)
+		gw_share_added(gw, q, m->u64);
+	else if (m->hdr.request == VG_VU_REM_MEM_REG)
+		gw_share_removed(gw, q);
 	if (m->hdr.request == VG_VU_GET_VRING_BASE) {
 		if (m->state.index == q)
 			gw_queue_based(&gw->queue[q], m->state.num);
@@ -460,21 +495,27 @@ static int greet_config(struct gateway *gw, struct vg_err *err)
 int gw_link_greet(struct gateway *gw, unsigned *queues, struct vg_err *err)
 {
 	struct gw_link *l = &gw->link;
-	uint64_t n = 0;
+	uint64_t n = 0, slots = 0;
 	int ret;
 
 	*queues = 0;
 	say_empty(gw, VG_VU_SET_OWNER);
 	ret = ask_u64(gw, VG_VU_GET_FEATURES, &l->features, err);
 	if (ret == 0 && l->features & VG_FEATURE(VG_VU_F_PROTOCOL_FEATURES)) {
-		uint64_t has = 0;
+		uint64_t has = 0, ours = PROTOCOL;
 
 		ret = ask_u64(gw, VG_VU_GET_PROTOCOL_FEATURES, &has, err);
 		if (ret < 0)
 			return ret;
-		say_u64(gw, VG_VU_SET_PROTOCOL_FEATURES, has & PROTOCOL);
-		l->protocol = has & PROTOCOL;
+		if (gw->lends)
+			ours |= VG_FEATURE(VG_VU_PF_CONFIGURE_MEM_SLOTS);
+		say_u64(gw, VG_VU_SET_PROTOCOL_FEATURES, has & ours);
+		l->protocol = has & ours;
 	}
+	if (ret == 0 && speaks(l, VG_VU_PF_CONFIGURE_MEM_SLOTS))
+		ret = ask_u64(gw, VG_VU_GET_MAX_MEM_SLOTS, &slots, err);
+	if (ret == 0)
+		gw_share_greeted(gw, slots);
 	if (ret == 0 && speaks(l, VG_VU_PF_MQ))
 		ret = ask_u64(gw, VG_VU_GET_QUEUE_NUM, &n, err);
 	if (ret == 0 && speaks(l, VG_VU_PF_BACKEND_REQ))

@@ -186,6 +186,18 @@ const struct vg_device_ops *vg_image_as(const struct vg_params *params)
 	return format_of(params) ? &vg_image_blk : NULL;
 }
 
+/*
+ * May its daemon have the guest's own memory (share.c)? Not where I/O refers to its pages: a daemon that is
+ * killed meanwhile would leave them in use for good (memory/grants.c). Libraries that reach other machines
+ * promise nothing of that.
+ */
+static bool may_lend(const struct vg_params *params)
+{
+	const char *cache = gw_said(params, "cache"), *target = gw_said(params, "target");
+
+	return target && !gw_storage_is(target) && !(cache && strcmp(cache, "none") == 0);
+}
+
 static int image_check(const struct vg_params *params, struct vg_err *err)
 {
 	static const char *const known[] = { "target", "format", "readonly", "discard",
@@ -273,6 +285,7 @@ static int image_daemon(const struct vg_params *params, struct vg_daemon *out, s
 		return ret;
 	out->socket = vg_params_str(params, vg_blk_params, "socket");
 	out->network = gw_storage_is_remote(target);
+	out->grants = may_lend(params);
 	snprintf(arg, sizeof(arg),
 		 "type=vhost-user-blk,id=guest,node-name=disk,writable=%s,num-queues=%u,addr.type="
 		 "fd,"
@@ -290,7 +303,8 @@ static int image_open(struct vg_dev *dev, const struct vg_params *params, struct
 	const struct gw_spec spec = { .type = "blk",
 				      .socket = vg_params_str(params, vg_blk_params, "socket"),
 				      .queues = GW_QUEUES,
-				      .writeback = cache && strcmp(cache, "writethrough") != 0 };
+				      .writeback = cache && strcmp(cache, "writethrough") != 0,
+				      .lends = may_lend(params) };
 
 	return gw_open(dev, &spec, err);
 }

@@ -103,6 +103,26 @@ struct done {
 	uint32_t len;
 };
 
+/* Bytes [from, to) of what the device writes, but for what is where it belongs. */
+static void bring_part(struct vg_batch *b, const struct gw_slot *s, uint32_t from, uint32_t to)
+{
+	struct vg_chain *c = s->chain;
+	uint32_t begin = 0;
+
+	if (!s->direct) {
+		vg_chain_write(b, c, from, s->in + from, to - from);
+		return;
+	}
+	for (unsigned i = c->n_out; i < (unsigned)c->n_out + c->n_in; i++) {
+		uint32_t end = begin + c->segs[i].len;
+		uint32_t first = from > begin ? from : begin, last = to < end ? to : end;
+
+		if (first < last && !(s->direct >> i & 1))
+			vg_chain_write(b, c, first, s->in + first, last - first);
+		begin = end;
+	}
+}
+
 /* As much as it says that it wrote, and a status behind that. */
 static void bring_one(struct vg_batch *b, const struct gw_slot *s, uint32_t len, uint32_t tail)
 {
@@ -110,9 +130,9 @@ static void bring_one(struct vg_batch *b, const struct gw_slot *s, uint32_t len,
 
 	if (in_len < tail)
 		tail = in_len;
-	vg_chain_write(b, s->chain, 0, s->in, len);
+	bring_part(b, s, 0, len);
 	if (len < in_len)
-		vg_chain_write(b, s->chain, in_len - tail, s->in + in_len - tail, tail);
+		bring_part(b, s, in_len - tail > len ? in_len - tail : len, in_len);
 }
 
 static void bring_back(struct gw_queue *gq, const struct done *done, unsigned n)
@@ -180,6 +200,21 @@ static bool must_not_again(const struct gw_queue *gq, const struct vg_chain *c)
 	return c->resubmitted && c->out_len && !gq->gw->type->again;
 }
 
+/* What the daemon reads, but for what it has. */
+static void take_out(struct vg_batch *b, const struct gw_slot *s)
+{
+	struct vg_chain *c = s->chain;
+	uint32_t at = 0;
+
+	if (!s->direct)
+		vg_chain_read(b, c, 0, s->out, c->out_len);
+	for (unsigned i = 0; s->direct && i < c->n_out; i++) {
+		if (!(s->direct >> i & 1))
+			vg_chain_read(b, c, at, s->out + at, c->segs[i].len);
+		at += c->segs[i].len;
+	}
+}
+
 /*
  * Give @n chains slots, and queue the copies; one that there is no room for is put back, with all behind
  * it. @slots: -1 for one that was answered. Return: how many were taken.
@@ -190,15 +225,20 @@ static unsigned place(struct gw_queue *gq, struct vg_batch *b, struct vg_chain *
 	struct vg_vq *vq = vg_dev_vq(gq->gw->dev, gq->index);
 
 	for (unsigned i = 0; i < n; i++) {
-		slots[i] = must_not_again(gq, c[i]) ? -E2BIG : gw_ring_take(&gq->ring, c[i]);
+		uint64_t bytes, direct = gw_share_segments(gq->gw, b->mem, c[i], &bytes);
+
+		slots[i] =
+			must_not_again(gq, c[i]) ? -E2BIG : gw_ring_take(&gq->ring, c[i], direct);
 		if (slots[i] == -ENOBUFS) {
 			gq->starved = true;
 			while (n > i)
 				vg_vq_unpop(vq, c[--n]);
 			return i;
 		}
-		if (slots[i] >= 0)
-			vg_chain_read(b, c[i], 0, gq->ring.slot[slots[i]].out, c[i]->out_len);
+		if (slots[i] < 0)
+			continue;
+		gq->gw->uncopied += bytes;
+		take_out(b, &gq->ring.slot[slots[i]]);
 	}
 	return n;
 }
@@ -256,13 +296,32 @@ void gw_queue_take(struct gw_queue *gq)
 
 /* ---- stopping ------------------------------------------------------------ */
 
-/* It has what was taken no more, or never will. */
+static bool any_runs(const struct gateway *gw)
+{
+	for (unsigned q = 0; q < gw->dev->n_queues; q++) {
+		if (gw->queue[q].running)
+			return true;
+	}
+	return false;
+}
+
+void gw_queue_part(struct gw_queue *gq)
+{
+	if (!gq->parting)
+		return;
+	gq->parting = false;
+	vg_dev_queue_stopped(gq->gw->dev, gq->index);
+}
+
+/* It has what was taken no more, or never will. The last one waits until it has nothing of the guest's. */
 static void stopped(struct gw_queue *gq)
 {
 	vg_loop_timer_stop(&gq->drain);
 	vg_loop_unwatch(&gq->watch);
 	gq->running = gq->stopping = gq->based = false;
-	vg_dev_queue_stopped(gq->gw->dev, gq->index);
+	gq->parting = true;
+	if (any_runs(gq->gw) || !gw_share_end(gq->gw))
+		gw_queue_part(gq);
 }
 
 /* Who comes next finds what is out in the record; where there is none, nobody would. */

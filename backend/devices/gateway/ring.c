@@ -10,6 +10,10 @@
  * daemon names is right or not at a glance. All of this memory is the daemon's, too, for as long as it
  * lives: it can write to it at any time. So only what it is there to tell is read, once: the used ring.
  *
+ * A request of which some segments lie in memory that the daemon has been lent (share.c) has one descriptor,
+ * of a table behind its bounce memory (2.7.5.3): what lies in bounce memory is where it would be else, what
+ * does not leaves a hole there.
+ *
  * Every queue has bounce memory of its own: buffers that wait for long (a network's, a vsock's) take none
  * from those that pass. In one queue requests wait in their order, and all memory comes back.
  */
@@ -25,6 +29,8 @@ enum {
 	USED_AT = AVAIL_AT + 2048,
 	WORD = 64,
 };
+
+_Static_assert(GW_DIRECT * sizeof(struct vring_desc) <= GW_PAGE, "a table");
 
 _Static_assert(sizeof(struct vring_avail) + (GW_RING + 1) * sizeof(uint16_t) <= USED_AT - AVAIL_AT,
 	       "the available ring");
@@ -137,12 +143,31 @@ static uint32_t pages(uint32_t len)
 	return (uint32_t)(((uint64_t)len + GW_PAGE - 1) / GW_PAGE);
 }
 
-int gw_ring_take(struct gw_ring *r, struct vg_chain *c)
+/* What it does not write, though it says so, is nobody's. */
+static void clear(const struct gw_slot *s)
+{
+	const struct vg_chain *c = s->chain;
+	uint8_t *at = s->in;
+
+	for (unsigned i = c->n_out; s->direct && i < (unsigned)c->n_out + c->n_in; i++) {
+		if (!(s->direct >> i & 1))
+			memset(at, 0, c->segs[i].len);
+		at += c->segs[i].len;
+	}
+	if (!s->direct)
+		memset(at, 0, c->in_len);
+}
+
+int gw_ring_take(struct gw_ring *r, struct vg_chain *c, uint64_t direct)
 {
 	uint32_t n = pages(c->out_len) + pages(c->in_len), page;
 	struct gw_slot *s;
 	unsigned i;
 
+	/* One that fills all of it has no room for a table. */
+	if (n == r->n_pages)
+		direct = 0;
+	n += direct ? 1 : 0;
 	if (n > r->n_pages)
 		return -E2BIG;
 	if (!r->n_free)
@@ -161,8 +186,9 @@ int gw_ring_take(struct gw_ring *r, struct vg_chain *c)
 	s->n_pages = n;
 	s->out = r->bounce + (size_t)page * GW_PAGE;
 	s->in = s->out + (size_t)pages(c->out_len) * GW_PAGE;
-	/* What it does not write, though it says so, is nobody's. */
-	memset(s->in, 0, c->in_len);
+	s->direct = direct;
+	s->table = direct ? s->in + (size_t)pages(c->in_len) * GW_PAGE : NULL;
+	clear(s);
 	return (int)i;
 }
 
@@ -183,6 +209,41 @@ static uint64_t address(const struct gw_ring *r, const uint8_t *p)
 	return r->bounce_addr + (uint64_t)(p - r->bounce);
 }
 
+/* Bounce memory that lies side by side is one. Return: the bytes of all descriptors. */
+static uint32_t fill_table(const struct gw_ring *r, const struct gw_slot *s)
+{
+	struct vring_desc table[GW_DIRECT];
+	const struct vg_chain *c = s->chain;
+	uint64_t at = address(r, s->out);
+	uint32_t n = 0, size;
+	bool joins = false; /* the one before is bounce memory, of the same kind */
+
+	for (unsigned i = 0; i < (unsigned)c->n_out + c->n_in; i++) {
+		const struct vg_seg *seg = &c->segs[i];
+		bool direct = s->direct >> i & 1;
+
+		if (i == c->n_out) {
+			at = address(r, s->in);
+			joins = false;
+		}
+		size = joins && !direct ? le32toh(table[--n].len) : 0;
+		table[n] = (struct vring_desc){
+			.addr = htole64((direct ? seg->addr : at) - size),
+			.len = htole32(size + seg->len),
+			.flags = htole16(VRING_DESC_F_NEXT |
+					 (i < c->n_out ? 0 : VRING_DESC_F_WRITE)),
+			.next = htole16((uint16_t)(n + 1)),
+		};
+		n++;
+		joins = !direct;
+		at += seg->len;
+	}
+	table[n - 1].flags &= htole16((uint16_t)~VRING_DESC_F_NEXT);
+	size = (uint32_t)(n * sizeof(table[0]));
+	memcpy(s->table, table, size);
+	return size;
+}
+
 void gw_ring_add(struct gw_ring *r, unsigned slot)
 {
 	struct gw_slot *s = &r->slot[slot];
@@ -190,12 +251,16 @@ void gw_ring_add(struct gw_ring *r, unsigned slot)
 	struct vring_desc *d = &descs(r)[2 * slot];
 	uint16_t at = r->avail_idx++ % GW_RING;
 
-	if (c->out_len)
+	if (s->direct)
+		*d = (struct vring_desc){ .addr = htole64(address(r, s->table)),
+					  .len = htole32(fill_table(r, s)),
+					  .flags = htole16(VRING_DESC_F_INDIRECT) };
+	else if (c->out_len)
 		*d++ = (struct vring_desc){ .addr = htole64(address(r, s->out)),
 					    .len = htole32(c->out_len),
 					    .flags = htole16(c->in_len ? VRING_DESC_F_NEXT : 0),
 					    .next = htole16((uint16_t)(2 * slot + 1)) };
-	if (c->in_len)
+	if (!s->direct && c->in_len)
 		*d = (struct vring_desc){ .addr = htole64(address(r, s->in)),
 					  .len = htole32(c->in_len),
 					  .flags = htole16(VRING_DESC_F_WRITE) };

@@ -539,10 +539,13 @@ static void seen(struct vg_wait *w);
 static void left(struct vg_wait *w);
 static void try_again(struct vg_timer *t);
 
-static int open_mem(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_mem *pools,
+static int open_mem(struct vg_grant_mem *gm, uint32_t domid, struct vg_grant_mem *pools, bool lends,
 		    const struct vg_budget *budget, struct vg_err *err)
 {
 	int ret = vg_grant_mem_init(gm, domid, pools, budget);
+
+	if (ret == 0 && lends)
+		ret = vg_grant_lend(gm);
 
 	if (ret < 0)
 		return vg_fail(err, ret,
@@ -573,7 +576,8 @@ static int open_views(struct vg_grant_port *gp, uint32_t domid, const struct vg_
 		share.bounce_bytes = VG_LIMIT_BOUNCE_LEAST;
 	for (unsigned i = 0; i < dev->n_ctx; i++) {
 		struct view *v = &gp->view[i];
-		int ret = open_mem(&v->gm, domid, i ? main_mem(gp) : NULL, &share, err);
+		int ret = open_mem(&v->gm, domid, i ? main_mem(gp) : NULL, i == 0 && dev->lends,
+				   &share, err);
 
 		if (ret < 0)
 			return ret;

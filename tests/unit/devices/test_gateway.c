@@ -163,6 +163,92 @@ static void test_disk(void **state)
 	disk_in(TP_COPY, VG_FEATURE(VG_F_INDIRECT_DESC));
 }
 
+/* The same behind a device that lends the guest's memory to its daemon. */
+static void lent_open(struct disk *d, uint64_t features)
+{
+	disk_daemon(d);
+	snprintf(d->spec, sizeof(d->spec), "blk,target=%s.qcow2,socket=%s", d->image, d->socket);
+	tp_open(&d->tp, TP_LENT, d->spec);
+	tp_start(&d->tp, features, 256);
+	tp_blk(&d->tp, 0, &d->blk);
+}
+
+/* What is lent to the daemon is not copied: each request does what it did, and nothing is held after a reset. */
+static void test_lent(void **state)
+{
+	static const uint64_t features[] = { SPLIT, TP_ALL, VG_FEATURE(VG_F_INDIRECT_DESC) };
+	char text[300];
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(features); i++) {
+		struct disk d;
+
+		lent_open(&d, features[i]);
+		for (unsigned n = 0; n < 3; n++) {
+			works(&d.blk);
+			tp_settle(&d.tp);
+			assert_int_equal(d.tp.lent, 1);
+			works(&d.blk);
+			d.tp.dev.ops->describe(&d.tp.dev, text, sizeof(text));
+			assert_non_null(strstr(text, " uncopied="));
+			tp_reset(&d.tp);
+			assert_int_equal(d.tp.lent, 0);
+			tp_start(&d.tp, features[i], 64);
+			tp_blk(&d.tp, 0, &d.blk);
+		}
+		disk_close(&d);
+	}
+}
+
+/* Requests whose data is in many pieces, of which some are too short to be lent. */
+static void test_lent_pieces(void **state)
+{
+	static const unsigned pieces[] = { 1, 2, 7, 16, 30, 62, 63, DRV_BLK_MAX_SEG };
+	enum { BYTES = 16 * DRV_SECTOR };
+	uint8_t back[BYTES];
+	struct drv_buf buf;
+	struct disk d;
+
+	(void)state;
+	lent_open(&d, TP_ALL);
+	works(&d.blk);
+	tp_settle(&d.tp);
+	assert_int_equal(drv_alloc(&d.tp.flat.mem, BYTES, 4096, true, &buf), 0);
+	for (unsigned k = 0; k < 2 * COUNT(pieces); k++) {
+		const struct gateway *gw = d.tp.dev.priv;
+		struct drv_blk_req req = { .segs = pieces[k / 2], .sector = 64 };
+		uint64_t before = gw->uncopied;
+		uint32_t at = 0;
+
+		/* Of a table that has more than there are bits for nothing is lent. */
+		req.dev_writes = k % 2;
+		req.type = k % 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
+		for (unsigned i = 0; i < req.segs; i++) {
+			uint32_t left = BYTES - at, len = i % 2 ? 7 : 2 * BYTES / req.segs - 7;
+
+			req.seg[i] =
+				(struct drv_seg){ buf.addr + at,
+						  i + 1 == req.segs || len > left ? left : len };
+			at += req.seg[i].len;
+		}
+		for (unsigned i = 0; i < BYTES; i++)
+			((uint8_t *)buf.virt)[i] = k % 2 ? 0xee : (uint8_t)(i * 3 + k);
+		assert_int_equal(drv_blk_do(&d.blk, &req), 0);
+		if (req.segs + 2 > GW_DIRECT)
+			assert_true(gw->uncopied == before);
+		else if (2 * BYTES / req.segs - 7 >= GW_DIRECT_LEAST)
+			assert_true(gw->uncopied > before && gw->uncopied - before <= BYTES);
+		if (k % 2 == 0)
+			assert_int_equal(drv_blk_read(&d.blk, 64, back, BYTES), 0);
+		else
+			memcpy(back, buf.virt, BYTES);
+		for (unsigned i = 0; i < BYTES; i++)
+			assert_int_equal(back[i], (uint8_t)(i * 3 + k / 2 * 2));
+	}
+	drv_free(&d.tp.flat.mem, &buf);
+	disk_close(&d);
+}
+
 static void test_configuration(void **state)
 {
 	struct disk d;
@@ -701,6 +787,8 @@ int main(void)
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_memory_is_short),
 		cmocka_unit_test(test_daemon_killed),
+		cmocka_unit_test(test_lent),
+		cmocka_unit_test(test_lent_pieces),
 		cmocka_unit_test(test_qemu_storage_daemon),
 		cmocka_unit_test(test_by_number),
 		cmocka_unit_test(test_fs_tag),

@@ -634,6 +634,108 @@ static void test_talks_without_end(void **state)
 	finish();
 }
 
+/* ---- what it is lent --------------------------------------------------------------- */
+
+static void (*of_loan)(struct foreign *f, struct vg_vu_msg *m);
+static uint32_t about_loan;
+
+/* Memory of its own it takes. */
+static bool loan_badly(struct foreign *f, struct vg_vu_msg *m)
+{
+	if (m->hdr.request != about_loan ||
+	    (about_loan == VG_VU_ADD_MEM_REG && atomic_load(&f->messages[about_loan]) == 1))
+		return false;
+	of_loan(f, m);
+	return true;
+}
+
+/* A disk whose daemon is lent memory; it answers @request, of that memory, as @how says. */
+static void serve_lent(uint32_t request, void (*how)(struct foreign *f, struct vg_vu_msg *m))
+{
+	static char spec[200];
+
+	begin();
+	d.features |= VG_FEATURE(VG_F_INDIRECT_DESC);
+	d.protocol |= VG_FEATURE(VG_VU_PF_CONFIGURE_MEM_SLOTS);
+	d.config_size = 60;
+	d.message = loan_badly;
+	about_loan = request;
+	of_loan = how;
+	assert_int_equal(fd_begin(&d), 0);
+	snprintf(spec, sizeof(spec), "blk,target=/srv/x.qcow2,socket=%s", d.path);
+	tp_open(&tp, TP_LENT, spec);
+	tp_start(&tp, TP_ALL, 16);
+	assert_int_equal(drv_alloc(&tp.flat.mem, 3 * 4096, 4096, true, &buf), 0);
+}
+
+/* What it does not want it is not told of again, and gets copies. */
+static void test_refuses_a_loan(void **state)
+{
+	(void)state;
+	serve_lent(VG_VU_ADD_MEM_REG, refuses);
+	for (unsigned i = 0; i < 10; i++) {
+		memset(buf.virt, 0xee, 4096);
+		assert_int_equal(ask(0, 4096).len, 4096);
+		assert_int_equal(((uint8_t *)buf.virt)[4095], 0x5a);
+		tp_settle(&tp);
+	}
+	assert_int_equal(atomic_load(&d.messages[VG_VU_ADD_MEM_REG]), 2);
+	assert_int_equal(gw()->uncopied, 0);
+	assert_int_equal(tp.lent, 0);
+	assert_false(gw_is_lost(&gw()->link));
+	finish();
+}
+
+/* One that dies of it: the next worker, which knows that, lends nothing to the next daemon. */
+static void test_dies_of_a_loan(void **state)
+{
+	uint8_t saved;
+
+	(void)state;
+	serve_lent(VG_VU_ADD_MEM_REG, hangs_up);
+	add(0, 4096);
+	lost("it has hung up");
+	assert_int_equal(tp.lent, 0);
+	saved = tp.dev.saved[0];
+	assert_true(saved & GW_SAVED_TOLD);
+	finish();
+
+	serve_lent(VG_VU_ADD_MEM_REG, hangs_up);
+	tp_reset(&tp);
+	tp.dev.saved[0] = saved;
+	tp_start(&tp, TP_ALL, 16);
+	assert_int_equal(ask(0, 4096).len, 4096);
+	tp_settle(&tp);
+	assert_int_equal(ask(0, 4096).len, 4096);
+	assert_int_equal(atomic_load(&d.messages[VG_VU_ADD_MEM_REG]), 1);
+	finish();
+}
+
+/* The driver's reset is not answered before it has given back what it was lent, or is given up. */
+static void keeps_a_loan(void (*how)(struct foreign *f, struct vg_vu_msg *m), const char *why)
+{
+	serve_lent(VG_VU_REM_MEM_REG, how);
+	assert_int_equal(ask(0, 4096).len, 4096);
+	tp_settle(&tp);
+	assert_int_equal(tp.lent, 1);
+	assert_int_equal(tp.dev.saved[0] & GW_SAVED_TOLD, 0);
+	gw_patience_ns = PATIENCE;
+	tp_reset(&tp);
+	assert_int_equal(tp.lent, 0);
+	assert_true(gw_is_lost(&gw()->link));
+	if (!strstr(gw()->link.why, why))
+		fail_msg("lost for another reason: %s", gw()->link.why);
+	finish();
+}
+
+static void test_keeps_a_loan(void **state)
+{
+	(void)state;
+	keeps_a_loan(says_nothing, "it does not answer REM_MEM_REG");
+	keeps_a_loan(refuses, "it refuses REM_MEM_REG");
+	keeps_a_loan(hangs_up, "it has hung up");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -651,6 +753,9 @@ int main(void)
 		cmocka_unit_test(test_back_channel),
 		cmocka_unit_test(test_changes_all_the_time),
 		cmocka_unit_test(test_talks_without_end),
+		cmocka_unit_test(test_refuses_a_loan),
+		cmocka_unit_test(test_dies_of_a_loan),
+		cmocka_unit_test(test_keeps_a_loan),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -1855,6 +1855,40 @@ static void a_loop_that_is_open_is_refused(void **state)
 	assert_int_equal(status, 0);
 }
 
+static int ioctl_errno(unsigned long request)
+{
+	return syscall(SYS_ioctl, sock[0], request, NULL) < 0 ? errno : 0;
+}
+
+/* A daemon that was lent a descriptor of the grant device, and what it executes: each of that device's
+ * requests, whatever stands in the half of a register that the kernel does not look at. */
+static void a_daemon_asks_for_no_grants(void **state)
+{
+	static const unsigned long requests[] = {
+		IOCTL_GNTDEV_MAP_GRANT_REF,	   IOCTL_GNTDEV_UNMAP_GRANT_REF,
+		IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR, IOCTL_GNTDEV_SET_MAX_GRANTS,
+		IOCTL_GNTDEV_SET_UNMAP_NOTIFY,	   IOCTL_GNTDEV_GRANT_COPY,
+		IOCTL_GNTDEV_RESTRICT_DOMID
+	};
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		if (ioctl_errno(requests[0]) == EPERM ||
+		    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || vg_sandbox_no_grants(&err) < 0)
+			_exit(1);
+		for (unsigned i = 0; i < COUNT(requests); i++) {
+			if (ioctl_errno(requests[i]) != EPERM ||
+			    ioctl_errno(requests[i] | 0xffffffff00000000) != EPERM)
+				_exit(2);
+		}
+		_exit(ioctl_errno(TIOCGWINSZ) == ENOTTY ? 0 : 3);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
@@ -1875,6 +1909,7 @@ int main(void)
 		T(without_the_patch_a_worker_works),
 		T(all_threads_are_held),
 		T(a_loop_that_is_open_is_refused),
+		T(a_daemon_asks_for_no_grants),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

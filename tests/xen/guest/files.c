@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * files.c - tests a file system that is mounted
+ * files.c - tests a file system that is mounted, or keeps it busy for a benchmark
  *
  *	files test FOLDER N
+ *	files create|stat|write|read FOLDER SECONDS
  *
- * N small files in folders of a hundred, written, renamed, linked, removed, read back; what a POSIX file
- * system promises of each; a file that two processes append to, one that both lock, one that is mapped and
- * written through the map, one that is cut, and holes. All of it in FOLDER, which is made and stays, so that
- * whoever is behind it can look. Prints "files: tested N files", or "files: FAILED ..." with the step, and
- * ends with status 1 then.
+ * test: N small files in folders of a hundred, written, renamed, linked, removed, read back; what a
+ * POSIX file system promises of each; a file that two processes append to, one that both lock, one that
+ * is mapped and written through the map, one that is cut, and holes. All of it in FOLDER, which is made
+ * and stays, so that whoever is behind it can look. Prints "files: tested N files", or
+ * "files: FAILED ..." with the step, and ends with status 1 then.
+ *
+ * The others: as many as they can in SECONDS: files made and closed, or asked about, each another; MiB
+ * written to one file, or read from it, from its begin on again. Print "files: N operations in M ms"; of
+ * what was written a sync is the end. What is asked about and read is made before.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,14 +27,19 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
 	A_FOLDER = 100, /* files of one */
+	STATS = 100,	/* files that are asked about in turn */
+	STREAM = 16,	/* MiB of the file that is written and read */
 	MIB = 1 << 20,
 	RECORDS = 200, /* of each process that appends */
 	MAP = 1 << 18, /* bytes */
 };
+
+static char buf[MIB];
 
 static void __attribute__((noreturn, format(printf, 1, 2))) failed(const char *fmt, ...)
 {
@@ -266,12 +276,113 @@ static int test(long n)
 	return 0;
 }
 
+/* ---- for a benchmark ------------------------------------------------------------- */
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void create(long i)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "c%ld", i);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	check(fd >= 0 && close(fd) == 0, "create", i);
+}
+
+/* Who serves it is asked, whatever this kernel knows. */
+static void ask(long i)
+{
+	char path[32];
+	struct statx st;
+
+	snprintf(path, sizeof(path), "s%ld", i % STATS);
+	check(statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) == 0, "statx", i);
+}
+
+static int stream = -1;
+
+static void write_mib(long i)
+{
+	check(pwrite(stream, buf, MIB, (off_t)(i % STREAM) * MIB) == MIB, "write", i);
+}
+
+static void read_mib(long i)
+{
+	/* What this kernel has of it is let go, so that it comes anew. */
+	if (i % STREAM == 0)
+		posix_fadvise(stream, 0, 0, POSIX_FADV_DONTNEED);
+	check(pread(stream, buf, MIB, (off_t)(i % STREAM) * MIB) == MIB, "read", i);
+}
+
+static void prepare(const char *job)
+{
+	if (strcmp(job, "stat") == 0) {
+		for (long i = 0; i < STATS; i++) {
+			char path[32];
+			int fd;
+
+			snprintf(path, sizeof(path), "s%ld", i);
+			fd = open(path, O_WRONLY | O_CREAT, 0600);
+			check(fd >= 0 && close(fd) == 0, "create", i);
+		}
+		sync();
+	}
+	if (strcmp(job, "write") == 0 || strcmp(job, "read") == 0) {
+		stream = open("stream", O_RDWR | O_CREAT, 0600);
+		check(stream >= 0, "open the stream", 0);
+		for (long i = 0; i < STREAM; i++)
+			write_mib(i);
+		check(fsync(stream) == 0, "fsync", 0);
+	}
+}
+
+static void forget(void)
+{
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY);
+
+	check(fd >= 0 && write(fd, "3", 1) == 1, "drop_caches", 0);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 4 || strcmp(argv[1], "test") != 0)
+	static const struct {
+		const char *name;
+		void (*run)(long i);
+	} jobs[] = {
+		{ "create", create }, { "stat", ask }, { "write", write_mib }, { "read", read_mib }
+	};
+	uint64_t begin, limit;
+	long n = 0;
+
+	if (argc != 4)
 		return 2;
 	mkdir(argv[2], 0755);
 	check(chdir(argv[2]) == 0, "chdir", 0);
 	umask(0);
-	return test(atol(argv[3]));
+	if (strcmp(argv[1], "test") == 0)
+		return test(atol(argv[3]));
+	for (size_t k = 0; k < sizeof(jobs) / sizeof(jobs[0]); k++) {
+		if (strcmp(jobs[k].name, argv[1]) != 0)
+			continue;
+		prepare(argv[1]);
+		forget();
+		begin = now_ms();
+		limit = begin + strtoul(argv[3], NULL, 10) * 1000;
+		while (now_ms() < limit)
+			jobs[k].run(n++);
+		if (stream >= 0)
+			check(fsync(stream) == 0, "fsync", 0);
+		printf("files: %ld operations in %llu ms\n", n,
+		       (unsigned long long)(now_ms() - begin));
+		return 0;
+	}
+	return 2;
 }

@@ -128,7 +128,15 @@ at() {
 	guest run pv "n=\$(grep -c ' at ' /run/$1.log); for i in \$(seq 300); do ! grep FAILED /run/$1.log || exit 1
 		[ \$(grep -c ' at ' /run/$1.log) -le \$((n + 1)) ] || exit 0; usleep 300000; done; tail -n 3 /run/$1.log; exit 1"
 }
+# uncopied: the qcow2's daemon gets more of the guest's pages than it had
+uncopied() {
+	local now='vgrant list -v pv | sed -n "s/.* uncopied=\([0-9]*\).*/\1/p"'
+	until_dom0 60 "n=\$($now); sleep 1; [ \"\$($now)\" -gt \"\${n:-0}\" ]"
+}
 ok "load on the qcow2" at disk
+ok "its daemon has the guest's pool, and asks nothing of the grant device" dom0 'p=$(pgrep -f "filename=.*[t]op.qcow2" | head -n 1)
+	grep xen/gntdev /proc/$p/maps && grep "^Seccomp:.*2" /proc/$p/status && ! ls -l /proc/$p/fd | grep xen/gntdev'
+ok "what lies there is not copied" uncopied
 ok "and on the VHDX" at vhdx
 stop KILL
 ok "the VHDX's daemon is killed under load, and the list says so" until_dom0 60 'vgrant list -v pv | grep "no daemon can be reached at /run/vhdx.sock"'
@@ -137,8 +145,10 @@ ok "another daemon" dom0 serve
 ok "the guest goes on" at vhdx
 dom0 'pkill -9 -f "filename=.*[t]op.qcow2"'
 ok "the qcow2's daemon is killed, and replaced: the guest goes on" at disk
+ok "the next one, too, has the pool" uncopied
 dom0 "kill -9 $(json 'd["pv/virtio/64"]["worker"]["pid"]')"
 ok "the worker is killed: the guest goes on" at disk
+ok "and the next worker lends it again" uncopied
 guest run pv 'touch /run/hammer.stop'
 ok "all that was written was read back" guest run pv 'for i in $(seq 300); do
 	grep FAILED /run/*.log && break; [ $(cat /run/*.log | grep -c done) -lt 2 ] || exit 0; usleep 200000; done; tail -n 3 /run/*.log; exit 1'
@@ -253,8 +263,14 @@ fi
 for g in pv pvh; do
 	is "$(complaints $g)" "" "$g: its kernel does not complain"
 done
+# A guest goes while its daemon reads and writes its memory.
+dom0 vgrant attach pvh blk,target=/root/hot.qcow2,id=90
+ok "one more qcow2" until_list '^pvh virtio/90 blk connected'
+hot=$(dev pvh 90)
+guest run pvh "rm -f /run/hammer.stop; hammer /dev/$hot 8 10000 2 6 >/run/hot.log 2>&1 &"
+ok "load on it, in the guest's own memory" until_dom0 60 'vgrant list -v pvh | grep uncopied='
 guest destroy pv pvh
-until_dom0 60 '! vgrant list --brief | grep -q .'
+ok "all of it is given back" until_dom0 60 '! vgrant list --brief | grep .'
 vgrantd_stop
 is "$(holds)" "$before" "dom0 holds no more than before"
 dom0 'kill $(cat /run/nbd.own /run/rr.own)'

@@ -215,10 +215,11 @@ static uint32_t fill_table(const struct gw_ring *r, const struct gw_slot *s)
 	struct vring_desc table[GW_DIRECT];
 	const struct vg_chain *c = s->chain;
 	uint64_t at = address(r, s->out);
+	unsigned all = (unsigned)c->n_out + c->n_in;
 	uint32_t n = 0, size;
 	bool joins = false; /* the one before is bounce memory, of the same kind */
 
-	for (unsigned i = 0; i < (unsigned)c->n_out + c->n_in; i++) {
+	for (unsigned i = 0; i < all; i++) {
 		const struct vg_seg *seg = &c->segs[i];
 		bool direct = s->direct >> i & 1;
 
@@ -230,7 +231,7 @@ static uint32_t fill_table(const struct gw_ring *r, const struct gw_slot *s)
 		table[n] = (struct vring_desc){
 			.addr = htole64((direct ? seg->addr : at) - size),
 			.len = htole32(size + seg->len),
-			.flags = htole16(VRING_DESC_F_NEXT |
+			.flags = htole16((i + 1 < all ? VRING_DESC_F_NEXT : 0) |
 					 (i < c->n_out ? 0 : VRING_DESC_F_WRITE)),
 			.next = htole16((uint16_t)(n + 1)),
 		};
@@ -238,7 +239,6 @@ static uint32_t fill_table(const struct gw_ring *r, const struct gw_slot *s)
 		joins = !direct;
 		at += seg->len;
 	}
-	table[n - 1].flags &= htole16((uint16_t)~VRING_DESC_F_NEXT);
 	size = (uint32_t)(n * sizeof(table[0]));
 	memcpy(s->table, table, size);
 	return size;

@@ -29,6 +29,7 @@ enum {
 	XLS_MAX = 1024,	      /* processes: one a guest */
 	TEXT_MAX = 128 << 10, /* bytes of a command line or an environment that are read */
 	WORDS_MAX = 256,      /* of a command line */
+	TRIES = 8,	      /* looks at all of them, while some process ends */
 };
 
 struct xl {
@@ -68,19 +69,31 @@ static char *slurp(int proc, const char *name)
 	return text;
 }
 
-/* Does it call itself xl? If so, *@start is when it was started. */
-static bool calls_itself_xl(int proc, uint64_t *start)
+/* To read it is asked of nobody, which `stat` is: AppArmor logs each process that we may not look at. */
+static bool calls_itself_xl(int proc)
+{
+	char *comm = slurp(proc, "comm");
+	bool is = comm && strcmp(comm, "xl\n") == 0;
+
+	free(comm);
+	return is;
+}
+
+/* Return: when it was started; 0: it has ended. */
+static uint64_t start_of(int proc)
 {
 	char *stat = slurp(proc, "stat");
 	const char *end = stat ? strrchr(stat, ')') : NULL;
-	bool is = end && strncmp(strchr(stat, '('), "(xl)", 4) == 0;
+	bool is_zombie = end && end[1] && end[2] == 'Z';
+	uint64_t start = 0;
 
 	/* Field 2 ends at the parenthesis. */
 	for (unsigned field = 2; end && field < 22; field++)
 		end = strchr(end + 1, ' ');
-	*start = end ? strtoull(end + 1, NULL, 10) : 0;
+	if (end && !is_zombie)
+		start = strtoull(end + 1, NULL, 10);
 	free(stat);
-	return is && end;
+	return start;
 }
 
 static bool is_trusted(const struct stat *st)
@@ -213,18 +226,26 @@ static int open_proc(const char *pid)
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Return: how many call themselves xl, at most XLS_MAX, in @list. */
-static unsigned list_xls(struct xl *list)
+/* Return: how many call themselves xl, at most XLS_MAX, in @list; *@gone: some process has ended meanwhile. */
+static unsigned list_xls(struct xl *list, bool *gone)
 {
 	DIR *d = opendir("/proc");
 	unsigned n = 0;
 	struct dirent *e;
 
+	*gone = false;
 	while (d && n < XLS_MAX && (e = readdir(d))) {
-		int proc = isdigit((unsigned char)e->d_name[0]) ? open_proc(e->d_name) : -1;
+		int proc;
 
-		if (proc >= 0 && calls_itself_xl(proc, &list[n].start))
+		if (!isdigit((unsigned char)e->d_name[0]))
+			continue;
+		proc = open_proc(e->d_name);
+		*gone = *gone || proc < 0;
+		if (proc >= 0 && calls_itself_xl(proc)) {
+			list[n].start = start_of(proc);
+			*gone = *gone || !list[n].start;
 			snprintf(list[n++].pid, sizeof(list->pid), "%.15s", e->d_name);
+		}
 		if (proc >= 0)
 			close(proc);
 	}
@@ -256,13 +277,13 @@ static int show_files(const struct call *c, const char *folder,
 	return enough;
 }
 
-int vg_xlprocess_each(bool (*look)(void *ctx, const char *file, const char *const *settings),
-		      void *ctx)
+/* Return: as show_files(); *@gone: as list_xls(), until the last was looked at. */
+static int show_all(struct xl *list, struct call *c,
+		    bool (*look)(void *ctx, const char *file, const char *const *settings),
+		    void *ctx, bool *gone)
 {
-	struct xl *list = calloc(XLS_MAX, sizeof(*list));
-	struct call *c = calloc(1, sizeof(*c));
-	unsigned n = list && c ? list_xls(list) : 0;
-	int ret = list && c ? 0 : -ENOMEM;
+	unsigned n = list_xls(list, gone);
+	int ret = 0;
 
 	for (unsigned i = 0; i < n && ret == 0; i++) {
 		int proc = open_proc(list[i].pid);
@@ -275,9 +296,24 @@ int vg_xlprocess_each(bool (*look)(void *ctx, const char *file, const char *cons
 			free(folder);
 			free(c->text);
 		}
+		*gone = *gone || proc < 0 || start_of(proc) != list[i].start;
 		if (proc >= 0)
 			close(proc);
 	}
+	return ret;
+}
+
+int vg_xlprocess_each(bool (*look)(void *ctx, const char *file, const char *const *settings),
+		      void *ctx)
+{
+	struct xl *list = calloc(XLS_MAX, sizeof(*list));
+	struct call *c = calloc(1, sizeof(*c));
+	int ret = list && c ? 0 : -ENOMEM;
+	bool gone = ret == 0;
+
+	/* One that has ended goes on as its child (daemon(3)), which the list may not have. */
+	for (unsigned i = 0; i < TRIES && ret == 0 && gone; i++)
+		ret = show_all(list, c, look, ctx, &gone);
 	free(list);
 	free(c);
 	return ret < 0 ? ret : 0;

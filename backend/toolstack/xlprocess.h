@@ -14,7 +14,8 @@
  * vg_xlprocess_each - call @look for each file that an `xl create` or `xl restore` may have read
  * @look: @file is an absolute path, which need not be a configuration, nor exist (xl's options have values,
  *	  too, and a saved guest is named the same way); @settings are what the command line sets behind the
- *	  file ("name=\"other\""), ended by NULL. Both are valid until it returns. True ends the search.
+ *	  file ("name=\"other\""), ended by NULL. Both are valid until it returns. True ends the search. It may
+ *	  be called again for the same file.
  *
  * The process that was started last comes first. Only those count that root started, from a program xl that
  * nobody else can write to: for what they name is opened with our rights.

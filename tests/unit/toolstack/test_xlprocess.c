@@ -69,14 +69,20 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
-static int teardown(void **state)
+/* With what they went on as. */
+static void end_all(void)
 {
-	(void)state;
 	for (unsigned i = 0; i < n_xls; i++) {
-		kill(xls[i], SIGKILL);
+		kill(-xls[i], SIGKILL);
 		waitpid(xls[i], NULL, 0);
 	}
 	n_xls = 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	end_all();
 	vg_xlconf_free(conf);
 	conf = NULL;
 	return nftw(top, remove_one, 8, FTW_DEPTH | FTW_PHYS);
@@ -107,6 +113,7 @@ static void start(const char *program, const char *cwd, const char *pwd, const c
 	assert_true(n_xls < XLS_MAX);
 	xls[n_xls] = fork();
 	if (xls[n_xls] == 0) {
+		setpgid(0, 0);
 		dup2(started[1], STDIN_FILENO);
 		if (chdir(cwd) == 0)
 			execve(program, (char *const *)(uintptr_t)words, envp);
@@ -248,6 +255,18 @@ static void only_xl_is_believed(void **state)
 	assert_found("web", "web.cfg");
 }
 
+/* xl goes on as a child of its own when the guest is made, which may be just when it is looked for. */
+static void one_that_goes_on_as_its_child(void **state)
+{
+	(void)state;
+	put("web.cfg", "name='web'\n");
+	for (unsigned i = 0; i < 30; i++) {
+		START(top, "/", "create", "flee=1", "web.cfg");
+		assert_found("web", "web.cfg");
+		end_all();
+	}
+}
+
 static void a_user_is_not_root(void **state)
 {
 	(void)state;
@@ -272,15 +291,24 @@ static void a_file_that_others_may_write_is_not_trusted(void **state)
 		strstr(log_of_search("web"), "web.cfg could be written by others than root"));
 }
 
-/* As the program xl: say that it runs, as another user if it was told to be one, and wait. */
+/* As the program xl: say that it runs, as another user if it was told to be one, and wait; or go on as a child. */
 static int be_xl(char **words)
 {
+	unsigned flees = 0;
+
 	for (; *words; words++) {
+		if (strcmp(*words, "flee=1") == 0)
+			flees = 3;
 		if (strcmp(*words, "as=1") == 0 && setuid(1) < 0)
 			return 1;
 	}
 	if (write(STDIN_FILENO, "", 1) != 1)
 		return 1;
+	for (; flees; flees--) {
+		usleep(2000);
+		if (fork() > 0)
+			_exit(0);
+	}
 	for (;;)
 		pause();
 }
@@ -295,6 +323,7 @@ int main(int argc, char **argv)
 						teardown),
 		cmocka_unit_test_setup_teardown(nothing_else_is_a_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_xl_is_believed, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_that_goes_on_as_its_child, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_user_is_not_root, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_file_that_others_may_write_is_not_trusted, setup,
 						teardown),

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Two guests with Linux' own virtio_can driver, and dom0, on one CAN bus.
 # limit: 900
-# long: more frames everywhere; a guest is saved and restored
+# long: more frames everywhere
 # shellcheck disable=SC2016,SC2119 # dom0 and the guests expand these
 set -uo pipefail
 # shellcheck source=tests/xen/lib.bash
@@ -321,18 +321,6 @@ says 'vcan0=up' "by the other guest's device, too" b
 guest run b 'can record b'
 guest run a 'cansend can0 456#0102; can mark'
 is "$(guest run b 'can recorded b' | frames)" "456#0102" "and frames pass between the guests"
-
-# ---- suspend ------------------------------------------------------------------
-
-if [[ ${LONG-} && $ARCH == amd64 ]]; then
-	like "$(dom0 'timeout 200 xl save a /root/a.chk 2>&1; echo status $?')" 'status 0$' "a guest is saved"
-	like "$(dom0 'timeout 200 xl restore /etc/xen/a.cfg /root/a.chk 2>&1; echo status $?')" 'status 0$' "and restored"
-	says 'can +connected' "its controller connects again"
-	guest run b 'can record b'
-	guest run a 'can await-state ERROR-ACTIVE; cansend can0 457#0304; can mark'
-	is "$(guest run b 'can recorded b' | frames)" "457#0304" "and frames pass between the guests"
-	dom0 'rm /root/a.chk'
-fi
 
 # ---- vxcan: a second controller, on one end of a pair ------------------------
 

@@ -246,7 +246,7 @@ ok "and carries what it did" until_dom0 60 'rr echo cid:7 78 1000 | grep echoed'
 if [[ ${LONG-} ]]; then
 	nok "a guest that has a folder is not saved" dom0 'timeout 200 xl save pvh /root/pvh.chk >/root/save.log 2>&1'
 	like "$(vgrantd_log)" 'guest pvh.*refuses to be suspended' "vgrantd's log has it"
-	like "$(guest run pvh dmesg)" 'virtio_fs: suspend/resume not yet supported' "its kernel says why"
+	like "$(guest run pvh dmesg)" 'virtio-fs: suspend/resume not yet supported' "its kernel says why"
 	ok "and goes on with it" guest run -t 60 pvh 'echo after >/mnt/guest/after && echo 3 >/proc/sys/vm/drop_caches && grep after /mnt/guest/after'
 	ok "its disks do, too" guest run -t 100 pvh "rm -f /run/hammer.stop; hammer /dev/$far 8 2 1 3 | grep done"
 	guest run pv 'rm -f /run/hammer.stop'

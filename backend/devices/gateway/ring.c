@@ -216,10 +216,10 @@ static uint32_t fill_table(const struct gw_ring *r, const struct gw_slot *s)
 	const struct vg_chain *c = s->chain;
 	uint64_t at = address(r, s->out);
 	unsigned all = (unsigned)c->n_out + c->n_in;
-	uint32_t n = 0, size;
+	uint32_t n = 0, i = 0, size;
 	bool joins = false; /* the one before is bounce memory, of the same kind */
 
-	for (unsigned i = 0; i < all; i++) {
+	do {
 		const struct vg_seg *seg = &c->segs[i];
 		bool direct = s->direct >> i & 1;
 
@@ -238,7 +238,7 @@ static uint32_t fill_table(const struct gw_ring *r, const struct gw_slot *s)
 		n++;
 		joins = !direct;
 		at += seg->len;
-	}
+	} while (++i < all);
 	size = (uint32_t)(n * sizeof(table[0]));
 	memcpy(s->table, table, size);
 	return size;

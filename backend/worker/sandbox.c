@@ -306,6 +306,16 @@ static int trap_opens(scmp_filter_ctx ctx)
 						   O_RDONLY | O_CLOEXEC));
 }
 
+/* Put @ctx into effect, if all of it could be said (@ret is 0), and free it. Return: @ret, or what went wrong. */
+static int load(scmp_filter_ctx ctx, int ret)
+{
+	if (ret == 0)
+		ret = seccomp_load(ctx);
+	if (ctx)
+		seccomp_release(ctx);
+	return ret;
+}
+
 static int filter_system_calls(const struct vg_sandbox_needs *const *needs, struct vg_err *err)
 {
 	/* abort(3) of ourselves, and no signal to anybody else */
@@ -344,10 +354,7 @@ static int filter_system_calls(const struct vg_sandbox_needs *const *needs, stru
 		ret = allow_memory(ctx, vg_pass_floor(), code);
 	for (; ret == 0 && *needs; needs++)
 		ret = allow(ctx, (*needs)->calls);
-	if (ret == 0)
-		ret = seccomp_load(ctx);
-	if (ctx)
-		seccomp_release(ctx);
+	ret = load(ctx, ret);
 	return ret < 0 ? vg_fail(err, ret, "system calls cannot be filtered: %s", strerror(-ret))
 		       : 0;
 }
@@ -375,11 +382,7 @@ int vg_sandbox_narrow(const struct vg_sandbox_call *calls)
 
 	if (ret == 0)
 		ret = allow(ctx, calls);
-	if (ret == 0)
-		ret = seccomp_load(ctx);
-	if (ctx)
-		seccomp_release(ctx);
-	return ret;
+	return load(ctx, ret);
 }
 
 int vg_sandbox_enter(const struct vg_sandbox *sb, const struct vg_sandbox_needs *const *needs,
@@ -399,10 +402,7 @@ int vg_sandbox_no_grants(struct vg_err *err)
 	if (ret == 0)
 		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SYS_ioctl, 1,
 				       SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, 'G' << 8));
-	if (ret == 0)
-		ret = seccomp_load(ctx);
-	if (ctx)
-		seccomp_release(ctx);
+	ret = load(ctx, ret);
 	return ret < 0 ? vg_fail(err, ret, "system calls cannot be filtered: %s", strerror(-ret))
 		       : 0;
 }

@@ -20,6 +20,7 @@
 #include "backend/base/container.h"
 #include "backend/toolstack/xlconf.h"
 #include "backend/toolstack/xlfind.h"
+#include "tests/rigs/said.h"
 
 static char top[] = "/tmp/vgrant-xlconf.XXXXXX";
 static char dir_a[64], dir_b[64];
@@ -106,21 +107,9 @@ static void assert_says(const char *text, const char *part)
 /* Run @name through find() and return what was logged meanwhile. */
 static const char *log_of_find(const char *name)
 {
-	static char log[4096];
-	FILE *f = tmpfile();
-	int saved = dup(STDERR_FILENO);
-	size_t n;
-
-	assert_non_null(f);
-	dup2(fileno(f), STDERR_FILENO);
+	said_begin();
 	find(name);
-	dup2(saved, STDERR_FILENO);
-	close(saved);
-	rewind(f);
-	n = fread(log, 1, sizeof(log) - 1, f);
-	log[n] = '\0';
-	fclose(f);
-	return log;
+	return said_end();
 }
 
 static uint16_t virtio_id_of(const char *device)

@@ -20,6 +20,15 @@ enum { PARTS = 8, DOMIDS = 0x7ff0 /* Xen's DOMID_FIRST_RESERVED */ };
 
 static const char *const kinds[] = { VIRTIO_GRANT_XENBUS_TYPE, VIRTIO_GRANT_XENBUS_TYPE_DISK };
 
+bool vg_xs_is_kind(const char *kind)
+{
+	for (size_t k = 0; k < COUNT(kinds); k++) {
+		if (strcmp(kind, kinds[k]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool number(const char *text, uint64_t max, uint32_t *out)
 {
 	uint64_t v;

@@ -54,4 +54,7 @@ int vg_xs_watch_name(struct vg_xs *x, uint32_t domid, bool on);
 int vg_xs_scan(struct vg_xs *x, uint32_t domid,
 	       void (*found)(void *ctx, const char *kind, uint32_t guest, uint32_t id), void *ctx);
 
+/** vg_xs_is_kind - is it a xenbus device type that a device of ours may have? */
+bool vg_xs_is_kind(const char *kind);
+
 #endif /* VG_WATCH_H */

@@ -394,16 +394,16 @@ static void fail(struct vg_node *n, int error, const char *text)
 	timer_in_ms(n, ms);
 }
 
-static void record_name(const struct vg_node *n, char *name, size_t len)
+void vg_node_record_name(const struct vg_xs_pair *pair, char *name, size_t len)
 {
-	snprintf(name, len, "%u-%s-%u.record", n->pair.guest, n->pair.kind, n->pair.id);
+	snprintf(name, len, "%u-%s-%u.record", pair->guest, pair->kind, pair->id);
 }
 
 static void remove_record(struct vg_node *n)
 {
 	char name[64];
 
-	record_name(n, name, sizeof(name));
+	vg_node_record_name(&n->pair, name, sizeof(name));
 	unlinkat(n->all->runtime_fd, name, 0);
 }
 
@@ -615,7 +615,7 @@ static void opened(struct vg_node *n, const struct vg_ipc *m)
 
 	if (n->phase != VG_NODE_OPENING)
 		return;
-	record_name(n, name, sizeof(name));
+	vg_node_record_name(&n->pair, name, sizeof(name));
 	ret = vg_record_make(n->all->runtime_fd, name, &m->opened.shape, n->c.spec, &fd, &err);
 	if (ret < 0) {
 		vg_child_end(&n->c);
@@ -911,7 +911,7 @@ static bool is_held(struct vg_node *n)
 
 	if (!n->inherited)
 		return false;
-	record_name(n, name, sizeof(name));
+	vg_node_record_name(&n->pair, name, sizeof(name));
 	n->inherited = vg_record_held(n->all->runtime_fd, name);
 	return n->inherited;
 }

@@ -90,6 +90,9 @@ struct vg_node_traits {
 	char *file;   /* or NULL; borrowed by vg_node_new() */
 };
 
+/** vg_node_record_name - the file in the runtime folder that a device's worker is known by to its successor */
+void vg_node_record_name(const struct vg_xs_pair *pair, char *name, size_t len);
+
 /** vg_node_new - serve a node. Return: 0, or -ENOMEM. */
 int vg_node_new(struct vg_nodes *all, const struct vg_xs_pair *pair, const char *spec,
 		const struct vg_node_traits *traits);

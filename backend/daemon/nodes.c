@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/base/container.h"
 #include "backend/ports/record.h"
 #include "backend/toolstack/spec.h"
 #include "virtio_grant.h"
@@ -135,28 +134,20 @@ void vg_nodes_retry(struct vg_nodes *all)
 	}
 }
 
-/* Is @name that of a record of ours (node.c), whose device xenstore does not know? */
+/* Is @name that of a record of ours, whose device xenstore does not know? */
 static bool is_left(struct vg_nodes *all, const char *name)
 {
-	static const char *const kinds[] = { VIRTIO_GRANT_XENBUS_TYPE,
-					     VIRTIO_GRANT_XENBUS_TYPE_DISK };
 	struct vg_xs_pair pair;
 	uint32_t guest, id;
 	char kind[16], again[64];
 
-	if (sscanf(name, "%" SCNu32 "-%15[a-z_]-%" SCNu32 ".record", &guest, kind, &id) != 3)
+	if (sscanf(name, "%" SCNu32 "-%15[a-z_]-%" SCNu32 ".record", &guest, kind, &id) != 3 ||
+	    !vg_xs_is_kind(kind))
 		return false;
-	snprintf(again, sizeof(again), "%u-%s-%u.record", guest, kind, id);
-	if (strcmp(name, again) != 0)
-		return false;
-	for (size_t k = 0; k < COUNT(kinds); k++) {
-		if (strcmp(kind, kinds[k]) != 0)
-			continue;
-		vg_xs_pair_init(&pair, kinds[k], guest, all->domid, id);
-		return !find(all, kinds[k], guest, id) && vg_xs_exists(all->xs, pair.b) == 0 &&
-		       !vg_record_held(all->runtime_fd, name);
-	}
-	return false;
+	vg_xs_pair_init(&pair, kind, guest, all->domid, id);
+	vg_node_record_name(&pair, again, sizeof(again));
+	return strcmp(name, again) == 0 && !find(all, kind, guest, id) &&
+	       vg_xs_exists(all->xs, pair.b) == 0 && !vg_record_held(all->runtime_fd, name);
 }
 
 void vg_nodes_sweep(struct vg_nodes *all)
